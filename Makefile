@@ -1,0 +1,33 @@
+# Commands of the project. Each one sets up what it needs in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-slow check format clean
+.DEFAULT_GOAL := test
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[offline,dev]"
+	touch $@
+
+test: $(READY)  ## unit tests, offline, under 3 minutes
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf .typecheck && mkdir -p .typecheck/hiersum_hf  # modeling/ is mapped by setuptools, which mypy cannot follow
+	ln -s $(CURDIR)/hiersum_hf/* $(CURDIR)/modeling .typecheck/hiersum_hf/
+	MYPYPATH=.typecheck $(BIN)/mypy --package hiersum_hf
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo build dist .typecheck *.egg-info

@@ -1,0 +1,175 @@
+"""Every loss against a number worked by hand, and finite where nothing can be learned."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hiersum_hf.modeling.losses_hiersum import (
+    focal_loss,
+    hard_negatives,
+    inter_contrast_loss,
+    intra_contrast_loss,
+    replay_mse_loss,
+    same_text,
+    video_text_intra_loss,
+)
+
+
+LOG_10 = torch.tensor(math.log(10.0))
+
+
+def everywhere(tensor):
+    return torch.ones(tensor.shape, dtype=torch.bool)
+
+
+def test_focal_by_hand():
+    """p = 0.75 and 0.5; labels 1 and 0: 0.5 (0.25^2 ln(4/3) + 0.5^2 ln 2) / 2 = 0.0478."""
+    logits = torch.tensor([[math.log(3.0), 0.0]])
+    expected = (0.5 * 0.0625 * math.log(4 / 3) + 0.5 * 0.25 * math.log(2)) / 2
+    labels = torch.tensor([[1, 0]])
+    assert focal_loss(logits, labels, everywhere(logits)).item() == pytest.approx(expected, rel=1e-6)
+    assert expected == pytest.approx(0.0478, abs=1e-4)
+
+
+def test_balanced_focal_by_hand():
+    logits, labels = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[1, 0]])
+    expected = (0.9 * 0.0625 * math.log(4 / 3) + 0.1 * 0.25 * math.log(2)) / 2
+    assert focal_loss(logits, labels, everywhere(logits), alpha=0.9).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_focal_leaves_out_padding_and_unknown_labels():
+    logits = torch.tensor([[2.0, -1.0, 50.0, 7.0]])
+    labels, mask = torch.tensor([[1, 0, -100, 1]]), torch.tensor([[True, True, True, False]])
+    assert focal_loss(logits, labels, mask) == focal_loss(logits[:, :2], labels[:, :2], mask[:, :2])
+
+
+def test_a_confidently_wrong_frame_keeps_its_gradient():
+    """A clamp on the probability would kill it, and the frame would stay wrong for good."""
+    logits = torch.tensor([[-60.0]], requires_grad=True)
+    focal_loss(logits, torch.tensor([[1]]), everywhere(logits)).backward()
+    assert logits.grad.item() == pytest.approx(-0.5, rel=1e-3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=8),
+    st.sampled_from([0, 1, -100]),
+    st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
+)
+def test_focal_is_finite_with_finite_gradient(values, label, dtype):
+    logits = torch.tensor([values]).to(dtype).requires_grad_()
+    loss = focal_loss(logits, torch.full((1, len(values)), label), everywhere(logits))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_replay_mse_by_hand():
+    """(0.2^2 + 0.4^2) / 2 = 0.1 over the two frames that have a score."""
+    predicted = torch.tensor([[0.5, 0.9, 0.3, 0.1]])
+    scores = torch.tensor([[0.7, 0.5, math.nan, 1.0]])
+    mask = torch.tensor([[True, True, True, False]])
+    assert replay_mse_loss(predicted, scores, mask).item() == pytest.approx(0.1, rel=1e-6)
+    assert replay_mse_loss(predicted, scores * math.nan, mask) == 0
+
+
+def test_inter_contrast_by_hand():
+    """Two orthogonal videos with their own texts and scale 10: ln(1 + e^-10) each way."""
+    pairs, none_alike = torch.eye(2), torch.eye(2, dtype=torch.bool)
+    both = torch.tensor([True, True])
+    loss = inter_contrast_loss(pairs, pairs * 7, LOG_10, both, none_alike)
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-10)), rel=2e-2)
+    swapped = inter_contrast_loss(pairs, pairs.flip(0), LOG_10, both, none_alike)
+    assert swapped.item() == pytest.approx(10 + math.log1p(math.exp(-10)), rel=1e-5)
+
+
+def test_inter_contrast_leaves_out_videos_without_text_and_copies_of_a_text():
+    video, text = torch.randn(3, 4), torch.randn(3, 4)
+    apart = torch.eye(3, dtype=torch.bool)
+    first_two = inter_contrast_loss(video[:2], text[:2], LOG_10, torch.tensor([True, True]), apart[:2, :2])
+    assert inter_contrast_loss(video, text, LOG_10, torch.tensor([True, True, False]), apart) == first_two
+    alike = torch.ones(3, 3, dtype=torch.bool)
+    assert inter_contrast_loss(video, text, LOG_10, torch.tensor([True] * 3), alike).item() == pytest.approx(
+        0, abs=1e-6
+    )
+    assert inter_contrast_loss(video[:1], text[:1], LOG_10, torch.tensor([True]), apart[:1, :1]) == 0
+    assert inter_contrast_loss(video, text, LOG_10, torch.tensor([False] * 3), apart) == 0
+
+
+def test_contrast_scale_is_held_at_100():
+    pairs = torch.eye(2)
+    args = (pairs, pairs.flip(0), torch.tensor(50.0), torch.tensor([True, True]), torch.eye(2, dtype=torch.bool))
+    assert inter_contrast_loss(*args).item() == pytest.approx(100, rel=1e-5)
+
+
+def test_the_same_description_is_found_whatever_the_padding():
+    text = torch.randn(3, 4, 5)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]).bool()
+    text[1, :2] = text[0, :2]
+    expected = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
+    assert torch.equal(same_text(text, mask), expected)
+
+
+def test_hard_negatives_by_hand():
+    """Labels at 0 dilated by 2 rule out 0-2; 8 // 4 = 2 negatives: the best scored of 3-7, 6 and 4."""
+    scores = torch.tensor([[9.0, 8, 7, 0, 3, 1, 5, 2]])
+    positive = torch.tensor([[True] + [False] * 7])
+    index, valid = hard_negatives(scores, positive, everywhere(scores), ratio=4, dilation=2)
+    assert index.tolist() == [[6, 4]]
+    assert valid.all()
+
+
+def test_hard_negatives_do_not_depend_on_padding():
+    scores = torch.tensor([[0.0, 1, 2, 3, 9, 9, 9, 9]])
+    mask = torch.tensor([[True] * 4 + [False] * 4])
+    index, valid = hard_negatives(scores, torch.zeros_like(mask), mask, ratio=2, dilation=0)
+    assert index[valid].tolist() == [3, 2]  # 4 // 2, not 8 // 2
+
+
+def test_no_negatives_where_every_position_is_near_a_positive():
+    positive = torch.tensor([[True] * 5])
+    assert not hard_negatives(torch.zeros(1, 5), positive, everywhere(positive))[1].any()
+
+
+def test_intra_contrast_by_hand():
+    """Query = positive, an orthogonal and an opposite negative, scale 10: ln(1 + e^-10 + e^-20); one is hidden."""
+    query = torch.tensor([[1.0, 0.0]])
+    negatives = torch.tensor([[[0.0, 3.0], [-1.0, 0.0], [1.0, 0.0]]])
+    shown = torch.tensor([[True, True, False]])
+    loss = intra_contrast_loss(query, query, negatives, shown, torch.tensor([True]), LOG_10)
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-10) + math.exp(-20)), rel=2e-2)
+    assert intra_contrast_loss(query, query, negatives, shown & False, torch.tensor([True]), LOG_10) == 0
+    assert intra_contrast_loss(query, query, negatives, shown, torch.tensor([False]), LOG_10) == 0
+
+
+def test_intra_choice_is_detached_and_gradient_goes_through_the_embeddings():
+    frames, sentences = torch.randn(1, 6, 4, requires_grad=True), torch.randn(1, 3, 4, requires_grad=True)
+    logits = torch.randn(1, 6, requires_grad=True)
+    key = torch.tensor([[True, False, False, False, False, False]])
+    loss = video_text_intra_loss(
+        frames, logits, key, everywhere(key), sentences, None, torch.tensor([[True, True, True]]),
+        torch.tensor([[True, True, True]]), LOG_10, ratio=2, dilation=0,
+    )  # fmt: skip
+    loss.backward()
+    assert loss > 0
+    assert logits.grad is None
+    assert frames.grad.abs().sum() > 0
+    assert sentences.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_all_terms_are_finite_for_all_zero_and_all_one_labels(value):
+    from .conftest import random_batch, tiny_model
+
+    batch = random_batch()
+    for name in ("frame_labels", "sentence_labels"):
+        batch[name] = torch.full_like(batch[name], value)
+    model = tiny_model()
+    output = model(**batch)
+    output.loss.backward()
+    assert all(torch.isfinite(term) for term in output.losses.values())
+    assert output.losses["intra"] == 0
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
