@@ -1,0 +1,130 @@
+"""What passes between the parts of the package: sentences, videos with features, summaries. Times are in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One subtitle sentence and the moment it is spoken, [`start_s`, `end_s`) in seconds."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What the features of a record were computed with; it travels with records and checkpoints."""
+
+    video: str
+    text: str
+    sample_fps: float
+
+
+@dataclass(frozen=True, eq=False)
+class VideoRecord:
+    """One video as every reader yields it and as the collator takes it.
+
+    Letters: N sampled frames, M sentences, K description texts, U annotators, S shots. Parts that a data set lacks
+    have zero rows (features, texts) or are None (labels, annotations).
+
+    Args:
+        video_id: The name used in every error message and table.
+        video_features: (N, Dv) float32, one row for each sampled frame.
+        frame_times_s: (N,) float64, ascending: the time of each sampled frame.
+        duration_s: Length of the video.
+        encoders: Ids of the encoders and the sample rate behind the features; None where unknown.
+        sentences: The M subtitle sentences (child level).
+        text_features: (M, Dt) float32.
+        description: The K texts about the whole video: title, steps, instructions (parent level).
+        description_features: (K, Dt) float32.
+        frame_scores: (N,) float32 importance in [0, 1], NaN where a frame has none.
+        frame_labels: (N,) int64, 1 = important, 0 = not, -100 = no label.
+        sentence_labels: (M,) int64, as `frame_labels`.
+        user_scores: (U, N) float64, each annotator's importance of each sampled frame.
+        user_summaries: (U, n_frames) bool, each annotator's key-shot summary on the original frames.
+        shots: (S, 2) int64, [start, end) in original frames.
+        picks: (N,) int64, the original frame behind each sampled one, ascending.
+        n_frames: Number of original frames.
+    """
+
+    video_id: str
+    video_features: np.ndarray
+    frame_times_s: np.ndarray
+    duration_s: float
+    encoders: Encoders | None = None
+    sentences: tuple[Sentence, ...] = ()
+    text_features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    description: tuple[str, ...] = ()
+    description_features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    frame_scores: np.ndarray | None = None
+    frame_labels: np.ndarray | None = None
+    sentence_labels: np.ndarray | None = None
+    user_scores: np.ndarray | None = None
+    user_summaries: np.ndarray | None = None
+    shots: np.ndarray | None = None
+    picks: np.ndarray | None = None
+    n_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the video, [`start_s`, `end_s`), and its score (mean importance, in [0, 1])."""
+
+    start_s: float
+    end_s: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a summary may be: `kind` "ratio" (of the video) or "seconds", the `value` in it, and `seconds`."""
+
+    kind: str
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A video summary; `to_dict` gives the content of `summary.json`, schema 1.
+
+    Args:
+        video: Name of the video file.
+        duration_s: Length of the video.
+        budget: What was asked for.
+        level: Level the scores come from ("child", "parent", "both", "joint"), or None for a scorer without levels.
+        scorer: Name of the scorer, "checkpoint" for a model.
+        fallback: True if no shot fitted the budget and the best-scored window of that length was taken.
+        segments: The chosen stretches in order; together at most `budget.seconds`.
+        key_sentences: Sentences of the chosen stretches with their scores: {start_s, end_s, text, score}.
+        shots: Every shot: {start_s, end_s, score, selected}.
+        scores: {times_s, values}: importance of each sampled frame.
+        checkpoint: Path or id of the checkpoint, or None.
+        encoders: {video, text} encoder ids.
+        warnings: What the reader should know.
+    """
+
+    video: str
+    duration_s: float
+    budget: Budget
+    level: str | None
+    scorer: str
+    fallback: bool
+    segments: tuple[Segment, ...]
+    key_sentences: tuple[dict[str, Any], ...]
+    shots: tuple[dict[str, Any], ...]
+    scores: dict[str, list[float]]
+    checkpoint: str | None
+    encoders: dict[str, str | None]
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain JSON types, with `schema` 1 in front."""
+        plain = asdict(self)
+        return {"schema": 1} | {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}

