@@ -1,0 +1,97 @@
+"""TVSum's raw ratings: 50 videos, each rated 1 to 5 by 20 annotators, frame by frame."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+
+MAT_FIELDS = {"video", "title", "category", "user_anno", "length"}
+
+
+@dataclass(frozen=True, eq=False)
+class TVSumVideo:
+    """The raw ratings of one video.
+
+    Args:
+        video_id: YouTube id.
+        title: Title, "" where the file has none (the tsv).
+        category: Two letters such as "VT".
+        user_scores: (U, n_frames) float64, 1 to 5, U is 20.
+        n_frames: Number of frames.
+        duration_s: Length of the video, None where the file does not tell (the tsv).
+    """
+
+    video_id: str
+    title: str
+    category: str
+    user_scores: np.ndarray
+    n_frames: int
+    duration_s: float | None = None
+
+
+def read_ratings(path: str | Path) -> list[TVSumVideo]:
+    """Read TVSum's ratings from `ydata-tvsum50.mat` or `ydata-tvsum50-anno.tsv`, in file order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is neither a MATLAB 7.3 (HDF5) file nor a table of id, category and ratings.
+    """
+    path = Path(path)
+    if path.suffix == ".tsv":
+        return _read_tsv(path)
+    with open_h5(path) as file:
+        table = file.get("tvsum50", {})
+        if not table.keys() >= MAT_FIELDS:
+            raise ValueError(f"{path}: expected tvsum50 with {sorted(MAT_FIELDS)}, found {sorted(table or file)}")
+        return [_mat_video(file, {key: table[key][row, 0] for key in table}) for row in range(len(table["video"]))]
+
+
+def _mat_video(file: h5py.File, cells: dict[str, h5py.Reference]) -> TVSumVideo:
+    def text(key: str) -> str:
+        return _repair("".join(map(chr, file[cells[key]][()].ravel())))
+
+    ratings = file[cells["user_anno"]][()].astype(np.float64)
+    duration_s = float(file[cells["length"]][0, 0])
+    return TVSumVideo(text("video"), text("title"), text("category"), ratings, ratings.shape[1], duration_s)
+
+
+def _repair(text: str) -> str:
+    """Undo what TVSum's export did to titles: UTF-8 bytes stored as latin-1, and quotes around those with commas."""
+    with suppress(UnicodeError):  # it was not mangled
+        text = text.encode("latin-1").decode("utf-8")
+    quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1].replace('""', '"') if quoted else text
+
+
+def _read_tsv(path: Path) -> list[TVSumVideo]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    ratings: dict[tuple[str, str], list[np.ndarray]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
+            try:
+                video_id, category, scores = row
+                ratings.setdefault((video_id, category), []).append(np.array(scores.split(","), np.float64))
+            except ValueError:
+                raise ValueError(f"{path}, line {number}: expected id, category, comma-separated ratings") from None
+    videos = []
+    for (video_id, category), rows in ratings.items():
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError(f"{path}, video {video_id}: expected rows of one length, found {sorted(map(len, rows))}")
+        videos.append(TVSumVideo(video_id, "", category, np.stack(rows), len(rows[0])))
+    return videos
+
+
+def open_h5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading; `FileNotFoundError` or `ValueError` names the path if that cannot be."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path}: expected an HDF5 file")
+    return h5py.File(path, "r")

@@ -1,0 +1,194 @@
+"""`results.json` must hold what it promises, and baselines must be those the field knows."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hiersum_hf.datasets.tvsum import read_ratings
+from hiersum_hf.evaluation import evaluate_ratings, evaluate_scores, format_table, mean_metrics, write_json
+from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.scorers import oracle_scores
+
+
+KEYS = {
+    *("schema", "dataset", "part", "split", "protocol", "scorer", "level", "score_head", "checkpoint", "selected_on"),
+    *("metrics", "baselines", "ci95", "per_video", "dropped", "encoders", "encoder_mismatch", "data_fingerprint"),
+    *("seed", "versions", "command"),
+}
+METRICS = {"f1", "kendall_tau", "spearman_rho", "map50", "map15", "rouge1", "rouge2", "rougeLsum", "cosine"}
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    if "HIERSUM_TEST_DATA" not in os.environ:
+        pytest.skip("HIERSUM_TEST_DATA is unset: no real TVSum ratings")
+    return read_ratings(Path(os.environ["HIERSUM_TEST_DATA"]) / "tvsum" / "ydata-tvsum50.mat")
+
+
+def make_record(name, seed=0, n=40, **parts):
+    """A video of eight scenes of five frames, five annotators."""
+    rng = np.random.default_rng(seed)
+    features = np.repeat(np.eye(8, dtype=np.float32), n // 8, axis=0)
+    shots = np.arange(8)[:, None] * 75 + [0, 75]
+    truth = np.repeat(rng.random(8), n // 8)
+    defaults = {
+        "video_features": features,
+        "frame_times_s": np.arange(n) / 2,
+        "duration_s": n / 2,
+        "encoders": Encoders("some/video", "some/text", 2.0),
+        "user_scores": truth + 0.1 * rng.standard_normal((5, n)),
+        "shots": shots,
+        "picks": np.arange(n) * 15,
+        "n_frames": n * 15,
+    }
+    return VideoRecord(video_id=name, **defaults | parts)
+
+
+@pytest.fixture
+def records():
+    return [make_record(f"v{seed}", seed) for seed in range(4)]
+
+
+def evaluate(records, scores=None, **kwargs):
+    defaults = {"scorer": "oracle", "dataset": "tvsum", "part": "test"}
+    if scores is None and "scorer" not in kwargs:
+        scores = {record.video_id: oracle_scores(record) for record in records}
+    return evaluate_scores(records, scores, **defaults | kwargs)
+
+
+def test_every_key_is_there_and_plain(records):
+    results = evaluate(records, level="child", checkpoint="out", split="split.yml#0", command="hiersum evaluate")
+    assert set(results) == KEYS
+    assert set(results["metrics"]) == METRICS | {"precision", "recall"}
+    assert results["protocol"] == "hiersum-keyshot-v1"
+    assert results["encoders"] == {"video": "some/video", "text": "some/text", "sample_fps": 2.0}
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
+    assert set(results["per_video"]) == {"v0", "v1", "v2", "v3"}
+    low, high = results["ci95"]["kendall_tau"]
+    assert low < results["metrics"]["kendall_tau"] < high
+    assert results["metrics"]["kendall_tau"] > results["baselines"]["human"]["kendall_tau"] > 0.4
+    assert abs(results["baselines"]["random"]["kendall_tau"]) < 0.1
+    assert evaluate(records)["data_fingerprint"] == results["data_fingerprint"]
+    assert evaluate(records[:3])["data_fingerprint"] != results["data_fingerprint"]
+
+
+def test_baselines_can_be_the_scorer(records):
+    human, chance = evaluate(records, scorer="human"), evaluate(records, scorer="random")
+    for metric in ("f1", "kendall_tau", "spearman_rho"):
+        assert human["metrics"][metric] == pytest.approx(human["baselines"]["human"][metric])
+        assert chance["metrics"][metric] == pytest.approx(chance["baselines"]["random"][metric])
+    assert chance["baselines"]["random"]["draws"] == 20
+    with pytest.raises(ValueError, match="scorer 'uniform': expected scores"):
+        evaluate(records, scorer="uniform")
+    with pytest.raises(ValueError, match="draws: expected at least 20, found 3"):
+        evaluate(records, scorer="random", draws=3)
+
+
+def test_f1_by_hand():
+    """15 % of 600 frames is 90: one of the eight shots. Annotators 1 and 2 choose shot 0, annotator 3 shot 7."""
+    users = np.zeros((3, 40))
+    users[:2, :5], users[2, 35:] = 1, 1
+    record = make_record("v", user_scores=users)
+    for dataset, f1 in (("tvsum", 2 / 3), ("summe", 1)):
+        results = evaluate([record], {"v": users[0]}, scorer="x", dataset=dataset)
+        assert results["metrics"]["f1"] == pytest.approx(f1)
+        assert mean_metrics([record], {"v": users[0]}, dataset)["f1"] == pytest.approx(f1)
+    assert results["ci95"] == {"f1": None, "kendall_tau": None, "spearman_rho": None}  # one video
+
+
+def test_shots_and_frames_are_made_where_missing(records):
+    features_only = [replace(record, shots=None) for record in records]  # segmentation finds the same eight scenes
+    assert evaluate(features_only)["per_video"] == evaluate(records)["per_video"]
+    bare = [replace(record, shots=None, picks=None, n_frames=None) for record in records]
+    assert evaluate(bare)["per_video"]["v0"] == pytest.approx(evaluate(records)["per_video"]["v0"])
+
+
+def test_a_single_reference_is_named(records):
+    curves = [replace(r, user_scores=None, frame_scores=r.user_scores[0].astype(np.float32)) for r in records]
+    curves[0].frame_scores[:3] = np.nan  # frames without a score count for nothing
+    results = evaluate(curves, {r.video_id: np.nan_to_num(r.frame_scores) for r in curves}, scorer="x")
+    assert results["protocol"] == "hiersum-keyshot-v1-single-reference"
+    assert results["metrics"]["kendall_tau"] == pytest.approx(1)
+    assert results["metrics"]["f1"] == 1
+    assert results["baselines"]["human"] is None
+
+
+def test_nothing_to_compare_with_is_null(records):
+    unknown = [replace(record, user_scores=None) for record in records]
+    results = evaluate(unknown, {r.video_id: np.arange(40) for r in unknown}, scorer="x")
+    assert results["metrics"]["f1"] is results["metrics"]["kendall_tau"] is None
+    assert results["dropped"]["videos_without_reference"] == 4
+    assert results["baselines"]["random"]["kendall_tau_se"] is None
+    assert mean_metrics(unknown, {r.video_id: np.arange(40) for r in unknown}) == {}
+    json.dumps(results, allow_nan=False)
+
+
+def test_what_is_dropped_is_counted(records):
+    users = records[0].user_scores.copy()
+    users[1] = 3
+    odd = replace(records[0], user_scores=users[:, :39], user_summaries=np.ones((5, 601), bool))
+    results = evaluate([odd, *records[1:]], {r.video_id: np.full(40, 0.5) for r in records}, scorer="x")
+    assert results["dropped"] == {
+        "constant_annotators": 1,
+        "lengths_cut": 2,
+        "videos_without_reference": 0,
+        "constant_predictions_scored_0": 4,
+    }
+    assert results["metrics"]["kendall_tau"] == 0
+    assert results["per_video"]["v1"]["constant_prediction"] is True
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({}, "video v0: expected scores, found none"),
+        ({"v0": np.ones(39)}, r"video v0: expected 40 finite scores, found \(39,\)"),
+        ({"v0": np.full(40, np.nan)}, "video v0: expected 40 finite scores"),
+    ],
+)
+def test_bad_scores_name_the_video(records, scores, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(records[:1], scores, scorer="x")
+
+
+def test_videos_must_differ(records):
+    for wrong in ([], [records[0]] * 2):
+        with pytest.raises(ValueError, match="each id once"):
+            evaluate(wrong)
+
+
+def test_table(records):
+    table = format_table([evaluate(records), evaluate(records, scorer="human")])
+    lines = table.splitlines()
+    assert lines[0] == "tvsum test, 4 videos, protocol hiersum-keyshot-v1"
+    assert [line.split()[0] for line in lines[2:]] == ["scorer", "oracle", "human", "[random]", "random:"]
+    assert "[" in lines[3]
+    with pytest.raises(ValueError, match="expected results of one data set"):
+        format_table([evaluate(records), evaluate(records, part="val")])
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "results.json"
+    write_json(path, {"name": "ä"})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"x": float("nan")})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"name": "ä"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tvsum_figures_are_those_of_the_field(ratings):
+    results = evaluate_ratings(ratings, "oracle")
+    human, chance = results["baselines"]["human"], results["baselines"]["random"]
+    assert (round(human["kendall_tau"], 4), round(human["spearman_rho"], 4)) == (0.1774, 0.2042)
+    metrics = results["metrics"]
+    assert (round(metrics["kendall_tau"], 3), round(metrics["spearman_rho"], 3)) == (0.378, 0.473)
+    assert abs(chance["kendall_tau"]) < 0.002
+    assert abs(chance["spearman_rho"]) < 0.002
+    assert 0.0003 < chance["kendall_tau_se"] < 0.0012
+    assert metrics["f1"] is None
+    with pytest.raises(ValueError, match="found 'uniform'"):
+        evaluate_ratings(ratings, "uniform")

@@ -1,0 +1,147 @@
+"""Shots must be the true optimum, and the knapsack must be exact: every summary and every F1 rests on both."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hiersum_hf.shots import (
+    clip_shots,
+    fill_picks,
+    kernel_temporal_segmentation,
+    knapsack,
+    select_shots,
+    sentence_spans,
+    shot_scores,
+)
+
+
+def segment_costs(features):
+    """(N + 1, N + 1) scatter of [i, j) on normalised features, infinite where j <= i."""
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    n = len(features)
+    sums = np.vstack([np.zeros(features.shape[1]), features.cumsum(axis=0)])
+    costs = np.full((n + 1, n + 1), np.inf)
+    for i in range(n):
+        j = np.arange(i + 1, n + 1)
+        costs[i, j] = (j - i) - ((sums[j] - sums[i]) ** 2).sum(axis=1) / (j - i)
+    return costs
+
+
+def best_objectives(features):
+    """(N,) least objective for each number of change points, by plain dynamic programming."""
+    costs, n = segment_costs(features), len(features)
+    reach, objectives = costs[0], [costs[0, n]]
+    for k in range(1, n):
+        reach = np.min(reach[:, None] + costs, axis=0)
+        objectives.append(reach[n] + 0.5 * k * (np.log(n / k) + 1))
+    return np.array(objectives)
+
+
+def objective(features, shots):
+    k, n = len(shots) - 1, len(features)
+    return segment_costs(features)[shots[:, 0], shots[:, 1]].sum() + (0.5 * k * (np.log(n / k) + 1) if k else 0)
+
+
+def staircase(seed, n, parts, width=8, noise=0.3):
+    rng = np.random.default_rng(seed)
+    levels = np.repeat(rng.standard_normal((parts, width)), -(-n // parts), axis=0)[:n]
+    return levels + noise * rng.standard_normal((n, width))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_segmentation_equals_the_full_dynamic_programme(seed):
+    rng = np.random.default_rng(seed)
+    n, limit = int(rng.integers(30, 81)), int(rng.integers(1, 6))
+    features = staircase(seed, n, int(rng.integers(1, 12)), noise=rng.choice([0.05, 0.3, 1.0]))
+    best = best_objectives(features)
+    assert objective(features, kernel_temporal_segmentation(features)) == pytest.approx(best.min(), abs=1e-9)
+    limited = kernel_temporal_segmentation(features, max_shots=limit)
+    assert len(limited) <= limit
+    assert objective(features, limited) == pytest.approx(best[:limit].min(), abs=1e-9)
+
+
+def test_segmentation_of_simple_videos():
+    assert kernel_temporal_segmentation(np.ones((1, 4))).tolist() == [[0, 1]]
+    assert kernel_temporal_segmentation(np.ones((50, 4))).tolist() == [[0, 50]]
+    assert kernel_temporal_segmentation(np.zeros((50, 4))).tolist() == [[0, 50]]
+    two = np.repeat(np.eye(4)[:2], [20, 30], axis=0)
+    assert kernel_temporal_segmentation(two).tolist() == [[0, 20], [20, 50]]
+
+
+def test_segmentation_of_an_hour_is_fast():
+    features = staircase(0, 7200, 300, width=64, noise=0.5)
+    start = time.perf_counter()
+    shots = kernel_temporal_segmentation(features)
+    assert time.perf_counter() - start < 10  # 0.1 s on a quiet machine
+    assert 250 < len(shots) <= 310
+    assert shots[0, 0] == 0
+    assert shots[-1, 1] == 7200
+    assert (shots[1:, 0] == shots[:-1, 1]).all()
+
+
+@pytest.mark.parametrize("features", [np.full((5, 2), np.nan), np.zeros((0, 3)), np.zeros(5)])
+def test_segmentation_refuses_bad_features(features):
+    with pytest.raises(ValueError, match="features: expected"):
+        kernel_temporal_segmentation(features)
+
+
+def brute_force(values, weights, capacity):
+    sets = (np.arange(2 ** len(values))[:, None] >> np.arange(len(values))) & 1
+    return (sets @ values)[sets @ weights <= capacity].max()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.integers(0, 12)), min_size=1, max_size=10),
+    st.integers(0, 40),
+)
+def test_knapsack_equals_brute_force(items, capacity):
+    values, weights = np.array([v for v, _ in items]), np.array([w for _, w in items])
+    chosen = knapsack(values, weights, capacity)
+    assert weights[chosen].sum() <= capacity
+    assert values[chosen].sum() == pytest.approx(brute_force(values, weights, capacity), abs=1e-12)
+
+
+def test_knapsack_breaks_ties_towards_the_first():
+    assert knapsack([0.5, 0.5, 0.5], [10, 10, 10], 20).tolist() == [True, True, False]
+    assert knapsack([0.0, 0.0], [1, 1], 2).tolist() == [False, False]
+    with pytest.raises(ValueError, match="weights >= 0"):
+        knapsack([1.0], [-1], 5)
+
+
+def test_scores_fill_from_pick_to_pick():
+    assert fill_picks([1, 2, 3], [2, 4, 7], 9).tolist() == [1, 1, 1, 1, 2, 2, 2, 3, 3]
+    assert fill_picks([1, 2], [0, 15], 10).tolist() == [1] * 10  # a pick past the end
+    with pytest.raises(ValueError, match="as many scores as picks"):
+        fill_picks([1, 2], [0], 10)
+    with pytest.raises(ValueError, match="ascending"):
+        fill_picks([1, 2], [5, 5], 10)
+
+
+def test_shot_scores_and_selection():
+    shots = np.array([[0, 2], [2, 6], [6, 10]])
+    scores = np.array([1, 3, 0, 0, 0, 4, 3, 3, 3, 3])
+    assert shot_scores(scores, shots).tolist() == [2, 1, 3]
+    assert select_shots(scores, shots, capacity=6).tolist() == [True, False, True]
+    assert select_shots(scores, np.array([[0, 10]]), capacity=1).tolist() == [False]
+
+
+def test_shots_past_the_end_are_cut():
+    assert clip_shots([[0, 5], [5, 12], [12, 15]], 10).tolist() == [[0, 5], [5, 10]]
+    for wrong in ([[10, 20]], [[0, 5], [4, 8]], [[5, 3]], [1, 2]):
+        with pytest.raises(ValueError, match="shots: expected"):
+            clip_shots(wrong, 10)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 9.9), st.floats(0, 3)), max_size=8))
+def test_sentences_cover_the_same_frames_for_scorers_and_model(sentences):
+    from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans  # loads torch
+
+    times_s = np.array([(start, start + length) for start, length in sentences]).reshape(-1, 2)
+    frames_s = np.arange(20) / 2
+    ours = sentence_spans(times_s, frames_s, duration_s=10.0)
+    assert (ours == times_to_spans(frames_s, times_s)).all()

@@ -1,0 +1,203 @@
+"""A summary keeps to its budget, is never empty, and says when it had to improvise; scorers without a checkpoint."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hiersum_hf.records import Budget, Sentence, VideoRecord
+from hiersum_hf.scorers import score_frames, training_free_scores, uniform_scores
+from hiersum_hf.summary import parse_budget, summarize_scores
+
+
+def scenes(*lengths):
+    """(N, D) features of scenes of so many frames, each unlike the others."""
+    return np.repeat(np.eye(max(len(lengths), 2))[: len(lengths)], lengths, axis=0)
+
+
+def summarize(lengths, scene_scores, seconds, **kwargs):
+    """A video of one frame a second."""
+    scores = np.repeat(scene_scores, lengths).astype(float)
+    budget = Budget("seconds", seconds, seconds)
+    times_s = np.arange(len(scores)).astype(float)
+    defaults = {"video": "film.mp4", "scorer": "training-free"}
+    return summarize_scores(times_s, scores, float(len(scores)), scenes(*lengths), budget, **defaults | kwargs)
+
+
+def test_the_best_shots_that_fit_are_taken():
+    summary = summarize([20, 30, 20, 30], [0.2, 0.9, 0.5, 0.6], 50)
+    chosen = [(shot["start_s"], shot["end_s"]) for shot in summary.shots if shot["selected"]]
+    assert chosen == [(20, 50), (50, 70)]
+    assert len(summary.segments) == 1  # adjacent shots are one stretch
+    assert (summary.segments[0].start_s, summary.segments[0].end_s) == (20, 70)
+    assert summary.segments[0].score == pytest.approx((30 * 0.9 + 20 * 0.5) / 50)
+    assert not summary.fallback
+    assert json.loads(json.dumps(summary.to_dict()))["schema"] == 1
+
+
+def test_a_gap_keeps_segments_apart():
+    summary = summarize([20, 30, 20, 30], [0.9, 0.1, 0.9, 0.1], 40)
+    assert [(s.start_s, s.end_s, round(s.score, 6)) for s in summary.segments] == [(0, 20, 0.9), (50, 70, 0.9)]
+
+
+def test_nothing_fits_so_the_best_window_is_taken_and_said():
+    scores = np.repeat([0.1, 0.9, 0.2], [40, 10, 50])
+    summary = summarize_scores(
+        np.arange(100.0), scores, 100.0, scenes(100), Budget("ratio", 0.125, 12.5), video="x", scorer="random"
+    )
+    assert summary.fallback
+    assert [(s.start_s, s.end_s) for s in summary.segments] == [(40, 52.5)]
+    assert summary.segments[0].score == pytest.approx((9 + 0.5) / 12.5)
+    assert "best-scored window" in summary.warnings[-1]
+    assert not any(shot["selected"] for shot in summary.shots)
+
+
+def test_scores_of_0_still_give_a_summary():
+    summary = summarize([20, 20], [0, 0], 20)
+    assert summary.fallback
+    assert (summary.segments[0].start_s, summary.segments[0].end_s) == (0, 20)
+
+
+@pytest.mark.parametrize("seconds", [50, 51, 1e6])
+def test_a_budget_as_long_as_the_video_keeps_all(seconds):
+    summary = summarize([20, 30], [0.1, 0.0], seconds)
+    assert [(s.start_s, s.end_s) for s in summary.segments] == [(0, 50)]
+    assert not summary.fallback
+
+
+def test_one_frame():
+    kwargs = {"video": "x", "scorer": "random"}
+    summary = summarize_scores([0.0], [0.5], 2.0, np.ones((1, 4)), Budget("seconds", 1, 1.0), **kwargs)
+    assert [(s.start_s, s.end_s, s.score) for s in summary.segments] == [(0, 1, 0.5)]
+
+
+def test_a_first_frame_after_0_and_a_last_one_past_the_end():
+    kwargs = {"video": "x", "scorer": "random"}
+    times_s, scores = np.arange(100) + 0.5, np.repeat([0.2, 0.8], 50)
+    summary = summarize_scores(times_s, scores, 98.0, scenes(50, 50), Budget("seconds", 60, 60.0), **kwargs)
+    assert [(shot["start_s"], shot["end_s"]) for shot in summary.shots] == [(0, 50.5), (50.5, 98)]
+    assert [(s.start_s, s.end_s) for s in summary.segments] == [(50.5, 98)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(3, 40), st.floats(0, 1)), min_size=1, max_size=12),
+    st.floats(0.01, 1.2),
+    st.sampled_from([0.5, 1 / 3, 1001 / 30000, 7.3]),
+)
+def test_the_budget_is_never_exceeded_and_nothing_is_empty(parts, ratio, period_s):
+    lengths, scene_scores = [n for n, _ in parts], [score for _, score in parts]
+    scores = np.repeat(scene_scores, lengths)
+    duration_s = len(scores) * period_s
+    budget = Budget("ratio", ratio, ratio * duration_s)
+    times_s = np.arange(len(scores)) * period_s
+    summary = summarize_scores(times_s, scores, duration_s, scenes(*lengths), budget, video="x", scorer="random")
+    spans = [(s.start_s, s.end_s) for s in summary.segments]
+    assert 0 < sum(end_s - start_s for start_s, end_s in spans) <= budget.seconds + 1e-6
+    assert all(start_s < end_s for start_s, end_s in spans)
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(spans))
+    assert all(-1e-9 <= s.score <= 1 + 1e-9 for s in summary.segments)
+    assert summary.shots[0]["start_s"] == 0
+    assert summary.shots[-1]["end_s"] == duration_s
+
+
+def test_key_sentences_are_those_of_the_segments():
+    sentences = [Sentence("late", 85, 89), Sentence("in", 25, 35), Sentence("out", 5, 9), Sentence("edge", 45, 53)]
+    summary = summarize([20, 30, 30, 20], [0.2, 0.9, 0.1, 0.8], 50, sentences=sentences)
+    assert [s["text"] for s in summary.key_sentences] == ["in", "edge", "late"]  # 49 s, the middle of "edge", is in
+    assert [s["score"] for s in summary.key_sentences] == pytest.approx([0.9, (5 * 0.9 + 3 * 0.1) / 8, 0.8])
+    scored = summarize([20, 30, 30, 20], [0.2, 0.9, 0.1, 0.8], 50, sentences=sentences, sentence_scores=[1, 2, 3, 4])
+    assert [s["score"] for s in scored.key_sentences] == [2, 4, 1]
+    with pytest.raises(ValueError, match=r"film.mp4: expected 4 sentence scores, found 1"):
+        summarize([20, 30], [0.2, 0.9], 30, sentences=sentences, sentence_scores=[1])
+
+
+def test_bad_input_names_the_video():
+    with pytest.raises(ValueError, match=r"film\.mp4: expected finite scores"):
+        summarize([10, 10], [0.1, np.nan], 10)
+    with pytest.raises(ValueError, match=r"film\.mp4: expected a budget above 0 s, found 0"):
+        summarize([10, 10], [0.1, 0.2], 0)
+    args = {"budget": Budget("seconds", 5, 5.0), "video": "film.mp4", "scorer": "random"}
+    with pytest.raises(ValueError, match=r"film\.mp4: expected as many times, scores and features.* 2, 3 and 3"):
+        summarize_scores([0.0, 1.0], [1, 1, 1], 3.0, np.ones((3, 2)), **args)
+    with pytest.raises(ValueError, match=r"film\.mp4: expected frame times that ascend"):
+        summarize_scores([0.0, 0.0], [1, 1], 3.0, np.ones((2, 2)), **args)
+    with pytest.raises(ValueError, match=r"film\.mp4: expected frame times that ascend"):
+        summarize_scores([0.0, 1.0], [1, 1], float("nan"), np.ones((2, 2)), **args)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [("0.15", ("ratio", 0.15)), ("1", ("ratio", 1.0)), ("60s", ("seconds", 60.0)), (" .5 s", ("seconds", 0.5))],
+)
+def test_budgets(text, budget):
+    assert parse_budget(text) == budget
+
+
+@pytest.mark.parametrize("text", ["0", "1.5", "0s", "-1", "15%", "60", "", "nan", "1e3s", "s"])
+def test_wrong_budgets_say_what_is_accepted(text):
+    with pytest.raises(ValueError, match=r'ratio in \(0, 1\] such as "0.15" or seconds such as "60s"'):
+        parse_budget(text)
+
+
+def record(n=16, **parts):
+    defaults = {"video_features": np.ones((n, 4), np.float32), "frame_times_s": np.arange(n) / 2, "duration_s": n / 2}
+    return VideoRecord(video_id="v", **defaults | parts)
+
+
+def test_uniform_scores_spread_every_share():
+    best = np.argsort(-uniform_scores(record(64)))
+    for count in (2, 4, 8, 16):
+        assert sorted(best[:count]) == list(range(0, 64, 64 // count))
+    assert len(np.unique(uniform_scores(record(37)))) == 37
+
+
+def test_random_scores_follow_from_seed_and_video():
+    assert np.array_equal(score_frames(record(), "random", 3), score_frames(record(), "random", 3))
+    assert not np.array_equal(score_frames(record(), "random", 3), score_frames(record(), "random", 4))
+
+
+def test_scorers_by_name():
+    users = np.arange(32.0).reshape(2, 16)
+    assert np.array_equal(score_frames(record(user_scores=users), "oracle"), users.mean(0))
+    with pytest.raises(ValueError, match="video v: the oracle needs user scores"):
+        score_frames(record(), "oracle")
+    with pytest.raises(ValueError, match="expected one of random, uniform, oracle, training-free; found 'best'"):
+        score_frames(record(), "best")
+
+
+SPOKEN = (Sentence("off topic", 0.0, 2.0), Sentence("on topic", 3.0, 5.0))
+
+
+def test_training_free_prefers_frames_whose_sentence_fits_the_description():
+    text = np.eye(2, 5, dtype=np.float32)
+    scores = training_free_scores(record(sentences=SPOKEN, text_features=text, description_features=text[1:]))
+    assert scores[6:10].min() > scores[10:].max() > scores[:4].max()  # on topic, silent, off topic
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_training_free_without_description_prefers_the_common_theme():
+    sentences = (*SPOKEN, Sentence("on topic too", 6.0, 8.0))
+    text = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
+    scores = training_free_scores(record(sentences=sentences, text_features=text))
+    assert scores[6:10].min() > scores[:4].max()
+
+
+def test_training_free_without_text_prefers_the_typical_frame():
+    features = np.repeat(np.eye(4)[:2], [12, 4], axis=0)
+    scores = training_free_scores(record(video_features=features))
+    assert scores[:12].min() > scores[12:].max()
+    assert training_free_scores(record()).tolist() == [0.5] * 16  # nothing to tell frames apart
+
+
+def test_training_free_names_the_video_with_bad_features():
+    text = np.eye(2, 5, dtype=np.float32)
+    with pytest.raises(ValueError, match="video v: expected sentences and description of one width, found 5 and 3"):
+        training_free_scores(record(sentences=SPOKEN, text_features=text, description_features=np.ones((1, 3))))
+    with pytest.raises(ValueError, match="video v: expected finite video_features"):
+        training_free_scores(record(video_features=np.full((16, 4), np.nan)))
+    with pytest.raises(ValueError, match="video v: expected 2 sentences with times, found 0"):
+        training_free_scores(record(text_features=text))
