@@ -1,0 +1,30 @@
+"""The card of a checkpoint: `model_card.md` filled with the figures of its `results.json`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+
+
+def template() -> str:
+    """Text of model_card.md, which travels in the package."""
+    return files("hiersum_hf").joinpath("model_card.md").read_text(encoding="utf-8")
+
+
+def write_card(folder: str | Path, results: dict[str, Any], extractor: HierSumFeatureExtractor) -> Path:
+    """Writes `folder`/README.md; every figure in it is one of `results` (the content of results.json)."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    data = ModelCardData(
+        license="apache-2.0",
+        library_name="hiersum-hf",
+        tags=["video-summarization", "hiersum"],
+        pipeline_tag="video-classification",
+    )
+    path = Path(folder) / "README.md"
+    card = ModelCard.from_template(data, template_str=template(), results=results, extractor=extractor)
+    card.save(path)
+    return path

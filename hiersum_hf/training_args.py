@@ -1,0 +1,79 @@
+"""How a training run goes; what travels with the checkpoint is in HierSumConfig."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+from transformers import TrainingArguments
+
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+
+
+SET_BY_TRAINING = ("video_dim", "text_dim", "default_level", "trained_levels")
+
+
+@dataclass
+class HierSumTrainingArguments(TrainingArguments):
+    """`transformers.TrainingArguments` with the parent-child alternation and defaults that suit it.
+
+    AdamW instead of the L2-regularised Adam of A2Summ, a flat learning rate that falls over the last fifth of the
+    steps, and gradients clipped at norm 1.
+    """
+
+    schedule: str = field(
+        default="alternate",
+        metadata={
+            "help": "alternate: child steps, then parent steps (the paper). child, parent: one level only. joint: "
+            "subtitles and description in one sequence (not in the paper).",
+            "choices": ["alternate", "child", "parent", "joint"],
+        },
+    )
+    child_steps_per_parent: int = field(
+        default=5, metadata={"help": "m: optimiser steps at child level before each block of parent steps."}
+    )
+    parent_steps_per_child: int = field(
+        default=1, metadata={"help": "Parent steps in a block: for more parent than child steps, with m = 1."}
+    )
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of AdamW."})
+    weight_decay: float = field(
+        default=1e-5, metadata={"help": "AdamW weight decay; none on norms, biases, logit scales."}
+    )
+    lr_scheduler_type: str = field(default="warmup_stable_decay", metadata={"help": "Shape of the learning rate."})
+    lr_scheduler_kwargs: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Default: no warm-up, falling to 0 over the last fifth of the steps."}
+    )
+    per_device_train_batch_size: int = field(default=4, metadata={"help": "Videos in a batch."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: records are not columns."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=True, metadata={"help": "The sentence head idles at parent level."}
+    )
+    logging_steps: float = field(default=50, metadata={"help": "Log every so many optimiser steps."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.schedule not in ("alternate", "child", "parent", "joint"):
+            raise ValueError(f"schedule must be alternate, child, parent or joint, got {self.schedule!r}.")
+        for name in ("child_steps_per_parent", "parent_steps_per_child"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+    @property
+    def trained_levels(self) -> list[str]:
+        """Levels that the schedule trains."""
+        return ["child", "parent"] if self.schedule == "alternate" else [self.schedule]
+
+
+def config_arguments() -> type:
+    """A dataclass of the fields of HierSumConfig that a run may choose, with their help, for HfArgumentParser."""
+    lines = re.findall(
+        r"^ {8}(\w+) \(`[^\n]*?\): (.*?)(?=^ {8}\w+ \(`|^ {4}\S|\Z)", HierSumConfig.__doc__ or "", re.M | re.S
+    )
+    helps = {name: " ".join(text.split()).replace("%", "%%") for name, text in lines}
+    types = HierSumConfig.__annotations__
+    names = [name for name in types if name in helps and name not in SET_BY_TRAINING]
+    return make_dataclass(
+        "ConfigArguments",
+        [(n, types[n], field(default=getattr(HierSumConfig, n), metadata={"help": helps[n]})) for n in names],
+    )

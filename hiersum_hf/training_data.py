@@ -1,0 +1,116 @@
+"""What a training run reads: the demo set or a TVSum-format file, in parts that share no video."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hiersum_hf import synthetic
+from hiersum_hf.datasets.splits import disjoint_folds, with_validation
+from hiersum_hf.datasets.tvsum import read_splits, read_tvsum
+from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER, load_text_encoder, load_video_encoder
+from hiersum_hf.records import Encoders, VideoRecord
+
+
+logger = logging.getLogger(__name__)
+
+DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 60}
+
+
+@dataclass
+class DataArguments:
+    """Which videos to train on."""
+
+    data: str = field(metadata={"help": "'demo' for the made-up demo set, or a feature file in TVSum's h5 format."})
+    ratings: str | None = field(
+        default=None,
+        metadata={"help": "ydata-tvsum50.mat: titles (the parent text) and every annotator's ratings."},
+    )
+    split_file: str | None = field(
+        default=None,
+        metadata={"help": "A published split file (yml or json). Default: 5 disjoint folds, drawn by the seed."},
+    )
+    fold: int = field(default=0, metadata={"help": "Which split or fold to train on, from 0."})
+    video_encoder: str = field(
+        default="unknown", metadata={"help": "What the frame features were made with, where the file does not say."}
+    )
+    text_encoder: str = field(
+        default="sentence-transformers/all-mpnet-base-v2",
+        metadata={"help": "Encoder of titles and sentences that have no features yet."},
+    )
+
+
+def load_parts(args: DataArguments, seed: int) -> dict[str, list[VideoRecord]]:
+    """Records of the parts train, validation and test.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is not what it should be, or the split names videos that the data lacks.
+    """
+    if args.data == "demo":
+        return demo_parts()
+    records = read_tvsum(args.data, args.ratings)
+    records = [record if record.encoders else _named(record, args.video_encoder) for record in records]
+    if any(record.description and not len(record.description_features) for record in records):
+        records = embed_descriptions(records, args.text_encoder)
+    by_id = {record.video_id: record for record in records}
+    splits = read_splits(args.split_file) if args.split_file else disjoint_folds(list(by_id), seed=seed)
+    if not 0 <= args.fold < len(splits):
+        raise ValueError(f"{args.split_file or 'The folds'}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
+    split = with_validation(splits[args.fold], seed)
+    unknown = sorted({video for part in split.values() for video in part} - by_id.keys())
+    if unknown:
+        raise ValueError(f"{args.split_file}: expected videos of {args.data}, found also {', '.join(unknown)}.")
+    return {part: [by_id[video] for video in videos] for part, videos in split.items()}
+
+
+def _named(record: VideoRecord, video_encoder: str) -> VideoRecord:
+    """The record with the name of its frame encoder and the sample rate that its times show."""
+    period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
+    return replace(record, encoders=Encoders(video_encoder, "", 1 / period_s))
+
+
+def embed_descriptions(records: list[VideoRecord], text_encoder_id: str) -> list[VideoRecord]:
+    """The records with features of their description texts.
+
+    Raises:
+        ValueError: The subtitle features are there already and come from another encoder or have another width.
+    """
+    encoder = load_text_encoder(text_encoder_id)
+    logger.info("Encoding descriptions with %s", text_encoder_id)
+    done = []
+    for record in records:
+        known = record.encoders.text if record.encoders else ""
+        if len(record.text_features) and known not in ("", text_encoder_id):
+            raise ValueError(
+                f"{record.video_id}: expected descriptions encoded by {known!r} like its sentences, "
+                f"found {text_encoder_id!r}."
+            )
+        encoders = replace(record.encoders, text=text_encoder_id) if record.encoders else None
+        done.append(replace(record, description_features=encoder.encode(record.description), encoders=encoders))
+    return done
+
+
+def demo_parts(counts: dict[str, int] | None = None) -> dict[str, list[VideoRecord]]:
+    """The demo set; its features come from the offline encoders, or from random projections where they are missing."""
+    try:
+        encoders = load_video_encoder(OFFLINE_VIDEO_ENCODER), load_text_encoder(OFFLINE_TEXT_ENCODER)
+    except (ImportError, ValueError) as error:
+        logger.warning("%s\nThe demo uses random projections: its checkpoint cannot read real videos.", error)
+        bank, embed, ids = synthetic.random_features()
+    else:
+        logger.info("Encoding the demo's pictures and texts with %s and %s", *(e.encoder_id for e in encoders))
+        bank, embed, ids = synthetic.encoder_features(*encoders)
+    parts, first = {}, 0
+    for part, count in (counts or DEMO_VIDEOS).items():
+        videos = [synthetic.make_video(index) for index in range(first, first + count)]
+        parts[part] = [synthetic.to_record(video, bank, embed, ids) for video in videos]
+        first += count
+    return parts
+
+
+def demo_test_video(number: int) -> synthetic.LatentVideo:
+    """Video `number` of the demo's test part, to be rendered."""
+    return synthetic.make_video(DEMO_VIDEOS["train"] + DEMO_VIDEOS["validation"] + number)
