@@ -1,0 +1,136 @@
+"""The house: imports go one way, the travelling files stand alone, the wheel works where the source is not."""
+
+import ast
+import runpy
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+REPO = Path(__file__).parents[1]
+TRAVELLING = {"torch", "numpy", "transformers", "huggingface_hub"}
+# Lower floors never import from higher ones; modules on one floor may use each other only as listed by name order.
+FLOORS = [
+    {"modeling"},
+    {"records"},
+    {"subtitles", "shots"},
+    {"metrics", "video"},
+    {"datasets", "encoders", "scorers"},
+    {"synthetic", "summary", "reference", "collator", "sampler"},
+    {"evaluation", "prediction", "training_args", "model_card"},
+    {"trainer", "training_data", "summarize"},
+    {"cli"},
+]
+
+
+def imports(path: Path) -> set[str]:
+    """Modules a file imports anywhere, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "hiersum_hf"}
+    return found
+
+
+def own(modules: set[str]) -> set[str]:
+    """The project's modules among them, by their name below hiersum_hf."""
+    return {name.split(".")[1] for name in modules if name.startswith("hiersum_hf.")}
+
+
+def test_imports_go_one_way():
+    floor = {name: i for i, names in enumerate(FLOORS) for name in names}
+    files = {path.stem: path for path in (REPO / "hiersum_hf").glob("*.py") if path.stem != "__init__"}
+    assert set(files) | {"modeling", "datasets"} == set(floor), "a new module needs its floor"
+    for name, path in files.items():
+        wrong = {used for used in own(imports(path)) if floor.get(used, -1) >= floor[name]}
+        assert not wrong, f"{path.name} imports {wrong}, which is not below it"
+    for path in (REPO / "hiersum_hf" / "datasets").glob("*.py"):
+        assert all(floor.get(used, -1) <= floor["datasets"] for used in own(imports(path))), path
+
+
+def test_what_travels_imports_only_what_every_user_has():
+    """A checkpoint's code is fetched file by file: flat siblings only, nothing of the package, no future import."""
+    for path in (REPO / "modeling").glob("*.py"):
+        roots = {name.split(".")[0] for name in imports(path)}
+        assert roots <= TRAVELLING | set(sys.stdlib_module_names), path
+        assert "__future__" not in roots, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.level == 1, path
+                assert (REPO / "modeling" / f"{node.module}.py").exists(), path
+
+
+def test_nothing_imports_modeling_under_another_name():
+    with pytest.raises(ImportError, match=r"Import `hiersum_hf.modeling` instead"):
+        runpy.run_path(str(REPO / "modeling" / "__init__.py"), run_name="modeling")
+    for path in [*REPO.glob("hiersum_hf/**/*.py"), *REPO.glob("scripts/*.py"), *REPO.glob("tests/*.py")]:
+        assert not any(name.split(".")[0] == "modeling" for name in imports(path)), path
+
+
+def test_import_is_light():
+    """The package must be usable in a minute-old notebook: no decoder, encoder, Trainer or data library comes along."""
+    heavy = [
+        "av",
+        "datasets",
+        "evaluate",
+        "peft",
+        "sentence_transformers",
+        "ruptures",
+        "pysubs2",
+        "matplotlib",
+        "transformers.trainer",
+    ]
+    code = f"import sys, hiersum_hf; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_docstrings_name_every_config_field():
+    from hiersum_hf import HierSumConfig
+
+    for name in HierSumConfig.__annotations__:
+        assert f"        {name} (`" in HierSumConfig.__doc__, name
+
+
+@pytest.mark.slow
+def test_the_wheel_works_elsewhere(tmp_path):
+    """Built, unpacked in another folder and used from there, without the source."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(REPO)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        names = set(file.namelist())
+        file.extractall(tmp_path / "site")
+    sources = {f"hiersum_hf/{p.relative_to(REPO / 'hiersum_hf')}" for p in (REPO / "hiersum_hf").rglob("*.py")}
+    sources |= {f"hiersum_hf/modeling/{p.name}" for p in (REPO / "modeling").glob("*.py")}
+    assert sources <= names
+    assert not any(name.startswith(("modeling/", "tests/", "scripts/")) for name in names)
+    code = (
+        "import hiersum_hf, torch; from hiersum_hf import *; from pathlib import Path\n"
+        f"assert Path(hiersum_hf.__file__).is_relative_to({str(tmp_path / 'site')!r}), hiersum_hf.__file__\n"
+        "model = HierSumModel(HierSumConfig(video_dim=4, text_dim=4, hidden_size=16, num_layers=1)).eval()\n"
+        "model.save_pretrained('saved'); HierSumFeatureExtractor().save_pretrained('saved')\n"
+        "from transformers import AutoModel; again = AutoModel.from_pretrained('saved')\n"
+        "x = torch.randn(1, 5, 4); assert torch.equal(model(x).frame_logits, again(x).frame_logits)\n"
+        "from hiersum_hf.model_card import template; assert 'HierSum' in template()\n"
+    )
+    # -I and an explicit path: neither the working folder nor the editable install may help
+    setup = (
+        f"import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
+        f"sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", setup + code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", setup + "from hiersum_hf.cli import main; main(['--help'])"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "summarize" in done.stdout
