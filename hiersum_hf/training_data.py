@@ -16,7 +16,7 @@ from hiersum_hf.records import Encoders, VideoRecord
 
 logger = logging.getLogger(__name__)
 
-DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 60}
+DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 120}
 
 
 @dataclass

@@ -60,7 +60,7 @@ def test_neither_level_alone_can_know(demo_records):
         kinds: mean_metrics(demo_records, kinds_score(len(demo_records), kinds))["kendall_tau"]
         for kinds in (by_subtitle, by_description, IMPORTANT)
     }
-    assert 0.1 < tau[by_subtitle] < tau[by_description] - 0.05 < tau[IMPORTANT] - 0.1
+    assert 0.05 < tau[by_subtitle] < tau[by_description] - 0.05 < tau[IMPORTANT] - 0.1
     free = {record.video_id: score_frames(record, "training-free") for record in demo_records}
     assert mean_metrics(demo_records, free)["kendall_tau"] < tau[by_description]
 
