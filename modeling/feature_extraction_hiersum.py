@@ -207,10 +207,11 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
 
 
 def frame_logits(output: Any, score_head: str) -> torch.Tensor:
-    """(B, N) float32 logits of the head that scores: the importance head's, or those of the regressed replay score."""
+    """(B, N) logits, float32 or wider, of the head that scores: importance, or those of the regressed replay score."""
+    wide = torch.promote_types(output.frame_logits.dtype, torch.float32)
     if score_head == "importance":
-        return output.frame_logits.detach().float()
-    return torch.logit(output.replay_scores.detach().float(), eps=1e-6)
+        return output.frame_logits.detach().to(wide)
+    return torch.logit(output.replay_scores.detach().to(wide), eps=1e-6)
 
 
 def times_to_spans(frame_times_s: np.ndarray, text_times_s: np.ndarray) -> np.ndarray:
