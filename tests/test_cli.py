@@ -1,0 +1,261 @@
+"""The command as a user types it: what it writes, and what it says to bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, synthetic
+from hiersum_hf.cli import main
+from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER
+from hiersum_hf.records import Segment, Sentence
+from hiersum_hf.subtitles import read_subtitles, write_srt
+from hiersum_hf.summarize import retime
+from hiersum_hf.video import probe
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A rendered demo video, the first 20 s of it, with its subtitles and description."""
+    from dataclasses import replace
+
+    whole = synthetic.make_video(7)
+    segments = tuple(s for s in whole.segments if s.end_s <= 20)
+    short = replace(whole, segments=segments)
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    synthetic.render(short, path)
+    write_srt(short.sentences, path.with_suffix(".srt"))
+    path.with_suffix(".txt").write_text("\n".join(short.description))
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained network that says it was trained at both levels, for the offline encoders."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    config = HierSumConfig(
+        video_dim=1280, text_dim=384, hidden_size=16, num_layers=1, trained_levels=["child", "parent"],
+        default_level="both",
+    )  # fmt: skip
+    HierSumModel(config).save_pretrained(folder)
+    HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384, 2.0).save_pretrained(folder)
+    return folder
+
+
+def arguments(video, output, *more):
+    files = ["--subtitles", video.with_suffix(".srt"), "--description", video.with_suffix(".txt")]
+    return [str(word) for word in ("summarize", video, *files, "--output", output, *more)]
+
+
+def test_summarize_writes_a_video_within_the_budget_and_its_papers(video, checkpoint, tmp_path, capsys):
+    assert main(arguments(video, tmp_path, "--model", checkpoint, "--budget", "8s", "--json")) == 0
+    folder = tmp_path / "clip"
+    assert {file.name for file in folder.iterdir()} == {"summary.mp4", "summary.json", "summary.srt", "scores.png"}
+    assert not list(tmp_path.glob(".*")), "nothing half-made may stay behind"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert json.loads(capsys.readouterr().out) == summary, "--json prints the same and nothing else"
+    keys = (
+        "schema video duration_s budget level scorer fallback segments key_sentences shots scores checkpoint encoders"
+    )
+    assert set(summary) == {*keys.split(), "warnings"}
+    assert (summary["schema"], summary["level"], summary["scorer"]) == (1, "both", "checkpoint")
+    assert summary["budget"] == {"kind": "seconds", "value": 8.0, "seconds": 8.0}
+    assert summary["encoders"] == {"video": OFFLINE_VIDEO_ENCODER, "text": OFFLINE_TEXT_ENCODER}
+    total_s = sum(segment["end_s"] - segment["start_s"] for segment in summary["segments"])
+    assert 0 < total_s <= 8 + 1e-6
+    assert all(one["end_s"] <= two["start_s"] for one, two in pairwise(summary["segments"]))
+    assert probe(folder / "summary.mp4").duration_s == pytest.approx(total_s, abs=0.05)
+    assert len(summary["scores"]["times_s"]) == len(summary["scores"]["values"]) == round(summary["duration_s"] * 2)
+    assert Image.open(folder / "scores.png").size[0] > 800
+
+
+def test_without_a_checkpoint_the_training_free_scorer_is_used_and_named(video, tmp_path, capsys):
+    assert main(arguments(video, tmp_path)) == 0
+    summary = json.loads((tmp_path / "clip" / "summary.json").read_text())
+    assert (summary["scorer"], summary["level"], summary["checkpoint"]) == ("training-free", None, None)
+    assert "training-free" in capsys.readouterr().err
+
+
+def test_earlier_summary_stays_without_overwrite_and_other_files_stay_with_it(video, checkpoint, tmp_path, capsys):
+    command = arguments(video, tmp_path, "--model", checkpoint)
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "summary.json").write_text("mine")
+    (tmp_path / "clip" / "notes.txt").write_text("mine too")
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "clip" / "summary.json").read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert json.loads((tmp_path / "clip" / "summary.json").read_text())["schema"] == 1
+    assert (tmp_path / "clip" / "notes.txt").read_text() == "mine too"
+
+
+def test_without_description_a_checkpoint_is_read_at_child_level_and_says_so(video, checkpoint, tmp_path, capsys):
+    command = ["summarize", str(video), "--model", str(checkpoint), "--output", str(tmp_path)]
+    assert main(command) == 0
+    summary = json.loads((tmp_path / "clip" / "summary.json").read_text())
+    assert summary["level"] == "child"
+    assert any("No description" in warning for warning in summary["warnings"])
+    assert any("No subtitles" in warning for warning in summary["warnings"])
+    capsys.readouterr()
+    assert main([*command, "--overwrite", "--level", "parent"]) == 2
+    assert "--description" in capsys.readouterr().err
+
+
+def bad_video(folder, video):
+    (folder / "talk.mp4").write_text("I am no video.")
+    return {"video": folder / "talk.mp4"}, "talk.mp4"
+
+
+def no_video(folder, video):
+    return {"video": folder / "nowhere.mp4"}, "nowhere.mp4"
+
+
+def late_subtitles(folder, video):
+    write_srt([Sentence("Too late.", 500.0, 501.0)], folder / "late.srt")
+    return {"--subtitles": folder / "late.srt"}, "late.srt: expected sentences within the"
+
+
+def no_subtitles(folder, video):
+    return {"--subtitles": folder / "none.srt"}, "none.srt"
+
+
+def odd_bytes(folder, video):
+    (folder / "odd.srt").write_bytes(bytes(range(256)) * 4)
+    return {"--subtitles": folder / "odd.srt"}, "odd.srt"
+
+
+def other_model(folder, video):
+    (folder / "bert").mkdir()
+    (folder / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    return {"--model": folder / "bert"}, "bert: expected a checkpoint with model_type 'hiersum', found 'bert'"
+
+
+def no_model(folder, video):
+    return {"--model": folder / "missing"}, "missing: expected the folder or Hub id of a HierSum checkpoint"
+
+
+def model_without_weights(folder, video):
+    HierSumConfig().save_pretrained(folder / "empty")
+    HierSumFeatureExtractor().save_pretrained(folder / "empty")
+    return {"--model": folder / "empty"}, "empty: expected a complete HierSum checkpoint"
+
+
+def model_without_extractor(folder, video):
+    HierSumModel(HierSumConfig(hidden_size=16, num_layers=1)).save_pretrained(folder / "half")
+    return {"--model": folder / "half"}, "half: expected a complete HierSum checkpoint"
+
+
+def model_cut_short(folder, video):
+    HierSumModel(HierSumConfig(hidden_size=16, num_layers=1)).save_pretrained(folder / "cut")
+    HierSumFeatureExtractor().save_pretrained(folder / "cut")
+    weights = folder / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return {"--model": folder / "cut"}, "cut: expected a complete HierSum checkpoint"
+
+
+def wide_model(folder, video):
+    """Its weights take other widths than its encoders give."""
+    HierSumModel(HierSumConfig(video_dim=100, text_dim=384, hidden_size=16, num_layers=1)).save_pretrained(folder / "w")
+    HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 100, 384).save_pretrained(folder / "w")
+    return {"--model": folder / "w"}, "video_features must have shape (rows, 100)"
+
+
+def no_such_budget(folder, video):
+    return {"--budget": "150%"}, "budget: expected a ratio"
+
+
+def level_without_model(folder, video):
+    return {"--level": "child"}, "Level 'child' needs a checkpoint"
+
+
+BAD = [
+    bad_video, no_video, late_subtitles, no_subtitles, odd_bytes, other_model, no_model, model_without_weights,
+    model_without_extractor, model_cut_short, wide_model, no_such_budget, level_without_model,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)
+def test_bad_input_is_named_with_exit_code_2_and_nothing_written(make, video, tmp_path, capsys):
+    changes, message = make(tmp_path, video)
+    words = {"--subtitles": video.with_suffix(".srt"), "--output": tmp_path / "out"} | changes
+    path = words.pop("video", video)
+    code = main(["summarize", str(path), *(str(word) for pair in words.items() for word in pair)])
+    assert code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_crash_while_writing_leaves_nothing_behind(video, checkpoint, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("hiersum_hf.summarize.plot_summary", fails)
+    assert main(arguments(video, tmp_path, "--model", checkpoint)) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_subtitles_move_with_their_segments():
+    sentences = [Sentence("a", 0.0, 4.0), Sentence("b", 5.0, 7.0), Sentence("c", 20.0, 22.0)]
+    moved = retime(sentences, [Segment(3.0, 6.0, 1.0), Segment(19.0, 21.0, 1.0)])
+    assert moved == [Sentence("a", 0.0, 1.0), Sentence("b", 2.0, 3.0), Sentence("c", 4.0, 5.0)]
+
+
+def test_help_teaches_and_usage_errors_exit_with_2(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["--help"])
+    assert done.value.code == 0
+    assert "hiersum summarize talk.mp4" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as done:
+        main(["summarize"])
+    assert done.value.code == 2
+
+
+def test_evaluate_reads_ratings(test_data, capsys):
+    """The README's command: TVSum's own agreement and what chance gets."""
+    ratings = str(test_data / "tvsum" / "ydata-tvsum50.mat")
+    assert main(["evaluate", "tvsum", "--data", ratings, "--scorer", "human", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["metrics"]["kendall_tau"] == pytest.approx(0.1774, abs=5e-4)
+    assert results["metrics"]["spearman_rho"] == pytest.approx(0.2042, abs=5e-4)
+    chance = results["baselines"]["random"]
+    assert abs(chance["kendall_tau"]) < 0.002
+    assert 0 < chance["kendall_tau_se"] < 0.002
+    assert chance["draws"] >= 20
+
+
+def test_evaluate_reads_a_feature_file_and_a_checkpoint(tmp_path, demo_records, demo_extractor, capsys):
+    from hiersum_hf.datasets.tvsum import write_tvsum
+
+    write_tvsum(demo_records[:4], tmp_path / "set.h5")
+    model = HierSumModel(HierSumConfig(video_dim=32, text_dim=32, hidden_size=16, num_layers=1))
+    model.save_pretrained(tmp_path / "model")
+    demo_extractor.save_pretrained(tmp_path / "model")
+    for scorer in ("training-free", str(tmp_path / "model")):
+        assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", scorer]) == 0
+        assert "protocol hiersum-keyshot-v1" in capsys.readouterr().out
+    HierSumFeatureExtractor("other", "random-projection", 32, 32, 1.0).save_pretrained(tmp_path / "model")
+    assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", str(tmp_path / "model")]) == 2
+    assert "expected video features of 'other'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nasa_13013", "sintel_trailer"])
+def test_real_videos_with_their_subtitles(test_data, name, tmp_path):
+    """The main job on real input, as a process of its own."""
+    source = test_data / "video" / f"{name}.mp4"
+    shutil.copy(source.with_suffix(".srt"), tmp_path / "own.srt")
+    command = [sys.executable, "-m", "hiersum_hf.cli", "summarize", source, "--subtitles", tmp_path / "own.srt"]
+    done = subprocess.run([*command, "--output", tmp_path / "out", "--budget", "0.3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "out" / name / "summary.json").read_text())
+    total_s = sum(segment["end_s"] - segment["start_s"] for segment in summary["segments"])
+    assert 0 < total_s <= 0.3 * summary["duration_s"] + 1e-6
+    assert probe(tmp_path / "out" / name / "summary.mp4").duration_s == pytest.approx(total_s, abs=0.05)
+    retimed = tmp_path / "out" / name / "summary.srt"
+    if retimed.read_text().strip():
+        assert max(sentence.end_s for sentence in read_subtitles(retimed)) <= total_s + 0.01
+    assert np.isfinite(summary["scores"]["values"]).all()
