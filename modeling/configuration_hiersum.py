@@ -101,6 +101,16 @@ class HierSumConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Runs at construction and on `.validate()`."""
+        smallest = {
+            "video_dim": 1, "text_dim": 1, "hidden_size": 2, "num_layers": 1, "num_attention_heads": 1,
+            "max_positions": 2, "max_segments": 1, "negative_ratio": 1, "negative_dilation": 0, "focal_gamma": 0,
+            "replay_weight": 0, "inter_weight": 0, "intra_weight": 0, "initializer_range": 0,
+        }  # fmt: skip
+        for name, low in smallest.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}.")
+        if 0 < self.focal_gamma < 1:  # its gradient is infinite at certainty
+            raise ValueError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} and "
@@ -108,14 +118,6 @@ class HierSumConfig(PreTrainedConfig):
             )
         if self.hidden_size % 2:
             raise ValueError(f"hidden_size must be even (sinusoidal positions), got {self.hidden_size}.")
-        smallest = {
-            "video_dim": 1, "text_dim": 1, "hidden_size": 2, "num_layers": 1, "max_positions": 2, "max_segments": 1,
-            "negative_ratio": 1, "negative_dilation": 0, "focal_gamma": 0, "replay_weight": 0, "inter_weight": 0,
-            "intra_weight": 0,
-        }  # fmt: skip
-        for name, low in smallest.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}.")
         for name in ("hidden_dropout", "attention_dropout", "head_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")

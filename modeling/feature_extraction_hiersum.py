@@ -80,8 +80,8 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         if level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
         if isinstance(video_features, np.ndarray | torch.Tensor) and video_features.ndim == 2:
-            single = (video_features, frame_times_s, text_features, text_times_s, description_features)
-            video_features, frame_times_s, text_features, text_times_s, description_features = (
+            single = (video_features, frame_times_s, text_features, text_times_s, description_features, video_ids)
+            video_features, frame_times_s, text_features, text_times_s, description_features, video_ids = (
                 None if value is None else [value] for value in single
             )
         count = len(video_features)
@@ -135,6 +135,8 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         return video, texts, spans
 
     def _rows(self, name: str, kind: str, features: Any, width: int) -> np.ndarray:
+        if isinstance(features, torch.Tensor):
+            features = features.detach().float().cpu()
         rows = np.asarray(features, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != width:
             raise ValueError(
@@ -228,7 +230,8 @@ def times_to_spans(frame_times_s: np.ndarray, text_times_s: np.ndarray) -> np.nd
     """
     start = np.searchsorted(frame_times_s, text_times_s[:, 0], side="right") - 1
     end = np.searchsorted(frame_times_s, text_times_s[:, 1], side="left")
-    return np.stack([np.maximum(start, 0), end], axis=1)
+    start = np.maximum(start, 0)
+    return np.stack([start, np.maximum(start, end)], axis=1)
 
 
 def pad(arrays: Sequence[np.ndarray], value: float = 0) -> np.ndarray:

@@ -80,8 +80,8 @@ def inter_contrast_loss(
 
 def _labelled_mean(embeddings: Tensor, positive: Tensor) -> Tensor:
     """(B, L, D), (B, L) -> (B, D): mean embedding of the positive positions, 0 where there are none."""
-    weights = positive.to(embeddings.dtype)
-    return torch.einsum("bl,bld->bd", weights, embeddings) / weights.sum(1, keepdim=True).clamp(min=1)
+    weights = positive.float()
+    return torch.einsum("bl,bld->bd", weights, embeddings.float()) / weights.sum(1, keepdim=True).clamp(min=1)
 
 
 def hard_negatives(
@@ -146,7 +146,7 @@ def video_text_intra_loss(
         frames, sentences (`torch.Tensor` of shape `(B, N, D)` and `(B, M, D)`): Output embeddings.
         frame_logits, sentence_logits (`torch.Tensor` of shape `(B, N)` and `(B, M)`): Importance before the sigmoid.
         frame_positive, sentence_positive (`torch.BoolTensor`): Key frames and key sentences.
-        video_mask, text_mask (`torch.BoolTensor`): Real positions.
+        video_mask, text_mask (`torch.BoolTensor`): Real positions with a label: where hard negatives may come from.
     """
     if sentences.shape[1] == 0:
         return frames.new_zeros((), dtype=torch.float32)

@@ -18,6 +18,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_hiersum import LEVELS, HierSumConfig
 from .losses_hiersum import (
+    IGNORE_LABEL,
     focal_loss,
     inter_contrast_loss,
     replay_mse_loss,
@@ -141,7 +142,8 @@ def eager_attention_forward(
 ) -> tuple[Tensor, Tensor]:
     """Plain attention that returns its weights; `attention_mask` is additive."""
     weights = query @ key.transpose(-1, -2) * scaling + attention_mask
-    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    wide = torch.promote_types(query.dtype, torch.float32)
+    weights = nn.functional.softmax(weights, dim=-1, dtype=wide).to(query.dtype)
     weights = nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
@@ -406,6 +408,13 @@ class HierSumModel(HierSumPreTrainedModel):
         video_mask, text_features, text_mask, text_spans = self._complete(
             video_features, video_mask, text_features, text_mask, text_spans, level
         )
+        for name, labels, mask in (
+            ("frame_labels", frame_labels, video_mask),
+            ("replay_scores", replay_scores, video_mask),
+            ("sentence_labels", sentence_labels, text_mask),
+        ):
+            if labels is not None and labels.shape != mask.shape:
+                raise ValueError(f"{name} must have shape {tuple(mask.shape)}, got {tuple(labels.shape)}.")
         video, text = self.encoder(video_features, video_mask, text_features, text_mask, text_spans, **kwargs)
         reads_text = level != "parent" or self.config.parent_text_loss
         output = HierSumOutput(
@@ -477,9 +486,11 @@ class HierSumModel(HierSumPreTrainedModel):
         )  # fmt: skip
         if frame_labels is not None and (level == "parent" or sentence_labels is not None):
             key_texts = text_mask if level == "parent" else (sentence_labels == 1) & text_mask
+            known = video_mask & (frame_labels != IGNORE_LABEL)
+            known_texts = text_mask if sentence_labels is None else text_mask & (sentence_labels != IGNORE_LABEL)
             losses["intra"] = video_text_intra_loss(
-                frames, output.frame_logits, (frame_labels == 1) & video_mask, video_mask,
-                texts, None if level == "parent" else output.sentence_logits, key_texts, text_mask,
+                frames, output.frame_logits, (frame_labels == 1) & video_mask, known,
+                texts, None if level == "parent" else output.sentence_logits, key_texts, known_texts,
                 self.intra_logit_scale, config.negative_ratio, config.negative_dilation,
             )  # fmt: skip
         return losses

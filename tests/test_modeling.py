@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.modeling.losses_hiersum import hard_negatives
 from hiersum_hf.modeling.modeling_hiersum import alignment_mask, cover_frames, sinusoidal_positions
 
 from .conftest import random_batch, tiny_model, without_labels
@@ -84,9 +85,10 @@ def test_initial_scales():
 @pytest.mark.parametrize("changes", [{}, {"alignment_mask": False}, {"segment_reduction": "sum", "segment_offset": 1}])
 def test_no_result_depends_on_padding_or_batch_mates(trained, attn, level, dtype, tolerance, changes):
     model = trained(attn, **changes).to(dtype)
-    batch = without_labels(random_batch(((9, 3), (5, 2), (7, 0)), dtype=dtype))
+    lengths = ((250, 30), (9, 3), (5, 2), (7, 0))
+    batch = without_labels(random_batch(lengths, dtype=dtype))
     together = model(**batch, level=level)
-    for i, (num_frames, num_texts) in enumerate(((9, 3), (5, 2), (7, 0))):
+    for i, (num_frames, num_texts) in enumerate(lengths):
         alone = model(
             **{name: t[i : i + 1, : num_frames if "video" in name else num_texts] for name, t in batch.items()},
             level=level,
@@ -215,6 +217,42 @@ def test_parent_text_loss_learns_sentences_at_parent_level():
     assert "sentence_focal" in model(**random_batch(), level="parent").losses
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_positions_without_a_label_are_no_hard_negatives(level):
+    """At joint level the description has no labels: the video must not be pushed away from it."""
+    batch = random_batch(((9, 3),))
+    unlabelled = batch | {
+        "frame_labels": batch["frame_labels"].clone(),
+        "sentence_labels": batch["sentence_labels"].clone(),
+    }
+    unlabelled["frame_labels"][0, 2:] = -100
+    unlabelled["sentence_labels"][0, 1:] = -100
+    model = tiny_model(negative_dilation=0, negative_ratio=1)
+    frames = model(**unlabelled, level=level)
+    index, valid = hard_negatives(
+        frames.frame_logits, batch["frame_labels"] == 1, unlabelled["frame_labels"] != -100, 1, 0
+    )
+    assert index[valid].tolist() == [1], "frame 1 is the only labelled negative"
+    only = intra_contrast_loss_of(model, unlabelled, level)
+    assert frames.losses["intra"].item() == pytest.approx(only, rel=1e-5)
+
+
+def intra_contrast_loss_of(model, batch, level):
+    """The intra term of one video, worked out from the model's own embeddings with frame 1 as the only negative."""
+    seen = {}
+    handle = model.encoder.register_forward_hook(
+        lambda _, __, out: seen.update(video=out[0][0, 1:], text=out[1][0, 1:])
+    )
+    model(**batch, level=level)
+    handle.remove()
+    frames, texts = (torch.nn.functional.normalize(x, dim=-1) for x in (seen["video"], seen["text"]))
+    scale = model.intra_logit_scale.exp()
+    key = texts[0] if level != "parent" else torch.nn.functional.normalize(seen["text"].mean(0), dim=-1)
+    positive, negative = scale * frames[0] @ key, scale * frames[0] @ frames[1]
+    video_side = torch.nn.functional.softplus(negative - positive).item()
+    return video_side if level == "parent" else video_side / 2  # the text side has no negatives: 0
+
+
 def test_labels_are_never_inputs():
     model, batch = tiny_model(), random_batch()
     flipped = batch | {
@@ -234,8 +272,8 @@ def test_strange_spans_act_like_their_part_inside_the_video():
     )
 
 
-def test_order_of_sentences_with_equal_spans_is_all_that_position_changes():
-    """At parent level the spans given do not matter: every text spans the whole video."""
+def test_spans_do_not_matter_at_parent_level():
+    """Every text spans the whole video."""
     model, batch = tiny_model(), without_labels(random_batch())
     parent = model(**batch, level="parent").frame_logits
     torch.testing.assert_close(parent, model(**batch | {"text_spans": None}, level="parent").frame_logits)
@@ -279,6 +317,8 @@ def test_more_sentences_than_segment_rows():
         ({"video_mask": torch.ones(2, 8)}, r"video_mask must have shape \(2, 9\), got \(2, 8\)"),
         ({"text_spans": None}, "text_spans is needed at child level"),
         ({"level": "grandparent"}, "level must be one of child, parent, joint"),
+        ({"frame_labels": torch.ones(2, 1)}, r"frame_labels must have shape \(2, 9\), got \(2, 1\)"),
+        ({"sentence_labels": torch.ones(3)}, r"sentence_labels must have shape \(2, 3\), got \(3,\)"),
     ],
 )
 def test_wrong_input_is_named(changes, message):
@@ -294,6 +334,8 @@ def test_wrong_input_is_named(changes, message):
         ({"hidden_size": "128"}, "hidden_size"),
         ({"position_embedding_type": "rotary"}, "position_embedding_type"),
         ({"head_dropout": 1.0}, "head_dropout must be in"),
+        ({"num_attention_heads": 0}, "num_attention_heads must be at least 1"),
+        ({"focal_gamma": 0.5}, "focal_gamma must be 0 or at least 1"),
         ({"negative_ratio": 0}, "negative_ratio must be at least 1"),
         ({"trained_levels": ["both"]}, "trained_levels may hold"),
     ],
