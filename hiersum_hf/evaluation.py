@@ -123,7 +123,7 @@ def evaluate_scores(
         "baselines": baselines,
         "ci95": {name: _interval([figures[name] for figures in measured], seed) for name in MEASURED},
         "per_video": {r.record.video_id: _per_video(r, f, scores) for r, f in zip(references, measured, strict=True)},
-        "dropped": _dropped(references, scores),
+        "dropped": _dropped(references, scores) | _without_description(records, level),
         "encoders": _encoders(records),
         "encoder_mismatch": encoder_mismatch,
         "data_fingerprint": _fingerprint(records),
@@ -229,6 +229,13 @@ def _dropped(references: Sequence[Reference], scores: Mapping[str, np.ndarray] |
         counts["videos_without_reference"] += users is None and summaries is None
         counts["constant_predictions_scored_0"] += scores is not None and is_constant(scores[record.video_id])
     return {reason: int(count) for reason, count in counts.items()}
+
+
+def _without_description(records: Sequence[VideoRecord], level: str | None) -> dict[str, int]:
+    """How many videos could not be read at parent level; they were read without it."""
+    if level not in ("parent", "both"):
+        return {}
+    return {"read_without_description": sum(len(record.description_features) == 0 for record in records)}
 
 
 def _encoders(records: Sequence[VideoRecord]) -> dict[str, Any] | None:

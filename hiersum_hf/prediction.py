@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,20 +34,39 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         )
     try:
         feature_extractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
-        model = HierSumModel.from_pretrained(checkpoint)
-        model.to(device)  # type: ignore[arg-type]
-        return model.eval(), feature_extractor
-    except (OSError, SafetensorError) as error:
+        loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
+    model, loading = loaded
+    lacking = sorted(loading["missing_keys"])
+    if lacking:
+        raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint, missing {', '.join(lacking[:5])}.")
+    model.to(torch_device(device))
+    return model.eval(), feature_extractor
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of this name; "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: No such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: expected one that this PyTorch can use, found {name!r}: {error}") from None
 
 
 def levels_to_read(model: HierSumModel, level: str, record: VideoRecord) -> tuple[str, ...]:
     """Levels whose logits are averaged for this video.
 
-    "both" reads a video without a description at child level only.
+    A video without a description cannot be read at parent level: it is read at child level instead, or, by a network
+    that knows the parent level alone, without text.
 
     Raises:
-        ValueError: A level this checkpoint was not trained at, or parent level for a video without a description.
+        ValueError: A level this checkpoint was not trained at.
     """
     levels = ("child", "parent") if level == "both" else (level,)
     trained = model.config.trained_levels
@@ -55,11 +75,9 @@ def levels_to_read(model: HierSumModel, level: str, record: VideoRecord) -> tupl
             f"Level {level!r} needs a checkpoint trained at {' and '.join(levels)}, this one was trained at "
             f"{' and '.join(trained)}."
         )
-    if len(record.description_features):
+    if "parent" not in levels or len(record.description_features):
         return levels
-    if level == "parent":
-        raise ValueError(f"{record.video_id}: parent level needs a description, found none.")
-    return tuple(name for name in levels if name != "parent")
+    return ("child",) if trained is None or "child" in trained else ("parent",)
 
 
 def check_encoders(feature_extractor: HierSumFeatureExtractor, record: VideoRecord) -> None:

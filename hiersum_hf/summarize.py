@@ -12,14 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER, load_text_encoder, load_video_encoder
 from hiersum_hf.evaluation import write_json
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.plot import plot_summary
-from hiersum_hf.prediction import load_checkpoint, predict_scores
+from hiersum_hf.prediction import load_checkpoint, predict_scores, torch_device
 from hiersum_hf.records import Budget, Encoders, Segment, Sentence, Summary, VideoRecord
 from hiersum_hf.scorers import training_free_scores
 from hiersum_hf.subtitles import read_description, read_subtitles, write_srt
@@ -60,8 +59,7 @@ def summarize_video(
     warnings: list[str] = []
     sentences = _sentences(video, subtitles, info.duration_s, warnings)
     texts = read_description(description) if description is not None else ()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(torch_device(device))
     if model is not None:
         network, extractor = load_checkpoint(model, device)
         level = _usable_level(network, level, bool(texts), warnings)
@@ -146,12 +144,19 @@ def _sentences(
 
 
 def _usable_level(network: HierSumModel, level: str | None, has_description: bool, warnings: list[str]) -> str:
-    """The level asked for, or the checkpoint's own; without a description that falls back to child level."""
-    wanted = level or network.config.default_level
+    """The level asked for, or the checkpoint's own; without a description that falls back to child level.
+
+    Raises:
+        ValueError: The checkpoint was not trained at the level, or the level cannot do without a description.
+    """
+    wanted, trained = level or network.config.default_level, network.config.trained_levels
+    parts = {"child", "parent"} if wanted == "both" else {wanted}
+    if trained is not None and not parts <= set(trained):
+        raise ValueError(f"Level {wanted!r}: expected one this checkpoint was trained at ({', '.join(trained)}).")
     if has_description or wanted in ("child", "joint"):
         return wanted
-    if level == "parent":
-        raise ValueError("Level 'parent' reads the description: give one with --description.")
+    if level == "parent" or (trained is not None and "child" not in trained):
+        raise ValueError(f"Level {wanted!r} reads the description: give one with --description.")
     warnings.append(f"No description: read at child level instead of {wanted}.")
     return "child"
 
@@ -194,8 +199,11 @@ def output_folder(video: str | Path, output: str | Path, overwrite: bool) -> Pat
 
     Raises:
         FileExistsError: It is there and may not be overwritten.
+        NotADirectoryError: `output` is a file.
     """
     folder = Path(output) / Path(video).stem
+    if Path(output).exists() and not Path(output).is_dir():
+        raise NotADirectoryError(f"{output}: expected a folder for summaries, found a file.")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
     return folder

@@ -158,6 +158,36 @@ def model_cut_short(folder, video):
     return {"--model": folder / "cut"}, "cut: expected a complete HierSum checkpoint"
 
 
+def model_lacking_a_head(folder, video):
+    model = HierSumModel(HierSumConfig(video_dim=1280, text_dim=384, hidden_size=16, num_layers=1))
+    weights = {name: t for name, t in model.state_dict().items() if not name.startswith("frame_head")}
+    model.save_pretrained(folder / "headless", state_dict=weights)
+    HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384).save_pretrained(folder / "headless")
+    return {"--model": folder / "headless"}, "headless: expected a complete HierSum checkpoint, missing frame_head"
+
+
+def model_of_another_shape(folder, video):
+    HierSumModel(HierSumConfig(hidden_size=16, num_layers=1)).save_pretrained(folder / "shape")
+    HierSumConfig(hidden_size=32, num_layers=1).save_pretrained(folder / "shape")
+    HierSumFeatureExtractor().save_pretrained(folder / "shape")
+    return {"--model": folder / "shape"}, "shape: expected a complete HierSum checkpoint"
+
+
+def model_of_a_data_set(folder, video):
+    HierSumModel(HierSumConfig(video_dim=1024, hidden_size=16, num_layers=1)).save_pretrained(folder / "pool5")
+    HierSumFeatureExtractor("googlenet-pool5", OFFLINE_TEXT_ENCODER, 1024, 384).save_pretrained(folder / "pool5")
+    return {"--model": folder / "pool5"}, "cannot be computed from a video file"
+
+
+def no_such_device(folder, video):
+    return {"--device": "abacus"}, "device: expected one that this PyTorch can use, found 'abacus'"
+
+
+def output_is_a_file(folder, video):
+    (folder / "taken").write_text("mine")
+    return {"--output": folder / "taken"}, "taken: expected a folder for summaries, found a file"
+
+
 def wide_model(folder, video):
     """Its weights take other widths than its encoders give."""
     HierSumModel(HierSumConfig(video_dim=100, text_dim=384, hidden_size=16, num_layers=1)).save_pretrained(folder / "w")
@@ -175,7 +205,8 @@ def level_without_model(folder, video):
 
 BAD = [
     bad_video, no_video, late_subtitles, no_subtitles, odd_bytes, other_model, no_model, model_without_weights,
-    model_without_extractor, model_cut_short, wide_model, no_such_budget, level_without_model,
+    model_without_extractor, model_cut_short, model_lacking_a_head, model_of_another_shape, model_of_a_data_set,
+    no_such_device, output_is_a_file, wide_model, no_such_budget, level_without_model,
 ]  # fmt: skip
 
 
@@ -241,6 +272,12 @@ def test_evaluate_reads_a_feature_file_and_a_checkpoint(tmp_path, demo_records, 
     HierSumFeatureExtractor("other", "random-projection", 32, 32, 1.0).save_pretrained(tmp_path / "model")
     assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", str(tmp_path / "model")]) == 2
     assert "expected video features of 'other'" in capsys.readouterr().err
+    assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", "unifrom"]) == 2
+    assert "expected random, human, oracle, uniform, training-free" in capsys.readouterr().err
+    whole = (tmp_path / "set.h5").read_bytes()
+    (tmp_path / "set.h5").write_bytes(whole[: len(whole) // 2])
+    assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5")]) == 2
+    assert "set.h5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["nasa_13013", "sintel_trailer"])

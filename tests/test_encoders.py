@@ -53,7 +53,8 @@ def unit(row):
 
 def test_clip_features_are_those_of_transformers(clip_folder):
     from PIL import Image
-    from transformers import AutoImageProcessor, CLIPModel
+    from transformers import CLIPModel
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     encoder = load_video_encoder(str(clip_folder))
     batch = images(3)

@@ -94,4 +94,7 @@ def open_h5(path: Path) -> h5py.File:
         raise FileNotFoundError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path}: expected an HDF5 file")
-    return h5py.File(path, "r")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path}: expected a complete HDF5 file, found a broken one: {error}") from None
