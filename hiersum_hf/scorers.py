@@ -9,8 +9,8 @@ from zlib import crc32
 
 import numpy as np
 
+from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.shots import sentence_spans
 
 
 def score_frames(record: VideoRecord, scorer: str, seed: int = 0) -> np.ndarray:
@@ -100,7 +100,7 @@ def _spread(record: VideoRecord, cue: np.ndarray) -> np.ndarray:
     times_s = np.array([(sentence.start_s, sentence.end_s) for sentence in record.sentences])
     if len(times_s) != len(cue):
         raise ValueError(f"video {record.video_id}: expected {len(cue)} sentences with times, found {len(times_s)}")
-    spans = sentence_spans(times_s, record.frame_times_s, record.duration_s)
+    spans = times_to_spans(record.frame_times_s, times_s)
     total, count = np.zeros((2, len(record.frame_times_s) + 1))
     np.add.at(total, spans, np.stack([cue, -cue], axis=1))  # a step up at each start, down at each end
     np.add.at(count, spans, [1, -1])

@@ -1,6 +1,6 @@
 """Shots: kernel temporal segmentation, scores of frames and shots, and the exact knapsack that picks shots.
 
-Letters: N sampled frames, D feature width, S shots, M sentences, n_frames original frames.
+Letters: N sampled frames, D feature width, S shots, n_frames original frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ruptures import KernelCPD
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
 
 
-def kernel_temporal_segmentation(features: np.ndarray, max_shots: int | None = None) -> np.ndarray:
+def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
     """Cut a video where its features change: the exact optimum of kernel temporal segmentation.
 
     Minimises scatter(k) + (vmax / 2) k (ln(N / k) + 1) over k = 0 .. N - 1 change points and their places, on
@@ -22,36 +22,30 @@ def kernel_temporal_segmentation(features: np.ndarray, max_shots: int | None = N
 
     Args:
         features: (N, D) one row for each sampled frame, N >= 1.
-        max_shots: Allow no more shots than this; None for no limit. A limit that binds costs O(N^2 max_shots).
 
     Returns:
         (S, 2) int64, [start, end) in sampled frames; together they cover all N.
 
     Raises:
-        ValueError: If `features` is no non-empty matrix, holds NaN or infinity, or `max_shots` < 1.
+        ValueError: If `features` is no non-empty matrix, or holds NaN or infinity.
     """
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2 or len(features) == 0:
         raise ValueError(f"features: expected shape (N, D) with N >= 1, found {features.shape}")
     if not np.isfinite(features).all():
         raise ValueError("features: expected finite values, found NaN or infinity")
-    if max_shots is not None and max_shots < 1:
-        raise ValueError(f"max_shots: expected at least 1, found {max_shots}")
     norms = np.linalg.norm(features, axis=1, keepdims=True)
-    starts = _best_starts(features / np.where(norms > 0, norms, 1.0), max_shots)
+    starts = _best_starts(features / np.where(norms > 0, norms, 1.0))
     return np.stack([starts, np.append(starts[1:], len(features))], axis=1)
 
 
-def _best_starts(features: np.ndarray, max_shots: int | None) -> np.ndarray:
+def _best_starts(features: np.ndarray) -> np.ndarray:
     """(S,) first frames of the best segmentation of normalised features."""
     n, whole = len(features), np.zeros(1, np.int64)
-    if n == 1 or features.shape[1] == 0 or max_shots == 1:
+    if n == 1 or features.shape[1] == 0:
         return whole
     detector = KernelCPD(kernel="linear", min_size=1).fit(features)
     best = _walk_hull(detector, features)
-    if max_shots is not None and len(best) > max_shots:
-        detector.predict(n_bkps=max_shots - 1)  # fills the best segmentations of every smaller number too
-        best = min(map(_starts, detector.segmentations_dict.values()), key=lambda s: _objective(features, s))
     return min(best, whole, key=lambda s: _objective(features, s))
 
 
@@ -205,19 +199,3 @@ def select_shots(frame_scores: np.ndarray, shots: np.ndarray, capacity: int) -> 
         capacity: Frames allowed.
     """
     return knapsack(shot_scores(frame_scores, shots), shots[:, 1] - shots[:, 0], capacity)
-
-
-def sentence_spans(times_s: np.ndarray, frame_times_s: np.ndarray, duration_s: float) -> np.ndarray:
-    """(M, 2) int64 [start, end): the sampled frames that each sentence covers; start = end where it covers none.
-
-    A frame stands for the time up to the next frame (the last one up to the end), so a sentence begins at the first
-    frame whose time is not over at `start_s` and ends before the first frame at or after `end_s`.
-
-    Args:
-        times_s: (M, 2) start and end of each sentence in seconds.
-        frame_times_s: (N,) ascending.
-    """
-    times_s = np.asarray(times_s, np.float64).reshape(-1, 2)
-    start = np.searchsorted(np.append(frame_times_s[1:], duration_s), times_s[:, 0], side="right")
-    end = np.searchsorted(frame_times_s, times_s[:, 1], side="left")
-    return np.stack([start, np.maximum(start, end)], axis=1).astype(np.int64)

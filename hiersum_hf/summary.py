@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Budget, Segment, Sentence, Summary
-from hiersum_hf.shots import kernel_temporal_segmentation, knapsack, sentence_spans, shot_scores
+from hiersum_hf.shots import kernel_temporal_segmentation, knapsack, shot_scores
 
 
 MAX_UNITS = 20_000  # of the knapsack's capacity: milliseconds up to 20 s, coarser above
@@ -75,7 +76,7 @@ def summarize_scores(
     times_s, scores = np.asarray(frame_times_s, np.float64), np.asarray(scores, np.float64)
     _check(video, times_s, scores, duration_s, features, budget)
     if sentence_scores is None:
-        sentence_scores = _covered_means(sentences, times_s, scores, duration_s)
+        sentence_scores = _covered_means(sentences, times_s, scores)
     if len(sentence_scores) != len(sentences):
         raise ValueError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
     bounds_s, values = _timed_shots(times_s, scores, duration_s, features)
@@ -166,11 +167,9 @@ def _best_window(times_s: np.ndarray, scores: np.ndarray, duration_s: float, len
     return best_s, min(best_s + length_s, float(duration_s))
 
 
-def _covered_means(
-    sentences: Sequence[Sentence], times_s: np.ndarray, scores: np.ndarray, duration_s: float
-) -> np.ndarray:
+def _covered_means(sentences: Sequence[Sentence], times_s: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(M,) mean score of the frames that each sentence covers; of the nearest where it covers none."""
-    spans = sentence_spans(np.array([(s.start_s, s.end_s) for s in sentences]), times_s, duration_s)
+    spans = times_to_spans(times_s, np.array([(s.start_s, s.end_s) for s in sentences]).reshape(-1, 2))
     start = np.minimum(spans[:, 0], len(scores) - 1)
     return shot_scores(scores, np.stack([start, np.maximum(spans[:, 1], start + 1)], axis=1))
 
