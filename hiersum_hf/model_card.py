@@ -22,7 +22,6 @@ def write_card(folder: str | Path, results: dict[str, Any], extractor: HierSumFe
         license="apache-2.0",
         library_name="hiersum-hf",
         tags=["video-summarization", "hiersum"],
-        pipeline_tag="video-classification",
     )
     path = Path(folder) / "README.md"
     card = ModelCard.from_template(data, template_str=template(), results=results, extractor=extractor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -48,13 +47,12 @@ class HierSumTrainer(Trainer):
         **kwargs,
     ):
         self.score_metrics = score_metrics
-        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._terms: dict[str, torch.Tensor] = {}  # name -> [sum, count] since the last log
         super().__init__(
             model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset,
             processing_class=processing_class, data_collator=HierSumCollator(processing_class), **kwargs,
         )  # fmt: skip
         self.add_callback(_ForwardEpoch(self))
-        model.config.trained_levels = sorted({*(model.config.trained_levels or []), *args.trained_levels})
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of the alternating sampler, the same levels on every rank."""
@@ -81,14 +79,19 @@ class HierSumTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The model's own loss; every term is kept for the logs under its level."""
         outputs = model(**inputs)
+        level, config = inputs["level"], self.accelerator.unwrap_model(model).config
+        config.trained_levels = sorted({*(config.trained_levels or []), level})
         for name, value in {"loss": outputs.loss, **outputs.losses}.items():
-            self._terms[f"{inputs['level']}/{name}"].append(value.detach())
+            seen = torch.stack([value.detach().float(), torch.ones_like(value, dtype=torch.float32)])
+            self._terms[f"{level}/{name}"] = self._terms.get(f"{level}/{name}", 0) + seen
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         """Adds the mean of every loss term since the last log, for example `parent/frame_focal`."""
         if "loss" in logs:
-            logs |= {name: torch.stack(values).mean().item() for name, values in sorted(self._terms.items())}
+            for name, seen in sorted(self._terms.items()):  # the same names on every rank
+                total, count = self.accelerator.reduce(seen, "sum").tolist()
+                logs[name] = total / count
             self._terms.clear()
         super().log(logs, *args, **kwargs)
 
@@ -103,9 +106,9 @@ class HierSumTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if not name.endswith("logit_scale")]
 
     def evaluation_levels(self) -> list[str]:
-        """Levels the trained network can be read at."""
-        levels = list(self.args.trained_levels)
-        return [*levels, "both"] if self.args.schedule == "alternate" else levels
+        """Levels the network has been trained at, and their mean."""
+        levels = list(self.accelerator.unwrap_model(self.model).config.trained_levels or ["child"])
+        return [*levels, "both"] if {"child", "parent"} <= set(levels) else levels
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """`score_metrics` of the validation videos at every trained level, for example `eval_parent_kendall_tau`."""
@@ -132,8 +135,8 @@ def fit_projections(
     """Starts a new network with projections that send the training features to mean 0 and standard deviation `std`.
 
     Not given in the paper. Features of one encoder share a large common part (cosine 0.5 between unlike pictures of the
-    demo set) which hides what sets them apart, and what is left of them is smaller than the position tables: from there
-    the parent level was not learned within the demo's steps at all, from here it is.
+    demo set) which hides what sets them apart, and what is left of them is smaller than the position tables; from
+    there the parent level is learned much later.
     """
     embeddings = model.encoder.embeddings
     for projection, kinds in (
@@ -145,7 +148,8 @@ def fit_projections(
             continue
         sample = np.concatenate([feature_extractor.scaled(array[:: 1 + len(rows) // 200]) for array in rows])
         projected = torch.from_numpy(sample).to(projection.weight) @ projection.weight.T
-        gain = std / (projected - projected.mean(0)).std().clamp(min=1e-6)
+        spread = (projected - projected.mean(0)).std()
+        gain = std / spread if spread > 1e-3 else 1.0  # one text for all says nothing about scale
         projection.weight *= gain
         projection.bias.copy_(-gain * projected.mean(0))
 

@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 
 
-SET_BY_TRAINING = ("video_dim", "text_dim", "default_level", "trained_levels")
+NO_FLAG = ("video_dim", "text_dim", "default_level", "trained_levels", "parent_text_loss")  # follow from the run
 
 
 @dataclass
@@ -49,6 +49,11 @@ class HierSumTrainingArguments(TrainingArguments):
     ddp_find_unused_parameters: bool | None = field(
         default=True, metadata={"help": "The sentence head idles at parent level."}
     )
+    fit_projections: bool = field(
+        default=True,
+        metadata={"help": "Start the projections from the training features; see trainer.fit_projections."},
+    )
+    overwrite: bool = field(default=False, metadata={"help": "Replace an earlier run in output_dir."})
     logging_steps: float = field(default=50, metadata={"help": "Log every so many optimiser steps."})
 
     def __post_init__(self):
@@ -58,11 +63,8 @@ class HierSumTrainingArguments(TrainingArguments):
         for name in ("child_steps_per_parent", "parent_steps_per_child"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-
-    @property
-    def trained_levels(self) -> list[str]:
-        """Levels that the schedule trains."""
-        return ["child", "parent"] if self.schedule == "alternate" else [self.schedule]
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}.")
 
 
 def config_arguments() -> type:
@@ -72,7 +74,7 @@ def config_arguments() -> type:
     )
     helps = {name: " ".join(text.split()).replace("%", "%%") for name, text in lines}
     types = HierSumConfig.__annotations__
-    names = [name for name in types if name in helps and name not in SET_BY_TRAINING]
+    names = [name for name in types if name not in NO_FLAG]
     return make_dataclass(
         "ConfigArguments",
         [(n, types[n], field(default=getattr(HierSumConfig, n), metadata={"help": helps[n]})) for n in names],

@@ -23,7 +23,9 @@ DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 120}
 class DataArguments:
     """Which videos to train on."""
 
-    data: str = field(metadata={"help": "'demo' for the made-up demo set, or a feature file in TVSum's h5 format."})
+    data: str = field(
+        default="demo", metadata={"help": "'demo' for the made-up demo set, or a feature file in TVSum's h5 format."}
+    )
     ratings: str | None = field(
         default=None,
         metadata={"help": "ydata-tvsum50.mat: titles (the parent text) and every annotator's ratings."},
@@ -32,6 +34,7 @@ class DataArguments:
         default=None,
         metadata={"help": "A published split file (yml or json). Default: 5 disjoint folds, drawn by the seed."},
     )
+    split_seed: int = field(default=0, metadata={"help": "Draws the folds, whatever the seed of the training."})
     fold: int = field(default=0, metadata={"help": "Which split or fold to train on, from 0."})
     video_encoder: str = field(
         default="unknown", metadata={"help": "What the frame features were made with, where the file does not say."}
@@ -42,7 +45,7 @@ class DataArguments:
     )
 
 
-def load_parts(args: DataArguments, seed: int) -> dict[str, list[VideoRecord]]:
+def load_parts(args: DataArguments) -> dict[str, list[VideoRecord]]:
     """Records of the parts train, validation and test.
 
     Raises:
@@ -52,36 +55,41 @@ def load_parts(args: DataArguments, seed: int) -> dict[str, list[VideoRecord]]:
     if args.data == "demo":
         return demo_parts()
     records = read_tvsum(args.data, args.ratings)
-    records = [record if record.encoders else _named(record, args.video_encoder) for record in records]
-    if any(record.description and not len(record.description_features) for record in records):
-        records = embed_descriptions(records, args.text_encoder)
+    records = [record if record.encoders else _named(record, args) for record in records]
+    records = embed_descriptions(records, args.text_encoder)
     by_id = {record.video_id: record for record in records}
-    splits = read_splits(args.split_file) if args.split_file else disjoint_folds(list(by_id), seed=seed)
+    splits = read_splits(args.split_file) if args.split_file else disjoint_folds(list(by_id), seed=args.split_seed)
     if not 0 <= args.fold < len(splits):
         raise ValueError(f"{args.split_file or 'The folds'}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
-    split = with_validation(splits[args.fold], seed)
+    split = with_validation(splits[args.fold], args.split_seed)
     unknown = sorted({video for part in split.values() for video in part} - by_id.keys())
     if unknown:
         raise ValueError(f"{args.split_file}: expected videos of {args.data}, found also {', '.join(unknown)}.")
     return {part: [by_id[video] for video in videos] for part, videos in split.items()}
 
 
-def _named(record: VideoRecord, video_encoder: str) -> VideoRecord:
-    """The record with the name of its frame encoder and the sample rate that its times show."""
+def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:
+    """The record with the encoders that the flags name and the sample rate that its times show."""
     period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
-    return replace(record, encoders=Encoders(video_encoder, "", 1 / period_s))
+    has_text = len(record.text_features) + len(record.description_features) > 0
+    return replace(record, encoders=Encoders(args.video_encoder, args.text_encoder if has_text else "", 1 / period_s))
 
 
 def embed_descriptions(records: list[VideoRecord], text_encoder_id: str) -> list[VideoRecord]:
-    """The records with features of their description texts.
+    """The records, those whose description texts have no features yet with features.
 
     Raises:
         ValueError: The subtitle features are there already and come from another encoder or have another width.
     """
+    if all(len(record.description_features) == len(record.description) for record in records):
+        return records
     encoder = load_text_encoder(text_encoder_id)
     logger.info("Encoding descriptions with %s", text_encoder_id)
     done = []
     for record in records:
+        if len(record.description_features) == len(record.description):
+            done.append(record)
+            continue
         known = record.encoders.text if record.encoders else ""
         if len(record.text_features) and known not in ("", text_encoder_id):
             raise ValueError(

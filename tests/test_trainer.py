@@ -1,6 +1,7 @@
 """Training: the levels alternate, every weight moves, what is saved is what was trained, and resuming goes on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.collator import HierSumCollator, sentence_labels_from_frames
-from hiersum_hf.evaluation import mean_metrics
+from hiersum_hf.evaluation import evaluate_scores, mean_metrics
 from hiersum_hf.prediction import levels_to_read, predict_scores
 from hiersum_hf.trainer import HierSumTrainer, fit_projections
 from hiersum_hf.training_args import HierSumTrainingArguments
@@ -171,16 +172,40 @@ def test_scores_do_not_depend_on_how_videos_are_batched(demo_records, demo_extra
 
 
 def test_a_level_that_was_not_trained_is_never_averaged_in(demo_records):
-    from dataclasses import replace
-
     model = small_model(trained_levels=["child"])
     with pytest.raises(ValueError, match="trained at child"):
         levels_to_read(model, "both", demo_records[0])
     model = small_model(trained_levels=["child", "parent"])
-    silent = replace(demo_records[0], description=(), description_features=np.zeros((0, 32), np.float32))
-    assert levels_to_read(model, "both", silent) == ("child",)
-    with pytest.raises(ValueError, match="parent level needs a description"):
-        levels_to_read(model, "parent", silent)
+    assert levels_to_read(model, "both", demo_records[0]) == ("child", "parent")
+
+
+def without_description(record):
+    return replace(record, description=(), description_features=np.zeros((0, 32), np.float32))
+
+
+def test_video_without_description_does_not_stop_an_evaluation(tmp_path, demo_records, demo_extractor):
+    """One such video among thousands would cost the whole run; it is read at child level and counted."""
+    silent = without_description(demo_records[21])
+    run = trainer(tmp_path, [*demo_records[:21], silent, *demo_records[22:24]], demo_extractor)
+    run.train()
+    assert "eval_parent_kendall_tau" in run.evaluate()
+    child, *others = (
+        predict_scores(run.model, demo_extractor, [silent], level)[silent.video_id]["scores"]
+        for level in ("child", "parent", "both")
+    )
+    for scores in others:
+        np.testing.assert_array_equal(scores, child)
+    results = evaluate_scores(
+        [silent], {silent.video_id: child}, scorer="checkpoint", dataset="demo", part="test", level="both"
+    )
+    assert results["dropped"]["read_without_description"] == 1
+
+
+def test_levels_that_took_no_step_do_not_count_as_trained(tmp_path, demo_records, demo_extractor):
+    run = trainer(tmp_path, demo_records, demo_extractor, max_steps=2, child_steps_per_parent=5)
+    run.train()
+    assert run.model.config.trained_levels == ["child"]
+    assert run.evaluation_levels() == ["child"]
 
 
 def test_features_of_another_encoder_are_refused_although_the_width_fits(demo_records, demo_extractor):
@@ -190,9 +215,7 @@ def test_features_of_another_encoder_are_refused_although_the_width_fits(demo_re
 
 
 def test_impossible_run_is_named_before_the_first_step(tmp_path, demo_records, demo_extractor):
-    from dataclasses import replace
-
-    silent = [replace(r, description=(), description_features=np.zeros((0, 32), np.float32)) for r in demo_records]
+    silent = [without_description(record) for record in demo_records]
     with pytest.raises(ValueError, match="needs videos with a description"):
         trainer(tmp_path, silent, demo_extractor).train()
     with pytest.raises(ValueError, match="child_steps_per_parent must be at least 1"):
