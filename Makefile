@@ -1,5 +1,7 @@
 # Commands of the project. Each one sets up what it needs in .venv first.
+# Another build of PyTorch: make test TORCH="torch --index-url ..."
 PYTHON ?= python3
+TORCH ?= torch
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -8,12 +10,12 @@ READY := .venv/.ready
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[offline,dev]"
 	touch $@
 
 demo: $(READY)  ## train on the demo set, evaluate, summarize a rendered video; about 4 minutes
-	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no scripts/run_train.py
+	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no scripts/run_train.py --overwrite True
 	$(BIN)/python scripts/render_demo.py --output demo/videos
 	$(BIN)/hiersum summarize demo/videos/demo_0_1040.mp4 --subtitles demo/videos/demo_0_1040.srt \
 		--description demo/videos/demo_0_1040.txt --model demo/run --output demo/summaries --overwrite
