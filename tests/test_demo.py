@@ -102,13 +102,15 @@ def psnr(one, two):
 @pytest.mark.parametrize("name", ["nasa_13013", "sintel_trailer"])
 def test_real_videos_through_the_demo_checkpoint(demo, test_data, name):
     """Within the budget; each segment's first and last frame is the source's; sound and picture last the same."""
-    source = test_data / "video" / f"{name}.mp4"
-    run("-m", "hiersum_hf.cli", "summarize", source, "--subtitles", source.with_suffix(".srt"), "--model",
-        demo / "demo" / "run", "--output", demo / "out", "--budget", "0.4", cwd=demo)  # fmt: skip
+    source, about = test_data / "video" / f"{name}.mp4", demo / "about.txt"
+    about.write_text("A telescope.\nA girl looks for someone.\n")
+    run("-m", "hiersum_hf.cli", "summarize", source, "--subtitles", source.with_suffix(".srt"), "--description", about,
+        "--model", demo / "demo" / "run", "--output", demo / "out", "--budget", "0.4", cwd=demo)  # fmt: skip
     folder = demo / "out" / name
     summary = json.loads((folder / "summary.json").read_text())
     spans = [(segment["start_s"], segment["end_s"]) for segment in summary["segments"]]
     total_s = sum(end - start for start, end in spans)
+    assert summary["level"] == "both"
     assert total_s <= 0.4 * summary["duration_s"] + 1e-6
     with av.open(str(folder / "summary.mp4")) as container:
         for stream in (container.streams.video[0], container.streams.audio[0]):
