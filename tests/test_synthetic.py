@@ -102,16 +102,16 @@ def test_tvsum_format_file_becomes_disjoint_parts(tmp_path, demo_records):
     from hiersum_hf.datasets.tvsum import write_tvsum
 
     write_tvsum(demo_records[:10], tmp_path / "set.h5")
-    parts = load_parts(DataArguments(data=str(tmp_path / "set.h5")), seed=0)
+    parts = load_parts(DataArguments(data=str(tmp_path / "set.h5")))
     names = [record.video_id for part in parts.values() for record in part]
     assert sorted(names) == sorted(set(names))
     assert {part: len(records) for part, records in parts.items()} == {"train": 6, "validation": 2, "test": 2}
     with pytest.raises(ValueError, match="expected fold 0 to 4, found 5"):
-        load_parts(DataArguments(data=str(tmp_path / "set.h5"), fold=5), seed=0)
+        load_parts(DataArguments(data=str(tmp_path / "set.h5"), fold=5))
     split = tmp_path / "split.json"
     split.write_text('[{"train_keys": ["a/video_1", "a/video_2"], "test_keys": ["a/video_99"]}]')
     with pytest.raises(ValueError, match=r"split.json.*video_99"):
-        load_parts(DataArguments(data=str(tmp_path / "set.h5"), split_file=str(split)), seed=0)
+        load_parts(DataArguments(data=str(tmp_path / "set.h5"), split_file=str(split)))
 
 
 def test_folds_test_every_video_once():
