@@ -19,11 +19,18 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Encoders:
-    """What the features of a record were computed with; it travels with records and checkpoints."""
+    """What the features of a record were computed with; it travels with records and checkpoints.
+
+    Args:
+        video, text: Ids of the encoders, "" where there are no such features.
+        sample_fps: Frames a second that were encoded.
+        normalization: What was done to the frame features after the encoder, such as a dequantisation, by name.
+    """
 
     video: str
     text: str
     sample_fps: float
+    normalization: str = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +58,11 @@ class VideoRecord:
         shots: (S, 2) int64, [start, end) in original frames.
         picks: (N,) int64, the original frame behind each sampled one, ascending.
         n_frames: Number of original frames.
+        reference_text: Human summary in words, for data sets that have one (BLiSS).
+        reference_features: (R, Dv) float32 features of the human summary's key frames (BLiSS).
+        views: How often the video was watched, where known.
+        group: Records of one group (a YouTube id, say) never go to different parts of a split; None = its own.
+        source: The file or files it was read from.
     """
 
     video_id: str
@@ -70,6 +82,11 @@ class VideoRecord:
     shots: np.ndarray | None = None
     picks: np.ndarray | None = None
     n_frames: int | None = None
+    reference_text: tuple[str, ...] = ()
+    reference_features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    views: int | None = None
+    group: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ CLOSED = np.array([0, 1])  # change_points name a shot's last frame, records the
 REQUIRED = ("features", "gtscore", "user_summary", "change_points", "n_frames", "picks")
 
 
-def read_tvsum(h5_path: str | Path, ratings_path: str | Path | None = None) -> list[VideoRecord]:
-    """Read `eccv16_dataset_tvsum_google_pool5.h5`, or any file in its format, as records.
+@dataclass(frozen=True)
+class TVSumReader:
+    """Reader of `eccv16_dataset_tvsum_google_pool5.h5`, its SumMe sister, or any file in that format.
 
     Frame scores are the min-max scaled gtscore (a constant one gives 0), frame labels its key-shot summary at the
     picks. The closed change points become [start, end) and are cut at the last frame. TVSum's file carries no frame
@@ -44,22 +47,51 @@ def read_tvsum(h5_path: str | Path, ratings_path: str | Path | None = None) -> l
         h5_path: The feature file.
         ratings_path: TVSum's ratings; group video_k gets entry k: title as description text (its features remain to
             be computed) and the raw ratings at the picks as user scores.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is not HDF5, a member is missing, or lengths or values do not fit; the message names the
-            file and the group.
     """
-    h5_path = Path(h5_path)
-    ratings = read_ratings(ratings_path) if ratings_path is not None else None
-    with open_h5(h5_path) as file:
-        records = []
-        for name in sorted(file, key=_number):
+
+    h5_path: Path
+    ratings_path: Path | None = None
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Names of the groups, video_2 before video_10. Raises as `read`."""
+        with open_h5(self.h5_path) as file:
+            return sorted(file, key=_number)
+
+    @property
+    def splits(self) -> dict[str, list[str]]:
+        """None: splits come in files of their own."""
+        return {}
+
+    @property
+    def findings(self) -> dict[str, list[str]]:
+        return {}
+
+    def read(self, video_id: str) -> VideoRecord:
+        """One group as a record.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If a file is not HDF5, a member is missing, or lengths or values do not fit; the message names
+                the file and the group.
+        """
+        with open_h5(self.h5_path) as file:
             try:
-                records.append(_read_group(file[name], _entry(ratings, name)))
-            except ValueError as error:
-                raise ValueError(f"{h5_path}, video {name}: {error}") from None
-    return records
+                return _read_group(file[video_id], _entry(self.ratings_path, video_id))
+            except (ValueError, KeyError, OSError) as error:
+                raise ValueError(f"{self.h5_path}, video {video_id}: {error}") from None
+
+
+def read_tvsum(h5_path: str | Path, ratings_path: str | Path | None = None) -> list[VideoRecord]:
+    """All videos of a TVSum-format file; see `TVSumReader`."""
+    reader = TVSumReader(Path(h5_path), None if ratings_path is None else Path(ratings_path))
+    return [reader.read(video_id) for video_id in reader.video_ids]
+
+
+@lru_cache(maxsize=4)
+def _ratings(path: Path, changed_ns: int) -> list[TVSumVideo]:
+    """The ratings, read once as long as the file stays the same."""
+    return read_ratings(path)
 
 
 def _number(name: str) -> tuple[int, str]:
@@ -68,9 +100,10 @@ def _number(name: str) -> tuple[int, str]:
     return (int(digits.group()) if digits else 0), name
 
 
-def _entry(ratings: list[TVSumVideo] | None, name: str) -> TVSumVideo | None:
-    if ratings is None:
+def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
+    if ratings_path is None:
         return None
+    ratings = _ratings(ratings_path, ratings_path.stat().st_mtime_ns)
     k = _number(name)[0]
     if not 1 <= k <= len(ratings):
         raise ValueError(f"expected a name video_1 to video_{len(ratings)} to match the ratings")
