@@ -1,0 +1,232 @@
+"""File formats that Mr.HiSum and its trimodal releases share: metadata, splits, members of an h5 at one row a second.
+
+Letters: T rows (seconds) of a member, N rows common to all members, S shots, U summaries.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+
+from hiersum_hf.datasets.tvsum_ratings import open_h5
+from hiersum_hf.shots import clip_shots
+
+
+THRESHOLD = 0.15  # the paper's: a frame is important if its replay score reaches this
+COLUMNS = ("video_id", "youtube_id", "duration", "views")
+PARTS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
+SCORES, SUMMARIES = ("gtscore", "gt_score"), ("gtsummary", "gt_summary")  # the files and their documents differ
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """One row of `metadata.csv`.
+
+    Args:
+        video_id: Name in the h5 and the split file.
+        youtube_id: YouTube id; six videos are listed twice under two names.
+        duration_s: Length, whole seconds.
+        views: How often it was watched.
+        random_id: Its name inside the TFRecords of YouTube-8M, "" where the file does not tell.
+        yt8m_file: The TFRecord it is in, such as "train0026", or "".
+    """
+
+    video_id: str
+    youtube_id: str
+    duration_s: float
+    views: int
+    random_id: str = ""
+    yt8m_file: str = ""
+
+
+def check_threshold(threshold: float) -> None:
+    """A ValueError where it is no score in [0, 1]."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: expected a score in [0, 1], found {threshold}")
+
+
+def read_metadata(path: str | Path) -> Mapping[str, VideoInfo]:
+    """Read `metadata.csv` of Mr.HiSum or of its trimodal releases: video_id -> row, in file order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it lacks a column or a row is cut off, repeated or without numbers; names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return _read_metadata(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read_metadata(path: Path, _changed: int) -> Mapping[str, VideoInfo]:
+    videos: dict[str, VideoInfo] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, strict=True)
+        try:
+            if not set(COLUMNS) <= set(rows.fieldnames or ()):
+                raise ValueError(f"expected the columns {', '.join(COLUMNS)}, found {rows.fieldnames}")
+            for row in rows:
+                info = _video_info(row)
+                if info.video_id in videos:
+                    raise ValueError(f"expected each video once, found {info.video_id} again")
+                videos[info.video_id] = info
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}, line {rows.line_num}: {error}") from None
+    return MappingProxyType(videos)
+
+
+def _video_info(row: dict[str, Any]) -> VideoInfo:
+    if None in row or None in row.values():
+        raise ValueError(f"expected a value for each column, found {list(row.values())}")
+    duration_s = float(row["duration"])
+    if not 0 < duration_s < float("inf"):
+        raise ValueError(f"expected a duration in seconds, found {row['duration']}")
+    shard = {key: row[key] for key in ("random_id", "yt8m_file") if key in row}
+    return VideoInfo(row["video_id"], row["youtube_id"], duration_s, int(row["views"]), **shard)
+
+
+def read_split(path: str | Path, known: set[str]) -> dict[str, list[str]]:
+    """Read a split file {"train_keys": [...], "val_keys": [...], "test_keys": [...]} as train, validation, test.
+
+    Args:
+        known: Ids that may occur.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has another form or names an unknown video.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        parts = {part: [str(name) for name in content[key]] for part, key in PARTS.items()}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: expected lists under {', '.join(PARTS.values())} ({error!r})") from None
+    unknown = [name for names in parts.values() for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"{path}: expected ids of the data, found {len(unknown)} others: {', '.join(unknown[:5])}")
+    return parts
+
+
+def drop_repeats(parts: dict[str, list[str]], groups: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Keep each YouTube video once: in test rather than validation rather than train, there at its first place.
+
+    Not given in the paper; the evaluation parts keep their published videos this way.
+
+    Args:
+        groups: video_id -> YouTube id; a video without one stands for itself.
+
+    Returns:
+        The parts, and the video ids that were left out.
+    """
+    seen: set[str] = set()
+    kept: dict[str, list[str]] = {part: [] for part in parts}
+    dropped: list[str] = []
+    for part in reversed(parts):
+        for name in parts[part]:
+            group = groups.get(name, name)
+            (dropped if group in seen else kept[part]).append(name)
+            seen.add(group)
+    return kept, dropped
+
+
+def repeats_found(parts: Mapping[str, list[str]], groups: Mapping[str, str]) -> dict[str, list[str]]:
+    """`duplicates`: YouTube ids that occur several times; `leaks`: those of them that occur in several parts."""
+    places: dict[str, list[tuple[str, str]]] = {}
+    for part, names in parts.items():
+        for name in names:
+            places.setdefault(groups.get(name, name), []).append((name, part))
+    placed = {name for at in places.values() for name, _ in at}
+    for name in groups.keys() - placed:
+        places.setdefault(groups[name], []).append((name, "no part"))
+    told = {
+        group: f"{group}: {', '.join(f'{name} ({part})' for name, part in sorted(at))}" for group, at in places.items()
+    }
+    duplicates = [group for group, at in places.items() if len(at) > 1]
+    leaks = [group for group in duplicates if len({part for _, part in places[group]} & parts.keys()) > 1]
+    return {"duplicates": sorted(told[group] for group in duplicates), "leaks": sorted(told[group] for group in leaks)}
+
+
+def load_video(path: str | Path, video_id: str, load: Callable[[Any], Loaded], kind: type = h5py.Group) -> Loaded:
+    """`load(file[video_id])`, a group or data set (`kind`); what goes wrong is a ValueError naming file and video."""
+    with open_h5(Path(path)) as file:
+        try:
+            if video_id not in file:
+                raise ValueError("found no such video")
+            if not isinstance(file[video_id], kind):
+                raise ValueError(f"expected a {kind.__name__}, found a {type(file[video_id]).__name__}")
+            return load(file[video_id])
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, video {video_id}: {error}") from None
+
+
+def read_features(member: Any, width: int) -> np.ndarray:
+    """(T, `width`) float32, finite."""
+    shape = getattr(member, "shape", "a group")
+    if len(shape) != 2 or shape[1] != width:
+        raise ValueError(f"features: expected shape (T, {width}), found {shape}")
+    if member.dtype.kind != "f":
+        raise ValueError(f"features: expected floating point numbers (dequantised), found {member.dtype}")
+    features = member[()].astype(np.float32)
+    if not np.isfinite(features).all():
+        raise ValueError("features: expected finite values, found NaN or infinity")
+    return features
+
+
+def read_annotation(group: Any, rows: int, threshold: float) -> dict[str, Any]:
+    """The fields of a record that come from a group with scores, change points and perhaps a summary.
+
+    Everything is cut to N, the length that `rows` of features, scores and summary have in common. The published
+    summary, a key-shot summary of the scores, is the record's one user summary.
+    """
+    score = next((key for key in SCORES if key in group), None)
+    if score is None or "change_points" not in group:
+        raise ValueError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group)}")
+    scores, summary = group[score][()], next((np.atleast_2d(group[key][()]) for key in SUMMARIES if key in group), None)
+    if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():  # NaN is neither
+        raise ValueError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
+    if summary is not None and (summary.ndim != 2 or not np.isin(summary, (0, 1)).all()):
+        raise ValueError(f"summary: expected (T,) zeros and ones, found shape {summary.shape} or other values")
+    n = min(rows, len(scores), len(scores) if summary is None else summary.shape[1])
+    if n == 0:
+        raise ValueError(f"expected at least one second, found {rows} rows of features and {len(scores)} of {score}")
+    scores = scores[:n].astype(np.float32)
+    return {
+        "frame_times_s": np.arange(n, dtype=np.float64),
+        "frame_scores": scores,
+        "frame_labels": (scores >= threshold).astype(np.int64),
+        "user_summaries": None if summary is None else summary[:, :n].astype(bool),
+        "shots": half_open_shots(group["change_points"][()], n),
+        "picks": np.arange(n),
+        "n_frames": n,
+    }
+
+
+def half_open_shots(change_points: np.ndarray, n_frames: int) -> np.ndarray:
+    """(S, 2) int64 [start, end) cut to `n_frames`, from change points that may be closed or half-open.
+
+    Where the next shot starts tells which: at the end (half-open) or one later (closed). A single shot is half-open if
+    it ends past the last frame. Not given in the paper.
+
+    Raises:
+        ValueError: If they are no (S, 2) frame numbers or neither all closed nor all half-open.
+    """
+    points = np.asarray(change_points)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0 or (points % 1 != 0).any():
+        raise ValueError(f"change_points: expected (S, 2) frame numbers, found shape {points.shape} or other values")
+    gaps = set((points[1:, 0] - points[:-1, 1]).tolist()) or {int(points[0, 1] < n_frames)}
+    if gaps not in ({0}, {1}):
+        raise ValueError(f"change_points: expected gaps of all 0 (half-open) or all 1 (closed), found {sorted(gaps)}")
+    return clip_shots(points + np.array([0, gaps.pop()]), n_frames)
