@@ -1,0 +1,133 @@
+"""WikiHow's articles: titles, steps and the videos they belong to, from how_to_steps.tar.gz."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+
+MAX_ARCHIVE_BYTES, MAX_ARTICLE_BYTES = 2**28, 2**20  # the real archive unpacks to 9 MB, its largest article is 13 kB
+
+_YOUTUBE_ID = re.compile(
+    r"youtu(?:\.be/|be(?:-nocookie)?\.com/(?:embed/|shorts/|live/|v/|watch\?(?:.*&)?v=))([\w-]{11})(?![\w-])"
+)
+
+
+@dataclass(frozen=True)
+class Article:
+    """One article.
+
+    Args:
+        name: Name of its file without suffix, such as "Saut%C3%A9-Vegetables": its id.
+        title: The same to be read: "Sauté Vegetables".
+        url: Of its video.
+        youtube_id: In that URL, None if there is none.
+        steps: Their texts in order, as they are; some are "".
+    """
+
+    name: str
+    title: str
+    url: str
+    youtube_id: str | None
+    steps: tuple[str, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The parent text: the title and the steps that have words."""
+        return self.title, *(folded for step in self.steps if (folded := " ".join(step.split())))
+
+
+def read_articles(path: str | Path) -> list[Article]:
+    """Read how_to_steps.tar.gz, or a folder with its files or any JSON with "video_url" and numbered steps or "steps".
+
+    Nothing is written to disk, names of members are never used as paths, and an archive that unpacks to more than
+    256 MB is refused.
+
+    Returns:
+        The articles, sorted by name.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        ValueError: A damaged archive or an article that is not as described; names the archive and the member.
+    """
+    path = Path(path)
+    articles: dict[str, Article] = {}
+    for member, content in _folder_files(path) if path.is_dir() else _archive_files(path):
+        name = PurePosixPath(member).stem
+        try:
+            if name in articles:
+                raise ValueError("expected one article of this name, found another")
+            articles[name] = _article(name, json.loads(content))
+        except ValueError as error:
+            raise ValueError(f"{path}, {member}: {error}") from None
+    if not articles:
+        raise ValueError(f"{path}: expected articles (.json), found none")
+    return [articles[name] for name in sorted(articles)]
+
+
+def videos_of_articles(articles: Sequence[Article]) -> dict[str, list[Article]]:
+    """YouTube id -> the articles with that video; the ids are what there is to fetch."""
+    videos: dict[str, list[Article]] = {}
+    for article in articles:
+        if article.youtube_id is not None:
+            videos.setdefault(article.youtube_id, []).append(article)
+    return videos
+
+
+def youtube_id(url: str) -> str | None:
+    """The YouTube id in the URL of a video, None if it is of another site."""
+    found = _YOUTUBE_ID.search(url)
+    return found[1] if found else None
+
+
+def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.glob("*.json")):
+        yield path.name, path.read_bytes()
+
+
+def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each JSON file in the archive; links, folders and others are passed over."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected how_to_steps.tar.gz or a folder of articles, found no such file")
+    try:
+        with gzip.open(path) as stream:
+            unpacked = stream.read(MAX_ARCHIVE_BYTES + 1)
+        if len(unpacked) > MAX_ARCHIVE_BYTES:
+            raise ValueError(f"{path}: expected at most {MAX_ARCHIVE_BYTES} bytes unpacked, found more")
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
+            for member in archive:
+                if not member.isfile() or not member.name.endswith(".json"):
+                    continue
+                if member.size > MAX_ARTICLE_BYTES:
+                    raise ValueError(
+                        f"{path}, {member.name}: expected at most {MAX_ARTICLE_BYTES} bytes, found {member.size}"
+                    )
+                file = archive.extractfile(member)
+                yield member.name, b"" if file is None else file.read()
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise ValueError(f"{path}: expected a complete tar.gz archive ({error})") from None
+
+
+def _article(name: str, content: Any) -> Article:
+    if not isinstance(content, dict) or not isinstance(content.get("video_url"), str):
+        found = sorted(content) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"expected an object with video_url, found {found}")
+    numbered = [content[key] for key in sorted(filter(str.isdecimal, content), key=int)]
+    items = numbered or content.get("steps", [])
+    if not isinstance(items, list):
+        raise ValueError(f"expected a list of steps, found {items!r:.80}")
+    steps: list[Any] = [item.get("text") if isinstance(item, dict) else item for item in items]
+    for number, step in enumerate(steps, 1):
+        if not isinstance(step, str):
+            raise ValueError(f"step {number}: expected a text, found {items[number - 1]!r:.80}")
+    url = content["video_url"]
+    return Article(name, unquote(name).replace("-", " "), url, youtube_id(url), tuple(steps))
