@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from hiersum_hf import synthetic
+from hiersum_hf.datasets.prepare import load_prepared, prepared_splits
 from hiersum_hf.datasets.splits import disjoint_folds, with_validation
 from hiersum_hf.datasets.tvsum import read_splits, read_tvsum
 from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER, load_text_encoder, load_video_encoder
@@ -16,7 +19,7 @@ from hiersum_hf.records import Encoders, VideoRecord
 
 logger = logging.getLogger(__name__)
 
-DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 120}
+DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 200}
 
 
 @dataclass
@@ -24,7 +27,8 @@ class DataArguments:
     """Which videos to train on."""
 
     data: str = field(
-        default="demo", metadata={"help": "'demo' for the made-up demo set, or a feature file in TVSum's h5 format."}
+        default="demo",
+        metadata={"help": "'demo' (made up), a folder made by `hiersum prepare`, or a file in TVSum's h5 format."},
     )
     ratings: str | None = field(
         default=None,
@@ -45,7 +49,7 @@ class DataArguments:
     )
 
 
-def load_parts(args: DataArguments) -> dict[str, list[VideoRecord]]:
+def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
     """Records of the parts train, validation and test.
 
     Raises:
@@ -54,18 +58,35 @@ def load_parts(args: DataArguments) -> dict[str, list[VideoRecord]]:
     """
     if args.data == "demo":
         return demo_parts()
+    if Path(args.data, "report.json").is_file():
+        prepared = load_prepared(args.data)
+        split = choose_split(args, prepared.video_ids, prepared_splits(args.data))
+        return {part: prepared.select(videos) for part, videos in split.items()}
     records = read_tvsum(args.data, args.ratings)
     records = [record if record.encoders else _named(record, args) for record in records]
     records = embed_descriptions(records, args.text_encoder)
     by_id = {record.video_id: record for record in records}
-    splits = read_splits(args.split_file) if args.split_file else disjoint_folds(list(by_id), seed=args.split_seed)
+    split = choose_split(args, list(by_id), [])
+    return {part: [by_id[video] for video in videos] for part, videos in split.items()}
+
+
+def choose_split(
+    args: DataArguments, video_ids: Sequence[str], shipped: Sequence[dict[str, list[str]]]
+) -> dict[str, list[str]]:
+    """The split of the flags: of the split file, else the one shipped with the data, else one of the disjoint folds.
+
+    Raises:
+        ValueError: There is no such fold, or the split names videos that the data lacks.
+    """
+    folds = read_splits(args.split_file) if args.split_file else shipped
+    splits = folds or disjoint_folds(video_ids, seed=args.split_seed)
     if not 0 <= args.fold < len(splits):
         raise ValueError(f"{args.split_file or 'The folds'}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
     split = with_validation(splits[args.fold], args.split_seed)
-    unknown = sorted({video for part in split.values() for video in part} - by_id.keys())
+    unknown = sorted({video for part in split.values() for video in part}.difference(video_ids))
     if unknown:
-        raise ValueError(f"{args.split_file}: expected videos of {args.data}, found also {', '.join(unknown)}.")
-    return {part: [by_id[video] for video in videos] for part, videos in split.items()}
+        raise ValueError(f"{args.split_file}: expected videos of {args.data}, found also {', '.join(unknown[:5])}.")
+    return split
 
 
 def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:

@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -105,7 +106,7 @@ def evaluate_part(model, feature_extractor, records, data_args, args, levels) ->
     return results
 
 
-def extractor_of(records: list[VideoRecord]) -> HierSumFeatureExtractor:
+def extractor_of(records: Sequence[VideoRecord]) -> HierSumFeatureExtractor:
     """The feature extractor that fits these records."""
     first = records[0].encoders
     texts = [(r.encoders.text, *r.text_features.shape[1:], *r.description_features.shape[1:]) for r in records]

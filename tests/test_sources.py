@@ -1,0 +1,76 @@
+"""`hiersum prepare` as a user types it, on the real files and on what can be written in the field's formats."""
+
+import json
+import shutil
+
+import pytest
+
+from hiersum_hf.cli import main
+from hiersum_hf.datasets.prepare import load_prepared
+from hiersum_hf.datasets.sources import NAMES, open_reader
+from hiersum_hf.datasets.tvsum import write_tvsum
+from hiersum_hf.training_data import DataArguments, load_parts
+
+
+@pytest.fixture
+def tvsum(tmp_path, demo_records):
+    (tmp_path / "source").mkdir()
+    write_tvsum(demo_records[:10], tmp_path / "source" / "eccv16_dataset_tvsum_google_pool5.h5")
+    return tmp_path / "source"
+
+
+def prepare(name, source, output, *more):
+    return main(["prepare", name, "--source", str(source), "--output", str(output), *more])
+
+
+def test_prepare_prints_what_it_found_and_trains_from_the_folder(tvsum, tmp_path, capsys):
+    assert prepare("tvsum", tvsum, tmp_path / "out") == 0
+    assert "videos         10" in capsys.readouterr().out
+    parts = load_parts(DataArguments(data=str(tmp_path / "out")))
+    raw = load_parts(DataArguments(data=str(tvsum / "eccv16_dataset_tvsum_google_pool5.h5")))
+    assert {part: [r.video_id for r in records] for part, records in parts.items()} == {
+        part: [r.video_id for r in records] for part, records in raw.items()
+    }
+    assert (parts["test"][0].video_features == raw["test"][0].video_features).all()
+
+
+def test_bad_videos_are_named_and_give_exit_code_1(tvsum, tmp_path, capsys):
+    import h5py
+
+    with h5py.File(tvsum / "eccv16_dataset_tvsum_google_pool5.h5", "a") as file:
+        name = sorted(file)[2]
+        del file[name]["gtscore"]
+    assert prepare("tvsum", tvsum, tmp_path / "stop") == 2
+    assert f"video {name}: expected the members" in capsys.readouterr().err
+    assert prepare("tvsum", tvsum, tmp_path / "out", "--skip-bad", "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["skipped"]) == [name]
+    assert len(load_prepared(tmp_path / "out")) == report["videos"] == 9
+
+
+def test_all_wikihow_articles(test_data, tmp_path, capsys):
+    """2,111 articles about 2,106 videos; four videos have several."""
+    (tmp_path / "source").mkdir()
+    shutil.copy(test_data / "wikihow" / "how_to_steps.tar.gz", tmp_path / "source")
+    assert prepare("wikihow", tmp_path / "source", tmp_path / "out", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["videos"] == 2111
+    assert len(report["duplicates"]) == 4
+    assert report["findings"]["without_steps"] == ["Expert-Diagnose-and-Treat-Food-Allergy"]
+    records = load_prepared(tmp_path / "out")
+    assert sum(len(record.description) > 1 for record in records[:50]) == 50
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_source_is_named(name, tmp_path, capsys):
+    assert prepare(name, tmp_path / "nowhere", tmp_path / "out") == 2
+    assert "nowhere" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert prepare(name, tmp_path / "empty", tmp_path / "out") == 2
+    assert "empty" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_unknown_name_lists_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"expected one of tvsum, summe.*found 'youtube'"):
+        open_reader("youtube", tmp_path)
