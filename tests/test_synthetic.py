@@ -126,6 +126,19 @@ def test_folds_test_every_video_once():
         disjoint_folds(videos[:4])
 
 
+def test_videos_of_one_group_are_never_in_two_parts():
+    """Articles that share a video would leak it from training into the test."""
+    videos = [f"a{i}" for i in range(30)]
+    groups = {f"a{i}": f"url{i % 7}" for i in range(20)}
+    for fold in disjoint_folds(videos, groups=groups):
+        parts = [{groups.get(v, v) for v in part} for part in fold.values()]
+        assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+        assert sorted(v for part in fold.values() for v in part) == sorted(videos)
+    split = with_validation({"train": videos[:20], "test": videos[20:]}, groups=groups)
+    assert not {groups[v] for v in split["train"]} & {groups[v] for v in split["validation"]}
+    assert len(split["train"]) + len(split["validation"]) == 20
+
+
 def test_a_published_split_gets_a_validation_part_from_its_training_videos_only():
     split = {"train": [f"t{i}" for i in range(40)], "test": ["x", "y"]}
     parts = with_validation(split)

@@ -160,12 +160,14 @@ class RecordDataset(Sequence[VideoRecord]):
         return to_record(self.dataset[range(len(self))[index]])
 
     @property
-    def video_ids(self) -> list[str]:
-        return self.dataset["video_id"].to_pylist()
+    def groups(self) -> dict[str, str | None]:
+        """Every video with its group, without reading features."""
+        columns = self.dataset.select_columns(["video_id", "group"])[:]
+        return dict(zip(columns["video_id"].to_pylist(), columns["group"].to_pylist(), strict=True))
 
     def select(self, video_ids: Sequence[str]) -> RecordDataset:
         """The records of these videos, in this order, still on disk."""
-        row = {video_id: i for i, video_id in enumerate(self.video_ids)}
+        row = {video_id: i for i, video_id in enumerate(self.groups)}
         return RecordDataset(self.dataset.select([row[video_id] for video_id in video_ids]))
 
     def __iter__(self) -> Iterator[VideoRecord]:

@@ -7,20 +7,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 
-def disjoint_folds(video_ids: Sequence[str], folds: int = 5, seed: int = 0) -> list[dict[str, list[str]]]:
+def disjoint_folds(
+    video_ids: Sequence[str], folds: int = 5, seed: int = 0, groups: Mapping[str, str] | None = None
+) -> list[dict[str, list[str]]]:
     """Folds whose test parts together are all videos, each once; fold k validates on the test part of fold k + 1.
 
     The field's published "5 splits" of TVSum never test 16 to 19 of its 50 videos; these do.
 
+    Args:
+        video_ids: The videos.
+        folds: How many, at least 3.
+        seed: Draws the folds.
+        groups: Group of each video, for data sets in which several records show one video; a group is never split.
+            Videos that are not named are their own group.
+
     Raises:
-        ValueError: Fewer than 3 folds, or fewer videos than folds.
+        ValueError: Fewer than 3 folds, or fewer videos (or groups) than folds.
     """
-    if folds < 3 or len(video_ids) < folds:
-        raise ValueError(
-            f"Folds need at least 3 folds and as many videos, got {folds} folds of {len(video_ids)} videos."
-        )
-    order = np.random.default_rng(seed).permutation(len(video_ids))
-    parts = [[video_ids[i] for i in sorted(chunk)] for chunk in np.array_split(order, folds)]
+    members = _members(video_ids, groups)
+    if folds < 3 or len(members) < folds:
+        raise ValueError(f"Folds need at least 3 folds and as many videos, got {folds} folds of {len(members)} videos.")
+    order = np.random.default_rng(seed).permutation(len(members))
+    parts = [[video for i in sorted(chunk) for video in members[i]] for chunk in np.array_split(order, folds)]
     return [
         {
             "train": [v for k, part in enumerate(parts) if k not in (fold, (fold + 1) % folds) for v in part],
@@ -31,20 +39,31 @@ def disjoint_folds(video_ids: Sequence[str], folds: int = 5, seed: int = 0) -> l
     ]
 
 
-def with_validation(split: Mapping[str, Sequence[str]], seed: int = 0) -> dict[str, list[str]]:
-    """A published split with every eighth training video (at least one) set apart for validation, where it has none.
+def with_validation(
+    split: Mapping[str, Sequence[str]], seed: int = 0, groups: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
+    """A published split with an eighth of its training videos (at least one) set apart for validation, if it has none.
 
     Raises:
-        ValueError: Fewer than two training videos.
+        ValueError: Fewer than two training videos (or groups).
     """
     if split.get("validation"):
         return {part: list(split[part]) for part in ("train", "validation", "test")}
-    train = list(split["train"])
-    if len(train) < 2:
-        raise ValueError(f"A validation part needs at least 2 training videos, got {len(train)}.")
-    apart = set(np.random.default_rng(seed).permutation(len(train))[: max(1, len(train) // 8)].tolist())
+    members = _members(split["train"], groups)
+    if len(members) < 2:
+        raise ValueError(f"A validation part needs at least 2 training videos, got {len(members)}.")
+    apart = set(np.random.default_rng(seed).permutation(len(members))[: max(1, len(members) // 8)].tolist())
     return {
-        "train": [video for i, video in enumerate(train) if i not in apart],
-        "validation": [video for i, video in enumerate(train) if i in apart],
+        "train": [video for i, videos in enumerate(members) if i not in apart for video in videos],
+        "validation": [video for i, videos in enumerate(members) if i in apart for video in videos],
         "test": list(split["test"]),
     }
+
+
+def _members(video_ids: Sequence[str], groups: Mapping[str, str] | None) -> list[list[str]]:
+    """The videos of each group, groups in the order of their first video."""
+    members: dict[tuple[bool, str], list[str]] = {}
+    for video_id in video_ids:
+        grouped = groups is not None and video_id in groups
+        members.setdefault((grouped, groups[video_id] if groups and grouped else video_id), []).append(video_id)
+    return list(members.values())
