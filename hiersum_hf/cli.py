@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--half", action="store_true", help="store features in half precision: half the disk")
     prepare.add_argument("--num-proc", type=int, default=1, help="processes (%(default)s)")
     for kind, example in (("video", "a CLIP-like model"), ("text", "a Sentence-BERT")):
-        prepare.add_argument(f"--{kind}-encoder", metavar="ID", help=f"{example} (folder, howto)")
+        prepare.add_argument(f"--{kind}-encoder", metavar="ID", help=f"{example} for what has no features yet")
     prepare.add_argument("--json", action="store_true", help="print report.json on stdout and nothing else")
     prepare.set_defaults(run=run_prepare)
 
@@ -172,7 +172,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
 def _evaluate_checkpoint(records, args: argparse.Namespace, about: dict) -> dict:
     from hiersum_hf.evaluation import evaluate_scores
     from hiersum_hf.prediction import load_checkpoint, predict_scores
-    from hiersum_hf.training_data import embed_descriptions
+    from hiersum_hf.training_data import embed_all
 
     if "/" not in args.scorer and not Path(args.scorer).is_dir():
         raise ValueError(
@@ -180,7 +180,7 @@ def _evaluate_checkpoint(records, args: argparse.Namespace, about: dict) -> dict
             f"org/name, found {args.scorer!r}"
         )
     network, extractor = load_checkpoint(args.scorer, args.device)
-    records = embed_descriptions(records, extractor.text_encoder)
+    records = embed_all(records, extractor.text_encoder)
     level = args.level or network.config.default_level
     scores = {
         name: result["scores"]

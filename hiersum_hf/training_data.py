@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hiersum_hf import synthetic
+from hiersum_hf.datasets.embed import embed_texts
 from hiersum_hf.datasets.prepare import load_prepared, prepared_splits
 from hiersum_hf.datasets.splits import disjoint_folds, with_validation
 from hiersum_hf.datasets.tvsum import read_splits, read_tvsum
@@ -60,30 +61,36 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
         return demo_parts()
     if Path(args.data, "report.json").is_file():
         prepared = load_prepared(args.data)
-        split = choose_split(args, prepared.video_ids, prepared_splits(args.data))
+        split = choose_split(args, prepared.groups, prepared_splits(args.data))
         return {part: prepared.select(videos) for part, videos in split.items()}
     records = read_tvsum(args.data, args.ratings)
     records = [record if record.encoders else _named(record, args) for record in records]
-    records = embed_descriptions(records, args.text_encoder)
+    records = embed_all(records, args.text_encoder)
     by_id = {record.video_id: record for record in records}
-    split = choose_split(args, list(by_id), [])
+    split = choose_split(args, {record.video_id: record.group for record in records}, [])
     return {part: [by_id[video] for video in videos] for part, videos in split.items()}
 
 
 def choose_split(
-    args: DataArguments, video_ids: Sequence[str], shipped: Sequence[dict[str, list[str]]]
+    args: DataArguments, videos: Mapping[str, str | None], shipped: Sequence[dict[str, list[str]]]
 ) -> dict[str, list[str]]:
     """The split of the flags: of the split file, else the one shipped with the data, else one of the disjoint folds.
+
+    Args:
+        args: The flags.
+        videos: Every video with its group, None = its own; no group is in two parts of a drawn split.
+        shipped: The split that the data comes with, if any.
 
     Raises:
         ValueError: There is no such fold, or the split names videos that the data lacks.
     """
     folds = read_splits(args.split_file) if args.split_file else shipped
-    splits = folds or disjoint_folds(video_ids, seed=args.split_seed)
+    groups = {video: group for video, group in videos.items() if group is not None}
+    splits = folds or disjoint_folds(list(videos), seed=args.split_seed, groups=groups)
     if not 0 <= args.fold < len(splits):
         raise ValueError(f"{args.split_file or 'The folds'}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
-    split = with_validation(splits[args.fold], args.split_seed)
-    unknown = sorted({video for part in split.values() for video in part}.difference(video_ids))
+    split = with_validation(splits[args.fold], args.split_seed, groups)
+    unknown = sorted({video for part in split.values() for video in part}.difference(videos))
     if unknown:
         raise ValueError(f"{args.split_file}: expected videos of {args.data}, found also {', '.join(unknown[:5])}.")
     return split
@@ -96,30 +103,15 @@ def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:
     return replace(record, encoders=Encoders(args.video_encoder, args.text_encoder if has_text else "", 1 / period_s))
 
 
-def embed_descriptions(records: list[VideoRecord], text_encoder_id: str) -> list[VideoRecord]:
-    """The records, those whose description texts have no features yet with features.
-
-    Raises:
-        ValueError: The subtitle features are there already and come from another encoder or have another width.
-    """
-    if all(len(record.description_features) == len(record.description) for record in records):
+def embed_all(records: list[VideoRecord], text_encoder: str) -> list[VideoRecord]:
+    """The records with features of all their texts; loads the encoder only if some have none."""
+    if all(
+        len(r.description_features) == len(r.description) and len(r.text_features) == len(r.sentences) for r in records
+    ):
         return records
-    encoder = load_text_encoder(text_encoder_id)
-    logger.info("Encoding descriptions with %s", text_encoder_id)
-    done = []
-    for record in records:
-        if len(record.description_features) == len(record.description):
-            done.append(record)
-            continue
-        known = record.encoders.text if record.encoders else ""
-        if len(record.text_features) and known not in ("", text_encoder_id):
-            raise ValueError(
-                f"{record.video_id}: expected descriptions encoded by {known!r} like its sentences, "
-                f"found {text_encoder_id!r}."
-            )
-        encoders = replace(record.encoders, text=text_encoder_id) if record.encoders else None
-        done.append(replace(record, description_features=encoder.encode(record.description), encoders=encoders))
-    return done
+    logger.info("Encoding texts with %s", text_encoder)
+    encoder = load_text_encoder(text_encoder)
+    return [embed_texts(record, encoder) for record in records]
 
 
 def demo_parts(counts: dict[str, int] | None = None) -> dict[str, list[VideoRecord]]:

@@ -48,6 +48,25 @@ def test_bad_videos_are_named_and_give_exit_code_1(tvsum, tmp_path, capsys):
     assert len(load_prepared(tmp_path / "out")) == report["videos"] == 9
 
 
+def test_texts_without_features_get_them_from_the_text_encoder(tvsum):
+    """TVSum's parent level is its titles; without features it could not be trained."""
+    import h5py
+
+    with h5py.File(tvsum / "eccv16_dataset_tvsum_google_pool5.h5", "a") as file:
+        for group in file.values():
+            for name in ("text", "text_times", "text_features", "description_features"):
+                del group[name]
+    encoder = "sentence-transformers/all-MiniLM-L6-v2"
+    reader, files = open_reader("tvsum", tvsum, text_encoder=encoder)
+    assert [file.name for file in files] == ["eccv16_dataset_tvsum_google_pool5.h5"]
+    plain, _ = open_reader("tvsum", tvsum)
+    without, record = (one.read(plain.video_ids[0]) for one in (plain, reader))
+    assert len(without.description_features) == 0
+    assert record.description == without.description
+    assert record.description_features.shape == (len(record.description), 384)
+    assert record.encoders.text == encoder
+
+
 def test_all_wikihow_articles(test_data, tmp_path, capsys):
     """2,111 articles about 2,106 videos; four videos have several."""
     (tmp_path / "source").mkdir()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.datasets.bliss import BLiSSReader
+from hiersum_hf.datasets.embed import EmbeddedReader
 from hiersum_hf.datasets.folder import FolderReader
 from hiersum_hf.datasets.howto import HowToReader
 from hiersum_hf.datasets.mrhisum import MrHiSumReader
@@ -25,13 +26,14 @@ def open_reader(name: str, source: str | Path, **encoders: Any) -> tuple[Reader,
     Args:
         name: One of `NAMES`.
         source: The folder, or the feature file of tvsum and summe.
-        encoders: `video_encoder`, `text_encoder` for data sets whose features are computed here (folder, howto).
+        encoders: `video_encoder` of frames (folder, howto) and `text_encoder` of texts that have no features yet; with
+            no text encoder, texts of the other data sets stay without features.
 
     Raises:
         FileNotFoundError: There is no such source, or it lacks a file that the reader cannot do without.
         ValueError: There is no such data set.
     """
-    source = Path(source)
+    source, text_encoder = Path(source), encoders.get("text_encoder")
     if name not in NAMES:
         raise ValueError(f"data set: expected one of {', '.join(NAMES)}; found {name!r}")
     if not source.exists():
@@ -41,7 +43,7 @@ def open_reader(name: str, source: str | Path, **encoders: Any) -> tuple[Reader,
         h5 = _only(source, f"*{name}*.h5") if source.is_dir() else source
         ratings = [*h5.parent.glob("ydata-tvsum50.mat"), *h5.parent.glob("ydata-tvsum50-anno.tsv")]
         opened = TVSumReader(h5, ratings[0] if ratings and name == "tvsum" else None)
-        return opened, [h5, *ratings[:1]]
+        return EmbeddedReader(opened, text_encoder) if text_encoder else opened, [h5, *ratings[:1]]
     if name == "bliss":
         opened = BLiSSReader(source)
     elif name == "mosu" or (name == "mrhisum" and (source / "mrhisum_gt.h5").is_file()):
@@ -54,7 +56,8 @@ def open_reader(name: str, source: str | Path, **encoders: Any) -> tuple[Reader,
         opened = FolderReader(source, **encoders)
         if name == "howto":
             opened = HowToReader.open(opened, _first(source, "how_to_steps.tar.gz"))
-    return opened, [source]
+        return opened, [source]
+    return EmbeddedReader(opened, text_encoder) if text_encoder else opened, [source]
 
 
 def _wikihow(source: Path) -> WikiHowReader:
