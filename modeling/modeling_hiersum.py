@@ -131,15 +131,9 @@ def sinusoidal_positions(length: int, width: int, scale: float, device: torch.de
 
 
 def eager_attention_forward(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs,
-) -> tuple[Tensor, Tensor]:
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor,
+    scaling: float, dropout: float = 0.0, **kwargs,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Plain attention that returns its weights; `attention_mask` is additive."""
     weights = query @ key.transpose(-1, -2) * scaling + attention_mask
     wide = torch.promote_types(query.dtype, torch.float32)
@@ -345,6 +339,11 @@ class HierSumPreTrainedModel(PreTrainedModel):
                 init.zeros_(module.bias)
 
 
+def expect_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
+    if value is not None and tuple(value.shape) != tuple(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}.")
+
+
 class HierSumModel(HierSumPreTrainedModel):
     r"""
     HierSum, complete: the shared encoder F, its frame, replay and sentence heads, and the loss.
@@ -408,13 +407,9 @@ class HierSumModel(HierSumPreTrainedModel):
         video_mask, text_features, text_mask, text_spans = self._complete(
             video_features, video_mask, text_features, text_mask, text_spans, level
         )
-        for name, labels, mask in (
-            ("frame_labels", frame_labels, video_mask),
-            ("replay_scores", replay_scores, video_mask),
-            ("sentence_labels", sentence_labels, text_mask),
-        ):
-            if labels is not None and labels.shape != mask.shape:
-                raise ValueError(f"{name} must have shape {tuple(mask.shape)}, got {tuple(labels.shape)}.")
+        expect_shape("frame_labels", frame_labels, video_mask.shape)
+        expect_shape("replay_scores", replay_scores, video_mask.shape)
+        expect_shape("sentence_labels", sentence_labels, text_mask.shape)
         video, text = self.encoder(video_features, video_mask, text_features, text_mask, text_spans, **kwargs)
         reads_text = level != "parent" or self.config.parent_text_loss
         output = HierSumOutput(
@@ -449,14 +444,10 @@ class HierSumModel(HierSumPreTrainedModel):
             if num_texts:
                 raise ValueError(f"text_spans is needed at {level} level: which frames does each text belong to?")
             text_spans = torch.zeros(batch, 0, 2, dtype=torch.long, device=device)
-        for name, value, shape in (
-            ("video_mask", video_mask, (batch, num_frames)),
-            ("text_features", text_features, (batch, num_texts, self.config.text_dim)),
-            ("text_mask", text_mask, (batch, num_texts)),
-            ("text_spans", text_spans, (batch, num_texts, 2)),
-        ):
-            if tuple(value.shape) != shape:
-                raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}.")
+        expect_shape("video_mask", video_mask, (batch, num_frames))
+        expect_shape("text_features", text_features, (batch, num_texts, self.config.text_dim))
+        expect_shape("text_mask", text_mask, (batch, num_texts))
+        expect_shape("text_spans", text_spans, (batch, num_texts, 2))
         return video_mask.bool(), text_features, text_mask.bool(), text_spans.long().clamp(0, num_frames)
 
     @staticmethod
