@@ -257,6 +257,6 @@ def format_report(report: dict[str, Any]) -> str:
     lines += [f"without {kind:<14} {count}" for kind, count in report["missing"].items()]
     lines.append(f"positive rate  {'no labels' if rate is None else f'{rate:.1%} of the labelled frames'}")
     lines.append(f"same video     {len(report['duplicates'])} groups")
-    lines += [f"{kind:<14} {len(items)}: {', '.join(items[:5])}" for kind, items in report["findings"].items()]
+    lines += [f"{kind:<14} {len(items)}: {', '.join(items[:5])}" for kind, items in report["findings"].items() if items]
     lines += [f"skipped        {name}: {error}" for name, error in report["skipped"].items()]
     return "\n".join(lines)
