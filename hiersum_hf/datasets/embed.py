@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from hiersum_hf.datasets.prepare import Reader
 from hiersum_hf.encoders import TextEncoder, load_text_encoder
@@ -34,7 +35,8 @@ def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
             f"found {encoder.encoder_id!r}."
         )
     encoders = replace(record.encoders, text=encoder.encoder_id) if record.encoders else None
-    return replace(record, encoders=encoders, **{name: encoder.encode(texts) for name, texts in missing.items()})
+    features: dict[str, Any] = {name: encoder.encode(texts) for name, texts in missing.items()}
+    return replace(record, encoders=encoders, **features)
 
 
 @dataclass(frozen=True)
