@@ -284,6 +284,7 @@ def format_table(results: Sequence[dict[str, Any]]) -> str:
     random = baselines["random"]
     if random["kendall_tau_se"] is not None:
         lines.append(f"random: mean of {random['draws']} draws, standard error of tau {random['kendall_tau_se']:.4f}")
+    lines += [f"encoder mismatch: {r['encoder_mismatch']}" for r in results if r["encoder_mismatch"]]
     return "\n".join([headings.pop(), "", *lines])
 
 

@@ -80,20 +80,20 @@ def levels_to_read(model: HierSumModel, level: str, record: VideoRecord) -> tupl
     return ("child",) if trained is None or "child" in trained else ("parent",)
 
 
-def check_encoders(feature_extractor: HierSumFeatureExtractor, record: VideoRecord) -> None:
-    """Refuses features of another encoder than the checkpoint's, also where the width fits.
+def encoder_mismatch(feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]) -> str | None:
+    """The first video whose features come from another encoder than the checkpoint's, in words; None if there is none.
 
-    Raises:
-        ValueError: Names the video and both encoders.
+    A feature of another encoder means something else even where the width fits.
     """
     wanted = {"video": feature_extractor.video_encoder, "text": feature_extractor.text_encoder}
-    found = {} if record.encoders is None else {"video": record.encoders.video, "text": record.encoders.text}
-    has = {"video": True, "text": len(record.text_features) + len(record.description_features) > 0}
-    for modality, encoder in found.items():
-        if has[modality] and encoder and encoder != wanted[modality]:
-            raise ValueError(
-                f"{record.video_id}: expected {modality} features of {wanted[modality]!r}, found those of {encoder!r}."
-            )
+    for record in records:
+        found = {} if record.encoders is None else {"video": record.encoders.video, "text": record.encoders.text}
+        has = {"video": True, "text": len(record.text_features) + len(record.description_features) > 0}
+        for modality, encoder in found.items():
+            if has[modality] and encoder and encoder != wanted[modality]:
+                name = record.video_id
+                return f"{name}: expected {modality} features of {wanted[modality]!r}, found those of {encoder!r}."
+    return None
 
 
 @torch.no_grad()
@@ -104,6 +104,7 @@ def predict_scores(
     level: str | None = None,
     batch_size: int = 16,
     progress: bool = False,
+    allow_encoder_mismatch: bool = False,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Frame and sentence scores of every video.
 
@@ -111,12 +112,13 @@ def predict_scores(
         level: "child", "parent", "both" or "joint"; default `config.default_level`.
         batch_size: Videos run together; no score depends on it.
         progress: Show a bar on stderr.
+        allow_encoder_mismatch: Take features of another encoder if they have the right width; say so in results.
 
     Returns:
         For each video id `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,).
 
     Raises:
-        ValueError: As `levels_to_read` and the feature extractor.
+        ValueError: Features of another encoder, or as `levels_to_read` and the feature extractor.
     """
     level = level or model.config.default_level
     collator = HierSumCollator(feature_extractor)
@@ -125,8 +127,9 @@ def predict_scores(
         groups.setdefault(levels_to_read(model, level, record), []).append(record)
     was_training = model.training
     model.eval()
-    for record in records:
-        check_encoders(feature_extractor, record)
+    mismatch = None if allow_encoder_mismatch else encoder_mismatch(feature_extractor, records)
+    if mismatch is not None:
+        raise ValueError(mismatch)
     results: dict[str, dict[str, np.ndarray]] = {}
     with tqdm(total=len(records), desc="scoring", unit="video", disable=not progress) as bar:
         for levels, group in groups.items():
