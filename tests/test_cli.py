@@ -272,6 +272,9 @@ def test_evaluate_reads_a_feature_file_and_a_checkpoint(tmp_path, demo_records, 
     HierSumFeatureExtractor("other", "random-projection", 32, 32, 1.0).save_pretrained(tmp_path / "model")
     assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", str(tmp_path / "model")]) == 2
     assert "expected video features of 'other'" in capsys.readouterr().err
+    command = ["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", str(tmp_path / "model"), "--json"]
+    assert main([*command, "--allow-encoder-mismatch"]) == 0
+    assert "'random-projection'" in json.loads(capsys.readouterr().out)["encoder_mismatch"]
     assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", "unifrom"]) == 2
     assert "expected random, human, oracle, uniform, training-free" in capsys.readouterr().err
     whole = (tmp_path / "set.h5").read_bytes()

@@ -32,6 +32,11 @@ def test_prepare_prints_what_it_found_and_trains_from_the_folder(tvsum, tmp_path
         part: [r.video_id for r in records] for part, records in raw.items()
     }
     assert (parts["test"][0].video_features == raw["test"][0].video_features).all()
+    figures = []
+    for data in (tmp_path / "out", tvsum / "eccv16_dataset_tvsum_google_pool5.h5"):
+        assert main(["evaluate", "tvsum", "--data", str(data), "--scorer", "training-free", "--json"]) == 0
+        figures.append(json.loads(capsys.readouterr().out)["metrics"])
+    assert figures[0] == figures[1], "the prepared folder is the data set"
 
 
 def test_bad_videos_are_named_and_give_exit_code_1(tvsum, tmp_path, capsys):
