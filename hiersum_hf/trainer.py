@@ -136,7 +136,7 @@ def fit_projections(
 
     Not given in the paper. Features of one encoder share a large common part (cosine 0.5 between unlike pictures of the
     demo set) which hides what sets them apart, and what is left of them is smaller than the position tables; from
-    there the parent level is learned much later.
+    there the parent level is learned much later (compare the demo recipe with `--fit_projections False`).
     """
     embeddings = model.encoder.embeddings
     for projection, kinds in (
