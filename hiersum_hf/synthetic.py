@@ -95,7 +95,7 @@ class LatentVideo:
         return tuple(Sentence(s.subtitle, s.start_s, s.end_s) for s in self.segments if s.subtitle)
 
 
-def make_video(index: int, seed: int = 0, annotator_noise: float = ANNOTATOR_NOISE) -> LatentVideo:
+def make_video(index: int, seed: int = 0) -> LatentVideo:
     """Video `index` of the set with this seed; any video can be made on its own."""
     rng = np.random.default_rng([seed, index])
     actions = rng.permutation(len(ACTIONS))
@@ -121,7 +121,7 @@ def make_video(index: int, seed: int = 0, annotator_noise: float = ANNOTATOR_NOI
         segments.append(LatentSegment(kind, concept, int(rng.integers(NUM_VARIANTS)), time_s, end_s, subtitle))
         time_s = end_s
     importance = np.array([segment.kind in IMPORTANT for segment in segments], float)
-    rated = importance + annotator_noise * rng.standard_normal((NUM_ANNOTATORS, len(segments)))
+    rated = importance + ANNOTATOR_NOISE * rng.standard_normal((NUM_ANNOTATORS, len(segments)))
     ratings = np.clip(np.rint(2.0 + 2.0 * rated), 1, 5)
     description = ("How it is done, step by step.", *(f"{ACTIONS[step].capitalize()}." for step in steps))
     return LatentVideo(f"demo_{seed}_{index:04d}", tuple(segments), description, ratings, seed)
