@@ -11,7 +11,6 @@ import numpy as np
 
 from hiersum_hf import synthetic
 from hiersum_hf.datasets.embed import embed_texts
-from hiersum_hf.datasets.prepare import load_prepared, prepared_splits
 from hiersum_hf.datasets.splits import disjoint_folds, with_validation
 from hiersum_hf.datasets.tvsum import read_splits, read_tvsum
 from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER, load_text_encoder, load_video_encoder
@@ -60,6 +59,8 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
     if args.data == "demo":
         return demo_parts()
     if Path(args.data, "report.json").is_file():
+        from hiersum_hf.datasets.prepare import load_prepared, prepared_splits  # they need pyarrow
+
         prepared = load_prepared(args.data)
         split = choose_split(args, prepared.groups, prepared_splits(args.data))
         return {part: prepared.select(videos) for part, videos in split.items()}

@@ -91,6 +91,16 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
+def test_training_needs_no_data_libraries():
+    """GPU machines often have torch and transformers and no pyarrow: the Trainer and plain files must work there."""
+    absent = ["datasets", "pyarrow", "evaluate", "av"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent})); import hiersum_hf.trainer, hiersum_hf.training_data"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_docstrings_name_every_config_field():
     from hiersum_hf import HierSumConfig
 

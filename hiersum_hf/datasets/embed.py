@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hiersum_hf.datasets.prepare import Reader
 from hiersum_hf.encoders import TextEncoder, load_text_encoder
 from hiersum_hf.records import VideoRecord
+
+
+if TYPE_CHECKING:  # training on a plain file must not need pyarrow
+    from hiersum_hf.datasets.prepare import Reader
 
 
 def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
