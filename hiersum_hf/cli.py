@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from hiersum_hf import cli_evaluate, cli_prepare
 
 
 EXAMPLES = """examples:
@@ -16,16 +16,6 @@ EXAMPLES = """examples:
   hiersum prepare mrhisum --source downloads/mrhisum --output prepared/mrhisum --half
   hiersum evaluate tvsum --data ydata-tvsum50.mat --scorer human
   hiersum evaluate tvsum --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat --scorer runs/tvsum
-"""
-PREPARE_HELP = """what --source holds:
-  tvsum, summe  the eccv16 .h5, beside it ydata-tvsum50.mat or -anno.tsv if there is one
-  bliss         annotation/ and feature/ (pickled .npy files converted once, hiersum_hf.datasets.pickles)
-  mrhisum       metadata.csv, mr_hisum.h5, mr_hisum_split.json; or the trimodal release, mrhisum_gt.h5 and its features
-  mosu          mosu_gt.h5 and its features
-  wikihow       any of how_to_steps.tar.gz, wikihowto_annt.json or pseudoGT_summ_annts.json, pseudoGT_task_annts.json,
-                features.h5
-  folder        your own videos: NAME.mp4 with NAME.srt, NAME.txt, NAME.csv
-  howto         videos with a downloader's NAME.info.json and NAME.LANG.vtt, and how_to_steps.tar.gz
 """
 
 
@@ -69,47 +59,8 @@ def parser() -> argparse.ArgumentParser:
     summarize.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     summarize.add_argument("--json", action="store_true", help="print summary.json on stdout and nothing else")
     summarize.set_defaults(run=run_summarize)
-
-    prepare = commands.add_parser(
-        "prepare",
-        help="read a data set once, check it, and store it as Parquet",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Read a data set as the field exchanges it, check every video, store all as Parquet files of one\n"
-        "schema. Work that was interrupted goes on where it stopped.",
-        epilog=PREPARE_HELP,
-    )
-    prepare.add_argument("dataset", metavar="NAME", help="tvsum, summe, bliss, mrhisum, mosu, wikihow, folder, howto")
-    prepare.add_argument("--source", required=True, metavar="DIR", help="where its files are")
-    prepare.add_argument("--output", required=True, metavar="DIR", help="folder to fill: data-*.parquet, report.json")
-    prepare.add_argument("--skip-bad", action="store_true", help="list videos that cannot be read instead of stopping")
-    prepare.add_argument("--half", action="store_true", help="store features in half precision: half the disk")
-    prepare.add_argument("--num-proc", type=int, default=1, help="processes (%(default)s)")
-    for kind, example in (("video", "a CLIP-like model"), ("text", "a Sentence-BERT")):
-        prepare.add_argument(f"--{kind}-encoder", metavar="ID", help=f"{example} for what has no features yet")
-    prepare.add_argument("--json", action="store_true", help="print report.json on stdout and nothing else")
-    prepare.set_defaults(run=run_prepare)
-
-    evaluate = commands.add_parser("evaluate", help="score a data set under its protocol")
-    evaluate.add_argument("dataset", choices=["tvsum", "summe"], help="which data set: F1 is the mean or the best user")
-    evaluate.add_argument(
-        "--data", metavar="FILE", required=True, help="feature file (.h5), prepared folder, or ratings (.mat, .tsv)"
-    )
-    evaluate.add_argument("--ratings", metavar="FILE", help="ratings (.mat, .tsv) to go with a feature file")
-    evaluate.add_argument(
-        "--scorer",
-        default="random",
-        help="random, human, oracle, uniform, training-free, or a checkpoint folder or Hub id (%(default)s)",
-    )
-    evaluate.add_argument("--level", choices=["child", "parent", "both", "joint"], help="level of a checkpoint")
-    evaluate.add_argument(
-        "--allow-encoder-mismatch",
-        action="store_true",
-        help="score features of another encoder than the checkpoint's, if the width fits; the results say so",
-    )
-    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
-    evaluate.add_argument("--seed", type=int, default=0, help="of the random draws (%(default)s)")
-    evaluate.add_argument("--json", action="store_true", help="print results.json on stdout and nothing else")
-    evaluate.set_defaults(run=run_evaluate)
+    cli_prepare.add(commands)
+    cli_evaluate.add(commands)
     return main
 
 
@@ -133,74 +84,6 @@ def run_summarize(args: argparse.Namespace) -> None:
     for sentence in summary.key_sentences:
         print(f"  “{sentence['text']}”")
     print(f"Written to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
-
-
-def run_prepare(args: argparse.Namespace) -> int:
-    from hiersum_hf.datasets.prepare import format_report, prepare
-    from hiersum_hf.datasets.sources import open_reader
-
-    encoders = {"video_encoder": args.video_encoder, "text_encoder": args.text_encoder}
-    reader, source = open_reader(args.dataset, args.source, **{key: id for key, id in encoders.items() if id})
-    report = prepare(
-        reader,
-        args.output,
-        source,
-        dtype="float16" if args.half else "float32",
-        skip_bad=args.skip_bad,
-        num_proc=args.num_proc,
-    )
-    print(json.dumps(report, ensure_ascii=False) if args.json else format_report(report))
-    return 1 if report["skipped"] else 0
-
-
-def run_evaluate(args: argparse.Namespace) -> None:
-    from hiersum_hf.datasets.prepare import load_prepared
-    from hiersum_hf.datasets.tvsum import read_ratings, read_tvsum
-    from hiersum_hf.evaluation import evaluate_ratings, evaluate_scores, format_table
-    from hiersum_hf.scorers import score_frames
-
-    command = shlex.join(["hiersum", *sys.argv[1:]])
-    if args.data.endswith((".mat", ".tsv")):
-        results = evaluate_ratings(read_ratings(args.data), args.scorer, seed=args.seed) | {"command": command}
-    else:
-        prepared = Path(args.data, "report.json").is_file()
-        records = list(load_prepared(args.data)) if prepared else read_tvsum(args.data, args.ratings)
-        about = {"dataset": args.dataset, "part": "all", "seed": args.seed, "command": command}
-        if args.scorer in ("random", "human"):
-            results = evaluate_scores(records, None, scorer=args.scorer, **about)
-        elif args.scorer in ("oracle", "uniform", "training-free"):
-            scores = {record.video_id: score_frames(record, args.scorer) for record in records}
-            results = evaluate_scores(records, scores, scorer=args.scorer, **about)
-        else:
-            results = _evaluate_checkpoint(records, args, about)
-    print(json.dumps(results, ensure_ascii=False) if args.json else format_table([results]))
-
-
-def _evaluate_checkpoint(records, args: argparse.Namespace, about: dict) -> dict:
-    from hiersum_hf.evaluation import evaluate_scores
-    from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores
-    from hiersum_hf.training_data import embed_all
-
-    if "/" not in args.scorer and not Path(args.scorer).is_dir():
-        raise ValueError(
-            f"scorer: expected random, human, oracle, uniform, training-free, a checkpoint folder or a Hub id like "
-            f"org/name, found {args.scorer!r}"
-        )
-    network, extractor = load_checkpoint(args.scorer, args.device)
-    records = embed_all(records, extractor.text_encoder)
-    level = args.level or network.config.default_level
-    allowed = args.allow_encoder_mismatch
-    predicted = predict_scores(network, extractor, records, level, progress=True, allow_encoder_mismatch=allowed)
-    return evaluate_scores(
-        records,
-        {name: result["scores"] for name, result in predicted.items()},
-        scorer="checkpoint",
-        level=level,
-        score_head=network.config.score_head,
-        checkpoint=args.scorer,
-        encoder_mismatch=encoder_mismatch(extractor, records),
-        **about,
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ FLOORS = [
     {"synthetic", "summary", "reference", "collator", "sampler"},
     {"evaluation", "prediction", "training_args", "model_card", "plot"},
     {"trainer", "training_data", "summarize"},
+    {"cli_prepare", "cli_evaluate"},
     {"cli"},
 ]
 
