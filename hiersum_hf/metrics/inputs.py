@@ -1,0 +1,55 @@
+"""What every protocol asks of its input: finite scores, lengths that agree, exact shares."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+
+LENGTH_TOLERANCE = 2
+
+
+def cut_to_common(ours: np.ndarray, users: np.ndarray, video_id: str = "?") -> tuple[np.ndarray, np.ndarray]:
+    """`ours` (n,) and `users` (U, n') cut to the shorter length.
+
+    Raises:
+        ValueError: If the lengths differ by more than two; the message names the video.
+    """
+    ours, users = np.asarray(ours), np.atleast_2d(users)
+    if abs(len(ours) - users.shape[1]) > LENGTH_TOLERANCE:
+        raise ValueError(f"video {video_id}: expected {users.shape[1]} values as annotated, found {len(ours)}")
+    common = min(len(ours), users.shape[1])
+    return ours[:common], users[:, :common]
+
+
+def finite_row(values: np.ndarray, video_id: str, what: str = "scores") -> np.ndarray:
+    """`values` (n,) as float64, n >= 1.
+
+    Raises:
+        ValueError: If they are no such row, or hold NaN or infinity; the message names the video.
+    """
+    row = np.asarray(values, np.float64)
+    if row.ndim != 1 or len(row) == 0:
+        raise ValueError(f"video {video_id}: expected {what} of shape (n,) with n >= 1, found {row.shape}")
+    if not np.isfinite(row).all():
+        raise ValueError(f"video {video_id}: expected finite {what}, found NaN or infinity")
+    return row
+
+
+def exact_part(share: float, n: int) -> Fraction:
+    """`share` of `n` as the decimal reads, free of binary rounding: 0.29 of 100 is 29, in floats 28.999999999999996.
+
+    Raises:
+        ValueError: If `share` is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"expected a share above 0 and at most 1, found {share}")
+    return Fraction(str(share)) * n
+
+
+def best(values: np.ndarray, count: int) -> np.ndarray:
+    """(n,) bool: the `count` greatest of `values` (n,); of equal ones the earlier comes first."""
+    chosen = np.zeros(len(values), bool)
+    chosen[np.argsort(-values, kind="stable")[:count]] = True
+    return chosen
