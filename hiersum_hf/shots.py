@@ -10,6 +10,7 @@ from ruptures import KernelCPD
 
 
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
+TOTALS_AT_ONCE = 256  # knapsacks that `best_shots` solves side by side, for memory
 
 
 def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
@@ -140,8 +141,9 @@ def fill_picks(scores: np.ndarray, picks: np.ndarray, n_frames: int) -> np.ndarr
         raise ValueError(f"expected as many scores as picks, at least one; found {scores.shape} and {picks.shape}")
     if (np.diff(picks) <= 0).any():
         raise ValueError("picks: expected strictly ascending frame numbers")
-    behind = np.searchsorted(picks, np.arange(n_frames), side="right") - 1
-    return scores[np.maximum(behind, 0)]
+    starts, ends = np.clip(picks, 0, n_frames), np.clip(np.append(picks[1:], n_frames), 0, n_frames)
+    starts[0] = 0
+    return np.repeat(scores, ends - starts)
 
 
 def shot_scores(frame_scores: np.ndarray, shots: np.ndarray) -> np.ndarray:
@@ -172,7 +174,7 @@ def knapsack(values: np.ndarray, weights: np.ndarray, capacity: int) -> np.ndarr
     if not np.isfinite(values).all() or (weights < 0).any() or capacity < 0:
         raise ValueError("expected finite values, weights >= 0 and a capacity >= 0")
     best = np.zeros(capacity + 1)
-    taken = [_take(best, value, weight) for value, weight in zip(values, weights, strict=True)]
+    taken = [_take(best, value, weight) for value, weight in zip(values.tolist(), weights.tolist(), strict=True)]
     chosen, room = np.zeros(len(values), bool), capacity
     for item in reversed(range(len(values))):
         chosen[item] = taken[item][room >> 3] >> (7 - (room & 7)) & 1
@@ -185,8 +187,8 @@ def _take(best: np.ndarray, value: float, weight: int) -> np.ndarray:
     better = np.zeros(len(best), bool)
     if weight < len(best):
         candidate = best[: len(best) - weight] + value
-        better[weight:] = candidate > best[weight:]
-        best[weight:] = np.maximum(best[weight:], candidate)
+        np.greater(candidate, best[weight:], out=better[weight:])
+        np.maximum(candidate, best[weight:], out=best[weight:])
     return np.packbits(better)
 
 
@@ -199,3 +201,68 @@ def select_shots(frame_scores: np.ndarray, shots: np.ndarray, capacity: int) -> 
         capacity: Frames allowed.
     """
     return knapsack(shot_scores(frame_scores, shots), shots[:, 1] - shots[:, 0], capacity)
+
+
+def best_shots(summaries: np.ndarray, shots: np.ndarray, capacity: int, reduce: str = "mean") -> np.ndarray:
+    """The shots of at most `capacity` frames whose F1 against annotators is the greatest possible.
+
+    F1 = 2 overlap / (length + length of the annotator's summary) is linear in the shots once their total length is
+    fixed, so one exact knapsack for each total length finds the optimum.
+
+    Args:
+        summaries: (U, n_frames) bool.
+        shots: (S, 2) [start, end) in original frames, none past the end.
+        capacity: Frames allowed.
+        reduce: "mean" over annotators or the "max".
+
+    Returns:
+        (S,) bool, no shot where none fits.
+    """
+    sums = np.pad(np.cumsum(summaries, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    overlaps, lengths = sums[:, shots[:, 1]] - sums[:, shots[:, 0]], shots[:, 1] - shots[:, 0]  # (U, S), (S,)
+    each = range(len(sums)) if reduce == "max" else [slice(None)]
+    found = [_best_for(np.atleast_2d(overlaps[u]), np.atleast_1d(sums[u, -1]), lengths, capacity) for u in each]
+    _, values, total = max(found, key=lambda best: best[0])
+    return _exactly(values, lengths, total)
+
+
+def _best_for(
+    overlaps: np.ndarray, sizes: np.ndarray, lengths: np.ndarray, capacity: int
+) -> tuple[float, np.ndarray, int]:
+    """Greatest mean F1 for annotators with (U, S) overlaps, (U,) sizes; values (S,) and length of the shots there."""
+    best = 0.0, np.zeros(len(lengths)), 0
+    for first in range(1, capacity + 1, TOTALS_AT_ONCE):
+        totals = np.arange(first, min(first + TOTALS_AT_ONCE, capacity + 1))  # (T,)
+        values = 2 / (totals[:, None] + sizes) @ overlaps / len(sizes)  # (T, S): F1 that a shot adds at this length
+        table = np.full((len(totals), totals[-1] + 1), -np.inf)  # (T, length so far)
+        table[:, 0] = 0
+        for value, length in zip(values.T, lengths, strict=True):
+            _offer(table, value[:, None], length)
+        f1 = table[np.arange(len(totals)), totals]
+        top = int(f1.argmax())
+        if f1[top] > best[0]:
+            best = float(f1[top]), values[top], int(totals[top])
+    return best
+
+
+def _offer(table: np.ndarray, value: np.ndarray, length: int) -> None:
+    """One more item for (T, length so far) best values: table[:, c] becomes at least table[:, c - length] + value."""
+    if length < table.shape[1]:
+        kept = table[:, : table.shape[1] - length] + value
+        np.maximum(table[:, length:], kept, out=table[:, length:])
+
+
+def _exactly(values: np.ndarray, lengths: np.ndarray, total: int) -> np.ndarray:
+    """(S,) bool: the items with the greatest total value among those of exactly this total length."""
+    table = np.full((1, total + 1), -np.inf)
+    table[0, 0] = 0
+    tables = [table.copy()]
+    for value, length in zip(values, lengths, strict=True):
+        _offer(table, value, length)
+        tables.append(table.copy())
+    chosen = np.zeros(len(values), bool)
+    for item in reversed(range(len(values))):
+        if tables[item + 1][0, total] > tables[item][0, total]:
+            chosen[item] = True
+            total -= int(lengths[item])
+    return chosen

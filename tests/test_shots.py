@@ -1,11 +1,15 @@
 """Shots must be the true optimum, and the knapsack must be exact: every summary and every F1 rests on both."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hiersum_hf.metrics import f1_score
 from hiersum_hf.shots import (
+    best_shots,
     clip_shots,
     fill_picks,
     kernel_temporal_segmentation,
@@ -126,3 +130,21 @@ def test_shots_past_the_end_are_cut():
     for wrong in ([[10, 20]], [[0, 5], [4, 8]], [[5, 3]], [1, 2]):
         with pytest.raises(ValueError, match="shots: expected"):
             clip_shots(wrong, 10)
+
+
+def test_best_shots_are_those_of_an_exhaustive_search():
+    """The shot oracle is a bound: nothing under the budget may beat it."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        lengths = rng.integers(1, 8, rng.integers(1, 8))
+        shots = np.stack([lengths.cumsum() - lengths, lengths.cumsum()], 1)
+        users = rng.random((rng.integers(1, 4), lengths.sum())) < 0.3
+        capacity = int(0.4 * lengths.sum())
+        for reduce in ("mean", "max"):
+            figures = {
+                chosen: f1_score(np.repeat(chosen, lengths), users, reduce)
+                for chosen in product([False, True], repeat=len(lengths))
+                if lengths[list(chosen)].sum() <= capacity
+            }
+            found = tuple(best_shots(users, shots, capacity, reduce).tolist())
+            assert figures[found] == pytest.approx(max(figures.values()))
