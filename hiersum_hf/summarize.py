@@ -13,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER, load_text_encoder, load_video_encoder
-from hiersum_hf.evaluation import write_json
+from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, load_video_encoder
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.plot import plot_summary
 from hiersum_hf.prediction import load_checkpoint, predict_scores, torch_device
 from hiersum_hf.records import Budget, Encoders, Segment, Sentence, Summary, VideoRecord
+from hiersum_hf.results import write_json
 from hiersum_hf.scorers import training_free_scores
 from hiersum_hf.subtitles import read_description, read_subtitles, write_srt
 from hiersum_hf.summary import parse_budget, summarize_scores
+from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, load_text_encoder
 from hiersum_hf.video import embedded_subtitles, iter_frames, probe, write_segments
 
 

@@ -199,7 +199,7 @@ def encoder_features(video_encoder, text_encoder) -> tuple[np.ndarray, Callable,
 
     Args:
         video_encoder: `hiersum_hf.encoders.VideoEncoder`.
-        text_encoder: `hiersum_hf.encoders.TextEncoder`.
+        text_encoder: `hiersum_hf.text_encoders.TextEncoder`.
     """
     drawn = [draw_frame(c, v, 0.5) for c in range(NUM_CONCEPTS) for v in range(NUM_VARIANTS)]
     bank = np.concatenate([video_encoder.encode(drawn[i : i + 18]) for i in range(0, len(drawn), 18)])

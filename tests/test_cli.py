@@ -12,10 +12,11 @@ from PIL import Image
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, synthetic
 from hiersum_hf.cli import main
-from hiersum_hf.encoders import OFFLINE_TEXT_ENCODER, OFFLINE_VIDEO_ENCODER
+from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER
 from hiersum_hf.records import Segment, Sentence
 from hiersum_hf.subtitles import read_subtitles, write_srt
 from hiersum_hf.summarize import retime
+from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER
 from hiersum_hf.video import probe
 
 
@@ -244,43 +245,6 @@ def test_help_teaches_and_usage_errors_exit_with_2(capsys):
     with pytest.raises(SystemExit) as done:
         main(["summarize"])
     assert done.value.code == 2
-
-
-def test_evaluate_reads_ratings(test_data, capsys):
-    """The README's command: TVSum's own agreement and what chance gets."""
-    ratings = str(test_data / "tvsum" / "ydata-tvsum50.mat")
-    assert main(["evaluate", "tvsum", "--data", ratings, "--scorer", "human", "--json"]) == 0
-    results = json.loads(capsys.readouterr().out)
-    assert results["metrics"]["kendall_tau"] == pytest.approx(0.1774, abs=5e-4)
-    assert results["metrics"]["spearman_rho"] == pytest.approx(0.2042, abs=5e-4)
-    chance = results["baselines"]["random"]
-    assert abs(chance["kendall_tau"]) < 0.002
-    assert 0 < chance["kendall_tau_se"] < 0.002
-    assert chance["draws"] >= 20
-
-
-def test_evaluate_reads_a_feature_file_and_a_checkpoint(tmp_path, demo_records, demo_extractor, capsys):
-    from hiersum_hf.datasets.tvsum import write_tvsum
-
-    write_tvsum(demo_records[:4], tmp_path / "set.h5")
-    model = HierSumModel(HierSumConfig(video_dim=32, text_dim=32, hidden_size=16, num_layers=1))
-    model.save_pretrained(tmp_path / "model")
-    demo_extractor.save_pretrained(tmp_path / "model")
-    for scorer in ("training-free", str(tmp_path / "model")):
-        assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", scorer]) == 0
-        assert "protocol hiersum-keyshot-v1" in capsys.readouterr().out
-    HierSumFeatureExtractor("other", "random-projection", 32, 32, 1.0).save_pretrained(tmp_path / "model")
-    assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", str(tmp_path / "model")]) == 2
-    assert "expected video features of 'other'" in capsys.readouterr().err
-    command = ["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", str(tmp_path / "model"), "--json"]
-    assert main([*command, "--allow-encoder-mismatch"]) == 0
-    assert "'random-projection'" in json.loads(capsys.readouterr().out)["encoder_mismatch"]
-    assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5"), "--scorer", "unifrom"]) == 2
-    assert "expected random, human, oracle, uniform, training-free" in capsys.readouterr().err
-    whole = (tmp_path / "set.h5").read_bytes()
-    (tmp_path / "set.h5").write_bytes(whole[: len(whole) // 2])
-    assert main(["evaluate", "tvsum", "--data", str(tmp_path / "set.h5")]) == 2
-    assert "set.h5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["nasa_13013", "sintel_trailer"])

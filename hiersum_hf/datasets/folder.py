@@ -39,7 +39,7 @@ class FolderReader:
 
     Args:
         path: The folder; its subfolders are not read.
-        video_encoder, text_encoder: Ids for `hiersum_hf.encoders`.
+        video_encoder, text_encoder: Ids for `hiersum_hf.encoders` and `hiersum_hf.text_encoders`.
         sample_fps: Frames a second to encode.
         threshold: A frame is important iff its score reaches this (not given in the paper).
         language: Taken where there are subtitles in several languages; where it is missing, the first by name.
@@ -232,6 +232,6 @@ def _video_encoder(encoder_id: str, device: str) -> Any:
 
 @lru_cache(maxsize=1)
 def _text_encoder(encoder_id: str, device: str) -> Any:
-    from hiersum_hf.encoders import load_text_encoder
+    from hiersum_hf.text_encoders import load_text_encoder
 
     return load_text_encoder(encoder_id, device)
