@@ -1,6 +1,5 @@
 """The files that the field exchanges must open as they are, and broken ones must say what is broken."""
 
-import json
 import os
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.tvsum import read_ratings, read_splits, read_tvsum, write_tvsum
+from hiersum_hf.datasets.tvsum import read_ratings, read_tvsum, write_tvsum
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 
@@ -100,6 +99,8 @@ def test_a_feature_file_becomes_records(h5):
     assert record.frame_times_s.tolist() == [0, 0.5, 1, 1.5, 2]
     assert record.duration_s == pytest.approx(64 / 30)
     assert record.encoders == Encoders("googlenet-pool5", "", 2.0)
+    assert record.source == str(h5())
+    assert record.sentence_labels is None
     assert record.user_scores is None
     assert record.description == ()
 
@@ -183,11 +184,12 @@ def test_written_records_come_back(h5, tmp_path):
         description_features=np.ones((1, 3), np.float32),
         user_scores=np.arange(10.0).reshape(2, 5),
         encoders=Encoders("some/video", "some/text", 2.0),
+        sentence_labels=np.array([0, 1]),  # only the second is spoken over frame 2, the important one
     )
     titled = replace(record, video_id="video_4", encoders=None, description=("Title alone",))
     write_tvsum([full, titled], tmp_path / "demo.h5")
     for ours, theirs in zip(read_tvsum(tmp_path / "demo.h5"), [full, titled], strict=True):
-        same(ours, theirs)
+        same(ours, replace(theirs, source=str(tmp_path / "demo.h5")))
     with h5py.File(tmp_path / "demo.h5") as file:  # the documented format: closed shots, one row a pick
         assert file["video_3/change_points"][()].tolist() == [[0, 29], [30, 37], [38, 63]]
         assert file["video_3/n_frame_per_seg"][()].tolist() == [30, 8, 26]
@@ -197,22 +199,3 @@ def test_written_records_come_back(h5, tmp_path):
 def test_a_record_without_shots_cannot_be_written(h5, tmp_path):
     with pytest.raises(ValueError, match="video video_3: expected shots, picks"):
         write_tvsum([replace(read_tvsum(h5())[0], shots=None)], tmp_path / "demo.h5")
-
-
-def test_splits_of_the_field(tvsum):
-    splits = read_splits(tvsum / "dsnet_tvsum_splits.yml")
-    assert [(len(split["train"]), len(split["test"])) for split in splits] == [(40, 10)] * 5
-    assert splits[0]["test"][:2] == ["video_35", "video_43"]
-    assert not set(splits[0]["train"]) & set(splits[0]["test"])
-
-
-def test_splits_as_json_and_broken_ones(tmp_path):
-    path = tmp_path / "splits.json"
-    path.write_text(json.dumps([{"train_keys": ["a/b.h5/video_1", "video_2"], "test_keys": ["video_3"]}]))
-    assert read_splits(path) == [{"train": ["video_1", "video_2"], "test": ["video_3"]}]
-    for wrong in ("{", "3", '[{"train_keys": []}]'):
-        path.write_text(wrong)
-        with pytest.raises(ValueError, match=r"splits.json: expected a list of mappings"):
-            read_splits(path)
-    with pytest.raises(FileNotFoundError):
-        read_splits(tmp_path / "none.yml")

@@ -1,11 +1,10 @@
-"""TVSum: the field's `eccv16` feature file (SumMe has the same format) and split files; ratings in `tvsum_ratings`.
+"""TVSum: the field's `eccv16` feature file (SumMe has the same format); ratings in `tvsum_ratings`.
 
 Letters: N sampled frames, S shots, U annotators, M sentences, K description texts, n_frames original frames.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-import yaml
 
 from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, open_h5, read_ratings
+from hiersum_hf.datasets.tvsum_texts import TextFiles, names_of, with_sentence_labels
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.shots import clip_shots
@@ -34,10 +33,14 @@ class TVSumReader:
     """Reader of `eccv16_dataset_tvsum_google_pool5.h5`, its SumMe sister, or any file in that format.
 
     Frame scores are the min-max scaled gtscore (a constant one gives 0), frame labels its key-shot summary at the
-    picks. The closed change points become [start, end) and are cut at the last frame. TVSum's file carries no frame
-    rate: times come from `fps` if a group has one, else from the ratings (the .mat knows each length), else from 30
-    frames a second. `video_id` stays the group's name, which the split files use; gtsummary, n_frame_per_seg and
-    n_steps are not needed. Encoders are "googlenet-pool5" where the file's name says google_pool5.
+    picks. The closed change points become [start, end) and are cut at the last frame. The file carries no frame rate:
+    times come from `fps` if a group has one, else from the length that the ratings (the .mat) or the captions tell,
+    else from 30 frames a second, which captions in true seconds need not fit. `video_id` stays the group's name, which
+    the split files use; gtsummary, n_frame_per_seg and n_steps are not needed. Encoders are "googlenet-pool5" where the
+    file's name says google_pool5.
+
+    Texts come in files of their own, where a video goes by the group's name, its `video_name` (SumMe) or the YouTube id
+    in the ratings, in this order; one that no file has stays without sentences.
 
     The project's own extension adds optional members to a group: text (M strings), text_times (M, 2) seconds,
     text_features, description (K strings), description_features, user_scores, fps, and the attributes video_encoder,
@@ -47,16 +50,38 @@ class TVSumReader:
         h5_path: The feature file.
         ratings_path: TVSum's ratings; group video_k gets entry k: title as description text (its features remain to
             be computed) and the raw ratings at the picks as user scores.
+        text_features: .h5 with (M, Dt) arrays, as `hiersum_hf.datasets.pickles.convert_pickled_arrays` makes of
+            A2Summ's .npy.
+        text_encoder: Id of what made them; the file does not say.
+        captions: Sentence j with its times for each row j: a .json {id: {"timestamps": [[start_s, end_s], ...],
+            "sentences": [...], perhaps "duration"}}, or a folder with id.srt, id.vtt or id.ass. Without
+            text_features these remain to be computed.
+        alignment: "a2summ-positional" spreads text features without captions over the frames
+            (`hiersum_hf.datasets.tvsum_texts.positional_spans`); their words remain unknown.
+
+    Raises:
+        ValueError: As `hiersum_hf.datasets.tvsum_texts.TextFiles`.
     """
 
     h5_path: Path
     ratings_path: Path | None = None
+    text_features: Path | None = None
+    text_encoder: str = ""
+    captions: Path | None = None
+    alignment: str | None = None
+
+    def __post_init__(self) -> None:
+        self._texts()
 
     @property
     def video_ids(self) -> list[str]:
-        """Names of the groups, video_2 before video_10. Raises as `read`."""
+        """Names of the groups, video_2 before video_10. Raises as `read`, and ValueError if no video has a text."""
         with open_h5(self.h5_path) as file:
-            return sorted(file, key=_number)
+            names = sorted(file, key=_number)
+        if names and (without := self.findings.get("without_text")) == names:
+            files = " and ".join(str(path) for path in (self.text_features, self.captions) if path)
+            raise ValueError(f"{files}: expected ids of {self.h5_path} such as {without[0]}, found none")
+        return names
 
     @property
     def splits(self) -> dict[str, list[str]]:
@@ -65,7 +90,12 @@ class TVSumReader:
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        return {}
+        """`without_text`: videos that no file with texts has; nothing where there are no such files."""
+        if self.text_features is None and self.captions is None:
+            return {}
+        with open_h5(self.h5_path) as file:
+            names = {name: names_of(file[name], _entry(self.ratings_path, name)) for name in sorted(file, key=_number)}
+        return {"without_text": [name for name, known_as in names.items() if not self._texts().has(known_as)]}
 
     def read(self, video_id: str) -> VideoRecord:
         """One group as a record.
@@ -77,9 +107,19 @@ class TVSumReader:
         """
         with open_h5(self.h5_path) as file:
             try:
-                return _read_group(file[video_id], _entry(self.ratings_path, video_id))
+                return self._read(file[video_id], _entry(self.ratings_path, video_id))
+            except FileNotFoundError:
+                raise
             except (ValueError, KeyError, OSError) as error:
                 raise ValueError(f"{self.h5_path}, video {video_id}: {error}") from None
+
+    def _read(self, group: h5py.Group, rated: TVSumVideo | None) -> VideoRecord:
+        names, texts = names_of(group, rated), self._texts()
+        record = _read_group(group, rated, texts.duration_s(names))
+        return with_sentence_labels(texts.add_to(record, names))
+
+    def _texts(self) -> TextFiles:
+        return TextFiles(self.text_features, self.text_encoder, self.captions, self.alignment)
 
 
 def read_tvsum(h5_path: str | Path, ratings_path: str | Path | None = None) -> list[VideoRecord]:
@@ -106,11 +146,12 @@ def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
     ratings = _ratings(ratings_path, ratings_path.stat().st_mtime_ns)
     k = _number(name)[0]
     if not 1 <= k <= len(ratings):
-        raise ValueError(f"expected a name video_1 to video_{len(ratings)} to match the ratings")
+        raise ValueError(f"expected a name video_1 to video_{len(ratings)} to match the ratings, found {name}")
     return ratings[k - 1]
 
 
-def _read_group(group: h5py.Group, rated: TVSumVideo | None) -> VideoRecord:
+def _read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None) -> VideoRecord:
+    """The group's own content; `told_s` is the video's length according to its captions."""
     missing = [key for key in REQUIRED if key not in group]
     if missing:
         raise ValueError(f"expected the members {', '.join(missing)}, found {sorted(group)}")
@@ -126,7 +167,7 @@ def _read_group(group: h5py.Group, rated: TVSumVideo | None) -> VideoRecord:
     shots = clip_shots(group["change_points"][()].reshape(-1, 2) + CLOSED, n_frames)
     scores = (gtscore - gtscore.min()) / (np.ptp(gtscore) or 1.0)
     labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
-    fps = _fps(group, rated)
+    fps = _fps(group, rated, told_s)
     return VideoRecord(
         video_id=group.name.strip("/"),
         video_features=features,
@@ -140,6 +181,7 @@ def _read_group(group: h5py.Group, rated: TVSumVideo | None) -> VideoRecord:
         shots=shots,
         picks=picks,
         n_frames=n_frames,
+        source=group.file.filename,
         **_sentences(group),
         **_description(group, rated),
     )
@@ -160,10 +202,12 @@ def _common_length(n_frames: int, found: int, what: str) -> int:
     return min(n_frames, found)
 
 
-def _fps(group: h5py.Group, rated: TVSumVideo | None) -> float:
+def _fps(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None) -> float:
     if "fps" in group:
         return float(group["fps"][()])
-    return rated.n_frames / rated.duration_s if rated and rated.duration_s else DEFAULT_FPS
+    if rated and rated.duration_s:
+        return rated.n_frames / rated.duration_s
+    return float(group["n_frames"][()] / told_s) if told_s else DEFAULT_FPS
 
 
 def _encoders(group: h5py.Group, sample_fps: float) -> Encoders | None:
@@ -208,8 +252,8 @@ def _strings(group: h5py.Group, key: str) -> list[str]:
 def write_tvsum(records: Iterable[VideoRecord], h5_path: str | Path) -> None:
     """Write records in the format that `read_tvsum` reads, groups named by `video_id`.
 
-    A record comes back as it was if its scores span [0, 1], its labels are their key-shot summary and its duration is
-    that of its frames.
+    A record comes back as it was, but for its source, if its scores span [0, 1], its labels are their key-shot summary,
+    its sentence labels follow from these and its duration is that of its frames.
 
     Raises:
         ValueError: If a record lacks shots, picks, n_frames, frame scores or user summaries; the message names it.
@@ -248,25 +292,3 @@ def _write_group(group: h5py.Group, record: VideoRecord) -> None:
     if record.encoders is not None:
         names = {"video_encoder": record.encoders.video, "text_encoder": record.encoders.text}
         group.attrs.update(names | {"sample_fps": record.encoders.sample_fps})
-
-
-def read_splits(path: str | Path) -> list[dict[str, list[str]]]:
-    """Read a split file of the field: DSNet's and A2Summ's yml or PGL-SUM's and VASNet's json.
-
-    Returns:
-        One {"train": [...], "test": [...]} for each split, names without the path that the files put before them.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no list of mappings with `train_keys` and `test_keys`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    text = path.read_text(encoding="utf-8")
-    try:
-        splits = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        parts = ("train", "test")
-        return [{part: [key.split("/")[-1] for key in split[f"{part}_keys"]] for part in parts} for split in splits]
-    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: expected a list of mappings with train_keys and test_keys ({error!r})") from None

@@ -1,0 +1,93 @@
+"""Split files of the field: yml or json with all splits, or one list of ids for each part of a split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+KEYS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
+LISTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+
+
+def read_splits(path: str | Path) -> list[dict[str, list[str]]]:
+    """Read a split file: DSNet's and A2Summ's yml, PGL-SUM's, VASNet's and Mr.HiSum's json, or lists of ids.
+
+    A yml or json file holds a mapping or a list of mappings with `train_keys`, `test_keys` and perhaps `val_keys`. A
+    list is train.txt, test.txt, val.txt, valid.txt or validation.txt, one id a line, and stands for those beside it
+    too. In a list, empty lines and what follows a # do not count.
+
+    Returns:
+        One {"train": [...], "test": [...]} for each split, with "validation" if the file has it; names without the
+        path that the files put before them.
+
+    Raises:
+        FileNotFoundError: There is no such file, or no train.txt or test.txt beside a list.
+        ValueError: Another form, no videos in train or test, or a video twice in one split; names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a split file, found no such file")
+    splits = [_from_lists(path)] if path.suffix == ".txt" else _from_mappings(path)
+    return [_checked(split, f"{path}, split {k}") for k, split in enumerate(splits)]
+
+
+def _from_mappings(path: Path) -> list[dict[str, list[str]]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        splits = [_parts(split) for split in ([content] if isinstance(content, dict) else content)]
+        if not splits:
+            raise ValueError("an empty list")
+        return splits
+    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        form = "a mapping or a list of mappings with lists of ids under train_keys and test_keys"
+        raise ValueError(f"{path}: expected {form}, found something else ({error!r:.200})") from None
+
+
+def _parts(split: Any) -> dict[str, list[str]]:
+    parts = {part: split[key] for part, key in KEYS.items() if part != "validation" or split.get(key)}
+    for part, ids in parts.items():
+        if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+            raise TypeError(f"{KEYS[part]}: {ids!r:.80}")
+    return parts
+
+
+def _from_lists(path: Path) -> dict[str, list[str]]:
+    names = sum(LISTS.values(), ())
+    if path.stem not in names:
+        raise ValueError(f"{path}: expected a name like {', '.join(f'{name}.txt' for name in names)}")
+    split = {}
+    for part, stems in LISTS.items():
+        files = [file for stem in stems if (file := path.with_name(f"{stem}.txt")).is_file()]
+        if len(files) > 1:
+            raise ValueError(f"{path.parent}: expected one list for {part}, found {', '.join(f.name for f in files)}")
+        if files:
+            split[part] = _lines(files[0])
+        elif part != "validation":
+            raise FileNotFoundError(f"{path.with_name(f'{part}.txt')}: expected this list beside {path.name}")
+    return split
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8 ({error})") from None
+    return [name for line in lines if (name := line.split("#")[0].strip())]
+
+
+def _checked(split: dict[str, list[str]], where: str) -> dict[str, list[str]]:
+    """The split with the last parts of its paths; ValueError if parts that must have videos have none, or share one."""
+    seen: dict[str, str] = {}
+    for part, paths in split.items():
+        if not paths and part != "validation":
+            raise ValueError(f"{where}: expected videos in {part}, found none")
+        for path in paths:
+            name, found = path.split("/")[-1], f"{path} ({part})"
+            if seen.setdefault(name, found) is not found:
+                raise ValueError(f"{where}: expected {name} once, found {seen[name]} and {found}")
+    return {part: [path.split("/")[-1] for path in paths] for part, paths in split.items() if paths}
