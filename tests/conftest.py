@@ -1,6 +1,7 @@
 """Shared pieces: a tiny network, its input, the demo set on random projections, and the real test data."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,10 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, synthetic
+
+
+CACHE = tempfile.TemporaryDirectory(prefix="hiersum-tests-")
+os.environ["HF_DATASETS_CACHE"] = CACHE.name  # not the user's, which grows with every run
 
 
 @pytest.fixture(scope="session")

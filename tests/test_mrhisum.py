@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hiersum_hf.datasets.mrhisum import MrHiSumReader
+from hiersum_hf.datasets.mrhisum import MrHiSumReader, add_youtube8m
 from hiersum_hf.datasets.mrhisum_files import half_open_shots, read_metadata, read_split
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
+from hiersum_hf.datasets.youtube8m import dequantize
 from hiersum_hf.records import Encoders, VideoRecord
+from tests.test_youtube8m import example, framed
 
 
 METADATA = """video_id,yt8m_file,random_id,youtube_id,duration,views,labels
@@ -96,7 +98,8 @@ def test_real_lists_without_any_h5(test_data):
     assert videos["video_1"].random_id == "ORaA"
     assert (videos["video_1"].duration_s, videos["video_1"].views) == (258.0, 84554)
     findings = reader.findings
-    assert {kind: len(items) for kind, items in findings.items()} == {"duplicates": 6, "leaks": 2, "dropped": 6}
+    counts = {kind: len(items) for kind, items in findings.items()}
+    assert counts == {"duplicates": 6, "leaks": 2, "dropped": 6, "outside_views": 0}
     assert findings["leaks"] == [
         "_9uRVHNGcic: video_23838 (validation), video_23844 (train)",
         "m39ujLkXGyM: video_23835 (validation), video_23841 (train)",
@@ -124,6 +127,40 @@ def test_one_video_by_hand(folder):
     assert stricter.read("video_1").frame_labels.tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
 
 
+def test_labels_by_quantile_without_the_intro(folder):
+    """People start videos at their beginning: without the mask the first seconds would be labelled important."""
+    masked = MrHiSumReader.from_folder(folder(gtscore=SCORES[::-1]), intro_bins=13).read("video_1")  # 13 % of 8 s
+    np.testing.assert_array_equal(masked.frame_scores, np.float32([np.nan, np.nan, *SCORES[::-1][2:]]))
+    assert masked.frame_labels.tolist() == [-100, -100, 0, 1, 1, 1, 0, 0]
+    assert MrHiSumReader.from_folder(folder(), intro_bins=12).read("video_1").frame_labels[:2].tolist() == [-100, 0]
+    best = MrHiSumReader.from_folder(folder(), quantile=0.7)  # at 0.195
+    assert best.read("video_1").frame_labels.tolist() == [0, 0, 0, 1, 1, 0, 1, 0]
+    cut = MrHiSumReader.from_folder(folder(features=frame_features(4)), intro_bins=25).read("video_1")
+    assert cut.frame_labels.tolist() == [-100, -100, 1, 1], "hundredths of the 8 scored seconds, not of the 4 kept"
+    for wrong in ({"quantile": 1.0}, {"intro_bins": -1}, {"min_views": 2, "max_views": 1}):
+        with pytest.raises(ValueError, match=r"expected .* found"):
+            MrHiSumReader("metadata.csv", **wrong)
+
+
+def test_views_choose_videos_and_parts(folder):
+    """Rarely watched videos have noisy curves; one that is left out is in no part, and is listed."""
+    reader = MrHiSumReader.from_folder(folder(), min_views=84_554, max_views=150_000)
+    assert reader.video_ids == ["video_1", "video_3", "video_4"]
+    assert reader.splits == {"train": [], "validation": ["video_3"], "test": ["video_1"]}
+    findings = reader.findings
+    assert findings["outside_views"] == ["video_2", "video_5", "video_6"]
+    assert findings["duplicates"] == ["m39ujLkXGyM: video_3 (validation), video_4 (train)"]
+    assert (findings["dropped"], findings["without_features"]) == (["video_4"], ["video_4"])
+
+
+def test_real_views(test_data):
+    reader = MrHiSumReader.from_folder(test_data / "mrhisum", min_views=100_000)
+    outside = set(reader.findings["outside_views"])
+    assert len(outside) + len(reader.video_ids) == 31892
+    assert outside.isdisjoint(name for names in reader.splits.values() for name in names)
+    assert 0 < len(outside) < 31892
+
+
 def test_parts_and_findings(folder):
     reader = MrHiSumReader.from_folder(folder())
     assert reader.video_ids == [f"video_{k}" for k in range(1, 7)]
@@ -135,6 +172,7 @@ def test_parts_and_findings(folder):
         ],
         "leaks": ["m39ujLkXGyM: video_3 (validation), video_4 (train)"],
         "dropped": ["video_4", "video_5"],
+        "outside_views": [],
         "without_features": ["video_2", "video_4", "video_5", "video_6"],
         "cut_to_common_length": ["video_3: {'gtscore': 8, 'gt_summary': 8, 'features': 7}"],
     }
@@ -193,8 +231,34 @@ def test_the_file_names_its_dequantisation(folder):
     assert reader.read("video_3").encoders.normalization == "mrhisum"
 
 
+def test_youtube8m_features_join_their_videos(folder, tmp_path):
+    """The release has no features: without this nobody could train on it."""
+    path = folder(features=None)
+    with h5py.File(path / "mr_hisum.h5", "a") as file:
+        del file["video_3/features"]
+        for name in ("video_4", "video_5", "video_6"):
+            file.copy("video_1", name)
+    (tmp_path / "tf").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"tf: expected a folder of \.tfrecord files, found none"):
+        add_youtube8m(path, tmp_path / "tf")
+    q = np.arange(8 * 1024, dtype=np.uint8).reshape(8, 1024)
+    videos, audio = {"ORaA": q, "YGQT": q[::-1]}, np.zeros((8, 128), np.uint8)
+    shard = b"".join(framed(example(name, rgb, audio)) for name, rgb in videos.items())
+    (tmp_path / "tf" / "train0026.tfrecord").write_bytes(shard)
+    assert add_youtube8m(path, tmp_path / "tf", "official") == ["video_2", "video_5", "video_6"]
+    reader = MrHiSumReader.from_folder(path)
+    record = reader.read("video_1")
+    np.testing.assert_array_equal(record.video_features, dequantize(q, "official"))
+    assert record.encoders.normalization == "official"
+    np.testing.assert_array_equal(reader.read("video_4").video_features, record.video_features[::-1])
+    with h5py.File(path / "mr_hisum.h5") as file:
+        assert "features" not in file["video_1"], "the release stays as it was"
+    with pytest.raises(FileExistsError, match=r"mr_hisum_features\.h5: expected no such file yet"):
+        add_youtube8m(path, tmp_path / "tf")
+
+
 def test_round_trip_through_parquet(folder, tmp_path):
-    record = MrHiSumReader.from_folder(folder()).read("video_1")
+    record = MrHiSumReader.from_folder(folder(), intro_bins=13).read("video_1")
     same_record(through_parquet(record, tmp_path / "data.parquet"), record)
 
 
@@ -256,7 +320,7 @@ def test_missing_videos_and_files(folder, tmp_path):
         _ = MrHiSumReader(tmp_path / "gone.csv").video_ids
     with pytest.raises(FileNotFoundError, match=r"gone\.json"):
         _ = MrHiSumReader(reader.metadata, split=tmp_path / "gone.json").splits
-    with pytest.raises(ValueError, match=r"threshold: expected a score in \[0, 1\], found 15"):
+    with pytest.raises(ValueError, match=r"expected a threshold in \[0, 1\] .*, found 15 and None"):
         MrHiSumReader(reader.metadata, threshold=15)
     with pytest.raises(ValueError, match="expected one of mrhisum, official, found 'tf'"):
         MrHiSumReader(reader.metadata, dequantization="tf")

@@ -1,18 +1,18 @@
 """Replay curves: the three schemas mean the same, scores land on the right frames, bad curves are named."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
 
 from hiersum_hf.datasets.replay import (
     ReplayCurve,
+    ReplayLabels,
     is_balanced,
     parse_views,
     positive_rate,
     read_curves,
-    replay_labels,
+    read_replays,
     threshold_labels,
     within_views,
 )
@@ -92,19 +92,31 @@ def test_labels_by_threshold_and_by_quantile():
             threshold_labels(scores, **wrong)
 
 
-def test_labels_that_hardly_tell_frames_apart_warn(caplog):
-    caplog.set_level(logging.INFO)
-    scores = np.linspace(0, 1, 101)
-    assert replay_labels(scores, 0.5, name="video a").sum() == 51
-    assert replay_labels(scores, name="video b").sum() == 86
-    replay_labels(scores, quantile=0.97, name="video c")
-    replay_labels(scores * np.nan, name="video d")
-    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "WARNING", "WARNING"]
-    assert "video a: 50% of the frames are important at threshold 0.5" in caplog.messages[0]
-    assert "video b: 85% of the frames are important at threshold 0.15" in caplog.messages[1]
-    assert "video c: 4% of the frames are important at quantile 0.97" in caplog.messages[2]
-    assert "video d: no frame has a score" in caplog.messages[3]
+def test_one_rule_for_all_readers_of_curves():
+    """The same settings must give the same labels whichever reader has them."""
+    curve = read_curves(SCHEMAS["legacy"])["a"]
+    rule = ReplayLabels(intro_bins=1, min_views=1000, max_views=1234)
+    scored = rule.score_frames(curve, np.array([0.0, 3, 6, 9]))
+    np.testing.assert_array_equal(scored["frame_scores"], np.float32([np.nan, 0.5, 0.125, 0.25]))
+    assert scored["frame_labels"].tolist() == [-100, 1, 0, 1]
+    assert rule.rate(curve) == 2 / 3
+    assert ReplayLabels(quantile=0.9).rate(curve) == 1 / 4
+    assert ReplayLabels(intro_bins=4).rate(curve) is None
+    assert [rule.takes(views) for views in (999, 1000, 1234, 1235, None)] == [False, True, True, False, False]
+    assert ReplayLabels().takes(None)
+    for wrong, message in [
+        ({"threshold": 1.5}, r"expected a threshold in \[0, 1\] .* found 1.5 and None"),
+        ({"quantile": 0.0}, r"a quantile in \(0, 1\), found 0.15 and 0.0"),
+        ({"intro_bins": -1}, "expected a number of intro bins from 0, found -1"),
+        ({"min_views": 5, "max_views": 4}, "expected min_views up to max_views, found 5 and 4"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ReplayLabels(**wrong)
+
+
+def test_labels_that_hardly_tell_frames_apart_are_known():
     assert positive_rate(np.array([1, 0, -100, 0, 0])) == 0.25
+    assert positive_rate(np.array([-100])) is None
     assert [is_balanced(rate) for rate in (0.049, 0.05, 0.6, 0.61)] == [False, True, True, False]
 
 
@@ -138,6 +150,7 @@ def change(**values):
         ({"id": "a", "formats": []}, r"a: expected one of markers, heatMarkers, heatmap, found \['formats', 'id'\]"),
         (change(video_id="ok"), "expected each video once, found ok twice"),
         (change(views="many"), "video 2 of 2, a: expected a number of views such as .*, found 'many'"),
+        (change(title=5), "video 2 of 2, a: expected a title as text, found 5"),
         (change(markers=[]), r"video a: expected a list of bins, found \[\]"),
         (change(markers={}), "video a: expected a list of bins, found {}"),
         (change(markers=[MARKERS[0], {"x": 1}]), r"video a, bin 2: expected .* found \['x'\]"),
@@ -163,9 +176,10 @@ def test_no_file_and_no_curve(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.json: expected a JSON file, found no such file"):
         read_curves(tmp_path / "none.json")
     assert read_curves([{"id": "a", "heatmap": None}]) == {}
+    assert read_replays([{"id": "a", "heatmap": None}]) == {"a": None}
 
 
-def test_real_curves(test_data, caplog):
+def test_real_curves(test_data):
     """At the paper's threshold 0.15, most of most real videos is important: why labels warn and offer a quantile."""
     curves = read_curves(test_data / "heatmaps" / "youtube_most_replayed.json")
     assert len(curves) == 19
@@ -175,11 +189,10 @@ def test_real_curves(test_data, caplog):
     rates = {}
     for video_id, curve in curves.items():
         times_s = curve.ends_s[-1] * (np.arange(500) + 0.5) / 500  # five frames in each bin
-        rates[video_id] = positive_rate(replay_labels(curve.scores_at(times_s), name=video_id))
+        rates[video_id] = positive_rate(threshold_labels(curve.scores_at(times_s)))
         print(f"{video_id}  {rates[video_id]:4.0%} of the frames at 0.15, {curve.views:13,} views, {curve.title}")
         assert positive_rate(threshold_labels(curve.scores_at(times_s), quantile=0.85)) == pytest.approx(0.15, abs=0.02)
     assert [min(rates.values()), np.median(list(rates.values())), max(rates.values())] == [0.03, 0.84, 0.98]
     outside = sorted(video_id for video_id, rate in rates.items() if not is_balanced(rate))
-    assert sorted(record.args[0] for record in caplog.records) == outside
     assert len(outside) == 13
     assert curves["dQw4w9WgXcQ"].views == 1_736_184_557

@@ -92,10 +92,27 @@ def test_parts_and_findings(folder):
         "duplicates": ["yt-b: bbb (validation), ccc (train)"],
         "leaks": ["yt-b: bbb (validation), ccc (train)"],
         "dropped": ["ccc"],
+        "outside_views": [],
         "without_features": ["ddd"],
         "without_text": ["ccc", "ddd"],
         "cut_to_common_length": ["bbb: {'gt_score': 5, 'features': 4, 'text': 3}"],
     }
+
+
+def test_labels_and_views(folder):
+    """The settings of the curve's labels mean the same here, and captions have the label of their second."""
+    path = folder()
+    reader = TrimodalReader.from_folder(path, quantile=0.5, intro_bins=20, min_views=60_000, max_views=80_000)
+    record = reader.read("aaa")
+    np.testing.assert_array_equal(record.frame_scores, np.float32([np.nan, 0.1, 0.9, 0.15, 0]))
+    assert record.frame_labels.tolist() == record.sentence_labels.tolist() == [-100, 0, 1, 1, 0]
+    assert reader.video_ids == ["aaa"]
+    assert reader.splits == {"train": [], "validation": [], "test": ["aaa"]}
+    assert reader.findings["outside_views"] == ["bbb", "ccc", "ddd"]
+    assert reader.findings["without_features"] == []
+    (path / "mosu_metadata.csv").unlink()
+    with pytest.raises(ValueError, match=r"mosu_gt\.h5: expected a metadata file beside it, which tells the views"):
+        TrimodalReader.from_folder(path, min_views=1)
 
 
 def test_mrhisum_without_text_split_and_metadata(folder):
@@ -118,9 +135,10 @@ def test_a_video_without_captions_has_no_sentences(folder):
 
 
 def test_round_trip_through_parquet_and_pickle(folder, tmp_path):
-    reader = pickle.loads(pickle.dumps(TrimodalReader.from_folder(folder())))
-    record = reader.read("bbb")
-    same_record(through_parquet(record, tmp_path / "data.parquet"), record)
+    reader = pickle.loads(pickle.dumps(TrimodalReader.from_folder(folder(), intro_bins=20)))
+    for video_id in ("bbb", "ccc"):
+        record = reader.read(video_id)
+        same_record(through_parquet(record, tmp_path / f"{video_id}.parquet"), record)
 
 
 @pytest.mark.parametrize(

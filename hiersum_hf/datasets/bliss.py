@@ -6,8 +6,8 @@
     FOLDER/feature/text_roberta_{part}.h5       clip -> (M, 768) sentences
     FOLDER/feature/video_summ_clip_{part}.h5    clip -> (K, 512) key frames of the human summary
 
-BLiSS ships the features as pickles, .npy files of the same names; `hiersum_hf.datasets.pickles.convert_pickled_arrays`
-makes the .h5 files beside them, once.
+BLiSS ships the features as pickles, .npy files of the same names; `hiersum prepare bliss --convert-pickles` or
+`hiersum_hf.datasets.pickles.convert_pickled_arrays` makes the .h5 files beside them, once.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from hiersum_hf.records import Encoders, Sentence, VideoRecord
 VIDEO_ENCODER, VIDEO_DIM = "bliss-clip", 512
 TEXT_ENCODER, TEXT_DIM = "bliss-roberta", 768
 PARTS = {"train": "train", "validation": "val", "test": "test"}
+FEATURES = ("video_clip", "text_roberta", "video_summ_clip")
 MEMBERS = {
     "video_id", "num_frame", "num_keyframe", "num_sentence", "video_label", "text_label", "sentence", "sentence_time",
     "highlight",
@@ -61,6 +62,12 @@ class BLiSSReader:
             raise ValueError(f'description: expected "sentences" or None, found {self.description!r}')
         if not self.sample_fps > 0:
             raise ValueError(f"sample_fps: expected a positive rate, found {self.sample_fps}")
+
+    @property
+    def pickles(self) -> list[Path]:
+        """The .npy files that are there, to be converted."""
+        paths = [self.folder / "feature" / f"{kind}_{part}.npy" for kind in FEATURES for part in PARTS.values()]
+        return [path for path in paths if path.is_file()]
 
     @property
     def video_ids(self) -> list[str]:
@@ -144,7 +151,7 @@ class BLiSSReader:
         """(rows, width) float32"""
         path = self.folder / "feature" / f"{kind}_{PARTS[part]}.h5"
         if not path.is_file() and (pickled := path.with_suffix(".npy")).is_file():
-            command = f"hiersum_hf.datasets.pickles.convert_pickled_arrays({str(pickled)!r})"
+            command = f"--convert-pickles or hiersum_hf.datasets.pickles.convert_pickled_arrays({str(pickled)!r})"
             raise FileNotFoundError(f"{path}: expected it beside {pickled.name}, a pickle; convert it once: {command}")
         with open_h5(path) as file:
             if clip not in file:

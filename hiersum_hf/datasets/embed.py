@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from hiersum_hf.encoders import TextEncoder, load_text_encoder
 from hiersum_hf.records import VideoRecord
+from hiersum_hf.text_encoders import TextEncoder, load_text_encoder
 
 
 if TYPE_CHECKING:  # training on a plain file must not need pyarrow
@@ -20,14 +20,7 @@ def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
     Raises:
         ValueError: Some texts have features already, of another encoder; the message names the video and both.
     """
-    missing = {
-        name: texts
-        for name, texts in (
-            ("text_features", [sentence.text for sentence in record.sentences]),
-            ("description_features", list(record.description)),
-        )
-        if len(getattr(record, name)) != len(texts)
-    }
+    missing = texts_without_features(record)
     if not missing:
         return record
     known = record.encoders.text if record.encoders else ""
@@ -42,13 +35,19 @@ def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
     return replace(record, encoders=encoders, **features)
 
 
+def texts_without_features(record: VideoRecord) -> dict[str, list[str]]:
+    """The texts that have none, by the name of the member where their features belong."""
+    texts = {"text_features": [s.text for s in record.sentences], "description_features": list(record.description)}
+    return {name: rows for name, rows in texts.items() if len(getattr(record, name)) != len(rows)}
+
+
 @dataclass(frozen=True)
 class EmbeddedReader:
     """Another reader, with features of its texts.
 
     Args:
         reader: Where the records come from.
-        text_encoder: Hugging Face id or folder of a Sentence-BERT.
+        text_encoder: Id for `hiersum_hf.text_encoders`.
     """
 
     reader: Reader
@@ -67,7 +66,8 @@ class EmbeddedReader:
         return self.reader.findings
 
     def read(self, video_id: str) -> VideoRecord:
-        return embed_texts(self.reader.read(video_id), _encoder(self.text_encoder))
+        record = self.reader.read(video_id)  # an encoder that nobody can load may have made all features that there are
+        return embed_texts(record, _encoder(self.text_encoder)) if texts_without_features(record) else record
 
 
 @lru_cache(maxsize=1)

@@ -57,27 +57,19 @@ class HowToVideo:
 
 
 @dataclass(frozen=True)
-class HowToReader:
-    """Reader of the joined set, made by `HowToReader.open`; video ids are YouTube ids.
+class HowToReader(replay.ReplayLabels):
+    """Reader of the joined set, made by `HowToReader.open`; video ids are YouTube ids. Labels and views as in
+    `ReplayLabels`.
 
     Args:
         folder: The videos.
         articles: The file or folder of articles; without one, every video is described by its own info.json.
-        threshold: A frame is important iff its replay score reaches this.
-        quantile: Or iff it reaches this quantile of the video's own scores.
-        intro_bins: So many bins at the beginning of each curve are masked.
-        min_views, max_views: Only videos watched this often; of those with unknown views none, if either is given.
         videos, not_fetched, strays: Filled in by `open`: the videos of the folder, articles' videos that are not
             there, info.json files without a video.
     """
 
     folder: FolderReader
     articles: str | Path | None = None
-    threshold: float = replay.THRESHOLD
-    quantile: float | None = None
-    intro_bins: int = 0
-    min_views: int | None = None
-    max_views: int | None = None
     videos: tuple[HowToVideo, ...] = field(default=(), repr=False)
     not_fetched: tuple[str, ...] = field(default=(), repr=False)
     strays: tuple[str, ...] = field(default=(), repr=False)
@@ -133,9 +125,9 @@ class HowToReader:
             "duplicates": [
                 f"{video.video_id}: {video.name}"
                 for video in self.videos
-                if self._inside(video) and video.name not in kept
+                if self.takes(video.views) and video.name not in kept
             ],
-            "outside_views": [video.video_id for video in self.videos if not self._inside(video)],
+            "outside_views": [video.video_id for video in self.videos if not self.takes(video.views)],
             "not_fetched": list(self.not_fetched),
             "strays": list(self.strays),
         }
@@ -162,21 +154,14 @@ class HowToReader:
         record = self.folder.encode(video.name, video.description)
         source = f"{record.source}, {self.articles}" if video.has_steps else record.source
         record = replace(record, video_id=video_id, views=video.views, source=source)
-        if curve is None:
-            return record
-        scores = curve.without_intro(self.intro_bins).scores_at(record.frame_times_s)
-        labels = replay.threshold_labels(scores, self.threshold, self.quantile)
-        return replace(record, frame_scores=scores, frame_labels=labels)
+        return record if curve is None else replace(record, **self.score_frames(curve, record.frame_times_s))
 
     def _wanted(self) -> dict[str, HowToVideo]:
         wanted: dict[str, HowToVideo] = {}
         for video in self.videos:
-            if self._inside(video):
+            if self.takes(video.views):
                 wanted.setdefault(video.video_id, video)
         return wanted
-
-    def _inside(self, video: HowToVideo) -> bool:
-        return replay.within_views(video.views, self.min_views, self.max_views)
 
     def _join(self, name: str, articles: Mapping[str, list[Article]]) -> HowToVideo:
         in_name = ID_IN_NAME.search(name)
@@ -191,10 +176,7 @@ class HowToReader:
             return HowToVideo(video_id, name, error=str(error))
         found = [article for article in articles.get(video_id, ()) if len(article.texts) > 1]
         texts = [text for article in found for text in (article.title or own[0], *article.texts[1:])]
-        rate = None
-        if curve is not None:
-            values = curve.without_intro(self.intro_bins).values
-            rate = replay.positive_rate(replay.threshold_labels(values, self.threshold, self.quantile))
+        rate = None if curve is None else self.rate(curve)
         return HowToVideo(video_id, name, _folded(texts if found else own), views, bool(found), rate)
 
     def _info(self, name: str) -> dict[str, Any]:

@@ -17,8 +17,6 @@ import numpy as np
 from hiersum_hf.datasets.mrhisum_files import (
     SCORES,
     SUMMARIES,
-    THRESHOLD,
-    check_threshold,
     drop_repeats,
     load_video,
     read_annotation,
@@ -27,54 +25,52 @@ from hiersum_hf.datasets.mrhisum_files import (
     read_split,
     repeats_found,
 )
+from hiersum_hf.datasets.replay import ReplayLabels
 from hiersum_hf.datasets.tvsum_ratings import open_h5
-from hiersum_hf.datasets.youtube8m import DEQUANTIZATIONS, RGB_WIDTH
+from hiersum_hf.datasets.youtube8m import DEQUANTIZATIONS, RGB_WIDTH, add_features
 from hiersum_hf.records import Encoders, VideoRecord
 
 
 ENCODER = "youtube8m-inception"
+WITH_FEATURES = "mr_hisum_features.h5"
 
 
 @dataclass(frozen=True)
-class MrHiSumReader:
-    """Reader of Mr.HiSum.
+class MrHiSumReader(ReplayLabels):
+    """Reader of Mr.HiSum; labels and views as in `ReplayLabels`.
 
     Args:
         metadata: `metadata.csv`.
         h5: `mr_hisum.h5` with features; None to list the videos only.
         split: `mr_hisum_split.json`; None for no splits.
-        threshold: A frame is labelled important if its score reaches it, in [0, 1].
         dequantization: Name of the dequantisation where a features member has no attribute `dequantization`: "mrhisum"
             (what MR.HiSum's preparation writes) or "official".
 
     Raises:
-        ValueError: If the threshold or the name is another one.
+        ValueError: If the name or a setting of the labels is another one.
     """
 
     metadata: str | Path
     h5: str | Path | None = None
     split: str | Path | None = None
-    threshold: float = THRESHOLD
     dequantization: str = "mrhisum"
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold)
+        super().__post_init__()
         if self.dequantization not in DEQUANTIZATIONS:
             raise ValueError(f"expected one of {', '.join(DEQUANTIZATIONS)}, found {self.dequantization!r}")
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> MrHiSumReader:
-        """The files under their usual names; h5 and split file may be missing."""
-        folder = Path(folder)
-        h5, split = (
-            path if path.is_file() else None for path in (folder / "mr_hisum.h5", folder / "mr_hisum_split.json")
-        )
-        return cls(folder / "metadata.csv", h5, split, **settings)
+        """The files under their usual names, what `add_youtube8m` made first; h5 and split file may be missing."""
+        names = WITH_FEATURES, "mr_hisum.h5", "mr_hisum_split.json"
+        made, h5, split = (path if path.is_file() else None for path in (Path(folder, name) for name in names))
+        return cls(Path(folder, "metadata.csv"), made or h5, split, **settings)
 
     @property
     def video_ids(self) -> list[str]:
-        """All names of the metadata in its order, duplicates and videos without features included."""
-        return list(read_metadata(self.metadata))
+        """Names of the metadata in its order, duplicates and videos without features included."""
+        return list(self._groups())
 
     @property
     def splits(self) -> dict[str, list[str]]:
@@ -83,8 +79,11 @@ class MrHiSumReader:
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """duplicates, leaks, dropped; with an h5 also without_features and cut_to_common_length (reads every shape)."""
-        found = repeats_found(self._published(), self._groups()) | {"dropped": self._parts()[1]}
+        """duplicates, leaks, dropped, outside_views (which the other findings leave out); with an h5 also
+        without_features and cut_to_common_length (reads every shape)."""
+        kept = self._groups()
+        found = repeats_found(self._published(), kept) | {"dropped": self._parts()[1]}
+        found["outside_views"] = [name for name in read_metadata(self.metadata) if name not in kept]
         return found if self.h5 is None else found | self._features_found(self.h5)
 
     def read(self, video_id: str) -> VideoRecord:
@@ -118,13 +117,15 @@ class MrHiSumReader:
             raise ValueError("expected features, which the user adds from YouTube-8M, found none")
         features = read_features(group["features"], RGB_WIDTH)
         name = group["features"].attrs.get("dequantization", self.dequantization)
-        return features, name, read_annotation(group, len(features), self.threshold)
+        return features, name, read_annotation(group, len(features), self)
 
     def _published(self) -> dict[str, list[str]]:
-        return {} if self.split is None else read_split(self.split, set(self.video_ids))
+        return {} if self.split is None else read_split(self.split, read_metadata(self.metadata), self._groups())
 
     def _groups(self) -> dict[str, str]:
-        return {name: info.youtube_id for name, info in read_metadata(self.metadata).items()}
+        """Names and YouTube ids of the videos within the limits of views."""
+        rows = read_metadata(self.metadata)
+        return {name: info.youtube_id for name, info in rows.items() if self.takes(info.views)}
 
     def _parts(self) -> tuple[dict[str, list[str]], list[str]]:
         return drop_repeats(self._published(), self._groups())
@@ -142,3 +143,23 @@ class MrHiSumReader:
                 if len(set(rows.values())) > 1:
                     lengths.append(f"{video_id}: {rows}")
         return {"without_features": without, "cut_to_common_length": lengths}
+
+
+def add_youtube8m(folder: str | Path, tfrecords: str | Path, dequantization: str = "mrhisum") -> list[str]:
+    """Write mr_hisum_features.h5 into the folder: its mr_hisum.h5 with the features of a folder of .tfrecord files.
+
+    Returns:
+        The videos that have no features yet.
+
+    Raises:
+        FileExistsError: It was written before.
+        FileNotFoundError, ValueError: As `hiersum_hf.datasets.youtube8m.add_features`.
+    """
+    folder, files = Path(folder), sorted(Path(tfrecords).glob("*.tfrecord"))
+    if not files:
+        raise FileNotFoundError(f"{tfrecords}: expected a folder of .tfrecord files, found none")
+    if (folder / WITH_FEATURES).exists():
+        raise FileExistsError(f"{folder / WITH_FEATURES}: expected no such file yet; with it no features need be added")
+    rows = read_metadata(folder / "metadata.csv")
+    ids = {name: info.random_id for name, info in rows.items() if info.random_id}
+    return add_features(folder / "mr_hisum.h5", folder / WITH_FEATURES, files, ids, dequantization)

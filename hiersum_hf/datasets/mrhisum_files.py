@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.replay import ReplayLabels
 from hiersum_hf.datasets.tvsum_ratings import open_h5
 from hiersum_hf.shots import clip_shots
 
 
-THRESHOLD = 0.15  # the paper's: a frame is important if its replay score reaches this
 COLUMNS = ("video_id", "youtube_id", "duration", "views")
 PARTS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
 SCORES, SUMMARIES = ("gtscore", "gt_score"), ("gtsummary", "gt_summary")  # the files and their documents differ
@@ -47,12 +47,6 @@ class VideoInfo:
     views: int
     random_id: str = ""
     yt8m_file: str = ""
-
-
-def check_threshold(threshold: float) -> None:
-    """A ValueError where it is no score in [0, 1]."""
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold: expected a score in [0, 1], found {threshold}")
 
 
 def read_metadata(path: str | Path) -> Mapping[str, VideoInfo]:
@@ -96,11 +90,12 @@ def _video_info(row: dict[str, Any]) -> VideoInfo:
     return VideoInfo(row["video_id"], row["youtube_id"], duration_s, int(row["views"]), **shard)
 
 
-def read_split(path: str | Path, known: set[str]) -> dict[str, list[str]]:
+def read_split(path: str | Path, known: Container[str], kept: Container[str] | None = None) -> dict[str, list[str]]:
     """Read a split file {"train_keys": [...], "val_keys": [...], "test_keys": [...]} as train, validation, test.
 
     Args:
         known: Ids that may occur.
+        kept: Those of them that are returned; default: all.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -117,7 +112,7 @@ def read_split(path: str | Path, known: set[str]) -> dict[str, list[str]]:
     unknown = [name for names in parts.values() for name in names if name not in known]
     if unknown:
         raise ValueError(f"{path}: expected ids of the data, found {len(unknown)} others: {', '.join(unknown[:5])}")
-    return parts
+    return {part: [name for name in names if kept is None or name in kept] for part, names in parts.items()}
 
 
 def drop_repeats(parts: dict[str, list[str]], groups: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -185,11 +180,12 @@ def read_features(member: Any, width: int) -> np.ndarray:
     return features
 
 
-def read_annotation(group: Any, rows: int, threshold: float) -> dict[str, Any]:
+def read_annotation(group: Any, rows: int, rule: ReplayLabels) -> dict[str, Any]:
     """The fields of a record that come from a group with scores, change points and perhaps a summary.
 
     Everything is cut to N, the length that `rows` of features, scores and summary have in common. The published
-    summary, a key-shot summary of the scores, is the record's one user summary.
+    summary, a key-shot summary of the scores, is the record's one user summary. The bins of the curve are gone, so
+    `rule.intro_bins` are hundredths of the scores' length T (not given in the paper).
     """
     score = next((key for key in SCORES if key in group), None)
     if score is None or "change_points" not in group:
@@ -202,11 +198,12 @@ def read_annotation(group: Any, rows: int, threshold: float) -> dict[str, Any]:
     n = min(rows, len(scores), len(scores) if summary is None else summary.shape[1])
     if n == 0:
         raise ValueError(f"expected at least one second, found {rows} rows of features and {len(scores)} of {score}")
-    scores = scores[:n].astype(np.float32)
+    in_intro = np.arange(n) * 100 < rule.intro_bins * len(scores)
+    scores = np.where(in_intro, np.nan, scores[:n]).astype(np.float32)
     return {
         "frame_times_s": np.arange(n, dtype=np.float64),
         "frame_scores": scores,
-        "frame_labels": (scores >= threshold).astype(np.int64),
+        "frame_labels": rule.labels(scores),
         "user_summaries": None if summary is None else summary[:, :n].astype(bool),
         "shots": half_open_shots(group["change_points"][()], n),
         "picks": np.arange(n),

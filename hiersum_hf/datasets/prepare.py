@@ -1,42 +1,40 @@
 """A reader's videos to a prepared folder: Parquet files of one schema, with a report of what was found.
 
     prepared/data-00000.parquet ...   the records, `videos_per_file` in each
-    prepared/dataset_info.json        schema, splits, fingerprint
-    prepared/report.json              counts, missing parts, duplicates, leaks, positive rate, skipped videos
+    prepared/dataset_info.json        name, schema, splits, fingerprint
+    prepared/report.json              counts, encoders, missing parts, duplicates, leaks, positive rates, skipped videos
+    prepared/README.md                its card: with it `datasets.load_dataset` reads the folder, here or on the Hub
 
 Work that was interrupted goes on where it stopped: a file appears under its name only when it is complete.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from datasets import Dataset, Features, disable_progress_bars
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, Features
 
-from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
+from hiersum_hf.datasets.prepare_report import dataset_card, facts, make_report
+from hiersum_hf.datasets.prepare_report import format_report as format_report  # for those who prepare
+from hiersum_hf.datasets.profile import Profile
+from hiersum_hf.datasets.schema import ARRAYS, RecordDataset, schema, to_record, to_row, to_table, without_extensions
 from hiersum_hf.records import VideoRecord
 
 
 FORMAT = 1  # of the prepared folder; part of its fingerprint
-MISSING = {
-    "features": lambda r: len(r.video_features) == 0,
-    "subtitles": lambda r: len(r.sentences) == 0,
-    "description": lambda r: len(r.description) == 0,
-    "scores": lambda r: r.frame_scores is None,
-    "labels": lambda r: r.frame_labels is None,
-    "annotators": lambda r: r.user_scores is None,
-    "shots": lambda r: r.shots is None,
-    "views": lambda r: r.views is None,
-}
+ROW_GROUP_BYTES = 32 << 20  # of features; what a reader or writer holds at a time
 
 
 class Reader(Protocol):
@@ -51,13 +49,23 @@ class Reader(Protocol):
     def read(self, video_id: str) -> VideoRecord: ...
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What is done with videos that do not fit: left out and listed, or taken and listed; else the work stops."""
+
+    skip_bad: bool
+    allow_encoder_mismatch: bool
+
+
 def prepare(
     reader: Reader,
     output: str | Path,
     source: Sequence[str | Path],
     *,
+    dataset: str | None = None,
     dtype: str = "float32",
     skip_bad: bool = False,
+    allow_encoder_mismatch: bool = False,
     num_proc: int = 1,
     videos_per_file: int = 64,
     progress: bool = True,
@@ -68,41 +76,47 @@ def prepare(
         reader: Where the records come from.
         output: The folder; one that holds work from the same source and settings is completed.
         source: Files and folders the reader reads; their sizes and times are part of the fingerprint.
+        dataset: Name of the data set, whose protocol evaluates it.
         dtype: How features are stored, "float32" or "float16".
         skip_bad: Leave out videos that cannot be read and list them in the report, instead of stopping.
+        allow_encoder_mismatch: Take videos whose features are as wide as those of the first but come from other
+            encoders, and list them in the report, instead of stopping.
         num_proc: Processes that read and write.
         videos_per_file: Videos in one Parquet file.
         progress: Show a bar on stderr.
 
     Raises:
-        ValueError: A video cannot be read (names it), the source has no videos, or the folder was prepared from
-            another source or with other settings.
+        ValueError: A video cannot be read or has other encoders (names it), the source has no videos, or the folder was
+            prepared from another source or with other settings.
     """
     from tqdm import tqdm
 
     output, ids = Path(output), list(reader.video_ids)
     if not ids:
         raise ValueError(f"{source[0]}: expected videos, found none.")
-    plan: dict[str, Any] = {
-        "format": FORMAT,
-        "reader": repr(reader),
-        "dtype": dtype,
-        "videos_per_file": videos_per_file,
-    }
+    plan: dict[str, Any] = {"format": FORMAT, "reader": repr(reader), "dtype": dtype}
+    plan["videos_per_file"] = videos_per_file
     plan["fingerprint"] = fingerprint(plan, ids, source)
     _claim(output, plan)
-    features = schema(*_widths(reader, ids, skip_bad), dtype)
+    rules = Rules(skip_bad, allow_encoder_mismatch)
+    profile = _profile(reader, ids, rules)
+    features = schema(profile.video_dim, profile.text_dim, dtype)
     files = [ids[i : i + videos_per_file] for i in range(0, len(ids), videos_per_file)]
-    write = partial(_write_file, reader, output, features, skip_bad)
+    write = partial(_write_file, reader, output, features, profile, rules)
     with tqdm(total=len(ids), unit="video", desc=f"preparing {output.name}", disable=None if progress else True) as bar:
         parts = []
         for part, names in zip(_map(write, enumerate(files), num_proc), files, strict=True):
             parts.append(part)
             bar.update(len(names))
-    report = _report(reader, parts, plan["fingerprint"])
-    info = plan | {"splits": _kept_splits(reader, report), "features": features.to_dict()}
+    more = {"dataset": dataset, "findings": reader.findings, "fingerprint": plan["fingerprint"]}
+    report = make_report(parts, profile.encoders, **more)
+    info = {"dataset": dataset} | plan | {"splits": _kept_splits(reader, report), "features": features.to_dict()}
     write_text(output / "dataset_info.json", json.dumps(info, indent=1))
+    if not (output / "README.md").exists():  # the user may have added to it
+        write_text(output / "README.md", dataset_card(report, dataset or output.name))
     write_text(output / "report.json", json.dumps(report, indent=1))
+    for left_over in output.glob(".data-*.parquet.*"):
+        left_over.unlink()
     return report
 
 
@@ -110,20 +124,55 @@ def load_prepared(folder: str | Path) -> RecordDataset:
     """The records of a prepared folder; what was never read before is converted to Arrow once, then memory-mapped.
 
     Raises:
-        ValueError: The folder is not a finished prepared folder.
+        ValueError: The folder is not a finished prepared folder, or files of it are missing or broken.
     """
-    files = sorted(str(path) for path in Path(folder).glob("data-*.parquet"))
-    if not (Path(folder) / "report.json").is_file() or not files:
-        raise ValueError(
-            f"{folder}: expected a prepared folder with report.json and data-*.parquet, found {len(files)}."
-        )
-    return RecordDataset(Dataset.from_parquet(files))
+    return RecordDataset(Dataset.from_parquet([glob.escape(str(file)) for file in _files(folder)]))
+
+
+def stream_prepared(folder: str | Path) -> Iterator[VideoRecord]:
+    """The records of a prepared folder in its order, read from Parquet one after the other: no second copy on disk.
+
+    Raises as `load_prepared`.
+    """
+    return (
+        to_record(row.slice(i, 1))
+        for file in _files(folder)
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=8)
+        for row in [without_extensions(batch)]
+        for i in range(len(row))
+    )
 
 
 def prepared_splits(folder: str | Path) -> list[dict[str, list[str]]]:
     """The split that the source of a prepared folder ships with, as `tvsum.read_splits` gives one; [] if none."""
     splits = json.loads((Path(folder) / "dataset_info.json").read_text())["splits"]
     return [splits] if splits else []
+
+
+def prepared_dataset(folder: str | Path) -> str | None:
+    """Name of the data set that a prepared folder was made from, None where nobody gave it one."""
+    return json.loads((Path(folder) / "dataset_info.json").read_text()).get("dataset")
+
+
+def _files(folder: str | Path) -> list[Path]:
+    """The Parquet files of a finished prepared folder, all of them and whole."""
+    folder = Path(folder)
+    files = sorted(folder.glob("data-*.parquet"))
+    if not (folder / "report.json").is_file() or not files:
+        raise ValueError(
+            f"{folder}: expected a prepared folder with report.json and data-*.parquet, found {len(files)}."
+        )
+    expected, found = json.loads((folder / "report.json").read_text())["videos"], sum(map(_row_count, files))
+    if found != expected or not found:
+        raise ValueError(f"{folder}: expected the {expected} videos of its report.json, found {found}.")
+    return files
+
+
+def _row_count(file: Path) -> int:
+    try:
+        return pq.read_metadata(file).num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{file}: expected a whole Parquet file ({error}). Prepare or fetch it again.") from None
 
 
 def fingerprint(plan: dict[str, Any], ids: Sequence[str], source: Iterable[str | Path]) -> str:
@@ -159,104 +208,90 @@ def _claim(output: Path, plan: dict[str, Any]) -> None:
         write_text(mark, json.dumps(plan))
 
 
-def _widths(reader: Reader, ids: Sequence[str], skip_bad: bool) -> tuple[int, int]:
-    """Widths of frame and text features: those of the first videos that have any."""
-    video_dim = text_dim = 0
+def _profile(reader: Reader, ids: Sequence[str], rules: Rules) -> Profile:
+    """That of the first videos, the same whatever has been written before and in whichever process."""
+    profile = Profile()
     for video_id in ids[:100]:
         try:
-            record = reader.read(video_id)
+            profile = profile.completed(reader.read(video_id))
         except ValueError:
-            if not skip_bad:
+            if not rules.skip_bad:
                 raise
-            continue
-        video_dim = video_dim or record.video_features.shape[1]
-        text_dim = text_dim or max(record.text_features.shape[1], record.description_features.shape[1])
-        if video_dim and text_dim:
+        if profile.complete:
             break
-    return video_dim, text_dim
+    return profile
 
 
 def _map(function: Any, tasks: Iterable[Any], num_proc: int) -> Iterable[Any]:
     if num_proc == 1:
         yield from map(function, tasks)
         return
-    with ProcessPoolExecutor(num_proc, mp_context=get_context("spawn")) as pool:
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__])  # imported once, not by each process
+    with ProcessPoolExecutor(num_proc, mp_context=context) as pool:
         yield from pool.map(function, tasks)
 
 
 def _write_file(
-    reader: Reader, output: Path, features: Features, skip_bad: bool, task: tuple[int, list[str]]
+    reader: Reader, output: Path, features: Features, profile: Profile, rules: Rules, task: tuple[int, list[str]]
 ) -> dict[str, Any]:
-    """One Parquet file and what its videos lack; a file that is there already is left as it is."""
+    """One Parquet file, and in its metadata what the report needs; one that is whole already is left as it is."""
     number, names = task
-    path, notes = output / f"data-{number:05d}.parquet", output / f".notes-{number:05d}.json"
-    if path.exists() and notes.exists():
-        return json.loads(notes.read_text())
-    rows, videos, skipped = [], {}, {}
-    for video_id in names:
-        try:
-            record = reader.read(video_id)
-            rows.append(to_row(record, features))
-            videos[record.video_id] = _facts(record)
-        except ValueError as error:
-            if not skip_bad:
-                raise
-            skipped[video_id] = str(error)
-    disable_progress_bars()
+    path = output / f"data-{number:05d}.parquet"
+    part = _written_before(path, rules)
+    if part is not None:
+        return part
+    part = {"rules": asdict(rules), "videos": {}, "skipped": {}, "mismatches": {}}
     partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-    columns = {name: [row[name] for row in rows] for name in features}
-    Dataset.from_dict(columns, features=features).to_parquet(str(partial_path))
-    part = {"videos": videos, "skipped": skipped}
-    write_text(notes, json.dumps(part))
+    half = features["video_features"].dtype == "float16"  # no dictionary: it is read 4 times as slowly
+    with pq.ParquetWriter(
+        partial_path, features.arrow_schema, use_dictionary=not half, write_statistics=False
+    ) as writer:
+        for rows in _row_groups(reader, names, features, profile, part):
+            writer.write_table(to_table(rows, features))
+        writer.add_key_value_metadata({"hiersum": json.dumps(part)})
     os.replace(partial_path, path)
     return part
 
 
-def _facts(record: VideoRecord) -> dict[str, Any]:
-    labels = record.frame_labels
-    known = labels[labels != -100] if labels is not None else np.zeros(0)
-    return {
-        "hours": record.duration_s / 3600,
-        "missing": [name for name, lacks in MISSING.items() if lacks(record)],
-        "labelled": len(known),
-        "positive": int((known == 1).sum()),
-        "group": record.group,
-    }
+def _written_before(path: Path, rules: Rules) -> dict[str, Any] | None:
+    """What the metadata of a file says; None if it is missing, broken or other rules would change what is in it."""
+    try:
+        part = json.loads(pq.read_metadata(path).metadata[b"hiersum"])
+    except (OSError, pa.ArrowException, KeyError, TypeError):
+        return None
+    return part if part["rules"] == asdict(rules) or not (part["skipped"] or part["mismatches"]) else None
 
 
-def _report(reader: Reader, parts: Sequence[dict[str, Any]], mark: str) -> dict[str, Any]:
-    videos = {name: facts for part in parts for name, facts in part["videos"].items()}
-    skipped = {name: error for part in parts for name, error in part["skipped"].items()}
-    labelled = sum(facts["labelled"] for facts in videos.values())
-    positive = sum(facts["positive"] for facts in videos.values())
-    groups: dict[str, list[str]] = {}
-    for name, facts in videos.items():
-        if facts["group"] is not None:
-            groups.setdefault(facts["group"], []).append(name)
-    missing = {kind: sum(kind in facts["missing"] for facts in videos.values()) for kind in MISSING}
-    return {
-        "videos": len(videos),
-        "hours": sum(facts["hours"] for facts in videos.values()),
-        "missing": {kind: count for kind, count in missing.items() if count},
-        "positive_rate": positive / labelled if labelled else None,
-        "duplicates": {group: names for group, names in groups.items() if len(names) > 1},
-        "findings": reader.findings,
-        "skipped": skipped,
-        "fingerprint": mark,
-    }
+def _row_groups(
+    reader: Reader, names: Sequence[str], features: Features, profile: Profile, part: dict[str, Any]
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of the videos that belong into the file, some megabytes at a time; notes in `part` what is found."""
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for name in names:
+        try:
+            record = reader.read(name)
+            row, mismatch = to_row(record, features), profile.mismatch(record)
+            if mismatch and not part["rules"]["allow_encoder_mismatch"]:
+                raise ValueError(f"{mismatch}. Only --allow-encoder-mismatch mixes them.")
+        except ValueError as error:
+            if not part["rules"]["skip_bad"]:
+                raise
+            part["skipped"][name] = str(error)
+            continue
+        rows.append(row)
+        size += sum(row[kind].nbytes for kind in ARRAYS)
+        part["videos"][record.video_id] = facts(record)
+        if mismatch:
+            part["mismatches"][record.video_id] = mismatch
+        if size > ROW_GROUP_BYTES:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
 
 
 def _kept_splits(reader: Reader, report: dict[str, Any]) -> dict[str, list[str]]:
     return {part: [name for name in names if name not in report["skipped"]] for part, names in reader.splits.items()}
-
-
-def format_report(report: dict[str, Any]) -> str:
-    """The report as lines to read."""
-    rate = report["positive_rate"]
-    lines = [f"videos         {report['videos']}", f"hours          {report['hours']:.2f}"]
-    lines += [f"without {kind:<14} {count}" for kind, count in report["missing"].items()]
-    lines.append(f"positive rate  {'no labels' if rate is None else f'{rate:.1%} of the labelled frames'}")
-    lines.append(f"same video     {len(report['duplicates'])} groups")
-    lines += [f"{kind:<14} {len(items)}: {', '.join(items[:5])}" for kind, items in report["findings"].items() if items]
-    lines += [f"skipped        {name}: {error}" for name, error in report["skipped"].items()]
-    return "\n".join(lines)

@@ -14,7 +14,6 @@ A file holds one video, a list of them, or {"videos": [...]}; a video has `video
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,8 +22,6 @@ from typing import Any
 
 import numpy as np
 
-
-logger = logging.getLogger(__name__)
 
 THRESHOLD = 0.15  # the paper's; on real curves it marks 2 % to 99 % of the frames
 POSITIVE_RATES = 0.05, 0.60  # not given in the paper: outside, labels hardly tell frames apart
@@ -35,6 +32,52 @@ MILLISECONDS = [
 ]
 SECONDS = ("start_time", "end_time", "value")
 MAX_OVERLAP_S = 1e-3  # times are whole milliseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayLabels:
+    """Which videos a reader of replay scores takes and which of their frames are important: settings of such readers.
+
+    Args:
+        threshold: A frame is important iff its score reaches this, in [0, 1]; the default is the paper's.
+        quantile: Or iff it reaches this quantile of the video's own scores, see `threshold_labels`.
+        intro_bins: So many bins (hundredths) at the beginning of each video lose score and label: people start videos
+            there, so the first bin is often the maximum (not given in the paper).
+        min_views, max_views: Only videos watched this often; of those with unknown views none, if either is given.
+
+    Raises:
+        ValueError: A setting that cannot be.
+    """
+
+    threshold: float = THRESHOLD
+    quantile: float | None = None
+    intro_bins: int = 0
+    min_views: int | None = None
+    max_views: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_limits(self.threshold, self.quantile)
+        if self.intro_bins < 0:
+            raise ValueError(f"expected a number of intro bins from 0, found {self.intro_bins}")
+        if self.min_views is not None and self.max_views is not None and self.min_views > self.max_views:
+            raise ValueError(f"expected min_views up to max_views, found {self.min_views} and {self.max_views}")
+
+    def takes(self, views: int | None) -> bool:
+        """Whether a video watched this often (None = unknown) belongs to the data set."""
+        return within_views(views, self.min_views, self.max_views)
+
+    def labels(self, scores: np.ndarray) -> np.ndarray:
+        """(N,) int64 from scores (N,), as `threshold_labels`."""
+        return threshold_labels(scores, self.threshold, self.quantile)
+
+    def score_frames(self, curve: ReplayCurve, frame_times_s: np.ndarray) -> dict[str, Any]:
+        """frame_scores and frame_labels of a record with frames at these times (N,)."""
+        scores = curve.without_intro(self.intro_bins).scores_at(frame_times_s)
+        return {"frame_scores": scores, "frame_labels": self.labels(scores)}
+
+    def rate(self, curve: ReplayCurve) -> float | None:
+        """Share of the curve's bins that are important, None where all are masked."""
+        return positive_rate(self.labels(curve.without_intro(self.intro_bins).values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +120,15 @@ def read_curves(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str,
         source: A JSON file, or its content. Videos whose bins are null have no curve and are left out.
 
     Raises:
+        FileNotFoundError, ValueError: As `read_replays`.
+    """
+    return {video_id: curve for video_id, curve in read_replays(source).items() if curve is not None}
+
+
+def read_replays(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str, ReplayCurve | None]:
+    """The same with None for videos whose bins are null.
+
+    Raises:
         FileNotFoundError: There is no such file.
         ValueError: No JSON, no such schema, a video twice, or a bin that cannot be; names file, video and bin.
     """
@@ -86,13 +138,12 @@ def read_curves(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str,
     videos = content.get("videos", [content]) if isinstance(content, Mapping) else content
     if not isinstance(videos, list) or not all(isinstance(video, Mapping) for video in videos):
         raise ValueError(f"{where}: expected a video, a list of videos or {{'videos': [...]}}, found {content!r:.80}")
-    curves: dict[str, ReplayCurve] = {}
+    curves: dict[str, ReplayCurve | None] = {}
     for number, video in enumerate(videos, 1):
-        curve = _read_video(video, f"{where}, video {number} of {len(videos)}")
-        if curve is not None and curve.video_id in curves:
-            raise ValueError(f"{where}: expected each video once, found {curve.video_id} twice")
-        if curve is not None:
-            curves[curve.video_id] = curve
+        video_id, curve = _read_video(video, f"{where}, video {number} of {len(videos)}")
+        if video_id in curves:
+            raise ValueError(f"{where}: expected each video once, found {video_id} twice")
+        curves[video_id] = curve
     return curves
 
 
@@ -153,25 +204,11 @@ def threshold_labels(scores: np.ndarray, threshold: float = THRESHOLD, quantile:
     Raises:
         ValueError: Threshold outside [0, 1] or quantile outside (0, 1).
     """
-    if not 0 <= threshold <= 1 or not (quantile is None or 0 < quantile < 1):
-        raise ValueError(f"expected a threshold in [0, 1] and a quantile in (0, 1), found {threshold} and {quantile}")
+    _check_limits(threshold, quantile)
     scores, known = np.asarray(scores), np.isfinite(scores)
     if quantile is not None and known.any():
         threshold = float(np.quantile(scores[known], quantile))
     return np.where(known, scores >= threshold, -100).astype(np.int64)
-
-
-def replay_labels(
-    scores: np.ndarray, threshold: float = THRESHOLD, quantile: float | None = None, name: str = "replay labels"
-) -> np.ndarray:
-    """`threshold_labels`, with their positive rate logged: a warning that starts with `name` outside 5 to 60 %."""
-    labels = threshold_labels(scores, threshold, quantile)
-    rate = positive_rate(labels)
-    level = logging.INFO if rate is not None and is_balanced(rate) else logging.WARNING
-    asked = f"threshold {threshold}" if quantile is None else f"quantile {quantile}"
-    found = "no frame has a score" if rate is None else f"{rate:.0%} of the frames are important"
-    logger.log(level, "%s: %s at %s (5 %% to 60 %% tell frames apart)", name, found, asked)
-    return labels
 
 
 def positive_rate(labels: np.ndarray) -> float | None:
@@ -185,17 +222,26 @@ def is_balanced(rate: float) -> bool:
     return POSITIVE_RATES[0] <= rate <= POSITIVE_RATES[1]
 
 
-def _read_video(video: Mapping[str, Any], where: str) -> ReplayCurve | None:
+def _check_limits(threshold: float, quantile: float | None) -> None:
+    if not 0 <= threshold <= 1 or not (quantile is None or 0 < quantile < 1):
+        raise ValueError(f"expected a threshold in [0, 1] and a quantile in (0, 1), found {threshold} and {quantile}")
+
+
+def _read_video(video: Mapping[str, Any], where: str) -> tuple[str, ReplayCurve | None]:
+    """(id, curve)"""
     video_id = video.get("video_id", video.get("id"))
     if not isinstance(video_id, str) or not video_id:
         raise ValueError(f"{where}: expected video_id or id, found {video_id!r} among {sorted(video)}")
     keys = [key for key in CURVE_KEYS if key in video]
     if len(keys) != 1:
         raise ValueError(f"{where}, {video_id}: expected one of {', '.join(CURVE_KEYS)}, found {sorted(video)}")
+    title = video.get("title")
+    if not isinstance(title, str | None):
+        raise ValueError(f"{where}, {video_id}: expected a title as text, found {title!r:.80}")
     if video[keys[0]] is None:
-        return None
+        return video_id, None
     views = parse_views(video.get("views", video.get("view_count")), f"{where}, {video_id}")
-    return make_curve(video[keys[0]], video_id, where, views, video.get("title"))
+    return video_id, make_curve(video[keys[0]], video_id, where, views, title)
 
 
 def _read_bin(item: Any, where: str) -> tuple[float, float, float]:

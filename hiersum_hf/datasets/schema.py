@@ -28,11 +28,15 @@ Absent features have no rows, absent scalars and lists are null.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import torch
 from datasets import Array2D, Dataset, Features, List, Value
 
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
@@ -91,18 +95,36 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
     for name in ARRAYS:
         _, width = features[name].shape
         array = np.asarray(row[name], features[name].dtype)
-        if len(array) and array.shape[1] != width:
+        if array.size and array.shape[1] != width:
             raise ValueError(f"{record.video_id}: expected {name} of width {width}, found {array.shape[1]}.")
         row[name] = array.reshape(-1, width)
     return row
 
 
-def to_record(row: pa.Table) -> VideoRecord:
-    """One row, as `dataset.with_format("arrow")[i]` gives it, as a record; features come as float32."""
-    row = row.combine_chunks()
+def to_table(rows: Sequence[dict[str, Any]], features: Features) -> pa.Table:
+    """Rows made by `to_row` as a table; in place of `Dataset.from_list`, which is slower and hashes all it is given."""
+    columns = [_to_column(field.name, [row[field.name] for row in rows], field.type) for field in features.arrow_schema]
+    return pa.table(columns, schema=features.arrow_schema)
+
+
+def _to_column(name: str, cells: list[Any], kind: Any) -> pa.Array:
+    if name in ARRAYS:
+        flat = np.concatenate(cells)  # (rows of all videos, width)
+        row_starts = np.arange(len(flat) + 1, dtype=np.int32) * kind.shape[1]
+        starts = np.cumsum([0, *map(len, cells)], dtype=np.int32)
+        rows = pa.ListArray.from_arrays(pa.array(row_starts), pa.array(flat.ravel()))
+        return pa.ExtensionArray.from_storage(kind, pa.ListArray.from_arrays(pa.array(starts), rows))
+    if name in LISTS:
+        cells = [None if cell is None else np.asarray(cell, LISTS[name]) for cell in cells]
+    elif name in NESTED:
+        cells = [None if cell is None else list(np.asarray(cell, NESTED[name])) for cell in cells]
+    return pa.array(cells, kind)
+
+
+def to_record(row: pa.RecordBatch) -> VideoRecord:
+    """A batch of one row of this schema, made by `without_extensions`, as a record; features come as float32."""
     values: dict[str, Any] = {}
-    for name in row.column_names:
-        column = row.column(name).chunk(0)
+    for name, column in zip(row.schema.names, row.columns, strict=True):
         if name == "sentence_spans":
             continue  # follows from the times
         if name in ARRAYS:
@@ -123,18 +145,25 @@ def to_record(row: pa.Table) -> VideoRecord:
     return VideoRecord(**values)
 
 
+def without_extensions(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same memory with array columns as lists of lists: the wrapper of `datasets` costs more than all the rest."""
+    columns = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
 def _array(column: Any) -> np.ndarray:
-    """(rows, width): an Array2D cell."""
-    storage = column.storage[0].values  # one list a row
-    width = column.type.shape[1]
-    flat = storage.flatten().to_numpy(zero_copy_only=False)
-    return (flat.astype(np.float32) if flat.dtype == np.float16 else flat).reshape(-1, width)
+    """(rows, width): a cell of an array column; (0, 0) if it has no rows."""
+    rows = column.flatten()  # one list a row
+    flat = rows.flatten().to_numpy(zero_copy_only=False)
+    if flat.dtype == np.float16:
+        flat = torch.from_numpy(flat.copy()).float().numpy()  # 10 times as fast as NumPy; a copy because it may write
+    return flat.reshape(len(rows), -1) if len(rows) else flat.reshape(0, 0)
 
 
 def _rows(column: Any, dtype: str) -> np.ndarray | None:
     if not column.is_valid()[0].as_py():
         return None
-    lists = column[0].values
+    lists = column.flatten()
     return lists.flatten().to_numpy(zero_copy_only=False).astype(dtype).reshape(len(lists), -1)
 
 
@@ -157,13 +186,63 @@ class RecordDataset(Sequence[VideoRecord]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return to_record(self.dataset[range(len(self))[index]])
+        row = range(len(self))[index]
+        if self.dataset._indices is not None:  # after select, shuffle, ...
+            row = self.dataset._indices.column(0)[row].as_py()
+        starts, batches = self._batches
+        number = bisect_right(starts, row) - 1
+        return to_record(batches[number].slice(row - starts[number], 1))
+
+    @cached_property
+    def _batches(self) -> tuple[list[int], list[pa.RecordBatch]]:
+        """First row of each batch on disk, and the batches."""
+        batches = [without_extensions(batch) for batch in self.dataset.data.table.to_batches()]
+        return np.cumsum([0, *map(len, batches)]).tolist(), batches
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes: `datasets` passes the files on, `_batches` would pass what is in them."""
+        return {"dataset": self.dataset}
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """A column as it lies on disk: mapped, not read."""
+        if name not in self.dataset.column_names:
+            raise ValueError(f"expected a column of hiersum_hf.datasets.schema, found {name!r}")
+        return self.dataset.select_columns([name])[:][name]
 
     @property
     def groups(self) -> dict[str, str | None]:
         """Every video with its group, without reading features."""
-        columns = self.dataset.select_columns(["video_id", "group"])[:]
-        return dict(zip(columns["video_id"].to_pylist(), columns["group"].to_pylist(), strict=True))
+        return dict(zip(self._column("video_id").to_pylist(), self._column("group").to_pylist(), strict=True))
+
+    @property
+    def encoders(self) -> list[Encoders | None]:
+        """What made the features of each video, without reading them."""
+        return [None if made is None else Encoders(**made) for made in self._column("encoders").to_pylist()]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Widths of `video_features` and `text_features`, the description's alike; 0 if there are no such features."""
+        kinds = {"video_features": ["video_features"], "text_features": ["text_features", "description_features"]}
+        return {
+            name: self.dataset.features[name].shape[1] if any(self.row_counts(kind).any() for kind in same) else 0
+            for name, same in kinds.items()
+        }
+
+    def row_counts(self, name: str) -> np.ndarray:
+        """(V,) int64: how many rows or items a list or array column holds for each video, without reading them.
+
+        Args:
+            name: A column such as "description_features" or "frame_labels"; null counts as 0.
+
+        Raises:
+            ValueError: There is no such column, or its cells are no lists.
+        """
+        column = self._column(name)
+        if isinstance(column.type, pa.ExtensionType):
+            column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+        if not pa.types.is_list(column.type):
+            raise ValueError(f"expected a column of lists or arrays, found {name} of {column.type}")
+        return pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
 
     def select(self, video_ids: Sequence[str]) -> RecordDataset:
         """The records of these videos, in this order, still on disk."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +12,106 @@ from hiersum_hf.datasets.folder import FolderReader
 from hiersum_hf.datasets.howto import HowToReader
 from hiersum_hf.datasets.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.prepare import Reader
+from hiersum_hf.datasets.replay_reader import ReplayReader
 from hiersum_hf.datasets.trimodal import TrimodalReader
 from hiersum_hf.datasets.tvsum import TVSumReader
 from hiersum_hf.datasets.wikihow import WikiHowReader
+from hiersum_hf.encoders import PRECOMPUTED
 
 
-NAMES = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto")
+NAMES = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
+CURVES, TVSUM = ("mrhisum", "mosu", "howto", "replay"), ("tvsum", "summe")
+KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
+    "threshold": (*CURVES, "folder"),
+    **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
+    "video_encoder": ("folder", "howto"),
+    "text_encoder": NAMES,
+    **dict.fromkeys(("text_features", "captions", "text_alignment"), TVSUM),
+    "dequantization": ("mrhisum",),
+    # of `hiersum prepare` alone
+    "youtube8m": ("mrhisum",),
+    "fetch_list": ("howto",),
+    "convert_pickles": ("bliss", *TVSUM),
+}
 
 
-def open_reader(name: str, source: str | Path, **encoders: Any) -> tuple[Reader, Sequence[Path]]:
+def check_settings(name: str, settings: Collection[str]) -> None:
+    """ValueError if there is no such data set or it does not know one of these settings; names the flag."""
+    if name not in NAMES:
+        raise ValueError(f"data set: expected one of {', '.join(NAMES)}; found {name!r}")
+    for setting in settings:
+        known = KNOWN_BY.get(setting, ())
+        if name not in known:
+            expected = f"with {', '.join(known)}" if known else "another flag"
+            raise ValueError(f"--{setting.replace('_', '-')}: expected {expected}; found with {name}")
+
+
+def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader, Sequence[Path]]:
     """The reader of this data set, and the files and folders whose change should be noticed.
 
     Args:
         name: One of `NAMES`.
-        source: The folder, or the feature file of tvsum and summe.
-        encoders: `video_encoder` of frames (folder, howto) and `text_encoder` of texts that have no features yet; with
-            no text encoder, texts of the other data sets stay without features.
+        source: The folder, or the feature file of tvsum and summe, or the curves of replay.
+        settings: Fields of the reader, see `KNOWN_BY`. `video_encoder` is that of frames; `text_encoder` of texts that
+            have no features yet, and of `text_features` where they are given. With no text encoder, texts of data sets
+            other than folder and howto stay without features.
 
     Raises:
         FileNotFoundError: There is no such source, or it lacks a file that the reader cannot do without.
-        ValueError: There is no such data set.
+        ValueError: There is no such data set, or it does not know a setting, or a setting cannot be.
     """
-    source, text_encoder = Path(source), encoders.get("text_encoder")
-    if name not in NAMES:
-        raise ValueError(f"data set: expected one of {', '.join(NAMES)}; found {name!r}")
+    check_settings(name, settings)
+    source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"{source}: expected the source of {name}, found nothing there.")
-    opened: Any
-    if name in ("tvsum", "summe"):
-        h5 = _only(source, f"*{name}*.h5") if source.is_dir() else source
-        ratings = [*h5.parent.glob("ydata-tvsum50.mat"), *h5.parent.glob("ydata-tvsum50-anno.tsv")]
-        opened = TVSumReader(h5, ratings[0] if ratings and name == "tvsum" else None)
-        return EmbeddedReader(opened, text_encoder) if text_encoder else opened, [h5, *ratings[:1]]
-    if name == "bliss":
-        opened = BLiSSReader(source)
-    elif name == "mosu" or (name == "mrhisum" and (source / "mrhisum_gt.h5").is_file()):
-        opened = TrimodalReader.from_folder(source)
-    elif name == "mrhisum":
-        opened = MrHiSumReader.from_folder(source)
-    elif name == "wikihow":
-        opened = _wikihow(source)
+    if name == "howto":
+        encoders = {key: settings.pop(key) for key in ("video_encoder", "text_encoder") if key in settings}
+        articles = _first(source, "how_to_steps.tar.gz")
+        return HowToReader.open(FolderReader(source, **encoders), articles, **settings), [source]
+    if name == "folder":
+        return FolderReader(source, **settings), [source]
+    if name in TVSUM:
+        reader, files = _tvsum(name, source, **settings)
     else:
-        opened = FolderReader(source, **encoders)
-        if name == "howto":
-            opened = HowToReader.open(opened, _first(source, "how_to_steps.tar.gz"))
-        return opened, [source]
-    return EmbeddedReader(opened, text_encoder) if text_encoder else opened, [source]
+        reader, files = _open(name, source, {key: settings[key] for key in settings if key != "text_encoder"})
+    text_encoder = settings.get("text_encoder")
+    computable = text_encoder and text_encoder not in PRECOMPUTED  # else titles stay without features
+    return EmbeddedReader(reader, str(text_encoder)) if computable else reader, files
+
+
+def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, list[Path]]:
+    if name == "bliss":
+        return BLiSSReader(source), [source]
+    if name == "wikihow":
+        return _wikihow(source), [source]
+    if name == "replay":
+        curves = _only(source, "*.json") if source.is_dir() else source
+        features = _first(curves.parent, "features.h5")
+        return ReplayReader(curves, features, **settings), [curves, *([features] if features else [])]
+    if name == "mosu" or (source / "mrhisum_gt.h5").is_file():
+        if "dequantization" in settings:
+            raise ValueError(f"--dequantization: expected mr_hisum.h5; found {source}, the trimodal release")
+        return TrimodalReader.from_folder(source, **settings), [source]
+    return MrHiSumReader.from_folder(source, **settings), [source]
+
+
+def _tvsum(
+    name: str,
+    source: Path,
+    text_encoder: str = "",
+    text_features: str | Path | None = None,
+    captions: str | Path | None = None,
+    text_alignment: str | None = None,
+) -> tuple[Reader, list[Path]]:
+    h5 = _only(source, f"*{name}*.h5") if source.is_dir() else source
+    rated = [path for path in (h5.parent / "ydata-tvsum50.mat", h5.parent / "ydata-tvsum50-anno.tsv") if path.is_file()]
+    ratings = rated[0] if rated and name == "tvsum" else None
+    features, timed = (None if path is None else Path(path) for path in (text_features, captions))
+    encoder = text_encoder if features else ""
+    reader = TVSumReader(
+        h5, ratings, text_features=features, text_encoder=encoder, captions=timed, alignment=text_alignment
+    )
+    return reader, [path for path in (h5, ratings, features, timed) if path is not None]
 
 
 def _wikihow(source: Path) -> WikiHowReader:

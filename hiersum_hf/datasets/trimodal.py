@@ -22,9 +22,7 @@ import h5py
 import numpy as np
 
 from hiersum_hf.datasets.mrhisum_files import (
-    THRESHOLD,
     VideoInfo,
-    check_threshold,
     drop_repeats,
     load_video,
     read_annotation,
@@ -33,13 +31,14 @@ from hiersum_hf.datasets.mrhisum_files import (
     read_split,
     repeats_found,
 )
+from hiersum_hf.datasets.replay import ReplayLabels
 from hiersum_hf.datasets.tvsum_ratings import open_h5
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 
 @dataclass(frozen=True)
-class TrimodalReader:
-    """Reader of the trimodal Mr.HiSum or MoSu.
+class TrimodalReader(ReplayLabels):
+    """Reader of the trimodal Mr.HiSum or MoSu; labels and views as in `ReplayLabels`.
 
     Encoder ids are what the feature files' names end in: "clip" or "inceptionv3", and "roberta".
 
@@ -49,10 +48,9 @@ class TrimodalReader:
         text: Caption features; None for records without sentences.
         split: None for no splits.
         metadata: None if there is none: no views, no YouTube ids, and repeated videos are not found.
-        threshold: A frame is labelled important if its score reaches it, in [0, 1].
 
     Raises:
-        ValueError: If the threshold is no score.
+        ValueError: If a setting of the labels is another one, or there are limits of views and no metadata.
     """
 
     gt: str | Path
@@ -60,10 +58,11 @@ class TrimodalReader:
     text: str | Path | None = None
     split: str | Path | None = None
     metadata: str | Path | None = None
-    threshold: float = THRESHOLD
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold)
+        super().__post_init__()
+        if self.metadata is None and not self.takes(None):
+            raise ValueError(f"{self.gt}: expected a metadata file beside it, which tells the views, found none")
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> TrimodalReader:
@@ -82,7 +81,8 @@ class TrimodalReader:
     @property
     def video_ids(self) -> list[str]:
         """The groups of the annotations in the file's order."""
-        return list(_names(self.gt))
+        rows = self._rows()
+        return [name for name in _names(self.gt) if self.takes(rows[name].views if name in rows else None)]
 
     @property
     def splits(self) -> dict[str, list[str]]:
@@ -91,13 +91,16 @@ class TrimodalReader:
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """duplicates, leaks, dropped, without_features, without_text, cut_to_common_length (reads every shape)."""
+        """duplicates, leaks, dropped, outside_views (which the others leave out), without_features, without_text,
+        cut_to_common_length (reads every shape)."""
+        kept = self.video_ids
         found = repeats_found(self._published(), self._groups())
         found["dropped"] = drop_repeats(self._published(), self._groups())[1]
+        found["outside_views"] = sorted(set(_names(self.gt)).difference(kept))
         files = {"features": self.video} | ({} if self.text is None else {"text": self.text})
         for kind, path in files.items():
-            with_it = set(_names(path))
-            found[f"without_{kind}"] = [name for name in self.video_ids if name not in with_it]
+            with_it = _names(path)
+            found[f"without_{kind}"] = [name for name in kept if name not in with_it]
         return found | {"cut_to_common_length": self._lengths_found(files)}
 
     def read(self, video_id: str) -> VideoRecord:
@@ -109,7 +112,7 @@ class TrimodalReader:
                 the message names file and video.
         """
         features = load_video(self.video, video_id, partial(read_features, width=_width(self.video)), h5py.Dataset)
-        annotate = partial(read_annotation, rows=len(features), threshold=self.threshold)
+        annotate = partial(read_annotation, rows=len(features), rule=self)
         annotation = load_video(self.gt, video_id, annotate)
         n = annotation["n_frames"]
         info = self._rows().get(video_id)
@@ -139,7 +142,7 @@ class TrimodalReader:
         }
 
     def _published(self) -> dict[str, list[str]]:
-        return {} if self.split is None else read_split(self.split, set(self.video_ids))
+        return {} if self.split is None else read_split(self.split, _names(self.gt), set(self.video_ids))
 
     def _rows(self) -> Mapping[str, VideoInfo]:
         return {} if self.metadata is None else read_metadata(self.metadata)

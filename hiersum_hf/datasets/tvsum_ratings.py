@@ -10,7 +10,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from hiersum_hf.records import VideoRecord
 
+
+RATING_STEP = 15  # the field reads the ratings at every 15th frame
+RATING_FPS = 30.0  # where the file does not tell a video's length; TVSum's own are 24 to 30
 MAT_FIELDS = {"video", "title", "category", "user_anno", "length"}
 
 
@@ -50,6 +54,22 @@ def read_ratings(path: str | Path) -> list[TVSumVideo]:
         if not table.keys() >= MAT_FIELDS:
             raise ValueError(f"{path}: expected tvsum50 with {sorted(MAT_FIELDS)}, found {sorted(table or file)}")
         return [_mat_video(file, {key: table[key][row, 0] for key in table}) for row in range(len(table["video"]))]
+
+
+def rated_record(video: TVSumVideo) -> VideoRecord:
+    """The ratings at every 15th frame, as in the field's feature files, as a record without features and shots."""
+    users = video.user_scores[:, ::RATING_STEP]
+    picks = np.arange(users.shape[1]) * RATING_STEP
+    duration_s = video.duration_s or video.n_frames / RATING_FPS
+    return VideoRecord(
+        video_id=video.video_id,
+        video_features=np.zeros((len(picks), 0), np.float32),
+        frame_times_s=picks * duration_s / video.n_frames,
+        duration_s=duration_s,
+        user_scores=users,
+        picks=picks,
+        n_frames=video.n_frames,
+    )
 
 
 def _mat_video(file: h5py.File, cells: dict[str, h5py.Reference]) -> TVSumVideo:

@@ -19,15 +19,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from hiersum_hf.datasets.bliss import read_json_object
+from hiersum_hf.datasets.feature_file import read_frame_features
 from hiersum_hf.datasets.tvsum import DEFAULT_FPS
-from hiersum_hf.datasets.tvsum_ratings import open_h5
 from hiersum_hf.datasets.wikihow_articles import Article, read_articles, videos_of_articles
 from hiersum_hf.metrics import LENGTH_TOLERANCE
-from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.records import VideoRecord
 
 
 SEGMENT_FRAMES = 32
@@ -54,11 +53,9 @@ class WikiHowReader:
     4 s segment as shipped; IV-Sum's scores are entries of a unit vector, those below 0 count as 0 (not given in the
     paper). Every sampled frame has its segment's label and score, none (-100, NaN) where there is no segment.
 
-    Features: an HDF5 file with, for each video, a dataset (N, Dv), one row every 1 / `sample_fps` s, or a group of
-    `features` (N, Dv) and `times_s` (N,). Attributes of the dataset or group, or of the file: `sample_fps`,
-    `video_encoder`, `fps` (the video's own rate, needed for annotated frames), perhaps `normalization`. This format is
-    the project's own. Without features the frames of the record are the starts of the segments; their times then
-    assume 30 frames a second where frames are annotated, and an article alone has no frames and lasts 0 s.
+    Features: see `hiersum_hf.datasets.feature_file`; the attribute `fps` is needed for annotated frames. Without
+    features the frames of the record are the starts of the segments; their times then assume 30 frames a second where
+    frames are annotated, and an article alone has no frames and lasts 0 s.
 
     Args:
         labels: wikihowto_annt.json or pseudoGT_summ_annts.json.
@@ -221,15 +218,13 @@ def _labels_at(frames: np.ndarray, segments: _Segments) -> dict[str, Any]:
 
 def _sampled_frames(path: Path, video_id: str, segments: _Segments | None) -> dict[str, Any]:
     """Members of a record with features."""
-    with open_h5(path) as file:
-        try:
-            if video_id not in file:
-                raise ValueError("expected features, found none")
-            attributes = {**file.attrs, **file[video_id].attrs}
-            members = _features(file[video_id], attributes)
-            return members if segments is None else members | _labels_at_times(members, segments, attributes.get("fps"))
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise ValueError(f"{path}, video {video_id}: {error}") from None
+    members, attributes = read_frame_features(path, video_id)
+    if segments is None:
+        return members
+    try:
+        return members | _labels_at_times(members, segments, attributes.get("fps"))
+    except ValueError as error:
+        raise ValueError(f"{path}, video {video_id}: {error}") from None
 
 
 def _labels_at_times(members: dict[str, Any], segments: _Segments, own_fps: float | None) -> dict[str, Any]:
@@ -243,31 +238,6 @@ def _labels_at_times(members: dict[str, Any], segments: _Segments, own_fps: floa
     if frames[-1] >= segments.n_frames + LENGTH_TOLERANCE:
         raise ValueError(f"expected frames before {segments.n_frames}, the annotated ones, found {frames[-1]}")
     return labels | {"duration_s": float(max(segments.n_frames, frames[-1] + 1) / fps)}
-
-
-def _features(node: h5py.Dataset | h5py.Group, attributes: dict[str, Any]) -> dict[str, Any]:
-    for name in ("sample_fps", "video_encoder"):
-        if name not in attributes:
-            raise ValueError(f"expected the attribute {name}, found {sorted(attributes)}")
-    sample_fps = float(attributes["sample_fps"])
-    if not sample_fps > 0:
-        raise ValueError(f"sample_fps: expected a positive rate, found {sample_fps}")
-    is_group = isinstance(node, h5py.Group)
-    features = np.asarray(node["features"][()] if is_group else node[()], np.float32)
-    if features.ndim != 2 or len(features) == 0:
-        raise ValueError(f"expected features of shape (N, Dv), found {features.shape}")
-    if not np.isfinite(features).all():
-        raise ValueError("expected finite features, found NaN or infinity")
-    times_s = node["times_s"][()].astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
-    if times_s.shape != (len(features),) or times_s[0] < 0 or not (np.diff(times_s) > 0).all():
-        raise ValueError(f"times_s: expected {len(features)} ascending times, found shape {times_s.shape}")
-    normalization = str(attributes.get("normalization", "none"))
-    return {
-        "video_features": features,
-        "frame_times_s": times_s,
-        "duration_s": float(times_s[-1]) + 1 / sample_fps,
-        "encoders": Encoders(str(attributes["video_encoder"]), "", sample_fps, normalization),
-    }
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,66 @@
+"""The project's own file of frame features, features.h5, for data sets that come without any (WikiHow, replay curves).
+
+For each video a dataset (N, Dv), one row every 1 / `sample_fps` s, or a group of `features` (N, Dv) and `times_s` (N,).
+Attributes of the dataset or group, or of the file: `sample_fps`, `video_encoder`, perhaps `normalization`, and `fps`,
+the video's own rate, where labels count its frames. N sampled frames.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hiersum_hf.datasets.tvsum_ratings import open_h5
+from hiersum_hf.records import Encoders
+
+
+def stored_ids(path: str | Path) -> set[str]:
+    """Videos of a feature file. Raises as `read_frame_features`."""
+    with open_h5(Path(path)) as file:
+        return set(file)
+
+
+def read_frame_features(path: str | Path, video_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Members of a record (video_features, frame_times_s, duration_s, encoders), and the attributes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no HDF5 file, lacks the video or an attribute, or shapes or values do not fit; names file and
+            video.
+    """
+    with open_h5(Path(path)) as file:
+        try:
+            if video_id not in file:
+                raise ValueError("expected features, found none")
+            attributes = {**file.attrs, **file[video_id].attrs}
+            return _members(file[video_id], attributes), attributes
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise ValueError(f"{path}, video {video_id}: {error}") from None
+
+
+def _members(node: h5py.Dataset | h5py.Group, attributes: dict[str, Any]) -> dict[str, Any]:
+    for name in ("sample_fps", "video_encoder"):
+        if name not in attributes:
+            raise ValueError(f"expected the attribute {name}, found {sorted(attributes)}")
+    sample_fps = float(attributes["sample_fps"])
+    if not sample_fps > 0:
+        raise ValueError(f"sample_fps: expected a positive rate, found {sample_fps}")
+    is_group = isinstance(node, h5py.Group)
+    features = np.asarray(node["features"][()] if is_group else node[()], np.float32)
+    if features.ndim != 2 or len(features) == 0:
+        raise ValueError(f"expected features of shape (N, Dv), found {features.shape}")
+    if not np.isfinite(features).all():
+        raise ValueError("expected finite features, found NaN or infinity")
+    times_s = node["times_s"][()].astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
+    if times_s.shape != (len(features),) or not times_s[0] >= 0 or not (np.diff(times_s) > 0).all():
+        raise ValueError(f"times_s: expected {len(features)} ascending times, found shape {times_s.shape}")
+    normalization = str(attributes.get("normalization", "none"))
+    return {
+        "video_features": features,
+        "frame_times_s": times_s,
+        "duration_s": float(times_s[-1]) + 1 / sample_fps,
+        "encoders": Encoders(str(attributes["video_encoder"]), "", sample_fps, normalization),
+    }

@@ -1,0 +1,65 @@
+"""Speed and memory of this package beside the field's usual way, both measured in the same run.
+
+    python scripts/run_benchmark.py                        # every part, as a Markdown table
+    python scripts/run_benchmark.py data --quick --json
+    python scripts/run_benchmark.py data --videos 31892    # the size of Mr.HiSum: 40 GB in the temporary folder
+
+Each part is a file of scripts/benchmarks.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+
+PARTS = sorted(path.stem for path in (Path(__file__).parent / "benchmarks").glob("*.py"))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"which (default: all): {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes: that it works, not how fast")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--videos", type=int, help="size of the part data")
+    args = parser.parse_args(argv)
+    unknown = sorted(set(args.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"expected parts of {', '.join(PARTS)}; found {', '.join(unknown)}")
+    rows = []
+    for part in args.parts or PARTS:
+        print(f"measuring {part} ...", file=sys.stderr)
+        more = {"videos": args.videos} if part == "data" and args.videos else {}
+        rows += [{"part": part} | row for row in importlib.import_module(f"benchmarks.{part}").run(args.quick, **more)]
+    print(json.dumps({"machine": machine(), "rows": rows}, indent=1) if args.json else table(rows))
+
+
+def machine() -> dict[str, str | int | None]:
+    """What the figures hold for."""
+    return {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as Markdown, the machine below."""
+    lines = ["| part | what | ours | reference | | ratio | |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        figures = [f"{row['ours']:,.4g}", f"{row['reference']:,.4g}", row["unit"], f"{row['ratio']:.2f}"]
+        lines.append(f"| {' | '.join([row['part'], row['what'], *figures, row['note']])} |")
+    about = ", ".join(f"{name} {value}" for name, value in machine().items() if value is not None)
+    return "\n".join([*lines, "", f"Above 1 the package is better. {about}"])
+
+
+if __name__ == "__main__":
+    main()
