@@ -32,13 +32,44 @@ def random_scores(record: VideoRecord, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([seed, crc32(record.video_id.encode())]).random(len(record.frame_times_s))
 
 
+def random_sentence_scores(record: VideoRecord, seed: int = 0) -> np.ndarray:
+    """(M,) as `random_scores`, for sentences."""
+    return np.random.default_rng([seed, crc32(record.video_id.encode()), 1]).random(len(record.sentences))
+
+
+def score_sentences(record: VideoRecord, scorer: str) -> np.ndarray:
+    """(M,) scores of the sentences by "uniform", "oracle" (their labels) or "training-free".
+
+    Where the scorer knows nothing about a sentence it gets the mean score of the frames that it covers.
+    """
+    if scorer == "uniform":
+        return _evenly_spread(len(record.sentences))
+    if scorer == "oracle" and record.sentence_labels is not None:
+        return record.sentence_labels.astype(np.float64)
+    if scorer == "training-free" and len(record.text_features):
+        return _sentence_cue(record)
+    return spread_over_sentences(record, score_frames(record, scorer))
+
+
+def spread_over_sentences(record: VideoRecord, scores: np.ndarray) -> np.ndarray:
+    """(M,) mean of the (N,) frame scores that each sentence covers; the least score where it covers none."""
+    times_s = np.array([(sentence.start_s, sentence.end_s) for sentence in record.sentences]).reshape(-1, 2)
+    start, end = times_to_spans(record.frame_times_s, times_s).T
+    sums = np.concatenate([[0.0], np.cumsum(scores, dtype=np.float64)])
+    covered = np.maximum(end - start, 0)
+    return np.where(covered > 0, (sums[end] - sums[start]) / np.maximum(covered, 1), np.min(scores, initial=1.0))
+
+
 def uniform_scores(record: VideoRecord) -> np.ndarray:
     """(N,) scores whose top part is evenly spread over the video, however large that part is.
 
     Frame i scores 1 - rev(i), rev(i) being i with its bits mirrored at the binary point (van der Corput's sequence):
     the best 1/2^j of the frames are every 2^j-th.
     """
-    n = len(record.frame_times_s)
+    return _evenly_spread(len(record.frame_times_s))
+
+
+def _evenly_spread(n: int) -> np.ndarray:
     frames, mirrored = np.arange(n), np.zeros(n)
     for bit in range(n.bit_length()):
         mirrored += (frames >> bit & 1) / 2.0 ** (bit + 1)
@@ -48,14 +79,19 @@ def uniform_scores(record: VideoRecord) -> np.ndarray:
 def oracle_scores(record: VideoRecord) -> np.ndarray:
     """(N,) mean of the annotators: what the best scorer could know. For evaluation only, it reads the answers.
 
-    Annotations keep their own scale (TVSum: 1 to 5).
+    Annotations keep their own scale (TVSum: 1 to 5). Without annotators: the record's scores, else its labels; frames
+    that have none get the least one.
 
     Raises:
-        ValueError: If the record has no user scores.
+        ValueError: If the record has none of them.
     """
-    if record.user_scores is None:
-        raise ValueError(f"video {record.video_id}: the oracle needs user scores, found none")
-    return record.user_scores.mean(axis=0)
+    if record.user_scores is not None:
+        return record.user_scores.mean(axis=0)
+    known = record.frame_scores if record.frame_scores is not None else record.frame_labels
+    if known is None:
+        raise ValueError(f"video {record.video_id}: the oracle needs annotators, scores or labels, found none")
+    truth = np.where(known == -100, np.nan, known.astype(np.float64))
+    return np.nan_to_num(truth, nan=float(np.nanmin(truth)) if np.isfinite(truth).any() else 0.0)
 
 
 def training_free_scores(record: VideoRecord) -> np.ndarray:
@@ -72,8 +108,10 @@ def training_free_scores(record: VideoRecord) -> np.ndarray:
     is all there is.
 
     Raises:
-        ValueError: If features hold NaN or infinity, or sentences and description differ in width.
+        ValueError: If there are no features, they hold NaN or infinity, or sentences and description differ in width.
     """
+    if not record.video_features.shape[1]:
+        raise ValueError(f"video {record.video_id}: training-free needs frame features, found none")
     frames = _unit(record, "video_features")
     cues = [_standardised(_cosine_to(frames, frames.mean(axis=0)))]
     if len(record.text_features):

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import EvalPrediction
 
-from hiersum_hf.datasets.tvsum import read_ratings
-from hiersum_hf.evaluation import evaluate_ratings, evaluate_scores, format_table, mean_metrics, write_json
+from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.evaluation import compute_metrics, evaluate_scores, mean_metrics
+from hiersum_hf.protocols import reference_of
 from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.results import format_table, write_json
 from hiersum_hf.scorers import oracle_scores
 
 
 KEYS = {
     *("schema", "dataset", "part", "split", "protocol", "scorer", "level", "score_head", "checkpoint", "selected_on"),
     *("metrics", "baselines", "ci95", "per_video", "dropped", "encoders", "encoder_mismatch", "data_fingerprint"),
-    *("seed", "versions", "command"),
+    *("seed", "versions", "command", "selection"),
 }
 METRICS = {"f1", "kendall_tau", "spearman_rho", "map50", "map15", "rouge1", "rouge2", "rougeLsum", "cosine"}
 
@@ -88,6 +91,48 @@ def test_baselines_can_be_the_scorer(records):
         evaluate(records, scorer="random", draws=3)
 
 
+def test_shot_oracle_is_the_best_under_the_budget(records):
+    best, oracle = evaluate(records, scorer="shot-oracle"), evaluate(records)
+    assert best["metrics"]["f1"] >= max(oracle["metrics"]["f1"], best["baselines"]["human"]["f1"])
+    assert best["metrics"]["kendall_tau"] < oracle["metrics"]["kendall_tau"]  # a 0/1 summary ranks little
+    with pytest.raises(ValueError, match="video v0: shot-oracle needs shots"):
+        evaluate([replace(records[0], shots=None, video_features=np.zeros((40, 0)))], scorer="shot-oracle")
+
+
+def test_length_and_coverage_of_the_selection(records):
+    """One shot of eight is chosen: 75 of 600 frames, which touch two of the tenths."""
+    extent = evaluate(records)["selection"]
+    assert extent["length"] == pytest.approx(75 / 600)
+    assert 0.2 <= extent["coverage"] <= 0.3
+
+
+def test_features_are_let_go(records):
+    """31,892 videos' features do not fit in memory; their references must."""
+    reference = reference_of(records[0], "tvsum")
+    assert reference.record.video_features.shape == (40, 0)
+    scores = {record.video_id: oracle_scores(record) for record in records}
+    assert evaluate(iter(records), scores) == evaluate(records)  # one pass is enough
+
+
+def test_the_trainer_gets_the_same_figures(records):
+    scores = {record.video_id: oracle_scores(record) for record in records}
+    prediction = EvalPrediction(predictions=scores, label_ids=records)
+    assert compute_metrics(prediction) == mean_metrics(records, scores)
+
+
+def test_other_protocols_by_name(records):
+    """The same scores under the other rules in circulation: named in the results, refused where they do not belong."""
+    ours = evaluate(records)
+    to_mean = evaluate(records, protocol="mean-user")
+    assert to_mean["protocol"] == "mean-user"
+    assert to_mean["metrics"]["kendall_tau"] == 1 > ours["metrics"]["kendall_tau"]  # the oracle IS the mean user
+    assert to_mean["baselines"]["human"]["kendall_tau"] is None
+    for name in ("a2summ-keyshot", "dsnet-keyshot", "mrhisum-keyshot", "csta-summe"):
+        assert evaluate(records, protocol=name)["metrics"]["f1"] is not None
+    with pytest.raises(ValueError, match=r"protocol of tvsum: expected one of hiersum-keyshot-v1, .*found 'top50'"):
+        evaluate(records, protocol="top50")
+
+
 def test_f1_by_hand():
     """15 % of 600 frames is 90: one of the eight shots. Annotators 1 and 2 choose shot 0, annotator 3 shot 7."""
     users = np.zeros((3, 40))
@@ -122,7 +167,7 @@ def test_nothing_to_compare_with_is_null(records):
     results = evaluate(unknown, {r.video_id: np.arange(40) for r in unknown}, scorer="x")
     assert results["metrics"]["f1"] is results["metrics"]["kendall_tau"] is None
     assert results["dropped"]["videos_without_reference"] == 4
-    assert results["baselines"]["random"]["kendall_tau_se"] is None
+    assert results["baselines"]["random"]["standard_error"]["kendall_tau"] is None
     assert mean_metrics(unknown, {r.video_id: np.arange(40) for r in unknown}) == {}
     json.dumps(results, allow_nan=False)
 
@@ -181,14 +226,13 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_tvsum_figures_are_those_of_the_field(ratings):
-    results = evaluate_ratings(ratings, "oracle")
+    records = [rated_record(video) for video in ratings]
+    results = evaluate(records)
     human, chance = results["baselines"]["human"], results["baselines"]["random"]
     assert (round(human["kendall_tau"], 4), round(human["spearman_rho"], 4)) == (0.1774, 0.2042)
     metrics = results["metrics"]
     assert (round(metrics["kendall_tau"], 3), round(metrics["spearman_rho"], 3)) == (0.378, 0.473)
     assert abs(chance["kendall_tau"]) < 0.002
     assert abs(chance["spearman_rho"]) < 0.002
-    assert 0.0003 < chance["kendall_tau_se"] < 0.0012
+    assert 0.0003 < chance["standard_error"]["kendall_tau"] < 0.0012
     assert metrics["f1"] is None
-    with pytest.raises(ValueError, match="found 'uniform'"):
-        evaluate_ratings(ratings, "uniform")

@@ -1,0 +1,106 @@
+"""Which videos an evaluation reads: of a prepared folder, of any reader's source, or TVSum's ratings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hiersum_hf.datasets.tvsum import TVSumReader
+from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.records import VideoRecord
+from hiersum_hf.sampler import row_counts
+from hiersum_hf.training_data import DataArguments, choose_split, embed_all, split_name
+
+
+RATINGS = (".mat", ".tsv")
+
+
+class EvaluationData:
+    """The records of a data set and its parts; features are read when a part is.
+
+    Args:
+        dataset: Name of the data set.
+        data: Prepared folder, source of the data set's reader, or TVSum's ratings (.mat, .tsv).
+        ratings: TVSum's ratings, to go with a feature file.
+
+    Raises:
+        FileNotFoundError, ValueError: The data or the ratings cannot be read.
+    """
+
+    def __init__(self, dataset: str, data: str | Path, ratings: str | Path | None = None):
+        self.data, path = str(data), Path(data)
+        self.shipped: list[dict[str, list[str]]] = []
+        self._records: Any = None  # a list, or a prepared folder's records on disk
+        self._reader: Any = None
+        if path.suffix in RATINGS and dataset == "tvsum":
+            self._records = [rated_record(video) for video in read_ratings(path)]
+        elif (path / "report.json").is_file():
+            from hiersum_hf.datasets.prepare import load_prepared, prepared_splits
+
+            self._records, self.shipped = load_prepared(path), prepared_splits(path)
+        elif path.is_file() and dataset in ("tvsum", "summe"):
+            self._reader = TVSumReader(path, None if ratings is None else Path(ratings))
+        else:
+            from hiersum_hf.datasets.sources import open_reader
+
+            self._reader = open_reader(dataset, path)[0]
+            self.shipped = [self._reader.splits] if self._reader.splits else []
+
+    def part(
+        self,
+        part: str | None = None,
+        split_file: str | None = None,
+        fold: int | None = None,
+        split_seed: int = 0,
+    ) -> tuple[Sequence[VideoRecord], str, str | None]:
+        """The records of a part, its name, and the name of the split.
+
+        Args:
+            part: "train", "validation", "test" or "all"; by default "test" where there is a split, else "all".
+            split_file: A published split file; by default the split that the data ships with, if any.
+            fold: Split of the file, or of 5 disjoint folds where there is neither file nor shipped split; from 0.
+            split_seed: Draws the folds.
+
+        Raises:
+            FileNotFoundError, ValueError: As `training_data.choose_split`, or the part has no videos.
+        """
+        if part is None:
+            part = "test" if split_file or fold is not None or self.shipped else "all"
+        if part == "all":
+            return self._read(None), part, None
+        chosen = DataArguments(data=self.data, split_file=split_file, split_seed=split_seed, fold=fold or 0)
+        videos = choose_split(chosen, self._groups(), self.shipped)[part]
+        if not videos:
+            raise ValueError(f"{split_file or self.data}: expected videos in the part {part}, found none")
+        name = f"published#{chosen.fold}" if self.shipped and not split_file else split_name(chosen)
+        return self._read(videos), part, name
+
+    def _groups(self) -> dict[str, str | None]:
+        """Every video with its group; where the source ships a split, the groups are respected already."""
+        if self._records is not None and hasattr(self._records, "groups"):
+            return self._records.groups
+        if self._records is None and self.shipped:
+            return dict.fromkeys(self._reader.video_ids)
+        return {record.video_id: record.group for record in self._read(None)}
+
+    def _read(self, videos: Sequence[str] | None) -> Sequence[VideoRecord]:
+        """The records of these videos, or all."""
+        if self._records is None and (videos is None or not self.shipped):
+            self._records = [self._reader.read(video) for video in self._reader.video_ids]
+        if self._records is None:
+            return [self._reader.read(video) for video in videos or ()]
+        if videos is None:
+            return self._records
+        if hasattr(self._records, "select"):
+            return self._records.select(videos)
+        by_id = {record.video_id: record for record in self._records}
+        return [by_id[video] for video in videos]
+
+
+def with_text_features(records: Sequence[VideoRecord], text_encoder: str) -> Sequence[VideoRecord]:
+    """The records with features of all their texts; those of a prepared folder that has them stay on disk."""
+    texts = {"text_features": "sentences", "description_features": "description"}
+    if all((row_counts(records, rows) == row_counts(records, name)).all() for rows, name in texts.items()):
+        return records
+    return embed_all(list(records), text_encoder)

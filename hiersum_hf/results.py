@@ -1,0 +1,120 @@
+"""`results.json`, schema 1: what every evaluation writes, the table of several, and its parts that say where figures
+come from.
+
+| key | content |
+|---|---|
+| schema | 1 |
+| dataset, part, split | which videos: "tvsum", "test", "disjoint-folds-seed0#2" |
+| protocol | a name of `hiersum_hf.protocols`, with "-single-reference" where a curve stands for the annotators |
+| scorer, level, score_head, checkpoint | what scored them; "checkpoint" for a network |
+| selected_on | the part on which checkpoint and level were chosen, null where nothing was chosen |
+| metrics | means over videos, null where the protocol has no such figure |
+| selection | mean `length` of the summaries, a share of the video, and `coverage`, the share of tenths they touch |
+| baselines | {random: {metrics, draws, standard_error}, human: {metrics} or null} |
+| ci95 | 95 % percentile bootstrap over videos for each metric measured, null for a single video |
+| per_video | the metrics of each video, perhaps constant_prediction |
+| dropped | how many of what met a special rule |
+| encoders, encoder_mismatch | what made the features; a sentence where a checkpoint was made for others |
+| data_fingerprint | a hash of everything the figures depend on |
+| seed, versions, command | to run it again |
+| folds | of a cross-validation: [{metrics, ...}], and `spread`, the standard deviation over folds |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiersum_hf.records import VideoRecord
+
+
+SCHEMA = 1
+METRICS = {
+    "f1": "F1", "kendall_tau": "tau", "spearman_rho": "rho", "map50": "mAP50", "map15": "mAP15", "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum", "cosine": "cosine", "precision": "precision", "recall": "recall",
+}  # fmt: skip
+PACKAGES = ("hiersum-hf", "numpy", "scipy", "scikit-learn", "rouge-score", "ruptures", "torch", "transformers")
+
+
+def versions() -> dict[str, str | None]:
+    """Python and the packages that figures depend on; null where one is not installed."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def update_fingerprint(digest: hashlib._Hash, record: VideoRecord) -> None:
+    """Adds everything of a record that figures depend on."""
+    digest.update(f"{record.video_id} {record.n_frames} {record.duration_s}".encode())
+    for name in ("video_features", "text_features", "frame_scores", "user_scores", "user_summaries", "shots"):
+        part = getattr(record, name)
+        digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
+
+
+def format_table(results: Sequence[dict[str, Any]]) -> str:
+    """Results of one data set and protocol as a plain-text table: a row a scorer, then the baselines.
+
+    Raises:
+        ValueError: If the results come from different data sets, parts or protocols.
+    """
+    headings = {f"{r['dataset']} {r['part']}, {len(r['per_video'])} videos, protocol {r['protocol']}" for r in results}
+    if len(headings) != 1:
+        raise ValueError(f"expected results of one data set, part and protocol, found {sorted(headings)}")
+    shown = [name for name in METRICS if any(name in r["ci95"] for r in results)]
+    rows: list[tuple[str, ...]] = [("scorer", *(METRICS[name] for name in shown))]
+    rows += [(_row_name(r), *(_cell(r["metrics"][m], r["ci95"].get(m)) for m in shown)) for r in results]
+    baselines = results[0]["baselines"]
+    for name, figures in baselines.items():
+        if figures is not None and name not in {r["scorer"] for r in results}:
+            rows.append((f"[{name}]", *(_cell(figures[m], None) for m in shown)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([headings.pop(), "", *lines, *_notes(results)])
+
+
+def _notes(results: Sequence[dict[str, Any]]) -> list[str]:
+    """What a reader of the table must know."""
+    random = results[0]["baselines"]["random"]
+    errors = [f"{METRICS[m]} {error:.4f}" for m, error in random["standard_error"].items() if error is not None]
+    notes = [f"random: mean of {random['draws']} draws, standard error of {', '.join(errors)}"] if errors else []
+    for r in results:
+        dropped = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in r["dropped"].items() if count)
+        notes += [f"{_row_name(r)}: {dropped}"] if dropped else []
+        notes += [f"encoder mismatch: {r['encoder_mismatch']}"] if r["encoder_mismatch"] else []
+    return notes
+
+
+def _row_name(result: dict[str, Any]) -> str:
+    return " ".join(filter(None, [result["scorer"], result["level"] and f"({result['level']})"]))
+
+
+def _cell(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write `data` as JSON, whole or not at all.
+
+    Raises:
+        ValueError: If it holds NaN or infinity.
+    """
+    path = Path(path)
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

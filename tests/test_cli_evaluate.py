@@ -1,0 +1,169 @@
+"""`hiersum evaluate` as a user types it: figures, parts, reports, comparisons, and what it says to bad input."""
+
+import json
+
+import pytest
+
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.cli import main
+from hiersum_hf.datasets.tvsum import write_tvsum
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, demo_records):
+    """Twelve videos as the field's feature file."""
+    path = tmp_path_factory.mktemp("data") / "set.h5"
+    write_tvsum(demo_records[:12], path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, demo_extractor):
+    folder = tmp_path_factory.mktemp("model")
+    HierSumModel(HierSumConfig(video_dim=32, text_dim=32, hidden_size=16, num_layers=1)).save_pretrained(folder)
+    demo_extractor.save_pretrained(folder)
+    return folder
+
+
+def evaluate(capsys, *words):
+    """Exit code, stdout, stderr."""
+    code = main(["evaluate", *map(str, words)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_ratings_alone(test_data, capsys):
+    """The README's command: TVSum's own agreement and what chance gets."""
+    ratings = test_data / "tvsum" / "ydata-tvsum50.mat"
+    code, out, _ = evaluate(capsys, "tvsum", "--data", ratings, "--scorer", "human", "--json")
+    results = json.loads(out)
+    assert code == 0
+    assert results["metrics"]["kendall_tau"] == pytest.approx(0.1774, abs=5e-4)
+    assert results["metrics"]["spearman_rho"] == pytest.approx(0.2042, abs=5e-4)
+    chance = results["baselines"]["random"]
+    assert abs(chance["kendall_tau"]) < 0.002
+    assert 0 < chance["standard_error"]["kendall_tau"] < 0.002
+    assert chance["draws"] >= 20
+
+
+@pytest.mark.parametrize("scorer", ["random", "human", "shot-oracle", "oracle", "uniform", "training-free"])
+def test_every_baseline_is_a_scorer(data, scorer, capsys):
+    code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--scorer", scorer, "--json")
+    results = json.loads(out)
+    assert (code, results["scorer"], results["part"], results["split"]) == (0, scorer, "all", None)
+    assert results["metrics"]["f1"] > 0
+
+
+def test_checkpoint_and_its_encoders(data, checkpoint, tmp_path, demo_extractor, capsys):
+    code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--scorer", checkpoint)
+    assert code == 0
+    assert "checkpoint (child)" in out
+    other = tmp_path / "other"
+    HierSumModel.from_pretrained(checkpoint).save_pretrained(other)
+    HierSumFeatureExtractor("other", "random-projection", 32, 32, 1.0).save_pretrained(other)
+    command = ["tvsum", "--data", data, "--scorer", other, "--json"]
+    code, out, err = evaluate(capsys, *command)
+    assert (code, out) == (2, "")
+    assert "expected video features of 'other'" in err
+    code, out, _ = evaluate(capsys, *command, "--allow-encoder-mismatch")
+    assert "'random-projection'" in json.loads(out)["encoder_mismatch"]
+
+
+def test_parts_of_a_split_and_of_drawn_folds(data, tmp_path, demo_records, capsys):
+    """Nobody wants figures on videos that a checkpoint was trained on: the test part alone is measured."""
+    names = [record.video_id for record in demo_records[:12]]
+    split = tmp_path / "splits.json"
+    split.write_text(json.dumps([{"train_keys": names[:9], "test_keys": names[9:]}]))
+    code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--split-file", split, "--json")
+    results = json.loads(out)
+    assert (code, results["part"], results["split"]) == (0, "test", "splits.json#0")
+    assert set(results["per_video"]) == set(names[9:])
+    tested = []
+    for fold in range(5):
+        results = json.loads(evaluate(capsys, "tvsum", "--data", data, "--fold", fold, "--json")[1])
+        assert results["split"] == f"disjoint-folds-seed0#{fold}"
+        tested += results["per_video"]
+    assert sorted(tested) == sorted(names)
+
+
+def test_every_fold_of_a_baseline(data, capsys):
+    """Mean and spread over folds, beside which a cross-validated run is to be read."""
+    code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--scorer", "training-free", "--folds", "--json")
+    results = json.loads(out)
+    alone = json.loads(evaluate(capsys, "tvsum", "--data", data, "--scorer", "training-free", "--fold", 1, "--json")[1])
+    assert (code, results["split"], len(results["per_video"])) == (0, "disjoint-folds-seed0", 12)
+    assert results["folds"][1]["metrics"] == alone["metrics"]
+    taus = [fold["metrics"]["kendall_tau"] for fold in results["folds"]]
+    assert results["metrics"]["kendall_tau"] == pytest.approx(sum(taus) / 5)
+    assert results["spread"]["kendall_tau"] > 0
+    code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--scorer", "human", "--folds")
+    assert "mean over folds" in out
+
+
+def test_prepared_folder_gives_the_same_figures(data, tmp_path, capsys):
+    assert main(["prepare", "tvsum", "--source", str(data), "--output", str(tmp_path / "prepared")]) == 0
+    capsys.readouterr()
+    raw = json.loads(evaluate(capsys, "tvsum", "--data", data, "--scorer", "training-free", "--json")[1])
+    prepared = evaluate(capsys, "tvsum", "--data", tmp_path / "prepared", "--scorer", "training-free", "--json")[1]
+    assert json.loads(prepared)["per_video"] == raw["per_video"]
+
+
+def test_report_with_pictures_and_diagnosis(data, tmp_path, capsys):
+    out = tmp_path / "report"
+    command = ["tvsum", "--data", data, "--scorer", "oracle", "--output", out, "--plot", "--diagnose"]
+    code, said, _ = evaluate(capsys, *command)
+    assert code == 0
+    assert "share of selected time in the first tenth" in said
+    assert json.loads((out / "results.json").read_text())["scorer"] == "oracle"
+    assert len(list(out.rglob("*.png"))) == 12
+    assert len(list(out.glob("*.html"))) == 1
+    before = (out / "results.json").read_bytes()
+    code, _, err = evaluate(capsys, "tvsum", "--data", data, "--output", out)
+    assert code == 2
+    assert "expected no results.json there yet" in err
+    assert (out / "results.json").read_bytes() == before
+
+
+def test_two_results_are_compared(data, tmp_path, capsys):
+    """The oracle is better than an evenly spread summary; the same scorer again is no different."""
+    for scorer in ("oracle", "uniform"):
+        evaluate(capsys, "tvsum", "--data", data, "--scorer", scorer, "--output", tmp_path / scorer)
+    files = [tmp_path / scorer / "results.json" for scorer in ("oracle", "uniform")]
+    code, out, _ = evaluate(capsys, "--compare", *files)
+    assert code == 0
+    assert "first better" in out
+    code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--scorer", "uniform", "--compare", files[1])
+    assert code == 0
+    assert "no difference" in out
+    assert "better" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tvsum"], "expected a data set and --data"),
+        (["tvsum", "--data", "DATA", "--plot"], "expected --output"),
+        (["tvsum", "--data", "DATA", "--diagnose"], "expected a scorer with scores for every frame, found 'random'"),
+        (["tvsum", "--data", "DATA", "--scorer", "unifrom"], "expected random, human, shot-oracle, oracle, uniform"),
+        (["tvsum", "--data", "DATA", "--protocol", "top50"], "expected one of hiersum-keyshot-v1"),
+        (["tvsum", "--data", "DATA", "--folds", "--part", "train"], "expected no --part"),
+        (["tvsum", "--data", "DATA", "--folds", "--scorer", "runs/none"], "runs/none"),
+        (["tvsum", "--data", "DATA", "--fold", "5"], "expected fold 0 to 4, found 5"),
+        (["tvsum", "--data", "DATA", "--level", "child", "--scorer", "no/such/folder"], "no/such/folder"),
+        (["tvsum", "--data", "missing.h5"], "missing.h5"),
+        (["tvsum", "--data", "DATA", "--split-file", "missing.yml"], "missing.yml"),
+        (["--compare", "missing.json", "missing.json"], "missing.json"),
+        (["tvsum", "--data", "DATA", "--compare", "a.json", "b.json", "c.json"], "a.json"),
+    ],
+)
+def test_bad_input_is_named_with_exit_code_2(data, words, message, capsys):
+    code, out, err = evaluate(capsys, *[data if word == "DATA" else word for word in words])
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_truncated_file_is_named(data, tmp_path, capsys):
+    (tmp_path / "half.h5").write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    code, _, err = evaluate(capsys, "tvsum", "--data", tmp_path / "half.h5")
+    assert code == 2
+    assert "half.h5" in err
