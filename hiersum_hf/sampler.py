@@ -11,29 +11,47 @@ from torch.utils.data import Dataset, Sampler
 from hiersum_hf.records import VideoRecord
 
 
+SCHEDULES = ("alternate", "child", "parent", "joint", "adaptive")
+
+
+def steps_of_global_step(global_step: int) -> tuple[int, int]:
+    """(child_steps, parent_steps) of a round, for a "global step" of the paper's plot.
+
+    There 0 is child level alone and 1 parent level alone (schedules of their own here), and from 2 on every
+    `global_step`-th step is a parent step: 2 -> (1, 1), 6 -> (5, 1), the default.
+    """
+    if global_step < 0:
+        raise ValueError(f"global_step must not be negative, got {global_step}.")
+    return (max(global_step - 1, 0), 1) if global_step else (1, 0)
+
+
 class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
     """Batches of (level, video index), every batch of one level and full.
 
     The unit is the optimiser step: the `batches_per_step` batches that make one step (gradient accumulation x ranks)
     follow each other and have one level, so that every rank is at the same level at every step. The levels run on from
-    epoch to epoch: step s of the whole run is a child step iff s mod (child_steps + parent_steps) < child_steps. (The
-    paper's plotted "global step" g counts the other way: every g-th step is a parent step, so child_steps = g - 1.)
+    epoch to epoch: step s of the whole run is a child step iff s mod (child_steps + parent_steps) < child_steps (for
+    the paper's plotted "global step" see `steps_of_global_step`). The adaptive schedule reads its levels from a plan
+    that grows while the run goes on: window k has plan[k] parent steps, evenly spread.
 
     Each level draws its videos from endless passes over its own pool, every pass in a new order. Order and levels are a
-    pure function of (seed, epoch), so that a resumed run continues with the same videos.
+    pure function of (seed, epoch, plan), so that a resumed run continues with the same videos.
 
     Args:
         child_pool: Indices of the videos that can be drawn at child level (or joint level).
         parent_pool: Indices of the videos that can be drawn at parent level: those with a description.
         batch_size: Videos in one batch.
-        schedule: "alternate", "child", "parent" or "joint" (both texts in one sequence, not in the paper).
+        schedule: "alternate", "child", "parent", "joint" (both texts in one sequence) or "adaptive"; the last two are
+            not in the paper.
         child_steps: m, child steps before each block of parent steps.
         parent_steps: Parent steps in a block, 1 in the paper.
-        batches_per_step: Gradient accumulation steps x ranks.
+        batches_per_step: Gradient accumulation steps x ranks (x 1 if Accelerate splits each batch over the ranks).
         seed: Fixes the order.
+        window: Steps in a window of the adaptive plan.
+        plan: Parent steps in each window planned so far, at most `window`; whoever plans appends to it.
 
     Raises:
-        ValueError: A pool that the schedule needs is empty, or a count below 1.
+        ValueError: A pool that the schedule needs is empty, a count below 1, or a step that is not planned yet.
     """
 
     drop_last = False
@@ -48,35 +66,42 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         parent_steps: int = 1,
         batches_per_step: int = 1,
         seed: int = 0,
+        window: int = 50,
+        plan: list[int] | None = None,
     ):
         counts = {
             "batch_size": batch_size, "child_steps": child_steps, "parent_steps": parent_steps,
-            "batches_per_step": batches_per_step,
+            "batches_per_step": batches_per_step, "window": window,
         }  # fmt: skip
         for name, count in counts.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}.")
-        if schedule not in ("alternate", "child", "parent", "joint"):
-            raise ValueError(f"schedule must be alternate, child, parent or joint, got {schedule!r}.")
-        if schedule in ("alternate", "parent") and not len(parent_pool):
+        if schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+        if schedule in ("alternate", "adaptive", "parent") and not len(parent_pool):
             raise ValueError(
-                f"The {schedule} schedule needs videos with a description, found none. Use schedule='child'."
+                f"The {schedule} schedule needs videos with a description and its features, found none. Use "
+                "schedule='child', or encode the descriptions (`hiersum prepare --text-encoder`)."
             )
         if schedule != "parent" and not len(child_pool):
             raise ValueError(f"The {schedule} schedule needs videos, found none.")
         self.pools = {"child": list(child_pool), "joint": list(child_pool), "parent": list(parent_pool)}
         self.batch_size, self.batches_per_step = batch_size, batches_per_step
         self.schedule, self.child_steps, self.parent_steps = schedule, child_steps, parent_steps
+        self.window, self.plan = window, [] if plan is None else plan
         self.seed, self.epoch = seed, 0
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps that show every video of the main pool once, with the parent steps that go with them."""
+        """Optimiser steps that show every video of the main pool once, with the parent steps that go with them.
+
+        (Adaptive: with as many parent steps as child steps, whatever the plan; an epoch's length must be known.)
+        """
         main = self.pools["parent" if self.schedule == "parent" else "child"]
         steps = math.ceil(len(main) / (self.batch_size * self.batches_per_step))
         if self.schedule == "alternate":
             steps = math.ceil(steps * (self.child_steps + self.parent_steps) / self.child_steps)
-        return steps
+        return 2 * steps if self.schedule == "adaptive" else steps
 
     def __len__(self) -> int:
         return self.steps_per_epoch * self.batches_per_step
@@ -86,27 +111,37 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
 
     def level(self, step: int) -> str:
         """Level of optimiser step `step` of the run."""
-        if self.schedule != "alternate":
+        if self.schedule not in ("alternate", "adaptive"):
             return self.schedule
-        return "child" if step % (self.child_steps + self.parent_steps) < self.child_steps else "parent"
+        return "parent" if self._parent_steps_before(step + 1) > self._parent_steps_before(step) else "child"
+
+    def steps_before(self, step: int, level: str) -> int:
+        """How many of the steps 0 .. step - 1 are at this level."""
+        if self.schedule not in ("alternate", "adaptive"):
+            return step if level == self.schedule else 0
+        parents = self._parent_steps_before(step)
+        return {"child": step - parents, "parent": parents}.get(level, 0)
+
+    def _parent_steps_before(self, step: int) -> int:
+        if self.schedule == "alternate":
+            rounds, rest = divmod(step, self.child_steps + self.parent_steps)
+            return rounds * self.parent_steps + max(rest - self.child_steps, 0)
+        whole, rest = divmod(step, self.window)
+        if whole + (rest > 0) > len(self.plan):
+            raise ValueError(
+                f"Step {step - 1} was asked for, but only the first {len(self.plan) * self.window} steps are planned. "
+                "The loaders read more than a window ahead: a larger adaptive_window helps."
+            )
+        return sum(self.plan[:whole]) + (rest * self.plan[whole] // self.window if rest else 0)
 
     def __iter__(self) -> Iterator[list[tuple[str, int]]]:
         first = self.epoch * self.steps_per_epoch
         for step in range(first, first + self.steps_per_epoch):
             level = self.level(step)
-            start = self._steps_before(step, level) * self.batches_per_step * self.batch_size
+            start = self.steps_before(step, level) * self.batches_per_step * self.batch_size
             for batch in range(self.batches_per_step):
                 offset = start + batch * self.batch_size
                 yield [(level, self._draw(level, offset + i)) for i in range(self.batch_size)]
-
-    def _steps_before(self, step: int, level: str) -> int:
-        """How many of the steps 0 .. step - 1 are at this level."""
-        if self.schedule != "alternate":
-            return step
-        rounds, rest = divmod(step, self.child_steps + self.parent_steps)
-        if level == "child":
-            return rounds * self.child_steps + min(rest, self.child_steps)
-        return rounds * self.parent_steps + max(rest - self.child_steps, 0)
 
     def _draw(self, level: str, position: int) -> int:
         """Video at this position of the level's endless passes."""
@@ -116,6 +151,14 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
             self._pass = (level, number)
             self._order = np.random.default_rng([self.seed, len(level), number]).permutation(len(pool))
         return pool[self._order[index]]
+
+
+def row_counts(records: Sequence[VideoRecord], name: str) -> np.ndarray:
+    """(V,) int64: rows or items of each record's `name`, 0 for None; a set on disk tells without reading them."""
+    if hasattr(records, "row_counts"):
+        return records.row_counts(name)
+    values = (getattr(record, name) for record in records)
+    return np.array([0 if value is None else len(value) for value in values], np.int64)
 
 
 class LevelDataset(Dataset):

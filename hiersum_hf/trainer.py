@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
+from transformers import EvalPrediction, Trainer
 
+from hiersum_hf.checkpoints import is_whole, last_checkpoint
 from hiersum_hf.collator import HierSumCollator
+from hiersum_hf.level_planner import LevelCallback, LevelPlanner
+from hiersum_hf.modeling.configuration_hiersum import LEVELS
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.modeling.losses_hiersum import MAX_LOGIT_SCALE
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.prediction import predict_scores
+from hiersum_hf.prediction import encoder_mismatch, predict_scores
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.sampler import AlternatingBatchSampler, LevelDataset
+from hiersum_hf.sampler import AlternatingBatchSampler, LevelDataset, row_counts
 from hiersum_hf.training_args import HierSumTrainingArguments
+
+
+FIT_RECORDS = 1000  # what fit_projections reads of a larger set
 
 
 class HierSumTrainer(Trainer):
@@ -28,7 +37,9 @@ class HierSumTrainer(Trainer):
         train_dataset: Records with frame labels (and, for the parent steps, description features).
         eval_dataset: Records of the validation part.
         processing_class: The feature extractor; saved with every checkpoint.
-        score_metrics: (records, scores by video id) -> figures by name, run at every evaluation once a level.
+        compute_metrics: `transformers.EvalPrediction` -> figures by name, run at every evaluation once a level;
+            `predictions` are {video id: (N,) scores}, `label_ids` the records: `hiersum_hf.evaluation.compute_metrics`.
+        kwargs: As `transformers.Trainer`.
     """
 
     args: HierSumTrainingArguments
@@ -43,57 +54,113 @@ class HierSumTrainer(Trainer):
         train_dataset: Sequence[VideoRecord],
         processing_class: HierSumFeatureExtractor,
         eval_dataset: Sequence[VideoRecord] | None = None,
-        score_metrics: Callable[[Sequence[VideoRecord], dict[str, np.ndarray]], dict[str, float]] | None = None,
         **kwargs,
     ):
-        self.score_metrics = score_metrics
         self._terms: dict[str, torch.Tensor] = {}  # name -> [sum, count] since the last log
         super().__init__(
             model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset,
             processing_class=processing_class, data_collator=HierSumCollator(processing_class), **kwargs,
         )  # fmt: skip
-        self.add_callback(_ForwardEpoch(self))
+        self.add_callback(LevelCallback(self))
+        if args.schedule == "adaptive":
+            self.add_callback(LevelPlanner(args.adaptive_window))
+
+    @property
+    def planner(self) -> LevelPlanner | None:
+        """Plans the adaptive schedule. Looked up, because Transformers may replace callbacks when it resumes."""
+        return next((c for c in self.callback_handler.callbacks if isinstance(c, LevelPlanner)), None)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
+        """As `Trainer.train`, but never from a checkpoint that a stopped run left half-written.
+
+        Raises:
+            ValueError: The checkpoint to resume from is half-written, or with `True`, the run has no whole one.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
+            if resume_from_checkpoint is None:
+                raise ValueError(f"{self.args.output_dir}: expected a whole checkpoint to resume from, found none.")
+        elif resume_from_checkpoint and not is_whole(resume_from_checkpoint):
+            raise ValueError(f"{resume_from_checkpoint}: expected a whole checkpoint, found half of one or none.")
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of the alternating sampler, the same levels on every rank."""
+        """Batches of the alternating sampler, the same levels on every rank.
+
+        Raises:
+            ValueError: Features of another encoder than the feature extractor's, unless the arguments allow it; or
+                workers that fetch further ahead than the adaptive schedule plans.
+        """
         args, records = self.args, self.train_dataset
+        mismatch = encoder_mismatch(self.processing_class, records)
+        if mismatch is not None and not args.allow_encoder_mismatch:
+            raise ValueError(mismatch)
+        splits = self.accelerator.split_batches  # each batch over all ranks
         self.sampler = AlternatingBatchSampler(
             child_pool=range(len(records)),
-            parent_pool=[i for i, record in enumerate(records) if len(record.description_features)],
+            parent_pool=np.flatnonzero(row_counts(records, "description_features")).tolist(),
             batch_size=self._train_batch_size,
             schedule=args.schedule,
             child_steps=args.child_steps_per_parent,
             parent_steps=args.parent_steps_per_child,
-            batches_per_step=args.gradient_accumulation_steps * args.world_size,
+            batches_per_step=args.gradient_accumulation_steps * (1 if splits else args.world_size),
             seed=args.data_seed if args.data_seed is not None else args.seed,
+            window=args.adaptive_window,
+            plan=self.planner.plan if self.planner else None,
         )
         loader = DataLoader(
             LevelDataset(records),
             batch_sampler=self.sampler,
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
         )
+        ahead = 1 + loader.num_workers * (loader.prefetch_factor or 0)  # Accelerate holds one, each worker some
+        if self.planner and ahead > args.adaptive_window * args.gradient_accumulation_steps:
+            raise ValueError(
+                f"adaptive_window must be at least {math.ceil(ahead / args.gradient_accumulation_steps)}, because "
+                f"{loader.num_workers} workers fetch {ahead} batches ahead, got {args.adaptive_window}."
+            )
         return self.accelerator.prepare(loader)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The model's own loss; every term is kept for the logs under its level."""
+        """The model's own loss; every term is kept for the logs under its level, and the rate of positive labels."""
         outputs = model(**inputs)
-        level, config = inputs["level"], self.accelerator.unwrap_model(model).config
-        config.trained_levels = sorted({*(config.trained_levels or []), level})
-        for name, value in {"loss": outputs.loss, **outputs.losses}.items():
-            seen = torch.stack([value.detach().float(), torch.ones_like(value, dtype=torch.float32)])
+        level, labels = inputs["level"], inputs["frame_labels"]
+        terms = {"loss": outputs.loss, **outputs.losses}
+        pairs = {name: (value, torch.ones_like(value)) for name, value in terms.items()}
+        pairs["positive_rate"] = (labels == 1).sum(), (labels >= 0).sum()
+        for name, pair in pairs.items():
+            seen = torch.stack([value.detach().float() for value in pair])
             self._terms[f"{level}/{name}"] = self._terms.get(f"{level}/{name}", 0) + seen
+        if self.planner:  # compares levels by what both have
+            self.planner.add(level, outputs.loss - outputs.losses.get("sentence_focal", 0.0))
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        """Adds the mean of every loss term since the last log, for example `parent/frame_focal`."""
+        """Adds what happened since the last log, for example `parent/frame_focal` and `parent_share`."""
         if "loss" in logs:
-            for name, seen in sorted(self._terms.items()):  # the same names on every rank
-                total, count = self.accelerator.reduce(seen, "sum").tolist()
-                logs[name] = total / count
-            self._terms.clear()
+            logs |= self._means()
+            model = self.accelerator.unwrap_model(self.model)
+            for kind in ("inter", "intra"):
+                scale = getattr(model, f"{kind}_logit_scale").exp().item()
+                logs[f"logit_scale/{kind}"] = min(scale, MAX_LOGIT_SCALE)
+            if self.planner:
+                logs["planned_windows"] = len(self.planner.plan)
+                logs["planned_parent_share"] = self.planner.plan[-1] / self.planner.window  # of the last one
         super().log(logs, *args, **kwargs)
+
+    def _means(self) -> dict[str, float]:
+        """Means over all ranks since the last log: every loss term and the positive rate by level, the parent share."""
+        sums: dict[str, np.ndarray] = {}
+        for part in gather_object([{name: seen.tolist() for name, seen in self._terms.items()}]):
+            for name, seen in part.items():  # a rank whose batches had no replay scores lacks that term
+                sums[name] = sums.get(name, 0) + np.array(seen)
+        self._terms.clear()
+        means = {name: float(total / count) for name, (total, count) in sorted(sums.items()) if count}
+        batches = {level: sums.get(f"{level}/loss", (0, 0))[1] for level in LEVELS}
+        return means | {"parent_share": float(batches["parent"] / sum(batches.values()))}
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         """By default the flat rate falls over the last fifth of the steps."""
@@ -111,21 +178,53 @@ class HierSumTrainer(Trainer):
         return [*levels, "both"] if {"child", "parent"} <= set(levels) else levels
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """`score_metrics` of the validation videos at every trained level, for example `eval_parent_kendall_tau`."""
+        """`compute_metrics` of the validation videos at every trained level, for example `eval_parent_kendall_tau`.
+
+        Every rank scores its share of the videos, and has the metrics of all.
+        """
         records: Sequence[VideoRecord] | None = self.eval_dataset if eval_dataset is None else eval_dataset
-        if records is None or self.score_metrics is None:
-            raise ValueError("Evaluation needs eval_dataset and score_metrics.")
-        model = self.accelerator.unwrap_model(self.model)
+        if records is None or self.compute_metrics is None:
+            raise ValueError("Evaluation needs eval_dataset and compute_metrics.")
         metrics: dict[str, float] = {}
         for level in self.evaluation_levels():
-            predicted = predict_scores(
-                model, self.processing_class, records, level, self.args.per_device_eval_batch_size
-            )
-            figures = self.score_metrics(records, {name: result["scores"] for name, result in predicted.items()})
+            scored: dict[str, Any] = {"predictions": self._gathered_scores(records, level), "label_ids": records}
+            figures = self.compute_metrics(EvalPrediction(**scored))
             metrics |= {f"{metric_key_prefix}_{level}_{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial) -> bool:
+        """As `Trainer`, but waits for the metric of a level that has not had its first step.
+
+        Raises:
+            ValueError: `metric_for_best_model` is no metric of this run.
+        """
+        wanted = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
+        if wanted == "eval_" or wanted in metrics:
+            return super()._determine_best_metric(metrics, trial)
+        coming = {"alternate": ["child", "parent", "both"], "adaptive": ["child", "parent", "both"]}
+        levels = {*self.evaluation_levels(), *coming.get(self.args.schedule, [self.args.schedule])}
+        names = {metric.split("_", 2)[2] for metric in metrics if metric.startswith("eval_")}  # eval_LEVEL_NAME
+        known = sorted(f"eval_{level}_{name}" for level in levels for name in names)
+        if wanted not in known:
+            raise ValueError(f"metric_for_best_model: expected one of {', '.join(known)}, found {wanted}.")
+        return False
+
+    def _gathered_scores(self, records: Sequence[VideoRecord], level: str) -> dict[str, np.ndarray]:
+        """(N,) scores by video id of all records, scored by all ranks together."""
+        args = self.args
+        scored = predict_scores(
+            self.accelerator.unwrap_model(self.model),
+            self.processing_class,
+            records,
+            level,
+            args.per_device_eval_batch_size,
+            allow_encoder_mismatch=args.allow_encoder_mismatch,
+            indices=range(args.process_index, len(records), args.world_size),
+        )
+        parts = gather_object([{video: result["scores"] for video, result in scored.items()}])
+        return {video: scores for part in parts for video, scores in part.items()}
 
 
 @torch.no_grad()
@@ -136,17 +235,15 @@ def fit_projections(
 
     Not given in the paper. Features of one encoder share a large common part (cosine 0.5 between unlike pictures of the
     demo set) which hides what sets them apart, and what is left of them is smaller than the position tables; from
-    there the parent level is learned much later (compare the demo recipe with `--fit_projections False`).
+    there the parent level is learned much later (compare the demo recipe with `--fit_projections False`). Of more than
+    1,000 records, 1,000 are read.
     """
     embeddings = model.encoder.embeddings
-    for projection, kinds in (
-        (embeddings.video_projection, ["video_features"]),
-        (embeddings.text_projection, ["text_features", "description_features"]),
-    ):
-        rows = [getattr(record, kind) for record in records for kind in kinds if len(getattr(record, kind))]
+    projections = (embeddings.video_projection, embeddings.text_projection)
+    for projection, rows in zip(projections, _sampled_rows(feature_extractor, records), strict=True):
         if not rows:
             continue
-        sample = np.concatenate([feature_extractor.scaled(array[:: 1 + len(rows) // 200]) for array in rows])
+        sample = np.concatenate(rows)
         projected = torch.from_numpy(sample).to(projection.weight) @ projection.weight.T
         spread = (projected - projected.mean(0)).std()
         gain = std / spread if spread > 1e-3 else 1.0  # one text for all says nothing about scale
@@ -154,11 +251,20 @@ def fit_projections(
         projection.bias.copy_(-gain * projected.mean(0))
 
 
-class _ForwardEpoch(TrainerCallback):
-    """Tells the sampler the epoch also where Accelerate's wrappers hide it (a resumed run on several ranks)."""
-
-    def __init__(self, trainer: HierSumTrainer):
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.trainer.sampler.set_epoch(int(state.epoch or 0))
+def _sampled_rows(
+    feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Frame features and text features of `FIT_RECORDS` records spread over the set, as the network sees them."""
+    count = min(len(records), FIT_RECORDS)
+    picked = np.arange(count) * len(records) // count
+    modalities = (["video_features"], ["text_features", "description_features"])
+    steps = [
+        1 + sum(np.count_nonzero(row_counts(records, kind)[picked]) for kind in kinds) // 200 for kinds in modalities
+    ]
+    sampled: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for i in picked.tolist():
+        record = records[i]
+        for rows, kinds, step in zip(sampled, modalities, steps, strict=True):
+            arrays = [getattr(record, kind) for kind in kinds]
+            rows += [feature_extractor.scaled(array[::step].copy()) for array in arrays if len(array)]
+    return sampled

@@ -9,9 +9,10 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.sampler import SCHEDULES
 
 
-NO_FLAG = ("video_dim", "text_dim", "default_level", "trained_levels", "parent_text_loss")  # follow from the run
+NO_FLAG = ("video_dim", "text_dim", "default_level", "trained_levels")  # follow from the run
 
 
 @dataclass
@@ -26,8 +27,9 @@ class HierSumTrainingArguments(TrainingArguments):
         default="alternate",
         metadata={
             "help": "alternate: child steps, then parent steps (the paper). child, parent: one level only. joint: "
-            "subtitles and description in one sequence (not in the paper).",
-            "choices": ["alternate", "child", "parent", "joint"],
+            "subtitles and description in one sequence. adaptive: the level with the larger loss gets more steps. (The "
+            "last two are not in the paper.)",
+            "choices": list(SCHEDULES),
         },
     )
     child_steps_per_parent: int = field(
@@ -35,6 +37,9 @@ class HierSumTrainingArguments(TrainingArguments):
     )
     parent_steps_per_child: int = field(
         default=1, metadata={"help": "Parent steps in a block: for more parent than child steps, with m = 1."}
+    )
+    adaptive_window: int = field(
+        default=50, metadata={"help": "Optimiser steps that schedule adaptive plans together; see LevelPlanner."}
     )
     learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of AdamW."})
     weight_decay: float = field(
@@ -53,16 +58,20 @@ class HierSumTrainingArguments(TrainingArguments):
         default=True,
         metadata={"help": "Start the projections from the training features; see trainer.fit_projections."},
     )
+    allow_encoder_mismatch: bool = field(
+        default=False,
+        metadata={"help": "Train on features of several encoders, if their widths fit; the results say so."},
+    )
     overwrite: bool = field(default=False, metadata={"help": "Replace an earlier run in output_dir."})
     logging_steps: float = field(default=50, metadata={"help": "Log every so many optimiser steps."})
 
     def __post_init__(self):
         super().__post_init__()
-        if self.schedule not in ("alternate", "child", "parent", "joint"):
-            raise ValueError(f"schedule must be alternate, child, parent or joint, got {self.schedule!r}.")
-        for name in ("child_steps_per_parent", "parent_steps_per_child"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
+        for name, least in {"child_steps_per_parent": 1, "parent_steps_per_child": 1, "adaptive_window": 2}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}.")
 

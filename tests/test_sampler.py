@@ -1,12 +1,16 @@
 """The order of levels and videos, as index lists, without a model."""
 
+import math
 from collections import Counter
 
 import pytest
+import torch
+from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiersum_hf.sampler import AlternatingBatchSampler
+from hiersum_hf.level_planner import planned_parent_steps
+from hiersum_hf.sampler import AlternatingBatchSampler, steps_of_global_step
 
 
 def levels(sampler, epochs=1):
@@ -48,6 +52,56 @@ def test_single_levels(schedule):
     assert levels(sampler) == [schedule] * (2 if schedule == "parent" else 3)
 
 
+@pytest.mark.parametrize("global_step", [2, 3, 6, 11])
+def test_the_papers_global_step(global_step):
+    """Every g-th step is a parent step; a reader who copies g for m would train another mixture."""
+    child, parent = steps_of_global_step(global_step)
+    sampler = AlternatingBatchSampler(range(8), range(8), 2, child_steps=child, parent_steps=parent)
+    parents = [step for step in range(40) if sampler.level(step) == "parent"]
+    assert parents == list(range(global_step - 1, 40, global_step))
+
+
+def test_the_ends_of_the_papers_global_step():
+    assert steps_of_global_step(0) == (1, 0), "child level only"
+    assert steps_of_global_step(1) == (0, 1), "parent level only"
+    with pytest.raises(ValueError, match="must not be negative, got -1"):
+        steps_of_global_step(-1)
+
+
+def test_parent_steps_of_a_window_are_spread_evenly():
+    plan = [5, 5, 2, 9]
+    sampler = AlternatingBatchSampler(range(8), range(8), 2, "adaptive", window=10, plan=plan)
+    letters = "".join(sampler.level(step)[0] for step in range(40))
+    assert letters == "cp" * 10 + "ccccp" * 2 + "c" + "p" * 9
+    assert [sampler.steps_before(step, "parent") for step in (0, 10, 20, 25, 40)] == [0, 5, 10, 11, 21]
+
+
+def test_a_step_that_is_not_planned_is_an_error_and_no_guess():
+    """A guessed level would differ from what the plan says later, and a resumed run would see other videos."""
+    sampler = AlternatingBatchSampler(range(8), range(8), 2, "adaptive", window=3, plan=[1, 1])
+    assert sampler.level(5) == "parent"
+    with pytest.raises(ValueError, match="Step 6 was asked for, but only the first 6 steps are planned"):
+        sampler.level(6)
+    sampler.plan.append(2)
+    assert [sampler.level(step) for step in (6, 7, 8)] == ["child", "parent", "parent"]
+
+
+@pytest.mark.parametrize(
+    ("window", "child", "parent", "wanted"),
+    [
+        (50, 1.0, 1.0, 25),
+        (50, 1.0, 1.5, 42),  # 5.0625 / 6.0625 = .835
+        (50, 1.0, 2.0, 45),  # 16 / 17, held at .9
+        (50, 2.0, 1.0, 5),
+        (3, 1.0, 9.0, 2),  # round(2.7) is 3: one step is left to the child level
+        (50, 0.0, 0.0, 25),
+        (50, math.nan, 1.0, 25),
+    ],
+)
+def test_share_of_parent_steps_by_hand(window, child, parent, wanted):
+    assert planned_parent_steps(window, torch.tensor([[4 * child, 4], [7 * parent, 7]])) == wanted
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     videos=st.integers(1, 40), described=st.integers(1, 40), batch_size=st.integers(1, 6), m=st.integers(1, 6),
@@ -81,13 +135,59 @@ def test_properties(videos, described, batch_size, m, parents, per_step, seed):
     assert list(other) == drawn[2 * len(sampler) : 3 * len(sampler)], "a resumed run sees what an unbroken one sees"
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    videos=st.integers(1, 30), described=st.integers(1, 30), share=st.integers(1, 3), ranks=st.integers(1, 4),
+    accumulation=st.integers(1, 3), window=st.integers(2, 7), split=st.booleans(), even=st.booleans(), data=st.data(),
+)  # fmt: skip
+def test_ranks_see_one_level_and_share_the_videos(
+    videos, described, share, ranks, accumulation, window, split, even, data
+):
+    """As Accelerate deals batches out (or splits each); a rank at another level would wait for the others for ever."""
+    plan = data.draw(st.lists(st.integers(1, window - 1), min_size=200, max_size=200))
+    schedule = data.draw(st.sampled_from(["alternate", "adaptive"]))
+    per_step, batch_size = (accumulation, share * ranks) if split else (accumulation * ranks, share)
+    pools = range(videos), range(min(described, videos))
+
+    def new():
+        return AlternatingBatchSampler(*pools, batch_size, schedule, 2, 1, per_step, 7, window, plan)
+
+    whole, dealt = new(), []
+    for rank in range(ranks):
+        sampler, drawn = new(), []
+        shard = BatchSamplerShard(sampler, ranks, rank, split_batches=split, even_batches=even)
+        for epoch in range(2):
+            sampler.set_epoch(epoch)
+            batches = list(shard)
+            assert len(batches) == len(shard) == whole.steps_per_epoch * accumulation
+            drawn += batches
+        dealt.append(drawn)
+    together = [item for batches in zip(*dealt, strict=True) for batch in batches for item in batch]
+    alone = []
+    for epoch in range(2):
+        whole.set_epoch(epoch)
+        alone += [item for batch in whole for item in batch]
+    assert together == alone, "nothing twice, nothing lost"
+    steps, videos_per_step = 2 * whole.steps_per_epoch, share * ranks * accumulation
+    levels = [whole.level(step) for step in range(steps)]
+    assert [level for level, _ in together] == [level for level in levels for _ in range(videos_per_step)]
+    if schedule == "adaptive":
+        for number in range(steps // window):
+            assert levels[number * window : (number + 1) * window].count("parent") == plan[number]
+    for level in ("child", "parent"):
+        assert [whole.steps_before(step, level) for step in range(steps)] == [
+            levels[:step].count(level) for step in range(steps)
+        ]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"parent_pool": []}, "needs videos with a description, found none"),
+        ({"parent_pool": []}, "needs videos with a description and its features, found none"),
         ({"child_pool": [], "parent_pool": []}, "needs videos"),
         ({"child_steps": 0}, "child_steps must be at least 1, got 0"),
         ({"batch_size": -1}, "batch_size must be at least 1"),
+        ({"schedule": "adaptive", "parent_pool": []}, "adaptive schedule needs videos with a description"),
         ({"schedule": "zigzag"}, "schedule must be"),
     ],
 )

@@ -1,19 +1,24 @@
 """Training: the levels alternate, every weight moves, what is saved is what was trained, and resuming goes on."""
 
 import json
+import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoFeatureExtractor, AutoModel
+from transformers import AutoFeatureExtractor, AutoModel, TrainerCallback
 
 from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.checkpoints import last_checkpoint
 from hiersum_hf.collator import HierSumCollator, sentence_labels_from_frames
-from hiersum_hf.evaluation import evaluate_scores, mean_metrics
-from hiersum_hf.prediction import levels_to_read, predict_scores
+from hiersum_hf.evaluation import compute_metrics, evaluate_scores
+from hiersum_hf.level_planner import planned_parent_steps
+from hiersum_hf.prediction import predict_scores
 from hiersum_hf.trainer import HierSumTrainer, fit_projections
 from hiersum_hf.training_args import HierSumTrainingArguments
+from tests.test_prediction import OnDisk
 
 
 def small_model(**changes):
@@ -29,16 +34,22 @@ def trainer(tmp_path, records, extractor, model=None, **changes):
     } | changes  # fmt: skip
     args = HierSumTrainingArguments(output_dir=str(tmp_path / "run"), **settings)
     return HierSumTrainer(
-        model or small_model(), args, records[:20], extractor, eval_dataset=records[20:24], score_metrics=mean_metrics
-    )
+        model or small_model(), args, records[:20], extractor,
+        eval_dataset=records[20:24], compute_metrics=compute_metrics,
+    )  # fmt: skip
 
 
 class Watched(HierSumTrainer):
-    """Notes level and videos of every training step."""
+    """Notes level, videos and loss of every training batch."""
 
     def compute_loss(self, model, inputs, *args, **kwargs):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        sentences = outputs.losses.get("sentence_focal", torch.zeros(()))  # the child level's alone
+        self.shared = [*getattr(self, "shared", []), loss.item() - sentences.item()]
         self.seen = [*getattr(self, "seen", []), (inputs["level"], inputs["video_features"].sum().item())]
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        self.losses = [*getattr(self, "losses", []), loss.item()]
+        self.labels = [*getattr(self, "labels", []), inputs["frame_labels"]]
+        return loss
 
 
 def test_trains_saves_reloads_predicts(tmp_path, demo_records, demo_extractor):
@@ -71,6 +82,68 @@ def test_logs_every_term_by_level(tmp_path, demo_records, demo_extractor):
     assert "parent/sentence_focal" not in logs
 
 
+def test_logs_say_what_the_network_was_given(tmp_path, demo_records, demo_extractor):
+    """A label rate near 0 or 1, scales at their bound or a missing level explain a run that learns nothing."""
+    args = HierSumTrainingArguments(
+        output_dir=str(tmp_path), max_steps=6, per_device_train_batch_size=4, child_steps_per_parent=2, logging_steps=6,
+        use_cpu=True, save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    run = Watched(small_model(), args, demo_records[:12], demo_extractor)
+    run.train()
+    logs = run.state.log_history[0]
+    for level in ("child", "parent"):
+        batches = zip(run.labels, run.seen, strict=True)
+        labels = torch.cat([given[given != -100] for given, seen in batches if seen[0] == level])
+        assert logs[f"{level}/positive_rate"] == pytest.approx(labels.float().mean().item())
+    assert logs["parent_share"] == pytest.approx(2 / 6)
+    assert logs["logit_scale/intra"] == pytest.approx(run.model.intra_logit_scale.exp().item())
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in logs.values())
+    with torch.no_grad():
+        run.model.inter_logit_scale.fill_(9.0)
+    run.train()
+    assert [entry for entry in run.state.log_history if "loss" in entry][-1]["logit_scale/inter"] == 100.0
+
+
+def test_the_bar_says_the_level(tmp_path, demo_records, demo_extractor):
+    seen = []
+
+    class Reader(TrainerCallback):
+        def on_substep_end(self, args, state, control, **kwargs):
+            bars = (getattr(callback, "training_bar", None) for callback in run.callback_handler.callbacks)
+            seen.extend(bar.postfix for bar in bars if bar is not None)
+
+    run = trainer(tmp_path, demo_records, demo_extractor, disable_tqdm=False, gradient_accumulation_steps=2)
+    run.add_callback(Reader())
+    run.train()
+    assert seen == ["child", "child", "parent"] * 2
+
+
+@pytest.mark.parametrize("changes", [{"bf16": True}, {"gradient_checkpointing": True}])
+def test_what_saves_memory_trains(tmp_path, demo_records, demo_extractor, changes):
+    run = trainer(tmp_path, demo_records, demo_extractor, logging_steps=1, **changes)
+    before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    run.train()
+    losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+    assert len(losses) == 6
+    assert all(math.isfinite(loss) and loss > 0 for loss in losses)
+    assert (run.model.frame_head.output.weight - before["frame_head.output.weight"]).abs().max() > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("schedule", "backend"), [("alternate", "aot_eager")])
+def test_compiled_training_goes_on(tmp_path, demo_records, demo_extractor, schedule, backend):
+    """Every level and shape of a batch compiles anew, and slowly: the videos here are of one shape."""
+    run = trainer(
+        tmp_path, [demo_records[0]] * 20 + demo_records[20:24], demo_extractor, max_steps=3, logging_steps=1,
+        schedule=schedule, torch_compile=True, torch_compile_backend=backend,
+    )  # fmt: skip
+    run.train()
+    losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+    assert len(losses) == 3
+    assert all(math.isfinite(loss) for loss in losses)
+    assert "eval_child_kendall_tau" in run.evaluate()
+
+
 def test_levels_follow_m_whatever_the_accumulation(tmp_path, demo_records, demo_extractor):
     args = HierSumTrainingArguments(
         output_dir=str(tmp_path), max_steps=6, per_device_train_batch_size=2, gradient_accumulation_steps=2,
@@ -96,11 +169,19 @@ def test_accumulation_equals_a_larger_batch(tmp_path, demo_records, demo_extract
     torch.testing.assert_close(*weights, atol=1e-5, rtol=1e-4)
 
 
-def test_resuming_in_the_middle_of_an_epoch_continues_the_same_run(tmp_path, demo_records, demo_extractor):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"schedule": "adaptive"},
+        {"schedule": "adaptive", "restore_callback_states_from_checkpoint": True},
+    ],
+)
+def test_resuming_in_the_middle_of_an_epoch_continues_the_same_run(tmp_path, demo_records, demo_extractor, changes):
     settings = {
-        "max_steps": 14, "per_device_train_batch_size": 4, "child_steps_per_parent": 2, "use_cpu": True,
-        "save_strategy": "steps", "save_steps": 4, "disable_tqdm": True, "report_to": "none",
-    }  # fmt: skip
+        "max_steps": 13, "per_device_train_batch_size": 4, "child_steps_per_parent": 2, "use_cpu": True,
+        "save_strategy": "steps", "save_steps": 4, "disable_tqdm": True, "report_to": "none", "adaptive_window": 7,
+    } | changes  # fmt: skip
     runs = []
     for resume in (None, str(tmp_path / "run" / "checkpoint-8")):
         args = HierSumTrainingArguments(output_dir=str(tmp_path / "run"), **settings)
@@ -108,9 +189,137 @@ def test_resuming_in_the_middle_of_an_epoch_continues_the_same_run(tmp_path, dem
         run.train(resume_from_checkpoint=resume)
         runs.append(run)
     whole, resumed = runs
-    assert whole.sampler.steps_per_epoch == 5, "step 8 must be inside an epoch"
+    assert whole.sampler.steps_per_epoch in (5, 6), "step 8 must be inside an epoch"
     assert resumed.seen == whole.seen[8:]
+    if whole.planner:
+        assert resumed.planner.plan == whole.planner.plan
+        torch.testing.assert_close(resumed.planner.losses, whole.planner.losses)  # of a window begun before step 8
     torch.testing.assert_close(resumed.model.state_dict(), whole.model.state_dict(), atol=1e-6, rtol=0)
+
+
+def test_the_adaptive_plan_follows_the_losses_two_windows_later(tmp_path, demo_records, demo_extractor):
+    args = HierSumTrainingArguments(
+        output_dir=str(tmp_path), max_steps=20, schedule="adaptive", adaptive_window=4, per_device_train_batch_size=2,
+        gradient_accumulation_steps=2, use_cpu=True, save_strategy="no", disable_tqdm=True, logging_steps=4,
+    )  # fmt: skip
+    run = Watched(small_model(), args, demo_records[:12], demo_extractor)
+    run.train()
+    assert run.planner.plan[:2] == [2, 2], "nothing is known yet: one to one"
+    for window in range(5):
+        batches = range(8 * window, 8 * window + 8)
+        levels = [run.seen[i][0] for i in batches]
+        assert levels[::2] == levels[1::2], "both batches of a step"
+        assert levels[::2].count("parent") == run.planner.plan[window]
+        sums = [[sum(run.shared[i] for i in batches if run.seen[i][0] == level), 2 * count] for level, count in (
+            ("child", 4 - run.planner.plan[window]), ("parent", run.planner.plan[window]))]  # fmt: skip
+        assert run.planner.plan[window + 2] == planned_parent_steps(4, torch.tensor(sums))
+    logs = [entry for entry in run.state.log_history if "loss" in entry]
+    assert [entry["parent_share"] for entry in logs] == [steps / 4 for steps in run.planner.plan[:5]]
+    assert [entry["planned_windows"] for entry in logs] == [3, 4, 5, 6, 7]
+    assert [entry["planned_parent_share"] for entry in logs] == [steps / 4 for steps in run.planner.plan[2:]]
+
+
+def test_a_plan_that_cannot_be_followed_is_refused(tmp_path, demo_records, demo_extractor):
+    with pytest.raises(ValueError, match="adaptive_window must be at least 5, because 2 workers fetch 9 batches ahead"):
+        trainer(
+            tmp_path, demo_records, demo_extractor, schedule="adaptive", adaptive_window=4, dataloader_num_workers=2,
+            dataloader_prefetch_factor=4, gradient_accumulation_steps=2,
+        ).get_train_dataloader()  # fmt: skip
+    settings = {"save_strategy": "steps", "save_steps": 3, "max_steps": 3}
+    trainer(tmp_path, demo_records, demo_extractor, **settings).train()
+    for found in ("no plan", "5"):
+        run = trainer(tmp_path, demo_records, demo_extractor, schedule="adaptive", adaptive_window=4, max_steps=6)
+        with pytest.raises(ValueError, match=f"expected a checkpoint with a plan of adaptive_window 4, found {found}"):
+            run.train(resume_from_checkpoint=True)
+        trainer(tmp_path, demo_records, demo_extractor, schedule="adaptive", adaptive_window=5, **settings).train()
+
+
+def test_training_again_starts_a_new_plan(tmp_path, demo_records, demo_extractor):
+    run = trainer(tmp_path, demo_records, demo_extractor, schedule="adaptive", adaptive_window=2)
+    for _ in range(2):
+        run.train()
+        assert len(run.planner.plan) == 5
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path, demo_records, demo_extractor, caplog):
+    """A killed run would otherwise not start again, and nobody knows which file is broken."""
+    settings = {"save_strategy": "steps", "save_steps": 3, "child_steps_per_parent": 1}
+    trainer(tmp_path, demo_records, demo_extractor, **settings).train()
+    run = tmp_path / "run"
+    broken = {"model.safetensors": 1000, "optimizer.pt": 1000, "trainer_state.json": 100, "rng_state.pth": 0}
+    for step, (name, size) in enumerate(broken.items(), 7):
+        shutil.copytree(run / "checkpoint-6", run / f"checkpoint-{step}")
+        with open(run / f"checkpoint-{step}" / name, "r+b") as file:
+            file.truncate(size)
+    (run / "checkpoint-20").mkdir()
+    assert last_checkpoint(run) == str(run / "checkpoint-6")
+    assert [f"checkpoint-{step}: skipped" in caplog.text for step in (20, 10, 9, 8, 7)] == [True] * 5
+    resumed = trainer(tmp_path, demo_records, demo_extractor, max_steps=8, **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 8
+    with pytest.raises(ValueError, match="checkpoint-20: expected a whole checkpoint"):
+        resumed.train(resume_from_checkpoint=str(run / "checkpoint-20"))
+    resumed.args.output_dir = str(tmp_path / "empty")
+    with pytest.raises(ValueError, match="empty: expected a whole checkpoint to resume from, found none"):
+        resumed.train(resume_from_checkpoint=True)
+
+
+def test_a_resumed_run_knows_the_levels_before_it(tmp_path, demo_records, demo_extractor):
+    """Or its network would refuse to be read at parent level, because the last steps were child steps."""
+    settings = {"save_strategy": "steps", "save_steps": 3, "max_steps": 4}
+    trainer(tmp_path, demo_records, demo_extractor, **settings).train()
+    resumed = trainer(tmp_path, demo_records, demo_extractor, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+    assert resumed.model.config.trained_levels == ["child", "parent"]
+
+
+class Rising:
+    """A metric that names the evaluation it was computed at and is best at the second."""
+
+    values = (0.1, 0.9, 0.3, 0.2)
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, prediction):
+        self.count += 1
+        return {"kendall_tau": 0.0} if self.count <= 1 else {"kendall_tau": self.values[(self.count - 2) // 3]}
+
+
+def test_the_best_checkpoint_by_a_metric_that_comes_later(tmp_path, demo_records, demo_extractor):
+    """With m = 2 the first evaluation has no "both" yet: it must not stop the run, and cannot be the best."""
+    run = trainer(
+        tmp_path, demo_records, demo_extractor, max_steps=8, eval_strategy="steps", eval_steps=2, save_strategy="steps",
+        save_steps=2, load_best_model_at_end=True, metric_for_best_model="eval_both_kendall_tau",
+    )  # fmt: skip
+    run.compute_metrics = Rising()
+    run.train()
+    first = next(entry for entry in run.state.log_history if "eval_child_kendall_tau" in entry)
+    assert "eval_both_kendall_tau" not in first
+    assert run.state.best_model_checkpoint == str(tmp_path / "run" / "checkpoint-6")
+    best = HierSumModel.from_pretrained(tmp_path / "run" / "checkpoint-6")
+    torch.testing.assert_close(run.model.state_dict(), best.state_dict(), atol=0, rtol=0)
+
+
+def test_the_best_checkpoint_knows_its_own_levels(tmp_path, demo_records, demo_extractor):
+    run = trainer(
+        tmp_path, demo_records, demo_extractor, max_steps=4, eval_strategy="steps", eval_steps=2, save_strategy="steps",
+        save_steps=2, load_best_model_at_end=True, metric_for_best_model="child_kendall_tau", greater_is_better=False,
+    )  # fmt: skip
+    run.compute_metrics = Rising()
+    run.train()
+    assert run.state.best_global_step == 2
+    assert run.model.config.trained_levels == ["child"], "the parent level was trained after it"
+
+
+def test_an_unknown_metric_is_named_at_the_first_evaluation(tmp_path, demo_records, demo_extractor):
+    run = trainer(
+        tmp_path, demo_records, demo_extractor, max_steps=8, eval_strategy="steps", eval_steps=2, save_strategy="steps",
+        save_steps=2, load_best_model_at_end=True, metric_for_best_model="eval_both_kendal",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"expected one of .*eval_both_kendall_tau.*, found eval_both_kendal\."):
+        run.train()
+    assert run.state.global_step == 2
 
 
 def test_validation_is_read_at_every_level(tmp_path, demo_records, demo_extractor):
@@ -146,6 +355,58 @@ def test_fit_projections_centres_and_scales_the_training_features(demo_records, 
     assert projected.std() == pytest.approx(0.5, rel=0.1)
 
 
+def test_a_set_that_does_not_fit_in_memory_starts_at_once(tmp_path, demo_records, demo_extractor):
+    """Reading every record first would take minutes and all memory: 31,892 videos are 26 GB."""
+    disk, model = OnDisk(demo_records, 31_892), small_model()
+    fit_projections(model, demo_extractor, disk)
+    assert len(disk.read) == len(set(disk.read)) == 1000
+    assert np.ptp(np.diff(disk.read)) <= 1, "evenly spread"
+    assert disk.most_alive <= 2
+    run = trainer(tmp_path, demo_records, demo_extractor, model, dataloader_num_workers=0)
+    run.train_dataset = disk
+    disk.read.clear()
+    loader = run.get_train_dataloader()
+    assert disk.read == []
+    described = [i for i, record in enumerate(demo_records) if len(record.description_features)]
+    assert [i for i in run.sampler.pools["parent"] if i < len(demo_records)] == described
+    next(iter(loader))
+    assert len(disk.read) <= 2 * 4, "the batch and the one fetched ahead"
+
+
+def test_fitting_on_disk_and_in_memory_is_the_same(demo_records, demo_extractor):
+    weights = []
+    for records in (demo_records, OnDisk(demo_records)):
+        model = small_model()
+        fit_projections(model, demo_extractor, records)
+        weights.append(model.state_dict())
+    torch.testing.assert_close(*weights, atol=0, rtol=0)
+
+
+def test_compute_metrics_gets_the_scores_by_video_and_the_records(tmp_path, demo_records, demo_extractor):
+    """The Trainer's own argument: whoever knows Transformers can put their metric there."""
+    seen = []
+
+    def longest(prediction):
+        seen.append(prediction)
+        return {"longest": max(map(len, prediction.predictions.values()))}
+
+    run = trainer(tmp_path, demo_records, demo_extractor)
+    run.compute_metrics = longest
+    frames = [len(record.video_features) for record in demo_records[20:24]]
+    assert run.evaluate()["eval_child_longest"] == max(frames)
+    assert [len(scores) for scores in seen[0].predictions.values()] == frames
+    assert list(seen[0].predictions) == [record.video_id for record in seen[0].label_ids]
+
+
+def test_training_on_another_encoder_needs_a_word(tmp_path, demo_records, demo_extractor):
+    """Features of equal width and another meaning train without any error to a useless network."""
+    other = replace(demo_records[7], encoders=replace(demo_records[7].encoders, video="another-encoder"))
+    records = [*demo_records[:7], other, *demo_records[8:24]]
+    with pytest.raises(ValueError, match=f"{other.video_id}: expected video features of .* 'another-encoder'"):
+        trainer(tmp_path, records, demo_extractor).train()
+    trainer(tmp_path, records, demo_extractor, allow_encoder_mismatch=True, max_steps=1).train()
+
+
 def test_batch_mixing_levels_is_refused(demo_records, demo_extractor):
     with pytest.raises(ValueError, match="one level"):
         HierSumCollator(demo_extractor)([("child", demo_records[0]), ("parent", demo_records[1])])
@@ -161,22 +422,6 @@ def test_collator_labels_by_hand(demo_records, demo_extractor):
     assert (batch["sentence_labels"][0, :sentences] >= 0).all()
     assert torch.isnan(batch["replay_scores"][~batch["video_mask"]]).all()
     assert (batch["frame_labels"][~batch["video_mask"]] == -100).all()
-
-
-def test_scores_do_not_depend_on_how_videos_are_batched(demo_records, demo_extractor):
-    model = small_model(trained_levels=["child", "parent"]).eval()
-    together = predict_scores(model, demo_extractor, demo_records[:7], "both", batch_size=7)
-    alone = predict_scores(model, demo_extractor, demo_records[:7], "both", batch_size=1)
-    for video in together:
-        np.testing.assert_allclose(together[video]["scores"], alone[video]["scores"], atol=1e-6)
-
-
-def test_a_level_that_was_not_trained_is_never_averaged_in(demo_records):
-    model = small_model(trained_levels=["child"])
-    with pytest.raises(ValueError, match="trained at child"):
-        levels_to_read(model, "both", demo_records[0])
-    model = small_model(trained_levels=["child", "parent"])
-    assert levels_to_read(model, "both", demo_records[0]) == ("child", "parent")
 
 
 def without_description(record):
@@ -206,12 +451,6 @@ def test_levels_that_took_no_step_do_not_count_as_trained(tmp_path, demo_records
     run.train()
     assert run.model.config.trained_levels == ["child"]
     assert run.evaluation_levels() == ["child"]
-
-
-def test_features_of_another_encoder_are_refused_although_the_width_fits(demo_records, demo_extractor):
-    other = type(demo_extractor)("another-encoder", "random-projection", 32, 32, 1.0)
-    with pytest.raises(ValueError, match=r"demo_0_0000: expected video features of 'another-encoder'"):
-        predict_scores(small_model(), other, demo_records[:1], "child")
 
 
 def test_impossible_run_is_named_before_the_first_step(tmp_path, demo_records, demo_extractor):

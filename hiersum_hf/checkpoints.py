@@ -1,0 +1,33 @@
+"""Which checkpoint of a run can be resumed: a run that was killed while saving leaves a half-written one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from transformers.trainer_utils import sort_checkpoints
+
+
+def is_whole(checkpoint: str | Path) -> bool:
+    """Whether every file of a checkpoint folder was written to its end; `trainer_state.json` is the last one."""
+    folder = Path(checkpoint)
+    try:
+        json.loads((folder / "trainer_state.json").read_text())
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, "pt"):  # compares the length with the header
+                pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return all(zipfile.is_zipfile(path) for path in (*folder.glob("*.pt"), *folder.glob("*.pth")))
+
+
+def last_checkpoint(run: str | Path) -> str | None:
+    """The last whole checkpoint of a run folder, None if there is none; warns of half-written ones after it."""
+    for folder in reversed(sort_checkpoints(str(run))):
+        if is_whole(folder):
+            return folder
+        logging.getLogger(__name__).warning(f"{folder}: skipped, the run was stopped while it was written.")
+    return None

@@ -1,0 +1,116 @@
+"""Levels while training runs: the plan of the adaptive schedule (the paper's open question 1), and who is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list, reduce
+from torch import Tensor
+from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from hiersum_hf.modeling.configuration_hiersum import LEVELS
+
+
+class LevelPlanner(TrainerCallback, ExportableState):
+    """Plans the levels in windows of W optimiser steps from the losses of both levels.
+
+    A data loader fetches ahead, so a level cannot be chosen at the step that needs it: window k + 2 is planned when
+    window k ends, from the losses of window k. Windows 0 and 1 alternate one to one. The plan is equal on all ranks and
+    part of the Trainer state (`trainer_state.json`), from where a resumed run goes on. Not given in the paper.
+
+    Args:
+        window: W, optimiser steps in a window, at least 2: one for each level.
+        plan: Parent steps in each window planned so far.
+        losses: (2, 2) sum and count of the losses since the current window began; rows child, parent.
+    """
+
+    def __init__(self, window: int, plan: list[int] | None = None, losses: list[list[float]] | None = None):
+        self.window, self.plan = window, [window // 2] * 2 if plan is None else plan
+        self.losses = torch.zeros(2, 2) if losses is None else torch.tensor(losses)
+        self._step: Tensor | float = 0.0  # as losses, of this rank and this step
+
+    def add(self, level: str, loss: Tensor) -> None:
+        """Notes the loss of a batch of this rank, without terms that only one level has."""
+        seen = torch.stack([loss.detach().float(), torch.ones_like(loss, dtype=torch.float32)])
+        self._step = self._step + torch.stack([seen * (level == "child"), seen * (level == "parent")])
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """A new run starts a new plan, a resumed run has the plan of its checkpoint.
+
+        Raises:
+            ValueError: The checkpoint has no plan, or one of another window.
+        """
+        fresh = LevelPlanner(self.window).state()
+        saved = state.stateful_callbacks.get("LevelPlanner") if state.global_step else fresh
+        found = saved["args"]["window"] if saved else "no plan"
+        if found != self.window:
+            raise ValueError(
+                f"Resuming at step {state.global_step} with schedule adaptive: expected a checkpoint with a plan of "
+                f"adaptive_window {self.window}, found {found}."
+            )
+        self.plan[:] = saved["args"]["plan"]
+        self.losses = torch.tensor(saved["args"]["losses"])
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.losses = reduce(self._step, "sum") + self.losses.to(args.device)
+        self._step = 0.0
+        if state.global_step % self.window == 0:
+            planned = broadcast_object_list([planned_parent_steps(self.window, self.losses)])  # rank 0's
+            self.plan += planned
+            self.losses = torch.zeros(2, 2)
+
+    def state(self) -> dict:
+        return {
+            "args": {"window": self.window, "plan": list(self.plan), "losses": self.losses.tolist()},
+            "attributes": {},
+        }
+
+
+def planned_parent_steps(window: int, losses: Tensor) -> int:
+    """Parent steps in a window: the share Lp^4 / (Lc^4 + Lp^4) of the levels' mean losses, held in [.1, .9].
+
+    Both levels get a step at least, or nothing would be known of the other one. Equal shares where the losses say
+    nothing (none, or not finite). Not given in the paper.
+
+    Args:
+        losses: (2, 2) sum and count of the losses; rows child, parent.
+    """
+    child, parent = (losses[:, 0] / losses[:, 1].clamp(min=1)).double().pow(4).tolist()
+    total = child + parent
+    share = parent / total if 0 < total < float("inf") else 0.5
+    return min(max(round(window * min(max(share, 0.1), 0.9)), 1), window - 1)
+
+
+class LevelCallback(TrainerCallback):
+    """Keeps sampler, progress bar and config of a `HierSumTrainer` up with the levels of the run."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer: Any = trainer
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.trained_before = set(self.trainer.model.config.trained_levels or [])
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        """Tells the sampler the epoch also where Accelerate's wrappers hide it (a resumed run on several ranks)."""
+        self.trainer.sampler.set_epoch(int(state.epoch or 0))
+        if self.trainer.planner:
+            self.trainer.sampler.plan = self.trainer.planner.plan
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        for callback in self.trainer.callback_handler.callbacks:
+            if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
+                callback.training_bar.set_postfix_str(self.trainer.sampler.level(state.global_step), refresh=False)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self._note_levels(state.global_step)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        is_best = args.load_best_model_at_end and state.best_model_checkpoint
+        self._note_levels(state.best_global_step if is_best else state.global_step)
+
+    def _note_levels(self, step: int) -> None:
+        """Writes into the config at which levels the network has been trained after this step."""
+        levels = {level for level in LEVELS if self.trainer.sampler.steps_before(step, level)}
+        self.trainer.model.config.trained_levels = sorted(levels | self.trained_before) or None
