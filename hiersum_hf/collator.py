@@ -1,4 +1,7 @@
-"""Records of one level to a batch with labels."""
+"""Records of one level to a batch with labels.
+
+Letters: N sampled frames, M sentences, K description texts.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, pad
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, pad, times_to_spans
+from hiersum_hf.records import VideoRecord, sentence_labels_from_frames
 
 
 class HierSumCollator:
@@ -28,16 +31,12 @@ class HierSumCollator:
             raise ValueError(f"A batch must have one level, got {sorted(levels)}.")
         level, records = levels.pop(), [record for _, record in items]
         batch = dict(self.inputs(records, level))
-        num_frames = batch["video_features"].shape[1]
         frame_labels = [_or(r.frame_labels, np.full(len(r.video_features), -100)) for r in records]
         batch["frame_labels"] = torch.from_numpy(pad(frame_labels, -100))
         if any(record.frame_scores is not None for record in records):
             scores = [_or(r.frame_scores, np.full(len(r.video_features), np.nan)) for r in records]
             batch["replay_scores"] = torch.from_numpy(pad(scores, np.nan)).float()
-        if level != "parent":
-            spans, lengths = batch["text_spans"].clamp(0, num_frames).numpy(), batch["text_mask"].sum(1).numpy()
-            labels = [self._sentence_labels(*of) for of in zip(records, frame_labels, spans, lengths, strict=True)]
-            batch["sentence_labels"] = torch.from_numpy(pad(labels, -100))
+        batch["sentence_labels"] = torch.from_numpy(pad([text_labels(record, level) for record in records], -100))
         return batch
 
     def inputs(self, records: Sequence[VideoRecord], level: str) -> Any:
@@ -46,30 +45,38 @@ class HierSumCollator:
             [record.video_features for record in records],
             frame_times_s=[record.frame_times_s for record in records],
             text_features=[record.text_features for record in records],
-            text_times_s=[np.array([(s.start_s, s.end_s) for s in r.sentences]).reshape(-1, 2) for r in records],
+            text_times_s=[_times_s(record) for record in records],
             description_features=[record.description_features for record in records],
             level=level,
             video_ids=[record.video_id for record in records],
         )
 
-    @staticmethod
-    def _sentence_labels(record: VideoRecord, frame_labels: np.ndarray, spans: np.ndarray, length: int) -> np.ndarray:
-        """(length,): the record's labels, else those of `sentence_labels_from_frames`; -100 for description texts."""
-        labels = np.full(length, -100)
-        count = min(len(record.text_features), length)
-        own = record.sentence_labels
-        labels[:count] = sentence_labels_from_frames(frame_labels, spans[:count]) if own is None else own
-        return labels
 
+def text_labels(record: VideoRecord, level: str) -> np.ndarray:
+    """Labels of the texts that the network reads at this level, in its order: (M,), (K,) or, at joint level, (M + K,).
 
-def sentence_labels_from_frames(frame_labels: np.ndarray, spans: np.ndarray) -> np.ndarray:
-    """A sentence is important iff any frame of its span is (A2Summ's rule); -100 where no frame of it has a label.
-
-    Args:
-        frame_labels: (N,) 1, 0 or -100.
-        spans: (M, 2) [start, end) in frame indices.
+    A description has labels at parent level only, and only where it is made of the video's own sentences (BLiSS).
     """
-    return np.array([max(frame_labels[start:end], default=-100) for start, end in spans], np.int64)
+    spoken, whole = len(record.text_features), len(record.description_features)
+    labels = sentence_labels(record)
+    if level == "parent" and record.description == tuple(sentence.text for sentence in record.sentences):
+        return labels[:whole]
+    nothing = np.full(whole, -100)
+    return {"child": labels[:spoken], "parent": nothing, "joint": np.concatenate([labels[:spoken], nothing])}[level]
+
+
+def sentence_labels(record: VideoRecord) -> np.ndarray:
+    """(M,) int64: the record's labels, else those of its frames, else -100."""
+    if record.sentence_labels is not None:
+        return record.sentence_labels
+    if record.frame_labels is None:
+        return np.full(len(record.sentences), -100)
+    return sentence_labels_from_frames(record.frame_labels, times_to_spans(record.frame_times_s, _times_s(record)))
+
+
+def _times_s(record: VideoRecord) -> np.ndarray:
+    """(M, 2): [start_s, end_s) of each sentence."""
+    return np.array([(s.start_s, s.end_s) for s in record.sentences]).reshape(-1, 2)
 
 
 def _or(value: np.ndarray | None, default: np.ndarray) -> np.ndarray:

@@ -145,3 +145,13 @@ class Summary:
         """The summary as plain JSON types, with `schema` 1 in front."""
         plain = asdict(self)
         return {"schema": 1} | {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+
+def sentence_labels_from_frames(frame_labels: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """(M,) int64: a sentence is important iff any frame of its span is (A2Summ's rule); -100 where none has a label.
+
+    Args:
+        frame_labels: (N,) 1, 0 or -100.
+        spans: (M, 2) [start, end) in frame indices.
+    """
+    return np.array([max(frame_labels[start:end], default=-100) for start, end in spans], np.int64)

@@ -45,7 +45,8 @@ class HierSumConfig(PreTrainedConfig):
         intra_weight (`float`, defaults to 0.001): Weight lambda of the intra-modality contrast (A2Summ's on BLiSS).
         negative_ratio (`int`, defaults to 16): One hard negative for this many positions.
         negative_dilation (`int`, defaults to 4): Positions on each side of a positive that are never hard negatives.
-        parent_text_loss (`bool`, defaults to `False`): Also learn sentence labels at parent level.
+        parent_text_loss (`bool`, defaults to `False`): Also learn sentence labels at parent level, where a description
+            is made of the video's own sentences (BLiSS; the paper leaves it open).
         score_head (`str`, defaults to `"importance"`): Frame head that summaries and metrics use: `"importance"` is
             sigmoid(frame_logits), `"replay"` the regressed replay score.
         default_level (`str`, defaults to `"child"`): Level a summary is read at: `"child"`, `"parent"`, `"both"` (the

@@ -20,6 +20,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         video_dim (`int`): Width Dv of the frame features.
         text_dim (`int`): Width Dt of the text features.
         sample_fps (`float`): Frames a second that are encoded.
+        normalization (`str`): What was done to the frame features after the encoder, such as a dequantisation.
         normalize_features (`bool`): Scale every feature row to unit length.
     """
 
@@ -35,9 +36,11 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         text_dim: int = 768,
         sample_fps: float = 2.0,
         normalize_features: bool = True,
+        normalization: str = "none",
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.normalization = normalization
         self.video_encoder = video_encoder
         self.text_encoder = text_encoder
         self.video_dim = video_dim

@@ -420,11 +420,12 @@ class HierSumModel(HierSumPreTrainedModel):
             text_embedding=text[:, 0],
         )
         if frame_labels is not None or replay_scores is not None or sentence_labels is not None:
-            output.losses = self._losses(
-                output, video[:, 1:], text[:, 1:], video_mask, text_features, text_mask,
-                level, frame_labels, replay_scores, sentence_labels,
-            )  # fmt: skip
-            output.loss = self._total(output.losses)
+            with torch.autocast(video.device.type, enabled=False):  # float32 throughout, also in mixed precision
+                output.losses = self._losses(
+                    output, video[:, 1:], text[:, 1:], video_mask, text_features, text_mask,
+                    level, frame_labels, replay_scores, sentence_labels,
+                )  # fmt: skip
+                output.loss = self._total(output.losses)
         return output
 
     def _complete(self, video_features, video_mask, text_features, text_mask, text_spans, level):
