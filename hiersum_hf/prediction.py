@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,20 @@ import torch
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig
+from transformers.utils import find_adapter_config_file
 
 from hiersum_hf.collator import HierSumCollator
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.sampler import row_counts
 
 
 def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSumModel, HierSumFeatureExtractor]:
     """The network, ready to score, and the feature extractor of a checkpoint folder or Hub id.
+
+    A LoRA adapter comes merged into the network that it was trained on, which must be where it was then.
 
     Raises:
         ValueError: Not a checkpoint, or one of another model.
@@ -34,15 +41,56 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         )
     try:
         feature_extractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
-        loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True)
+        adapter = find_adapter_config_file(str(checkpoint))
+        model: Any = _load_network(checkpoint) if adapter is None else _load_adapter(checkpoint, adapter)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
+    model.to(torch_device(device))
+    return model.eval(), feature_extractor
+
+
+def _load_network(checkpoint: str | Path) -> HierSumModel:
+    """The network of an ordinary checkpoint."""
+    loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True)
     model, loading = loaded
     lacking = sorted(loading["missing_keys"])
     if lacking:
         raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint, missing {', '.join(lacking[:5])}.")
-    model.to(torch_device(device))
-    return model.eval(), feature_extractor
+    return model
+
+
+def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
+    """The base network with the adapter merged in; config.json beside the adapter says what was trained."""
+    from peft import PeftModel  # it takes seconds to import
+
+    base = json.loads(Path(adapter).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    try:
+        network, _ = load_checkpoint(base)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: expected the checkpoint that this adapter was trained on: {error}") from None
+    model, _ = with_config(network, HierSumConfig.from_pretrained(checkpoint))
+    return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
+
+
+def with_config(
+    network: HierSumModel, config: HierSumConfig, renew: Collection[str] = ()
+) -> tuple[HierSumModel, list[str]]:
+    """A network of this config with the weights of another.
+
+    Args:
+        network: Of the same shape, but for the feature widths.
+        config: Of the new network.
+        renew: "video", "text": projections that start anew even where the width is the same.
+
+    Returns:
+        The network, and the names of the parameters that started anew: the projections of features of another width.
+    """
+    sides = ("video", "text")
+    anew = [side for side in sides if getattr(config, f"{side}_dim") != getattr(network.config, f"{side}_dim")]
+    lost = tuple(f"encoder.embeddings.{side}_projection." for side in {*anew, *renew})
+    model = HierSumModel(config)
+    weights = {name: value for name, value in network.state_dict().items() if not name.startswith(lost)}
+    return model, list(model.load_state_dict(weights, strict=False).missing_keys)
 
 
 def torch_device(name: str) -> torch.device:
@@ -59,8 +107,8 @@ def torch_device(name: str) -> torch.device:
         raise ValueError(f"device: expected one that this PyTorch can use, found {name!r}: {error}") from None
 
 
-def levels_to_read(model: HierSumModel, level: str, record: VideoRecord) -> tuple[str, ...]:
-    """Levels whose logits are averaged for this video.
+def levels_to_read(model: HierSumModel, level: str, has_description: bool) -> tuple[str, ...]:
+    """Levels whose logits are averaged for a video with or without description features.
 
     A video without a description cannot be read at parent level: it is read at child level instead, or, by a network
     that knows the parent level alone, without text.
@@ -75,24 +123,34 @@ def levels_to_read(model: HierSumModel, level: str, record: VideoRecord) -> tupl
             f"Level {level!r} needs a checkpoint trained at {' and '.join(levels)}, this one was trained at "
             f"{' and '.join(trained)}."
         )
-    if "parent" not in levels or len(record.description_features):
+    if "parent" not in levels or has_description:
         return levels
     return ("child",) if trained is None or "child" in trained else ("parent",)
+
+
+def encoders_of(records: Sequence[VideoRecord]) -> list[Encoders | None]:
+    """What made the features of each record, text "" where it has none; a set on disk tells without reading them."""
+    found = records.encoders if hasattr(records, "encoders") else [record.encoders for record in records]
+    texts = row_counts(records, "text_features") + row_counts(records, "description_features")
+    return [replace(made, text="") if made and not rows else made for made, rows in zip(found, texts, strict=True)]
 
 
 def encoder_mismatch(feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]) -> str | None:
     """The first video whose features come from another encoder than the checkpoint's, in words; None if there is none.
 
-    A feature of another encoder means something else even where the width fits.
+    A feature of another encoder, or one that was normalized otherwise, means something else even where the width fits.
     """
-    wanted = {"video": feature_extractor.video_encoder, "text": feature_extractor.text_encoder}
-    for record in records:
-        found = {} if record.encoders is None else {"video": record.encoders.video, "text": record.encoders.text}
-        has = {"video": True, "text": len(record.text_features) + len(record.description_features) > 0}
-        for modality, encoder in found.items():
-            if has[modality] and encoder and encoder != wanted[modality]:
-                name = record.video_id
-                return f"{name}: expected {modality} features of {wanted[modality]!r}, found those of {encoder!r}."
+    wanted = {
+        "video": ("video features of", feature_extractor.video_encoder),
+        "text": ("text features of", feature_extractor.text_encoder),
+        "normalization": ("video features normalized as", feature_extractor.normalization),
+    }
+    for i, made in enumerate(encoders_of(records)):
+        for key, (what, expected) in wanted.items():
+            found = getattr(made, key, None)
+            if found and found != expected:
+                those = "" if key == "normalization" else "those of "
+                return f"{records[i].video_id}: expected {what} {expected!r}, found {those}{found!r}."
     return None
 
 
@@ -105,42 +163,58 @@ def predict_scores(
     batch_size: int = 16,
     progress: bool = False,
     allow_encoder_mismatch: bool = False,
+    indices: Sequence[int] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Frame and sentence scores of every video.
+    """Frame and sentence scores of every video, read batch by batch.
 
     Args:
         level: "child", "parent", "both" or "joint"; default `config.default_level`.
         batch_size: Videos run together; no score depends on it.
         progress: Show a bar on stderr.
         allow_encoder_mismatch: Take features of another encoder if they have the right width; say so in results.
+        indices: Score these records only, for example the share of one rank.
 
     Returns:
-        For each video id `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,).
+        For each video id, in the order of the records, `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,).
 
     Raises:
         ValueError: Features of another encoder, or as `levels_to_read` and the feature extractor.
     """
-    level = level or model.config.default_level
-    collator = HierSumCollator(feature_extractor)
-    groups: dict[tuple[str, ...], list[VideoRecord]] = {}
-    for record in sorted(records, key=lambda r: len(r.video_features)):  # videos of like length run together
-        groups.setdefault(levels_to_read(model, level, record), []).append(record)
-    was_training = model.training
-    model.eval()
     mismatch = None if allow_encoder_mismatch else encoder_mismatch(feature_extractor, records)
     if mismatch is not None:
         raise ValueError(mismatch)
-    results: dict[str, dict[str, np.ndarray]] = {}
-    with tqdm(total=len(records), desc="scoring", unit="video", disable=not progress) as bar:
-        for levels, group in groups.items():
-            for i in range(0, len(group), batch_size):
-                chunk = group[i : i + batch_size]
-                batches = [collator.inputs(chunk, name) for name in levels]
-                outputs = [model(**batch.to(model.device)) for batch in batches]
-                scored = feature_extractor.post_process_video_summarization(
-                    outputs, batches[0].to("cpu"), [r.frame_times_s for r in chunk], model.config.score_head
-                )
-                results.update((record.video_id, result) for record, result in zip(chunk, scored, strict=True))
-                bar.update(len(chunk))
+    indices = range(len(records)) if indices is None else indices
+    batches = _batches(model, level or model.config.default_level, records, indices, batch_size)
+    collator = HierSumCollator(feature_extractor)
+    results: dict[int, tuple[str, dict[str, np.ndarray]]] = {}
+    was_training = model.training
+    model.eval()
+    with tqdm(total=len(indices), desc="scoring", unit="video", disable=not progress) as bar:
+        for levels, batch in batches:
+            videos = [records[i] for i in batch]
+            inputs = [collator.inputs(videos, name) for name in levels]
+            outputs = [model(**one.to(model.device)) for one in inputs]
+            scored = feature_extractor.post_process_video_summarization(
+                outputs, inputs[0].to("cpu"), [r.frame_times_s for r in videos], model.config.score_head
+            )
+            for i, record, result in zip(batch, videos, scored, strict=True):
+                result["sentence_scores"] = result["sentence_scores"][: len(record.text_features)]  # joint: description
+                results[i] = record.video_id, result
+            bar.update(len(batch))
     model.train(was_training)
-    return results
+    return dict(results[i] for i in indices)
+
+
+def _batches(
+    model: HierSumModel, level: str, records: Sequence[VideoRecord], indices: Sequence[int], batch_size: int
+) -> list[tuple[tuple[str, ...], list[int]]]:
+    """Levels to read and indices of the records of each batch: videos of like length, read at the same levels."""
+    lengths, described = row_counts(records, "video_features"), row_counts(records, "description_features") > 0
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i in sorted(indices, key=lengths.__getitem__):
+        groups.setdefault(levels_to_read(model, level, described[i]), []).append(i)
+    return [
+        (levels, group[first : first + batch_size])
+        for levels, group in groups.items()
+        for first in range(0, len(group), batch_size)
+    ]

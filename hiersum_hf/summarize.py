@@ -63,17 +63,21 @@ def summarize_video(
     device = str(torch_device(device))
     if model is not None:
         network, extractor = load_checkpoint(model, device)
+        if not extractor.text_encoder and (sentences or texts):
+            warnings.append("The checkpoint was trained without text: subtitles and description are not read.")
+            texts = ()
         level = _usable_level(network, level, bool(texts), warnings)
     else:
         network, extractor = None, _default_extractor()
         warnings.append("No checkpoint given: scored by the training-free scorer.")
-    record = encode_video(video, extractor, sentences, texts, info.duration_s, device)
+    read = sentences if extractor.text_encoder else ()
+    record = encode_video(video, extractor, read, texts, info.duration_s, device)
     sentence_scores = None
     if network is not None:
         predicted = predict_scores(network, extractor, [record], level)[record.video_id]
         scores = predicted["scores"]
-        if level != "parent" and len(sentences):
-            sentence_scores = predicted["sentence_scores"][: len(sentences)]
+        if level != "parent" and len(read):
+            sentence_scores = predicted["sentence_scores"][: len(read)]
     else:
         scores = training_free_scores(record)
     seconds = value if kind == "seconds" else value * info.duration_s

@@ -1,11 +1,12 @@
-"""Evaluate a cross-validated run: every fold's checkpoint on the videos of its own test part.
+r"""Evaluate a cross-validated run: every fold's checkpoint on the videos of its own test part.
 
-    for k in 0 1 2 3 4; do
-        accelerate launch scripts/run_train.py scripts/recipes/tvsum.yaml --fold $k --output_dir runs/tvsum/fold_$k \
-            --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat
-    done
-    python scripts/run_eval.py runs/tvsum --folds 5 \
+    accelerate launch scripts/run_train.py scripts/recipes/tvsum.yaml --folds True --output_dir runs/tvsum \
         --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat
+    python scripts/run_eval.py runs/tvsum --folds 5 --output runs/tvsum/again.json \
+        --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat
+
+The first command evaluates too, in the same way; this one does it again, or for folds that were trained one by one
+(--fold 0 --output_dir runs/tvsum/fold_0, ...).
 
 Trains nothing. Prints the mean over folds and its spread and leaves them in RUN/results.json, with every test video.
 A checkpoint that was trained on another split is refused: it may have seen the videos that it would be tested on.

@@ -1,163 +1,212 @@
-"""Train HierSum and evaluate it on the videos it has not seen.
+r"""Train HierSum and evaluate it on the videos it has not seen.
 
     accelerate launch scripts/run_train.py                                 # the demo set, scripts/recipes/demo.yaml
     accelerate launch scripts/run_train.py scripts/recipes/tvsum.yaml \
         --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat --learning_rate 5e-4
 
-Leaves in --output_dir: the checkpoint (with its code and feature extractor), README.md (its card), results.json.
+From a checkpoint, with an adapter, every fold:
+
+    accelerate launch scripts/run_train.py --data prepared/tvsum --checkpoint runs/replay --transfer_widths True
+    accelerate launch scripts/run_train.py --data prepared/tvsum --checkpoint runs/tvsum/fold_0 --lora_r 8
+    accelerate launch scripts/run_train.py scripts/recipes/tvsum.yaml --data prepared/tvsum --folds True
+
+Two processes: `accelerate launch --multi_gpu --num_processes 2`, on CPU too (there with --use_cpu True at the end;
+--cpu --num_processes 2 would start one process, and is refused).
+
+Leaves in --output_dir: the checkpoint (with its code and feature extractor; of LoRA the adapter, which
+scripts/merge_lora.py makes an ordinary checkpoint), README.md (its card), results.json and recipe.yaml (the flags).
 """
 
-import json
 import logging
 import math
-import os
 import shlex
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import yaml
 from huggingface_hub.errors import StrictDataclassError
-from transformers import HfArgumentParser, set_seed
+from transformers import set_seed
 
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.evaluation import evaluate_scores, format_table, mean_metrics, write_json
+from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.checkpoints import last_checkpoint
+from hiersum_hf.evaluation import compute_metrics, evaluate_scores
+from hiersum_hf.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.model_card import write_card
-from hiersum_hf.prediction import predict_scores
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores
+from hiersum_hf.preflight import BeginRun, check_disk, check_records, check_run, refuse_other_recipe
+from hiersum_hf.results import format_table, write_json
 from hiersum_hf.scorers import score_frames
-from hiersum_hf.trainer import HierSumTrainer, fit_projections
-from hiersum_hf.training_args import HierSumTrainingArguments, config_arguments
-from hiersum_hf.training_data import DataArguments, load_parts
+from hiersum_hf.train_flags import Flags, parse
+from hiersum_hf.trainer import HierSumTrainer
+from hiersum_hf.training_data import dataset_name, extractor_of, load_parts, split_name
+from hiersum_hf.transfer import SaveConfig, fit_renewed, load_for_transfer, trained_levels, warn_of_seen_videos
 
 
 DEMO = Path(__file__).parent / "recipes" / "demo.yaml"
 
 
-class HelpFormatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
-    """Keeps the commands of the description on their lines, and shows defaults."""
+def with_demo(words: list[str]) -> list[str]:
+    """Without --data and recipe it is the demo recipe."""
+    is_recipe = bool(words) and words[0].endswith((".yaml", ".yml"))
+    if is_recipe or any(word.split("=")[0] in ("--data", "-h", "--help") for word in words):
+        return words
+    print(f"No data given: training on the made-up demo set, as {DEMO.name} says.", file=sys.stderr)
+    return [str(DEMO), *words]
 
 
-def parse(argv: list[str]):
-    """Flags, or a recipe file and flags that override it. Without --data and recipe it is the demo recipe."""
-    is_recipe = bool(argv) and argv[0].endswith((".yaml", ".yml"))
-    if not is_recipe and not any(word.split("=")[0] in ("--data", "-h", "--help") for word in argv):
-        print(f"No data given: training on the made-up demo set, as {DEMO.name} says.", file=sys.stderr)
-        argv, is_recipe = [str(DEMO), *argv], True
-    if is_recipe:
-        argv = [*recipe_flags(Path(argv[0])), *argv[1:]]
-    parser = HfArgumentParser(
-        (DataArguments, config_arguments(), HierSumTrainingArguments),
-        description=__doc__,
-        formatter_class=HelpFormatter,
+def train(words: list[str]) -> None:
+    """One run: data, network, training, results."""
+    flags = parse(words, __doc__)
+    data, args = flags.data, flags.training
+    check_run(args, flags.given)
+    set_seed(args.seed)
+    parts, model, extractor, mismatch = read(flags)
+    check_disk(model, args)
+    dataset = dataset_name(data)
+    trainer = HierSumTrainer(
+        model,
+        args,
+        parts["train"],
+        extractor,
+        eval_dataset=parts["validation"],
+        compute_metrics=partial(compute_metrics, dataset=dataset),
+        callbacks=[BeginRun(flags.given), SaveConfig()],
     )
-    return parser.parse_args_into_dataclasses(argv)
+    resume = args.resume_from_checkpoint
+    resume = last_checkpoint(args.output_dir) or True if resume == "True" else resume
+    if isinstance(resume, str):
+        model.config.trained_levels = trained_levels(resume)
+    trainer.train(resume_from_checkpoint=resume)
+    if args.load_best_model_at_end and trainer.state.best_model_checkpoint:
+        model.config.trained_levels = trained_levels(trainer.state.best_model_checkpoint)
+    trainer.save_model()
+    validation, levels = trainer.evaluate(), trainer.evaluation_levels()  # on every rank
+    if not trainer.is_world_process_zero():
+        return
+
+    model.config.default_level = max(levels, key=lambda name: validation.get(f"eval_{name}_kendall_tau", -math.inf))
+    model.config.save_pretrained(args.output_dir)
+    common = {"dataset": dataset, "part": "test", "split": split_name(data), "seed": args.seed}
+    common |= {"encoder_mismatch": mismatch, "command": command(words)}
+    results = evaluate_part(model, extractor, parts["test"], levels, common, args)
+    write_card(args.output_dir, results[0], extractor)
+    write_json(Path(args.output_dir) / "results.json", results[0])  # last: it says that the run is complete
+    print(format_table(results))
+    print(f"\nCheckpoint, card and results.json: {args.output_dir}")
 
 
-def recipe_flags(path: Path) -> list[str]:
-    """A YAML file of flags as words of a command line."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a recipe, found no such file.")
-    recipe = yaml.safe_load(path.read_text())
-    if not isinstance(recipe, dict):
-        raise ValueError(f"{path}: expected a recipe of `flag: value` lines, found {type(recipe).__name__}.")
-    flags = []
-    for key, value in recipe.items():
-        if value is not None:
-            flags += [f"--{key}", json.dumps(value) if isinstance(value, dict) else str(value)]
-    return flags
+def read(flags: Flags):
+    """The videos of every part, the network, its feature extractor, and if there is one, an encoder mismatch."""
+    data, args = flags.data, flags.training
+    if flags.start.checkpoint and "text_encoder" not in flags.given:
+        data = replace(data, text_encoder=load_checkpoint(flags.start.checkpoint)[1].text_encoder or data.text_encoder)
+    parts = load_parts(data)
+    made, mismatch = extractor_of(parts, data)
+    model, extractor, renewed = start(flags, made)
+    if flags.start.checkpoint:
+        warn_of_seen_videos(flags.start.checkpoint, dataset_name(data), split_name(data))
+        mismatch = next(filter(None, (encoder_mismatch(extractor, records) for records in parts.values())), None)
+    if mismatch is not None:
+        if not args.allow_encoder_mismatch:
+            raise ValueError(f"{mismatch} Give --allow_encoder_mismatch True to train all the same.")
+        logging.warning("Training on features of another encoder. %s", mismatch)
+    check_records(parts["train"], model.config, args, data.data)
+    if args.fit_projections:
+        fit_renewed(model, extractor, parts["train"], renewed)
+    if flags.start.lora_r:
+        model = with_lora(model, flags.start, renewed)
+    return parts, model, extractor, mismatch
 
 
-def check(args: HierSumTrainingArguments) -> None:
-    """Refuses, before the first step, to overwrite an earlier run or to train in fewer processes than were started."""
-    run = Path(args.output_dir)
-    if not args.overwrite and not args.resume_from_checkpoint and (run / "config.json").exists():
-        raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
-    started = int(os.environ.get("WORLD_SIZE", 1))
-    if args.world_size != started:
-        raise ValueError(
-            f"{started} processes were started, {args.world_size} would train. On CPU give --use_cpu True."
-        )
+def start(flags: Flags, made):
+    """The network, its feature extractor, and the parameters that start anew: all, or of a checkpoint few."""
+    config = vars(flags.config)
+    if flags.start.checkpoint:
+        changes = {name: value for name, value in flags.given.items() if name in config}
+        return load_for_transfer(flags.start.checkpoint, made, changes, flags.start.transfer_widths)
+    model = HierSumModel(HierSumConfig(**config | {"video_dim": made.video_dim, "text_dim": made.text_dim}))
+    return model, made, list(model.state_dict())
 
 
-def evaluate_part(model, feature_extractor, records, data_args, args, levels) -> list[dict]:
+def with_lora(model: HierSumModel, start, renewed: list[str]):
+    """The network with its adapter."""
+    from hiersum_hf.lora import add_lora, trained_weights  # peft takes seconds to import
+
+    network = add_lora(model, start.lora_r, start.lora_alpha, start.lora_dropout, renewed)
+    adapter, full, whole = trained_weights(network)
+    logging.info(
+        f"LoRA of rank {start.lora_r}: {adapter:,} weights, {adapter / whole:.1%} of the network's {whole:,}, and "
+        f"{full:,} of the heads in full."
+    )
+    return network
+
+
+def evaluate_part(model, feature_extractor, records, levels, common, args) -> list[dict]:
     """Results of the checkpoint at its default level, then at the others, then of the scorers without training."""
-    dataset = "demo" if data_args.data == "demo" else "summe" if "summe" in Path(data_args.data).name else "tvsum"
-    split = Path(data_args.split_file).name if data_args.split_file else f"disjoint-folds-seed{data_args.split_seed}"
-    common = {
-        "dataset": dataset,
-        "part": "test",
-        "split": None if dataset == "demo" else f"{split}#{data_args.fold}",
-        "seed": args.seed,
-        "command": shlex.join(["accelerate", "launch", "scripts/run_train.py", *sys.argv[1:]]),
-    }
+    allow, progress = args.allow_encoder_mismatch, not args.disable_tqdm
     results: list[dict] = []
     for level in sorted(levels, key=lambda name: name != model.config.default_level):
-        predicted = predict_scores(model, feature_extractor, records, level, progress=not args.disable_tqdm)
+        predicted = predict_scores(
+            model, feature_extractor, records, level, progress=progress, allow_encoder_mismatch=allow
+        )
         about = {"scorer": "checkpoint", "level": level, "score_head": model.config.score_head}
         about |= {"checkpoint": args.output_dir, "selected_on": "validation"}
+        about |= {"sentence_scores": {name: result["sentence_scores"] for name, result in predicted.items()}}
         scores = {name: result["scores"] for name, result in predicted.items()}
         results.append(evaluate_scores(records, scores, **about, **common))
-        common["baselines"] = results[0]["baselines"]
+        common = common | {"baselines": results[0]["baselines"]}
     for scorer in ("training-free", "uniform"):
         scores = {record.video_id: score_frames(record, scorer) for record in records}
         results.append(evaluate_scores(records, scores, scorer=scorer, **common))
     return results
 
 
-def extractor_of(records: Sequence[VideoRecord]) -> HierSumFeatureExtractor:
-    """The feature extractor that fits these records."""
-    first = records[0].encoders
-    texts = [(r.encoders.text, *r.text_features.shape[1:], *r.description_features.shape[1:]) for r in records]
-    text_encoder, *widths = max(texts, key=lambda text: max(text[1:]))
-    return HierSumFeatureExtractor(
-        video_encoder=first.video,
-        text_encoder=text_encoder,
-        sample_fps=first.sample_fps,
-        video_dim=records[0].video_features.shape[1],
-        text_dim=max(widths) or HierSumConfig.text_dim,
-    )
+def train_folds(words: list[str], flags: Flags) -> None:
+    """Every fold that is not complete, one after the other, then their results together."""
+    run, args = Path(flags.training.output_dir), flags.training
+    if (run / "results.json").exists() and not args.overwrite:
+        raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
+    if args.resume_from_checkpoint or "fold" in flags.given:
+        raise ValueError("--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint.")
+    todo = []
+    for k in range(count_folds(flags.data)):  # planned before any rank writes anything
+        folder = run / f"fold_{k}"
+        own = [*words, "--folds", "False", "--fold", str(k), "--output_dir", str(folder)]
+        if not args.overwrite:
+            refuse_other_recipe(folder, parse(own).given)
+            last = last_checkpoint(folder) if folder.is_dir() else None
+            own += ["--resume_from_checkpoint", last] if last else ["--overwrite", "True"]
+        if args.overwrite or not (folder / "results.json").exists():
+            todo.append(own)
+        else:
+            logging.info("%s: complete, skipped.", folder)
+    for own in todo:
+        train(own)
+    if args.process_index == 0:
+        device = "cpu" if args.use_cpu else "auto"
+        results = evaluate_run(
+            run, flags.data, allow_encoder_mismatch=args.allow_encoder_mismatch, device=device, command=command(words)
+        )
+        write_json(run / "results.json", results)
+        print(format_table([results]), format_folds(results), f"Written to {run / 'results.json'}", sep="\n\n")
 
 
-def train(argv: list[str]) -> None:
-    data_args, config_args, args = parse(argv)
-    check(args)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    set_seed(args.seed)
-    parts = load_parts(data_args)
-    feature_extractor = extractor_of(parts["train"])
-    config = HierSumConfig(
-        **vars(config_args) | {"video_dim": feature_extractor.video_dim, "text_dim": feature_extractor.text_dim}
-    )
-    model = HierSumModel(config)
-    if args.fit_projections:
-        fit_projections(model, feature_extractor, parts["train"])
-    trainer = HierSumTrainer(
-        model, args, parts["train"], feature_extractor, eval_dataset=parts["validation"], score_metrics=mean_metrics
-    )
-    resume = args.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
-    trainer.save_model()
-    if not trainer.is_world_process_zero():
-        return
-
-    validation = trainer.evaluate()
-    levels = trainer.evaluation_levels()
-    model.config.default_level = max(levels, key=lambda name: validation.get(f"eval_{name}_kendall_tau", -math.inf))
-    model.config.save_pretrained(args.output_dir)
-    results = evaluate_part(model, feature_extractor, parts["test"], data_args, args, levels)
-    write_json(Path(args.output_dir) / "results.json", results[0])
-    write_card(args.output_dir, results[0], feature_extractor)
-    print(format_table(results))
-    print(f"\nCheckpoint, card and results.json: {args.output_dir}")
+def command(words: list[str]) -> str:
+    return shlex.join(["accelerate", "launch", "scripts/run_train.py", *words])
 
 
 def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        train(sys.argv[1:])
+        words = with_demo(sys.argv[1:])
+        flags = parse(words, __doc__)
+        if flags.start.folds:
+            train_folds(words, flags)
+        else:
+            train(words)
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        print(f"run_train.py: error: {error}", file=sys.stderr)
+        print(f"run_train.py: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,0 +1,155 @@
+"""What can be refused before the first step of a training run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback
+from transformers.trainer_utils import SaveStrategy, sort_checkpoints
+
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.records import VideoRecord
+from hiersum_hf.sampler import row_counts
+from hiersum_hf.train_flags import recipe_differences, write_recipe
+from hiersum_hf.training_args import HierSumTrainingArguments
+
+
+logger = logging.getLogger(__name__)
+
+BESIDE_WEIGHTS = 20 * 2**20  # bytes of a checkpoint that are neither weights nor optimizer: code, logs, random states
+ADAM_STATES = 2  # for every weight that is trained
+
+
+def run_folder(args: HierSumTrainingArguments) -> Path:
+    """Where the run is written; TrainingArguments has a default for it."""
+    return Path(str(args.output_dir))
+
+
+def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
+    """Refuses to overwrite an earlier run, to write where that is impossible, to train in fewer processes than asked.
+
+    Raises:
+        ValueError, FileExistsError, NotADirectoryError, PermissionError: As said, with what to do.
+    """
+    run = run_folder(args)
+    if not args.overwrite and not args.resume_from_checkpoint:
+        if (run / "config.json").exists():
+            raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
+        refuse_other_recipe(run, given)
+    check_writable(run)
+    check_processes(args.world_size)
+
+
+def refuse_other_recipe(run: Path, given: Mapping[str, Any]) -> None:
+    """Raises FileExistsError where recipe.yaml of the folder is not that of this run."""
+    if differences := recipe_differences(run, given):
+        raise FileExistsError(
+            f"{run / 'recipe.yaml'}: expected the flags of this run, found {'; '.join(differences)}. Give "
+            "--overwrite True to replace what is there, or another --output_dir."
+        )
+
+
+class BeginRun(TrainerCallback):
+    """At the first step, when nothing can be refused any more: the flags go to recipe.yaml, and with --overwrite True
+    what an earlier run left goes, so that it is never taken for this one's."""
+
+    def __init__(self, given: Mapping[str, Any]):
+        self.given = given
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            return
+        run = Path(args.output_dir)
+        if args.overwrite and not args.resume_from_checkpoint:
+            for checkpoint in sort_checkpoints(str(run)):
+                shutil.rmtree(checkpoint)
+            (run / "results.json").unlink(missing_ok=True)
+        write_recipe(run, self.given)
+
+
+def check_writable(run: Path) -> None:
+    """Raises OSError, naming the folder, where the run could not be written; makes nothing."""
+    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"output_dir {run}: expected a folder, found a file: {folder}.")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise PermissionError(f"output_dir {run}: expected a folder to write to: {folder}: {error.strerror}.") from None
+
+
+def check_processes(ranks: int) -> None:
+    """Raises ValueError if `ranks` is not the number of processes that were asked for."""
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if ranks != started:
+        raise ValueError(f"{started} processes were started, {ranks} would train. On CPU give --use_cpu True.")
+    # all that `accelerate launch --num_processes 2` leaves behind where it started one process
+    trace = os.environ.get("MASTER_ADDR") == "127.0.0.1" and "ACCELERATE_USE_CPU" in os.environ
+    if trace and not {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"} & set(os.environ):
+        raise ValueError(
+            "Several processes were asked for, one was started: `accelerate launch --num_processes` needs --multi_gpu "
+            "with it, also on CPU (there with --use_cpu True behind the script)."
+        )
+
+
+def check_records(
+    train: Sequence[VideoRecord], config: HierSumConfig, args: HierSumTrainingArguments, data: str
+) -> None:
+    """Raises ValueError if the videos can teach nothing; warns if they teach the child level without subtitles."""
+    if not config.replay_weight and not row_counts(train, "frame_labels").any():
+        raise ValueError(f"{data}: expected frame labels, or --replay_weight above 0 to train on scores.")
+    if args.schedule != "parent" and not row_counts(train, "text_features").any():
+        logger.warning("%s: no video has subtitles. The child level is trained on frames alone.", data)
+
+
+def check_disk(model: nn.Module, args: HierSumTrainingArguments) -> None:
+    """Raises OSError if the checkpoints of the run do not fit on the disk."""
+    run = run_folder(args).absolute()
+    needed = checkpoint_bytes(model, args)
+    free = shutil.disk_usage(next(path for path in (run, *run.parents) if path.exists())).free
+    if free < needed:
+        raise OSError(
+            f"output_dir {args.output_dir}: expected room for the checkpoints, {_size(needed)}, found {_size(free)}. "
+            "Give --save_total_limit, or another folder."
+        )
+
+
+def checkpoint_bytes(model: nn.Module, args: HierSumTrainingArguments) -> int:
+    """Size of the final weights and of the checkpoints that lie side by side, one more than `save_total_limit`.
+
+    An adapter's checkpoints hold what is trained and nothing else. Without a limit every save counts; where their
+    number is known only from the data, one.
+    """
+    sizes = [(p.numel() * p.element_size(), p.requires_grad) for p in model.parameters()]
+    trained = sum(size for size, trains in sizes if trains)
+    weights = trained if hasattr(model, "peft_config") else sum(size for size, _ in sizes)
+    final = weights + BESIDE_WEIGHTS
+    optimizer = 0 if args.save_only_model else ADAM_STATES * trained
+    return final + _saves(args) * (final + optimizer)
+
+
+def _saves(args: HierSumTrainingArguments) -> int:
+    """How many checkpoints lie side by side."""
+    strategy = SaveStrategy(args.save_strategy).value
+    if strategy == "no":
+        return 0
+    count = 1
+    if strategy == "epoch" and args.max_steps <= 0:
+        count = math.ceil(args.num_train_epochs)
+    elif strategy == "steps" and args.save_steps < 1:  # a share of all steps
+        count = int(1 / args.save_steps)
+    elif strategy == "steps" and args.max_steps > 0:
+        count = args.max_steps // int(args.save_steps)
+    return min(count, args.save_total_limit + 1) if args.save_total_limit else count
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

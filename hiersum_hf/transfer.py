@@ -1,0 +1,144 @@
+"""Training that starts from a checkpoint: what is kept, what starts anew, what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.prediction import load_checkpoint, with_config
+from hiersum_hf.records import VideoRecord
+from hiersum_hf.trainer import fit_projections
+
+
+logger = logging.getLogger(__name__)
+
+MAY_CHANGE = (
+    "hidden_dropout", "attention_dropout", "head_dropout", "focal_gamma", "focal_alpha", "replay_weight",
+    "inter_weight", "intra_weight", "negative_ratio", "negative_dilation", "parent_text_loss", "score_head",
+)  # fmt: skip
+
+
+def load_for_transfer(
+    checkpoint: str, data: HierSumFeatureExtractor, changes: Mapping[str, Any], transfer_widths: bool = False
+) -> tuple[HierSumModel, HierSumFeatureExtractor, list[str]]:
+    """A checkpoint, ready to be trained on other data.
+
+    Args:
+        checkpoint: Folder or Hub id; an adapter is merged into its base first.
+        data: The feature extractor that fits the data.
+        changes: Fields of `HierSumConfig` that were asked for; all others stay the checkpoint's.
+        transfer_widths: Features of another width are welcome: the projection of that modality starts anew, and the
+            data's encoder becomes the checkpoint's.
+
+    Returns:
+        The network, its feature extractor, and the names of the parameters that started anew. A checkpoint trained
+        without text gets a new text projection as soon as there is text. Levels that were trained stay listed, unless
+        something that their scores go through is new: a projection, or another `score_head`.
+
+    Raises:
+        ValueError: Not a checkpoint, a change that does not fit its weights, or features of another width.
+    """
+    network, own = load_checkpoint(checkpoint)
+    _refuse_contradictions(checkpoint, network.config, changes)
+    anew = _sides_to_renew(checkpoint, own, data, transfer_widths)
+    extractor = _joined(own, data, anew)
+    config = network.config.to_dict() | dict(changes)
+    config |= {"video_dim": extractor.video_dim, "text_dim": extractor.text_dim}
+    if anew or config["score_head"] != network.config.score_head:
+        config["trained_levels"] = None
+    model, renewed = with_config(network, HierSumConfig.from_dict(config), anew)
+    model.name_or_path = str(Path(checkpoint).resolve()) if Path(checkpoint).exists() else checkpoint
+    if renewed:
+        logger.warning("%s: %s started anew, for features that it has not seen.", checkpoint, ", ".join(renewed))
+    return model, extractor, renewed
+
+
+def _refuse_contradictions(checkpoint: str, config: HierSumConfig, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        own = getattr(config, name)
+        if name not in MAY_CHANGE and value != own:
+            raise ValueError(
+                f"{checkpoint}: expected {name} {own!r}, as its weights need, found {value!r}. Leave {name} out."
+            )
+
+
+def _sides_to_renew(
+    checkpoint: str, own: HierSumFeatureExtractor, data: HierSumFeatureExtractor, transfer_widths: bool
+) -> list[str]:
+    """Modalities whose projection cannot be kept: "video", "text"."""
+    sides = []
+    for side in ("video", "text"):
+        expected, found = (getattr(extractor, f"{side}_dim") for extractor in (own, data))
+        if not getattr(data, f"{side}_encoder"):  # no text in the data
+            continue
+        if getattr(own, f"{side}_encoder") and expected == found:
+            continue
+        if getattr(own, f"{side}_encoder") and not transfer_widths:
+            raise ValueError(
+                f"{checkpoint}: expected {side} features of width {expected}, found {found}. Give --transfer_widths "
+                f"True to keep the network and start its {side} projection anew."
+            )
+        sides.append(side)
+    return sides
+
+
+def _joined(
+    own: HierSumFeatureExtractor, data: HierSumFeatureExtractor, anew: Collection[str]
+) -> HierSumFeatureExtractor:
+    """The data's feature extractor for what starts anew, the checkpoint's for what is kept; the data's sample rate."""
+    video, text = (data if side in anew else own for side in ("video", "text"))
+    return HierSumFeatureExtractor(
+        video_encoder=video.video_encoder,
+        text_encoder=text.text_encoder,
+        video_dim=video.video_dim,
+        text_dim=text.text_dim,
+        sample_fps=data.sample_fps,
+        normalize_features=own.normalize_features,
+        normalization=video.normalization,
+    )
+
+
+def fit_renewed(
+    model: HierSumModel,
+    extractor: HierSumFeatureExtractor,
+    records: Sequence[VideoRecord],
+    renewed: Collection[str],
+) -> None:
+    """`fit_projections` for those projections that started anew; nothing else moves."""
+    kept = {name: value.clone() for name, value in model.state_dict().items() if name not in renewed}
+    fit_projections(model, extractor, records)
+    model.load_state_dict(kept, strict=False)
+
+
+def warn_of_seen_videos(checkpoint: str, dataset: str, split: str | None) -> None:
+    """Warns if the checkpoint's results.json names another split of the same data set: its training videos may be the
+    test videos of this run, and figures on them say nothing."""
+    path = Path(checkpoint, "results.json")
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if found.get("dataset") == dataset and found.get("split") != split:
+        logger.warning(
+            "%s was trained on split %s of %s, this run tests on %s: it may have seen the test videos.",
+            checkpoint, found.get("split"), dataset, split,
+        )  # fmt: skip
+
+
+def trained_levels(checkpoint: str | Path) -> list[str] | None:
+    """Levels that a checkpoint of a run was trained at, None where it does not say: a resumed run goes on from them."""
+    path = Path(checkpoint, "config.json")
+    return HierSumConfig.from_json_file(path).trained_levels if path.is_file() else None
+
+
+class SaveConfig(TrainerCallback):
+    """Keeps config.json beside every adapter too: widths, trained levels and score head, which PEFT does not save."""
+
+    def on_save(self, args, state, control, model=None, **kwargs):
+        if state.is_world_process_zero:
+            model.config.save_pretrained(Path(args.output_dir) / f"checkpoint-{state.global_step}")

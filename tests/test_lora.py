@@ -1,0 +1,182 @@
+"""LoRA: little is trained, the base stays as it was, and what is saved computes what was trained."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+
+from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.lora import HEADS, add_lora, trained_weights
+from hiersum_hf.prediction import load_checkpoint, predict_scores
+from hiersum_hf.trainer import HierSumTrainer
+from hiersum_hf.training_args import HierSumTrainingArguments
+from hiersum_hf.transfer import SaveConfig, load_for_transfer
+from tests.conftest import random_batch, tiny_model, without_labels
+
+
+MERGE = Path(__file__).parents[1] / "scripts" / "merge_lora.py"
+
+
+@pytest.fixture
+def base(tmp_path, demo_extractor):
+    """A trained network, by its word."""
+    torch.manual_seed(1)
+    sizes = {"video_dim": 32, "text_dim": 32, "hidden_size": 16, "num_layers": 2, "num_attention_heads": 2}
+    HierSumModel(HierSumConfig(**sizes, trained_levels=["child"])).save_pretrained(tmp_path / "base")
+    demo_extractor.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def adapt(base, records, extractor, resume=None, **changes):
+    """A short LoRA training that starts from a checkpoint folder; the Trainer after it."""
+    torch.manual_seed(2)
+    model, own, renewed = load_for_transfer(str(base), extractor, {}, transfer_widths=True)
+    settings = {
+        "max_steps": 4, "per_device_train_batch_size": 4, "child_steps_per_parent": 1, "use_cpu": True, "seed": 3,
+        "save_strategy": "steps", "save_steps": 2, "disable_tqdm": True, "learning_rate": 1e-2,
+    } | changes  # fmt: skip
+    args = HierSumTrainingArguments(output_dir=str(base.parent / "adapter"), **settings)
+    run = HierSumTrainer(add_lora(model, 2, renewed=renewed), args, records, own, callbacks=[SaveConfig()])
+    run.train(resume_from_checkpoint=resume)
+    run.save_model()
+    run.model.config.save_pretrained(args.output_dir)
+    return run
+
+
+@pytest.mark.parametrize("share_layers", [False, True])
+def test_the_adapter_sits_on_attention_and_ffn_and_nowhere_else(share_layers):
+    """On the projections or heads it would leave them half-trained; on fewer layers it could adjust less."""
+    network = add_lora(tiny_model(share_layers=share_layers), 2)
+    adapted = {name.split(".lora_A")[0] for name, _ in network.named_parameters() if ".lora_A" in name}
+    layers = range(1 if share_layers else 2)
+    linears = [f"attention.{x}_proj" for x in ("q", "k", "v", "out")]
+    linears += [f"{side}_mlp.fc{i}" for side in ("video", "text") for i in (1, 2)]
+    assert adapted == {f"base_model.model.encoder.layers.{i}.{name}" for i in layers for name in linears}
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert all(".lora_" in name or ".modules_to_save." in name for name in trained)
+    assert {name.split(".")[2] for name in trained if ".modules_to_save." in name} == set(HEADS)
+
+
+@pytest.mark.parametrize(("hidden_size", "expected"), [(128, 0.0875), (512, 0.021875)])
+def test_few_weights_are_trained(hidden_size, expected):
+    """28 r D of the 20 D^2 weights of a layer, less beside projections, tables and biases."""
+    with torch.device("meta"):
+        model = HierSumModel(HierSumConfig(hidden_size=hidden_size, num_layers=6))
+    adapter, heads, whole = trained_weights(add_lora(model, 8))
+    assert adapter == 6 * 28 * 8 * hidden_size
+    assert heads == 3 * (hidden_size**2 + hidden_size + hidden_size + 1)
+    assert whole == sum(p.numel() for p in HierSumModel(HierSumConfig(hidden_size=hidden_size)).parameters())
+    assert 0.75 * expected < adapter / whole < expected < 0.1
+
+
+def test_a_new_adapter_changes_nothing():
+    """Training starts from the checkpoint's own scores."""
+    batch = without_labels(random_batch())
+    before = tiny_model()(**batch).frame_logits
+    after = add_lora(tiny_model(), 2).eval()(**batch).frame_logits
+    torch.testing.assert_close(after, before, atol=0, rtol=0)
+
+
+def test_the_base_is_untouched_and_what_is_saved_scores_the_same(base, demo_records, demo_extractor):
+    """Whoever adapts a checkpoint still needs it for the next task, and needs the scores they trained."""
+    files = {path.name: path.read_bytes() for path in base.iterdir() if path.is_file()}
+    before = HierSumModel.from_pretrained(base).state_dict()
+    run = adapt(base, demo_records[:12], demo_extractor)
+    assert {path.name: path.read_bytes() for path in base.iterdir() if path.is_file()} == files
+    bare = {
+        name.removeprefix("base_model.model.").replace(".base_layer.", ".").replace(".original_module.", "."): value
+        for name, value in run.model.state_dict().items()
+        if ".lora_" not in name and ".modules_to_save." not in name
+    }
+    assert set(bare) == set(before)
+    for name, value in before.items():
+        torch.testing.assert_close(bare[name], value, atol=0, rtol=0, msg=name)
+
+    folder = base.parent / "adapter"
+    assert (folder / "adapter_model.safetensors").is_file()
+    assert not (folder / "model.safetensors").exists()
+    assert (folder / "adapter_model.safetensors").stat().st_size < (base / "model.safetensors").stat().st_size
+    trained = predict_scores(run.model, demo_extractor, demo_records[20:24], "child")
+    merged, extractor = load_checkpoint(folder)
+    assert type(merged) is HierSumModel
+    assert merged.config.trained_levels == ["child", "parent"]
+    again = predict_scores(merged, extractor, demo_records[20:24], "child")
+    old = predict_scores(HierSumModel.from_pretrained(base), extractor, demo_records[20:24], "child")
+    for video in trained:
+        np.testing.assert_allclose(again[video]["scores"], trained[video]["scores"], atol=1e-5)
+        np.testing.assert_allclose(again[video]["sentence_scores"], trained[video]["sentence_scores"], atol=1e-5)
+        assert np.abs(old[video]["scores"] - trained[video]["scores"]).max() > 1e-3
+    plain = PeftModel.from_pretrained(HierSumModel.from_pretrained(base), str(folder)).eval()
+    theirs = predict_scores(plain, extractor, demo_records[20:24], "child")
+    for video in trained:
+        np.testing.assert_allclose(theirs[video]["scores"], trained[video]["scores"], atol=1e-5)
+
+
+def test_resuming_an_adapter_continues_the_same_run(base, demo_records, demo_extractor):
+    whole = adapt(base, demo_records[:12], demo_extractor).model.state_dict()
+    folder = base.parent / "adapter" / "checkpoint-2"
+    assert load_checkpoint(folder)[0].config.trained_levels == ["child", "parent"]
+    resumed = adapt(base, demo_records[:12], demo_extractor, resume=str(folder)).model.state_dict()
+    torch.testing.assert_close(resumed, whole, atol=1e-6, rtol=0)
+
+
+def test_a_projection_that_started_anew_is_trained_and_saved(base, demo_records, demo_extractor):
+    """Frozen at random weights it would make every text noise."""
+    wider = [
+        type(record)(**{**vars(record), "text_features": np.tile(record.text_features, 2),
+                        "description_features": np.tile(record.description_features, 2)})
+        for record in demo_records[:14]
+    ]  # fmt: skip
+    fields = {"video_encoder": "random-projection", "text_encoder": "wide", "video_dim": 32, "text_dim": 64}
+    extractor = type(demo_extractor)(**fields)
+    run = adapt(base, wider[:12], extractor, allow_encoder_mismatch=True)
+    projections = run.model.get_base_model().encoder.embeddings
+    assert projections.text_projection.weight.requires_grad
+    assert not projections.video_projection.weight.requires_grad
+    trained = predict_scores(run.model, extractor, wider[12:], "parent", allow_encoder_mismatch=True)
+    merged, own = load_checkpoint(base.parent / "adapter")
+    assert (own.text_encoder, own.text_dim, merged.config.text_dim) == ("wide", 64, 64)
+    again = predict_scores(merged, own, wider[12:], "parent", allow_encoder_mismatch=True)
+    for video in trained:
+        np.testing.assert_allclose(again[video]["scores"], trained[video]["scores"], atol=1e-5)
+
+
+def merge(adapter, output, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["merge_lora.py", str(adapter), str(output)])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(MERGE), run_name="__main__")
+    return done.value.code, capsys.readouterr().err
+
+
+def test_merging_makes_an_ordinary_checkpoint(base, demo_records, demo_extractor, monkeypatch, capsys):
+    run = adapt(base, demo_records[:12], demo_extractor)
+    output = base.parent / "merged"
+    code, err = merge(base.parent / "adapter", output, monkeypatch, capsys)
+    assert code == 0, err
+    assert not list(output.glob("adapter*"))
+    merged = HierSumModel.from_pretrained(output).eval()
+    batch = {"video_features": torch.randn(1, 7, 32)}
+    torch.testing.assert_close(merged(**batch).frame_logits, run.model.eval()(**batch).frame_logits, atol=1e-5, rtol=0)
+    assert load_checkpoint(output)[0].config.trained_levels == ["child", "parent"]
+    code, err = merge(base.parent / "adapter", output, monkeypatch, capsys)
+    assert (code, "expected a new or empty folder" in err) == (2, True)
+
+
+def test_half_an_adapter_is_named(base, demo_records, demo_extractor):
+    adapt(base, demo_records[:12], demo_extractor)
+    weights = base.parent / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="adapter: expected a complete HierSum checkpoint"):
+        load_checkpoint(base.parent / "adapter")
+
+
+def test_an_adapter_without_its_base_is_named(base, demo_records, demo_extractor):
+    """It cannot score alone; the message must say what is missing."""
+    adapt(base, demo_records[:12], demo_extractor)
+    base.rename(base.parent / "moved")
+    with pytest.raises(ValueError, match=r"adapter: expected the checkpoint that this adapter was trained on: .*base"):
+        load_checkpoint(base.parent / "adapter")
