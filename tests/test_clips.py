@@ -73,3 +73,16 @@ def test_random_scores_get_what_the_docstring_says():
 def test_bad_input_names_the_video(scores, reference, share, rule, message):
     with pytest.raises(ValueError, match=message):
         clip_average_precision(scores, reference, share, rule, video_id="abc")
+
+
+@pytest.mark.parametrize("unit", [1, 5, 10, 3])
+def test_equal_clips_tie_whatever_the_order_of_their_rows(unit):
+    """0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1 in floating point; ranks must not depend on it."""
+    rows = np.array([1, 2, 3, 0, 0, 3, 2, 1, 0, 0]) / unit
+    prediction = np.repeat([0.0, 1.0], 5)
+    swapped = np.roll(rows, 5)
+    assert clip_average_precision(prediction, rows, 0.5) == clip_average_precision(prediction, swapped, 0.5) == 0.5
+    noisy = np.array([1, 2, 3, 3, 2, 1, 2, 1, 3, 2, 2, 2] * 5) / unit
+    assert clip_average_precision(noisy[:30], np.arange(30), 0.5) == pytest.approx(
+        clip_average_precision(np.round(noisy[:30] * unit), np.arange(30), 0.5)
+    )

@@ -40,3 +40,8 @@ def test_f1_by_hand():
         segment_f1([1, 0], [0, 1, 1], "abc")
     with pytest.raises(ValueError, match=r"video abc: expected labels 0 and 1, found \[-100, 1\]"):
         segment_f1([1, 0], [1, -100], "abc")
+
+
+def test_a_constant_score_stays_constant_over_segments():
+    means = segment_means(np.full(12, 0.1), np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 2]), 3)
+    assert len(set(means.tolist())) == 1

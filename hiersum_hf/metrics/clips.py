@@ -9,7 +9,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from hiersum_hf.metrics.inputs import best, cut_to_common, exact_part, finite_row
+from hiersum_hf.metrics.inputs import best, cut_to_common, exact_part, finite_row, without_noise
 
 
 CLIP_ROWS = 5
@@ -60,4 +60,4 @@ def _clip_means(row: np.ndarray, zero_padded: bool) -> np.ndarray:
     """(C,) mean of each clip of (N,) scores."""
     starts = np.arange(0, len(row), CLIP_ROWS)
     lengths = CLIP_ROWS if zero_padded else np.diff(np.append(starts, len(row)))
-    return np.add.reduceat(row, starts) / lengths
+    return without_noise(np.add.reduceat(row, starts) / lengths)

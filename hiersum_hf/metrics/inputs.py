@@ -53,3 +53,9 @@ def best(values: np.ndarray, count: int) -> np.ndarray:
     chosen = np.zeros(len(values), bool)
     chosen[np.argsort(-values, kind="stable")[:count]] = True
     return chosen
+
+
+def without_noise(means: np.ndarray) -> np.ndarray:
+    """(n,) means to 12 digits of the greatest: those that differ by the order of a sum alone become ties."""
+    scale = float(np.abs(means).max(initial=0.0))
+    return np.round(means / scale, 12) * scale if scale else means

@@ -6,7 +6,7 @@ from math import floor
 
 import numpy as np
 
-from hiersum_hf.metrics.inputs import best, exact_part, finite_row
+from hiersum_hf.metrics.inputs import best, exact_part, finite_row, without_noise
 from hiersum_hf.metrics.key_shots import precision_recall
 
 
@@ -60,7 +60,7 @@ def segment_means(scores: np.ndarray, segment_of_frame: np.ndarray, n_segments: 
     known = (segments >= 0) & (segments < n_segments)
     counts = np.bincount(segments[known], minlength=n_segments)
     sums = np.bincount(segments[known], row[known], n_segments)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return np.where(counts > 0, without_noise(sums / np.maximum(counts, 1)), np.nan)
 
 
 def segment_f1(pred: np.ndarray, labels: np.ndarray, video_id: str = "?") -> dict[str, float]:
