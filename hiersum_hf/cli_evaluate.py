@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ HELP = """scorers:
   random         mean of 20 seeded draws, with its standard error
   uniform        evenly spread moments
   human          each annotator against the others
-  oracle         mean of the annotators, or the reference itself: what no scorer can beat
+  oracle         mean of the annotators, or the reference itself (it reads the answers)
   shot-oracle    the shots within the budget with the greatest F1
   training-free  similarity to description and subtitles, from features alone
   else           a checkpoint folder, or a Hub id like org/name
@@ -97,11 +99,15 @@ def run(args: argparse.Namespace) -> None:
     if len(others) > 2 or (len(others) == 2 and args.dataset):
         raise ValueError("--compare: expected one file beside a data set, or two files alone")
     if len(others) == 2:
+        if args.output or args.plot or args.diagnose:
+            raise ValueError("--compare with two files prints alone: expected no --output, --plot, --diagnose")
         comparison = compare(others[0], others[1], args.seed)
         print(json.dumps(comparison) if args.json else format_comparison(comparison))
         return
     _check(args)
     results, records, scores = _evaluate(args)
+    if all(value is None for value in results["metrics"].values()):
+        raise ValueError(f"{args.data}: nothing to compare {args.scorer} with in {len(results['per_video'])} videos.")
     checks, compared = [], compare(results, others[0], seed=args.seed) if others else None
     if args.diagnose and scores is not None:
         from hiersum_hf.diagnosis import diagnose
@@ -109,7 +115,9 @@ def run(args: argparse.Namespace) -> None:
         checks = diagnose(records, scores, results, *others)
     written = _write(args, results, records, scores, checks) if args.output else []
     if args.json:
-        print(json.dumps(results, ensure_ascii=False))
+        more = {"comparison": compared} if compared else {}
+        more |= {"diagnosis": [asdict(check) for check in checks]} if checks else {}
+        print(json.dumps(results | more, ensure_ascii=False))
         return
     print(format_table([results]))
     if args.folds:
@@ -134,9 +142,16 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--plot, --overwrite: expected --output with the folder to write to")
     if args.folds and (args.plot or args.diagnose or args.part or args.fold is not None):
         raise ValueError("--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose")
+    is_baseline = args.scorer in (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
+    if args.level and (is_baseline or args.folds):
+        raise ValueError("--level: expected one checkpoint as --scorer, its folds and baselines have their own or none")
+    if args.part == "all" and (args.split_file or args.fold is not None):
+        raise ValueError("--part all: expected neither --split-file nor --fold")
+    if args.ratings and (args.dataset != "tvsum" or not args.data.endswith((".h5", ".hdf5"))):
+        raise ValueError("--ratings: expected them beside a feature file (.h5) of tvsum")
     if args.diagnose and args.scorer in WITHOUT_SCORES:
         raise ValueError(f"--diagnose: expected a scorer with scores for every frame, found {args.scorer!r}")
-    for name in ("results.json", "report.html"):
+    for name in ("results.json", "report.html", "videos"):
         if args.output and (Path(args.output) / name).exists() and not args.overwrite:
             raise FileExistsError(f"{args.output}: expected no {name} there yet. Give --overwrite to replace it.")
     known = (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
@@ -219,9 +234,21 @@ def _evaluate_checkpoint(
         score_head=network.config.score_head,
         checkpoint=args.scorer,
         encoder_mismatch=encoder_mismatch(extractor, records),
+        selected_on=_selected_on(Path(args.scorer)),
         **about,
     )
     return results, records, scores
+
+
+def _selected_on(checkpoint: Path) -> str | None:
+    """The part that chose a local checkpoint, as its own results.json says; None where it does not."""
+    from hiersum_hf.comparison import read_results
+
+    return (
+        read_results(checkpoint / "results.json").get("selected_on")
+        if (checkpoint / "results.json").is_file()
+        else None
+    )
 
 
 def _write(
@@ -236,10 +263,12 @@ def _write(
 
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.html").unlink(missing_ok=True)  # of an earlier run, which --overwrite replaces
+    shutil.rmtree(folder / "videos", ignore_errors=True)
     write_json(folder / "results.json", results)
     if not args.plot:
         return [folder / "results.json"]
     from hiersum_hf.report import plot_videos, write_page
 
-    images = plot_videos(records, scores, results, folder, overwrite=args.overwrite) if scores is not None else []
-    return [folder / "results.json", *images, write_page(results, folder, images, checks, args.overwrite)]
+    images = plot_videos(records, scores, results, folder / "videos") if scores is not None else []
+    return [folder / "results.json", *images, write_page(results, folder, images, checks)]

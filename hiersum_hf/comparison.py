@@ -33,7 +33,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected results of `hiersum evaluate --json`, found no such file.")
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON: {error}") from None
     schema = results.get("schema") if isinstance(results, dict) else None
@@ -42,7 +42,13 @@ def read_results(path: str | Path) -> dict[str, Any]:
     missing = [key for key in (*SAME, "scorer", "metrics", "per_video") if key not in results]
     if missing:
         raise ValueError(f"{path}: expected the results of an evaluation, missing {', '.join(missing)}.")
+    if not isinstance(results["per_video"], dict):
+        raise ValueError(f"{path}: expected per_video by video id, found {type(results['per_video']).__name__}.")
     return results
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"found {name}, which is no number")
 
 
 def compare(first: dict[str, Any], second: dict[str, Any], seed: int = 0) -> dict[str, Any]:

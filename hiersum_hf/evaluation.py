@@ -17,7 +17,7 @@ from hiersum_hf.metrics import is_constant
 from hiersum_hf.protocols import protocols_of, reference_of
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.reference import MEASURED, Reference
-from hiersum_hf.results import METRICS, SCHEMA, update_fingerprint, versions
+from hiersum_hf.results import METRICS, SCHEMA, versions
 
 
 BASELINES = ("random", "human", "shot-oracle")  # scorers that need no scores
@@ -142,8 +142,8 @@ def _references(records: Iterable[VideoRecord], dataset: str, protocol: str | No
     """What each record is compared with, and the fingerprint of all."""
     references, digest = [], hashlib.sha256()
     for record in records:
-        update_fingerprint(digest, record)
         references.append(reference_of(record, dataset, protocol))
+        references[-1].update_fingerprint(digest)
     names = [reference.record.video_id for reference in references]
     if len(set(names)) != len(names) or not names:
         raise ValueError(f"expected at least one video, each id once; found {len(names)}, {len(set(names))} different")

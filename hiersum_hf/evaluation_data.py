@@ -35,10 +35,12 @@ class EvaluationData:
         self._reader: Any = None
         if path.suffix in RATINGS and dataset == "tvsum":
             self._records = [rated_record(video) for video in read_ratings(path)]
-        elif (path / "report.json").is_file():
-            from hiersum_hf.datasets.prepare import load_prepared, prepared_splits
+        elif (path / ".plan.json").is_file() or any(path.glob("data-*.parquet")):
+            from hiersum_hf.datasets.prepare import load_prepared, prepared_dataset, prepared_splits
 
             self._records, self.shipped = load_prepared(path), prepared_splits(path)
+            if prepared_dataset(path) not in (None, dataset):
+                raise ValueError(f"{path}: prepared as {prepared_dataset(path)}, found {dataset} to evaluate it as.")
         elif path.is_file() and dataset in ("tvsum", "summe"):
             self._reader = TVSumReader(path, None if ratings is None else Path(ratings))
         else:

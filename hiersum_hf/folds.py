@@ -204,10 +204,13 @@ def format_folds(results: dict) -> str:
     """A line for each fold, then their mean and standard deviation."""
     shown = [name for name in METRICS if results["metrics"].get(name) is not None]
     lines = [
-        f"fold {fold['fold']}: {fold['videos']} videos, {fold['level']} level, "
+        f"fold {fold['fold']}: {fold['videos']} videos, "
+        + (f"{fold['level']} level, " if fold["level"] else "")
         + ", ".join(f"{METRICS[name]} {_cell(fold['metrics'][name])}" for name in shown)
         for fold in results["folds"]
     ]
+    if len(lines) < 2:
+        return "\n".join(lines)
     means = (f"{METRICS[m]} {_cell(results['metrics'][m])} ± {_cell(results['spread'][m])}" for m in shown)
     return "\n".join([*lines, f"mean over folds ± standard deviation: {', '.join(means)}"])
 

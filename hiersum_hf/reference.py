@@ -5,6 +5,7 @@ Letters: N sampled frames, M sentences, S shots or segments, U annotators, R key
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -112,6 +113,16 @@ class Reference:
             + int(summaries is not None and summaries.shape[1] != self.n_frames),
             "videos_without_reference": int(users is None and summaries is None),
         }
+
+    def update_fingerprint(self, digest: hashlib._Hash) -> None:
+        """Adds everything that scores are compared with; features only where the comparison needs them."""
+        record, texts = self.record, [(s.text, s.start_s, s.end_s) for s in self.record.sentences]
+        digest.update(repr((record.video_id, self.n_frames, texts, record.reference_text)).encode())
+        parts = (self.users, self.seen, self.picks, self.shots, self.summaries, record.frame_times_s)
+        parts += (record.frame_labels, record.sentence_labels, record.video_features, record.reference_features)
+        for part in parts:
+            digest.update(repr(np.shape(part)).encode())
+            digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
 
     def _f1(self, chosen: np.ndarray | None) -> float:
         if self.summaries is None or chosen is None:

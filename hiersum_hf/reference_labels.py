@@ -5,6 +5,7 @@ Letters: N sampled frames, M sentences, S segments, R key frames of the referenc
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -87,6 +88,10 @@ class SegmentReference(Reference):
 
     rule: str = "top50"
     starts: np.ndarray | None = None  # (S,) first original frame of each segment; None: every 4 s is one
+
+    def update_fingerprint(self, digest: hashlib._Hash) -> None:
+        super().update_fingerprint(digest)
+        digest.update(b"-" if self.starts is None else np.ascontiguousarray(self.starts).tobytes())
 
     def measure(self, scores: np.ndarray, sentence_scores: np.ndarray | None = None) -> dict[str, float]:
         if self.summaries is None:

@@ -57,7 +57,7 @@ def _version(package: str) -> str | None:
 
 
 def update_fingerprint(digest: hashlib._Hash, record: VideoRecord) -> None:
-    """Adds everything of a record that figures depend on."""
+    """Adds the features and scores of a record."""
     digest.update(f"{record.video_id} {record.n_frames} {record.duration_s}".encode())
     for name in ("video_features", "text_features", "frame_scores", "user_scores", "user_summaries", "shots"):
         part = getattr(record, name)

@@ -162,6 +162,73 @@ def test_bad_input_is_named_with_exit_code_2(data, words, message, capsys):
     assert message in err
 
 
+def test_no_option_is_dropped_without_a_word(data, tmp_path, capsys):
+    """An option that does nothing makes a user believe in figures of something else."""
+    for words, message in [
+        (["--level", "child"], "--level: expected one checkpoint"),
+        (["--part", "all", "--fold", "1"], "--part all: expected neither"),
+        (["--ratings", "x.mat", "--folds"], "x.mat"),
+        (["--scorer", "oracle", "--folds", "--level", "child"], "--level: expected one checkpoint"),
+    ]:
+        code, _, err = evaluate(capsys, "tvsum", "--data", data, *words)
+        assert code == 2, words
+        assert message in err
+    code, _, err = evaluate(capsys, "--compare", tmp_path / "a", tmp_path / "b", "--output", tmp_path / "o")
+    assert code == 2
+
+
+def test_results_say_what_selected_the_checkpoint(data, checkpoint, capsys):
+    (checkpoint / "results.json").write_text(
+        json.dumps(
+            {"schema": 1, "dataset": "tvsum", "part": "test", "protocol": "p", "data_fingerprint": "f"}
+            | {"scorer": "checkpoint", "metrics": {}, "per_video": {}, "selected_on": "validation"}
+        )
+    )
+    results = json.loads(evaluate(capsys, "tvsum", "--data", data, "--scorer", checkpoint, "--json")[1])
+    (checkpoint / "results.json").unlink()
+    assert results["selected_on"] == "validation"
+
+
+def test_prepared_folder_is_evaluated_as_what_it_is(data, tmp_path, capsys):
+    """TVSum under SumMe's maximum over annotators would look twice as good."""
+    main(["prepare", "tvsum", "--source", str(data), "--output", str(tmp_path / "p")])
+    capsys.readouterr()
+    code, _, err = evaluate(capsys, "summe", "--data", tmp_path / "p")
+    assert code == 2
+    assert "prepared as tvsum" in err
+    (tmp_path / "p" / "report.json").unlink()
+    code, _, err = evaluate(capsys, "tvsum", "--data", tmp_path / "p")
+    assert code == 2
+    assert str(tmp_path / "p") in err
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(data, tmp_path, capsys):
+    out = tmp_path / "report"
+    evaluate(capsys, "tvsum", "--data", data, "--scorer", "oracle", "--output", out, "--plot")
+    (out / "notes.txt").write_text("mine")
+    evaluate(capsys, "tvsum", "--data", data, "--scorer", "uniform", "--output", out, "--overwrite")
+    assert sorted(path.name for path in out.iterdir()) == ["notes.txt", "results.json"]
+
+
+def test_what_was_asked_for_is_in_the_json(data, tmp_path, capsys):
+    evaluate(capsys, "tvsum", "--data", data, "--scorer", "uniform", "--output", tmp_path / "u")
+    other = tmp_path / "u" / "results.json"
+    words = ["tvsum", "--data", data, "--scorer", "oracle", "--compare", other, "--diagnose", "--json"]
+    results = json.loads(evaluate(capsys, *words)[1])
+    assert results["comparison"]["metrics"]["kendall_tau"]["verdict"] == "first better"
+    assert results["diagnosis"][0]["name"].startswith("share of selected time")
+
+
+def test_nothing_to_compare_with_is_an_error_not_a_table_of_dashes(tmp_path, capsys):
+    curves = [{"video_id": "a" * 11, "heatmap": None}]
+    (tmp_path / "curves.json").write_text(json.dumps(curves))
+    bins = [{"start_time": i, "end_time": i + 1, "value": 0.5} for i in range(100)]
+    (tmp_path / "curves.json").write_text(json.dumps([{"video_id": "a" * 11, "heatmap": bins}]))
+    code, out, err = evaluate(capsys, "replay", "--data", tmp_path / "curves.json", "--scorer", "human")
+    assert (code, out) == (2, "")
+    assert "nothing to compare human with in 1 videos" in err
+
+
 def test_truncated_file_is_named(data, tmp_path, capsys):
     (tmp_path / "half.h5").write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     code, _, err = evaluate(capsys, "tvsum", "--data", tmp_path / "half.h5")

@@ -79,6 +79,22 @@ def test_every_key_is_there_and_plain(records):
     assert evaluate(records[:3])["data_fingerprint"] != results["data_fingerprint"]
 
 
+def test_fingerprint_is_of_what_scores_are_compared_with(records):
+    """Two results may be compared iff they were measured against the same; encoders of the scorer do not matter."""
+    mark = evaluate(records)["data_fingerprint"]
+    other_texts = [replace(r, text_features=np.ones((3, 2)), video_features=r.video_features * 2) for r in records]
+    assert evaluate(other_texts)["data_fingerprint"] == mark
+    for change in ({"picks": records[0].picks + 1}, {"user_scores": records[0].user_scores + 1}):
+        assert evaluate([replace(records[0], **change), *records[1:]])["data_fingerprint"] != mark
+    labels = np.arange(40) % 2
+    clips = [replace(r, frame_labels=labels, user_scores=None, reference_text=("a",)) for r in records]
+    scores = {r.video_id: np.arange(40.0) for r in records}
+    mark = evaluate(clips, scores, dataset="bliss")["data_fingerprint"]
+    for change in ({"frame_labels": 1 - labels}, {"reference_text": ("b",)}, {"video_features": np.ones((40, 8))}):
+        changed = [replace(clip, **change) for clip in clips]
+        assert evaluate(changed, scores, dataset="bliss")["data_fingerprint"] != mark
+
+
 def test_baselines_can_be_the_scorer(records):
     human, chance = evaluate(records, scorer="human"), evaluate(records, scorer="random")
     for metric in ("f1", "kendall_tau", "spearman_rho"):
