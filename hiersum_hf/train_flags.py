@@ -36,7 +36,9 @@ class StartArguments:
     )
     transfer_widths: bool = field(
         default=False,
-        metadata={"help": "Take features of another width than the checkpoint's: their projection starts anew."},
+        metadata={
+            "help": "Take features of another width or encoder than the checkpoint's: their projection starts anew."
+        },
     )
     lora_r: int | None = field(
         default=None,

@@ -35,8 +35,8 @@ def load_for_transfer(
         checkpoint: Folder or Hub id; an adapter is merged into its base first.
         data: The feature extractor that fits the data.
         changes: Fields of `HierSumConfig` that were asked for; all others stay the checkpoint's.
-        transfer_widths: Features of another width are welcome: the projection of that modality starts anew, and the
-            data's encoder becomes the checkpoint's.
+        transfer_widths: Features of another width or encoder are welcome: the projection of that modality starts anew,
+            and the data's encoder becomes the checkpoint's.
 
     Returns:
         The network, its feature extractor, and the names of the parameters that started anew. A checkpoint trained
@@ -79,9 +79,10 @@ def _sides_to_renew(
         expected, found = (getattr(extractor, f"{side}_dim") for extractor in (own, data))
         if not getattr(data, f"{side}_encoder"):  # no text in the data
             continue
-        if getattr(own, f"{side}_encoder") and expected == found:
+        known = getattr(own, f"{side}_encoder")
+        if known and expected == found and (known == getattr(data, f"{side}_encoder") or not transfer_widths):
             continue
-        if getattr(own, f"{side}_encoder") and not transfer_widths:
+        if known and not transfer_widths:
             raise ValueError(
                 f"{checkpoint}: expected {side} features of width {expected}, found {found}. Give --transfer_widths "
                 f"True to keep the network and start its {side} projection anew."

@@ -55,6 +55,15 @@ def test_without_changes_it_is_the_checkpoint(checkpoint):
     assert (extractor.sample_fps, extractor.normalize_features) == (4.0, False)
 
 
+def test_another_encoder_of_the_same_width_gets_a_projection_of_its_own(checkpoint):
+    """Inception's and GoogLeNet's features are 1024 wide: the old projection would start from a wrong reading."""
+    model, extractor, renewed = load_for_transfer(checkpoint, data(video_encoder="other"), {}, transfer_widths=True)
+    assert sorted(renewed) == sorted(VIDEO)
+    assert same(model, checkpoint, but=VIDEO)
+    assert (extractor.video_encoder, extractor.text_encoder) == ("other", "sbert")
+    assert load_for_transfer(checkpoint, data(video_encoder="other"), {})[2] == []
+
+
 def test_what_the_weights_do_not_depend_on_may_change(checkpoint):
     """Fine-tuning needs its own losses and dropout, or pre-training would dictate them."""
     changes = {"replay_weight": 0.0, "hidden_dropout": 0.3, "head_dropout": 0.2, "score_head": "replay"}
@@ -83,7 +92,7 @@ def test_another_width_is_refused_unless_asked_for(checkpoint, caplog):
         load_for_transfer(checkpoint, data(video_dim=20), {})
     with pytest.raises(ValueError, match=r"expected text features of width 10, found 7\. Give --transfer_widths True"):
         load_for_transfer(checkpoint, data(text_dim=7), {})
-    wide = data(20, video_encoder="inception", text_encoder="other", normalization="official")
+    wide = data(20, video_encoder="inception", normalization="official")
     model, extractor, renewed = load_for_transfer(checkpoint, wide, {}, transfer_widths=True)
     assert renewed == VIDEO
     assert f"{checkpoint}: {', '.join(VIDEO)} started anew" in caplog.text
