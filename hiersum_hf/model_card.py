@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.results import METRICS
 
 
 def template() -> str:
@@ -15,8 +17,15 @@ def template() -> str:
 
 
 def write_card(folder: str | Path, results: dict[str, Any], extractor: HierSumFeatureExtractor) -> Path:
-    """Writes `folder`/README.md; every figure in it is one of `results` (the content of results.json)."""
+    """Writes `folder`/README.md; every figure in it is one of `results` (the content of results.json).
+
+    A folder with an adapter gets a card that says how to load it on its base.
+    """
     from huggingface_hub import ModelCard, ModelCardData
+
+    adapter = Path(folder) / "adapter_config.json"
+    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else None
+    shown = {name: label for name, label in METRICS.items() if name in results["ci95"]}
 
     data = ModelCardData(
         license="apache-2.0",
@@ -24,6 +33,8 @@ def write_card(folder: str | Path, results: dict[str, Any], extractor: HierSumFe
         tags=["video-summarization", "hiersum"],
     )
     path = Path(folder) / "README.md"
-    card = ModelCard.from_template(data, template_str=template(), results=results, extractor=extractor)
+    card = ModelCard.from_template(
+        data, template_str=template(), results=results, extractor=extractor, base=base, shown=shown
+    )
     card.save(path)
     return path

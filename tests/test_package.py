@@ -12,17 +12,21 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 TRAVELLING = {"torch", "numpy", "transformers", "huggingface_hub"}
+PACKAGES = {"datasets", "metrics", "evaluate_modules"}
 # A module imports from lower floors only; modules of one floor do not know each other.
 FLOORS = [
     {"modeling"},
-    {"records"},
-    {"subtitles", "shots"},
-    {"metrics", "video"},
-    {"datasets", "encoders", "scorers"},
-    {"synthetic", "summary", "reference", "collator", "sampler"},
-    {"evaluation", "prediction", "training_args", "model_card", "plot"},
-    {"trainer", "training_data", "summarize"},
-    {"cli_prepare", "cli_evaluate"},
+    {"records", "ablation_arms"},
+    {"subtitles", "shots", "synthetic_world", "ablation_studies"},
+    {"metrics", "video", "encoders", "synthetic_video"},
+    {"datasets", "text_encoders", "scorers", "evaluate_modules"},
+    {"synthetic", "summary", "reference", "collator", "sampler", "level_planner", "results"},
+    {"reference_labels", "comparison"},
+    {"protocols", "ablation_report"},
+    {"evaluation", "prediction", "training_args", "model_card", "plot", "diagnosis", "lora", "checkpoints", "baselines"},
+    {"trainer", "training_data", "summarize", "report"},
+    {"evaluation_data", "folds", "transfer", "train_flags", "ablation_data"},
+    {"cli_prepare", "cli_evaluate", "preflight", "ablation"},
     {"cli"},
 ]
 
@@ -47,12 +51,13 @@ def own(modules: set[str]) -> set[str]:
 def test_imports_go_one_way():
     floor = {name: i for i, names in enumerate(FLOORS) for name in names}
     files = {path.stem: path for path in (REPO / "hiersum_hf").glob("*.py") if path.stem != "__init__"}
-    assert set(files) | {"modeling", "datasets"} == set(floor), "a new module needs its floor"
+    assert set(files) | PACKAGES | {"modeling"} == set(floor), "a new module needs its floor"
     for name, path in files.items():
         wrong = {used for used in own(imports(path)) if floor.get(used, -1) >= floor[name]}
         assert not wrong, f"{path.name} imports {wrong}, which is not below it"
-    for path in (REPO / "hiersum_hf" / "datasets").glob("*.py"):
-        assert all(floor.get(used, -1) <= floor["datasets"] for used in own(imports(path))), path
+    for package in PACKAGES:
+        for path in (REPO / "hiersum_hf" / package).rglob("*.py"):
+            assert all(floor.get(used, -1) <= floor[package] for used in own(imports(path))), path
 
 
 def test_what_travels_imports_only_what_every_user_has():
@@ -97,6 +102,7 @@ def test_training_needs_no_data_libraries():
     absent = ["datasets", "pyarrow", "evaluate", "av"]
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent})); import hiersum_hf.trainer, hiersum_hf.training_data"
+        ", hiersum_hf.transfer, hiersum_hf.preflight, hiersum_hf.lora, hiersum_hf.folds"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -129,6 +135,7 @@ def test_the_wheel_works_elsewhere(tmp_path):
     )
     assert list(site.glob("hiersum_hf-*.dist-info/entry_points.txt"))
     code = (
+        "import os; os.environ |= {'HF_HOME': 'cache', 'HF_HUB_OFFLINE': '1'}\n"
         "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
         f"sys.path.insert(0, {str(site)!r})\n"
         "import hiersum_hf, json, torch; from hiersum_hf import *; from pathlib import Path\n"
@@ -143,6 +150,9 @@ def test_the_wheel_works_elsewhere(tmp_path):
         "results = evaluate_scores([record], None, scorer='random', dataset='demo', part='test')\n"
         "card = write_card('saved', results, HierSumFeatureExtractor()).read_text()\n"
         "assert f\"{results['metrics']['f1']:.4f}\" in card\n"
+        "import evaluate; from hiersum_hf import evaluate_modules\n"
+        "metric = evaluate.load(evaluate_modules.path('rank_correlation'))\n"
+        "found = metric.compute(predictions=[[1, 2, 3]], references=[[1, 2, 3]]); assert found['kendall_tau'] == 1\n"
         "from hiersum_hf.cli import main; main(['--help'])\n"
     )
     # -I: neither the working folder nor the editable install may help
