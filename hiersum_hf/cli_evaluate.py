@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
         checks = diagnose(records, scores, results, *others)
     written = _write(args, results, records, scores, checks) if args.output else []
     if args.json:
-        more = {"comparison": compared} if compared else {}
+        more: dict[str, Any] = {"comparison": compared} if compared else {}
         more |= {"diagnosis": [asdict(check) for check in checks]} if checks else {}
         print(json.dumps(results | more, ensure_ascii=False))
         return

@@ -118,11 +118,10 @@ class Reference:
         """Adds everything that scores are compared with; features only where the comparison needs them."""
         record, texts = self.record, [(s.text, s.start_s, s.end_s) for s in self.record.sentences]
         digest.update(repr((record.video_id, self.n_frames, texts, record.reference_text)).encode())
-        parts = (self.users, self.seen, self.picks, self.shots, self.summaries, record.frame_times_s)
-        parts += (record.frame_labels, record.sentence_labels, record.video_features, record.reference_features)
-        for part in parts:
-            digest.update(repr(np.shape(part)).encode())
-            digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
+        ours = [self.users, self.seen, self.picks, self.shots, self.summaries]
+        theirs = [record.frame_times_s, record.frame_labels, record.sentence_labels]
+        for part in [*ours, *theirs, record.video_features, record.reference_features]:
+            digest.update(b"-" if part is None else repr(part.shape).encode() + np.ascontiguousarray(part).tobytes())
 
     def _f1(self, chosen: np.ndarray | None) -> float:
         if self.summaries is None or chosen is None:
