@@ -20,8 +20,8 @@ demo: $(READY)  ## train on the demo set, evaluate, summarize a rendered video; 
 	$(BIN)/hiersum summarize demo/videos/demo_0_1040.mp4 --subtitles demo/videos/demo_0_1040.srt \
 		--description demo/videos/demo_0_1040.txt --model demo/run --output demo/summaries --overwrite
 
-test: $(READY)  ## unit tests, offline, under 3 minutes
-	$(BIN)/python -m pytest
+test: $(READY)  ## unit tests, offline, under 3 minutes; one process a core, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -163,7 +163,7 @@ def test_random_scores_follow_from_seed_and_video():
 def test_scorers_by_name():
     users = np.arange(32.0).reshape(2, 16)
     assert np.array_equal(score_frames(record(user_scores=users), "oracle"), users.mean(0))
-    with pytest.raises(ValueError, match="video v: the oracle needs user scores"):
+    with pytest.raises(ValueError, match="video v: the oracle needs annotators, scores or labels"):
         score_frames(record(), "oracle")
     with pytest.raises(ValueError, match="expected one of random, uniform, oracle, training-free; found 'best'"):
         score_frames(record(), "best")
