@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from hiersum_hf import cli_evaluate, cli_prepare
+from hiersum_hf.datasets.printable import printable
 
 
 EXAMPLES = """examples:
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run(args) or 0
     except (ValueError, OSError, ImportError) as error:
-        print(f"hiersum: error: {error}", file=sys.stderr)
+        print(f"hiersum: error: {printable(str(error))}", file=sys.stderr)
         return 2
 
 

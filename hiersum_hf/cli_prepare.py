@@ -6,8 +6,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+
+if TYPE_CHECKING:
+    from hiersum_hf.datasets.prepare import Reader
 
 DATA_SETS = "tvsum, summe, bliss, mrhisum, mosu, wikihow, folder, howto, replay"
 PREPARE_HELP = """what --source holds, and an example of each:
@@ -20,6 +23,7 @@ PREPARE_HELP = """what --source holds, and an example of each:
   bliss         annotation/ and feature/, its pickled .npy files converted once by --convert-pickles
       hiersum prepare bliss --source downloads/bliss --output prepared/bliss --convert-pickles
   mrhisum       metadata.csv, mr_hisum.h5, mr_hisum_split.json; or the trimodal release, mrhisum_gt.h5 and its features
+      hiersum prepare mrhisum --source downloads/mrhisum         (no --output: only says what is there)
       hiersum prepare mrhisum --source downloads/mrhisum --youtube8m downloads/yt8m --output prepared/mrhisum --half
   mosu          mosu_gt.h5 and its features
       hiersum prepare mosu --source downloads/mosu --output prepared/mosu --quantile 0.85 --min-views 50000
@@ -48,8 +52,12 @@ def add(commands: Any) -> None:
     )
     prepare.add_argument("dataset", metavar="NAME", help=DATA_SETS)
     prepare.add_argument("--source", required=True, metavar="DIR", help="where its files are")
-    prepare.add_argument("--output", metavar="DIR", help="folder to fill: data-*.parquet, report.json")
-    prepare.add_argument("--json", action="store_true", help="print report.json on stdout and nothing else")
+    prepare.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder to fill: data-*.parquet, report.json; without it only say what is there: videos, split, findings",
+    )
+    prepare.add_argument("--json", action="store_true", help="print the report as JSON on stdout and nothing else")
     _add_labels(prepare.add_argument_group("labels", "from replay scores: mrhisum, mosu, howto, replay"))
     _add_features(prepare.add_argument_group("texts and features"))
     _add_work(prepare.add_argument_group("work"))
@@ -120,9 +128,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = {key: value for key in KNOWN_BY if (value := getattr(args, key)) is not None}
     check_settings(args.dataset, settings)
-    if (args.output is None) == (args.fetch_list is None):
-        found = "none" if args.output is None else "both"
-        raise ValueError(f"expected --output, or with howto --fetch-list in its place; found {found}")
+    if args.output is not None and args.fetch_list is not None:
+        raise ValueError("expected --output, or with howto --fetch-list in its place; found both")
     if args.fetch_list is not None:
         return _write_fetch_list(args)
     if settings.pop("convert_pickles", False):
@@ -130,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
     if "youtube8m" in settings:
         _add_youtube8m(args, settings.pop("youtube8m"))
     reader, source = open_reader(args.dataset, args.source, **settings)
+    if args.output is None:
+        return _list(reader, args.json)
     report = prepare(
         reader,
         args.output,
@@ -142,6 +151,16 @@ def run(args: argparse.Namespace) -> int:
     )
     print(json.dumps(report, ensure_ascii=False) if args.json else format_report(report))
     return 1 if report["skipped"] else 0
+
+
+def _list(reader: Reader, as_json: bool) -> int:
+    """Says what the source holds, without reading features or writing anything."""
+    from hiersum_hf.datasets.prepare_report import format_listing
+
+    splits = {part: len(names) for part, names in reader.splits.items()}
+    listing = {"videos": len(reader.video_ids), "splits": splits, "findings": reader.findings}
+    print(json.dumps(listing, ensure_ascii=False) if as_json else format_listing(listing))
+    return 0
 
 
 def _write_fetch_list(args: argparse.Namespace) -> int:

@@ -72,7 +72,7 @@ class EvaluationData:
         if part == "all":
             return self._read(None), part, None
         chosen = DataArguments(data=self.data, split_file=split_file, split_seed=split_seed, fold=fold or 0)
-        videos = choose_split(chosen, self._groups(), self.shipped)[part]
+        videos = choose_split(chosen, self._groups(), self.shipped, needed=(part,))[part]
         if not videos:
             raise ValueError(f"{split_file or self.data}: expected videos in the part {part}, found none")
         name = f"published#{chosen.fold}" if self.shipped and not split_file else split_name(chosen)

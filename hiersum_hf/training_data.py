@@ -15,7 +15,7 @@ from hiersum_hf import synthetic
 from hiersum_hf.datasets.embed import embed_texts
 from hiersum_hf.datasets.replay import threshold_labels
 from hiersum_hf.datasets.split_files import read_splits
-from hiersum_hf.datasets.splits import disjoint_folds, with_validation
+from hiersum_hf.datasets.splits import disjoint_folds, with_validation, without_leaks
 from hiersum_hf.datasets.tvsum import read_tvsum
 from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, load_video_encoder
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
@@ -197,17 +197,25 @@ def _first_with_text(records: Sequence[VideoRecord]) -> VideoRecord | None:
 
 
 def choose_split(
-    args: DataArguments, videos: Mapping[str, str | None], shipped: Sequence[dict[str, list[str]]]
+    args: DataArguments,
+    videos: Mapping[str, str | None],
+    shipped: Sequence[dict[str, list[str]]],
+    needed: Sequence[str] = ("train", "test"),
 ) -> dict[str, list[str]]:
     """The split of the flags: of the split file, else the one shipped with the data, else one of the disjoint folds.
+
+    A split file loses training videos whose group validation or test has, and validation videos whose group test has;
+    the log names them. A split that the data set ships with is taken as its reader gives it: those of Mr.HiSum and MoSu
+    have lost theirs there, BLiSS keeps its livestreams in several parts, as published, which the log says.
 
     Args:
         args: The flags.
         videos: Every video with its group, None = its own; no group is in two parts of a drawn split.
         shipped: The split that the data comes with, if any.
+        needed: Parts that must have videos.
 
     Raises:
-        ValueError: There is no such fold, or the split names videos that the data lacks.
+        ValueError: There is no such fold, a part is empty, or the split names videos that the data lacks.
     """
     folds = read_splits(args.split_file) if args.split_file else shipped
     groups = {video: group for video, group in videos.items() if group is not None}
@@ -215,14 +223,17 @@ def choose_split(
     where = args.split_file or args.data
     if not 0 <= args.fold < len(splits):
         raise ValueError(f"{where}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
-    for part in ("train", "test"):
-        if not splits[args.fold].get(part):
-            raise ValueError(f"{where}: expected a split with {part} videos, found {', '.join(splits[args.fold])}.")
-    split = with_validation(splits[args.fold], args.split_seed, groups)
-    unknown = sorted({video for part in split.values() for video in part}.difference(videos))
+    unknown = sorted({video for part in splits[args.fold].values() for video in part}.difference(videos))
     if unknown:
         raise ValueError(f"{where}: expected videos of {args.data}, found also {', '.join(unknown[:5])}.")
-    return split
+    split = without_leaks(splits[args.fold], groups, where, keep=not args.split_file)
+    for part in needed:
+        if not split.get(part):
+            found = ", ".join(part for part, names in split.items() if names) or "none"
+            raise ValueError(f"{where}: expected a split with {part} videos, found {found}.")
+    if not split.get("train"):  # then there are none to set apart
+        return {part: list(split.get(part, ())) for part in ("train", "validation", "test")}
+    return with_validation({"test": [], **split}, args.split_seed, groups)
 
 
 def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:

@@ -179,7 +179,8 @@ def test_unconverted_features_name_the_conversion(tmp_path):
         ({"num_frame": 7}, r"video_label: expected 7 entries \(num_frame\), found 6"),
         ({"num_sentence": 2}, r"text_label: expected 2 entries \(num_sentence\), found 3"),
         ({"sentence": ["a", "b"]}, r"sentence: expected 3 entries"),
-        ({"sentence": "abc"}, r"sentence: expected strings, found 'abc'"),
+        ({"sentence": "abc"}, r"sentence: expected a list, found 'abc'"),
+        ({"text_label": None}, r"text_label: expected a list, found None"),
         ({"sentence": ["a", None, "c"]}, r"sentence: expected strings"),
         ({"sentence_time": [[0, 1], [1, 2]]}, r"sentence_time: expected 3 entries"),
         ({"sentence_time": [[0, 1], [1, 2], [3]]}, r"inhomogeneous"),
@@ -233,6 +234,8 @@ def test_broken_files_say_so(tmp_path, bliss):
         annotation.read_text()[:-20]: "expected JSON",
         "[1]": "expected a JSON object, found list",
         '{"c": [1]}': r"clip c: expected the members highlight, .*, found list",
+        json.dumps({"c": clip(num_sentence="3")}): "num_sentence: expected a whole number from 0, found '3'",
+        json.dumps({"c": clip(num_keyframe=None)}): "num_keyframe: expected a whole number from 0, found None",
         '{"c": {"video_id": 1}}': r"clip c: expected the members .*, found \['video_id'\]",
     }.items():
         annotation.write_text(content)

@@ -184,7 +184,36 @@ def test_the_list_of_videos_to_fetch(test_data, tmp_path, capsys):
     assert main([*command, "--output", str(tmp_path / "out")]) == 2
     assert "expected --output, or with howto --fetch-list in its place; found both" in capsys.readouterr().err
     assert main(command[:4]) == 2
-    assert "found none" in capsys.readouterr().err
+    assert "expected a folder of videos" in capsys.readouterr().err
+
+
+def test_without_output_it_says_what_is_there(test_data, tmp_path, capsys):
+    """Mr.HiSum comes without features: what its lists hold must be seen before anybody fetches YouTube-8M."""
+    command = ["prepare", "mrhisum", "--source", str(test_data / "mrhisum")]
+    assert main(command) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for start in (["videos", "31,892"], ["train", "27,886"], ["validation", "2,000"], ["test", "2,000"]):
+        assert start in lines
+    assert {line[0]: line[1] for line in lines[4:]} == {"duplicates": "6:", "leaks": "2:", "dropped": "6:"}
+    assert main([*command, "--json"]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    assert (listing["videos"], listing["splits"]["train"], len(listing["findings"]["leaks"])) == (31892, 27886, 2)
+    for flags in ([], ["--skip-bad"]):
+        assert main([*command, "--output", str(tmp_path / "out"), *flags]) == 2
+        error = capsys.readouterr().err
+        assert "expected mr_hisum_features.h5 or mr_hisum.h5, found neither; without --output" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_bliss_without_one_clip_s_part(source, tmp_path, capsys):
+    """One damaged download of six: the other parts are still worth preparing."""
+    where = source("bliss")
+    assert main(["prepare", "bliss", "--source", str(where), "--convert-pickles"]) == 0
+    (where / "feature" / "text_roberta_val.h5").unlink()
+    (where / "feature" / "text_roberta_val.npy").unlink()
+    assert prepare("bliss", where, tmp_path / "out", "--skip-bad") == 1
+    assert "skipped        c2: " in capsys.readouterr().out
+    assert [record.video_id for record in load_prepared(tmp_path / "out")] == ["c1"]
 
 
 def test_pickles_are_converted_once_and_only_when_asked(source, tmp_path, capsys):

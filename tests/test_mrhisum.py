@@ -106,7 +106,9 @@ def test_real_lists_without_any_h5(test_data):
     ]
     kept = [name for names in reader.splits.values() for name in names]
     assert len({videos[name].youtube_id for name in kept}) == len(kept) == 31886
-    with pytest.raises(ValueError, match=r"video_1: expected an h5 with features, found only .*metadata\.csv"):
+    with pytest.raises(
+        FileNotFoundError, match=r"mrhisum: expected mr_hisum_features\.h5 or mr_hisum\.h5, found neith"
+    ):
         reader.read("video_1")
 
 

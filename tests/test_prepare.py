@@ -3,7 +3,7 @@
 import json
 import pickle
 import shutil
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import datasets
@@ -12,10 +12,13 @@ import pytest
 from datasets import Dataset, load_dataset
 
 from hiersum_hf import synthetic
+from hiersum_hf.datasets import plan
 from hiersum_hf.datasets import prepare as module
 from hiersum_hf.datasets.prepare import load_prepared, prepare, prepared_dataset, stream_prepared
 from hiersum_hf.datasets.prepare_report import format_report
+from hiersum_hf.datasets.profile import Profile
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
+from hiersum_hf.datasets.sources import open_reader
 from hiersum_hf.datasets.tvsum import TVSumReader, write_tvsum
 from hiersum_hf.records import Encoders
 
@@ -28,15 +31,15 @@ def cache(tmp_path, monkeypatch):
 
 
 def assert_equal_records(ours, theirs, atol=0.0):
-    for field in fields(ours):
-        one, two = getattr(ours, field.name), getattr(theirs, field.name)
+    for name in (member.name for member in fields(ours)):
+        one, two = getattr(ours, name), getattr(theirs, name)
         if isinstance(one, np.ndarray) and len(one):
-            assert one.shape == two.shape, field.name
-            np.testing.assert_allclose(one, two, atol=atol, rtol=0, equal_nan=True, err_msg=field.name)
+            assert one.shape == two.shape, name
+            np.testing.assert_allclose(one, two, atol=atol, rtol=0, equal_nan=True, err_msg=name)
         elif isinstance(one, np.ndarray):
-            assert len(two) == 0, field.name
+            assert len(two) == 0, name
         else:
-            assert one == two, field.name
+            assert one == two, name
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,12 @@ def test_what_nobody_knows_is_no_other_encoder(tmp_path, source):
 def test_bad_video_stops_the_work_or_is_listed(tmp_path, source):
     with pytest.raises(ValueError, match="v7: expected a video, found a hole"):
         prepare(MadeUp(bad=("v7",)), tmp_path / "stops", source, progress=False)
-    with pytest.raises(ValueError, match="expected a prepared folder"):
+    with pytest.raises(ValueError, match=r"not finished\. Run the same `hiersum prepare` again"):
         load_prepared(tmp_path / "stops")
+    with pytest.raises(ValueError, match="not finished"):
+        open_reader("tvsum", tmp_path / "stops")
+    with pytest.raises(ValueError, match="expected a prepared folder"):
+        load_prepared(tmp_path)
     report = prepare(MadeUp(bad=("v7", "v9")), tmp_path / "goes-on", source, skip_bad=True, progress=False)
     assert report["skipped"]["v7"] == "v7: expected a video, found a hole."
     assert len(load_prepared(tmp_path / "goes-on")) == report["videos"] == 8
@@ -215,6 +222,111 @@ def test_interrupted_work_goes_on_where_it_stopped(tmp_path, source):
         assert_equal_records(MadeUp().read(video_id), record)
 
 
+@dataclass(frozen=True)
+class Odd(MadeUp):
+    """MadeUp in which `log` gets every reading; videos in `lost` lack a file."""
+
+    lost: tuple[str, ...] = ()
+    log: list = field(default_factory=list, repr=False)
+
+    def read(self, video_id):
+        self.log.append(video_id)
+        if video_id in self.lost:
+            raise FileNotFoundError(f"{video_id}.h5: no such file")
+        return super().read(video_id)
+
+
+def without_text_or_features(*with_all):
+    """Nine videos are without text; the good one must not be the one that is thrown out."""
+    return Odd(silent=tuple(name for name in MadeUp().video_ids if name not in with_all))
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_the_first_video_with_text_may_come_late(tmp_path, source, skip_bad):
+    """A set whose first hundred videos are silent lost its talking ones, or stopped at the first."""
+    reader, out = without_text_or_features("v6"), tmp_path / "out"
+    options = {"videos_per_file": 4, "progress": False, "skip_bad": skip_bad}
+    report = prepare(reader, out, source, **options)
+    assert (report["videos"], report["skipped"], report["missing"]["subtitles"]) == (10, {}, 9)
+    assert report["encoders"]["text"] == "random-projection"
+    for video_id, record in zip(reader.video_ids, load_prepared(out), strict=True):
+        assert_equal_records(MadeUp(silent=reader.silent).read(video_id), record)
+    reader.log.clear()
+    assert prepare(reader, out, source, **options) == report
+    assert reader.log == [], "a finished folder is not read again"
+
+
+def test_what_another_process_learned_arrives():
+    learned = pickle.loads(pickle.dumps(module._Learned(Profile(3, 2, {"text": "words"}))))
+    assert learned.profile == Profile(3, 2, {"text": "words"})
+
+
+def test_texts_of_two_encoders_after_silent_videos_are_not_mixed(tmp_path, source):
+    other = (("v8", Encoders("random-projection", "words", 1.0)),)
+    reader = replace(without_text_or_features("v6", "v8"), others=other)
+    with pytest.raises(ValueError, match=r"v8: expected features of text random-projection as .* found text words"):
+        prepare(reader, tmp_path / "out", source, progress=False)
+
+
+def test_a_video_without_its_file_is_skipped(tmp_path, source):
+    """One missing file of thousands must not stop --skip-bad; where all are missing there is nothing to skip to."""
+    reader = Odd(lost=("v0", "v7"))
+    with pytest.raises(FileNotFoundError, match=r"v0\.h5"):
+        prepare(reader, tmp_path / "stops", source, progress=False)
+    assert not (tmp_path / "stops").exists()
+    report = prepare(reader, tmp_path / "out", source, skip_bad=True, progress=False)
+    assert report["skipped"] == {"v0": "v0.h5: no such file", "v7": "v7.h5: no such file"}
+    assert len(load_prepared(tmp_path / "out")) == 8
+    with pytest.raises(
+        ValueError, match=r"source\.txt: expected a video that can be read, found none in 10\. .*v0\.h5"
+    ):
+        prepare(Odd(lost=tuple(reader.video_ids)), tmp_path / "none", source, skip_bad=True, progress=False)
+
+
+def test_a_repaired_source_may_use_the_folder_of_a_failed_run(tmp_path, source):
+    with pytest.raises(ValueError, match="v3: expected a video"):
+        prepare(MadeUp(bad=("v3",)), tmp_path / "out", source, progress=False)
+    source[0].write_text("repaired")
+    assert prepare(MadeUp(), tmp_path / "out", source, progress=False)["videos"] == 10
+    source[0].write_text("changed once more")
+    with pytest.raises(ValueError, match="prepared before with another fingerprint"):
+        prepare(MadeUp(), tmp_path / "out", source, progress=False)
+
+
+def test_a_folder_inside_its_source_goes_on(tmp_path, source):
+    """`--source videos --output videos/prepared` changed its own fingerprint."""
+    folder = source[0].parent
+    for output in (folder / "prepared", folder / "more" / "again", folder / "prepared"):
+        report = prepare(MadeUp(), output, [folder], videos_per_file=4, progress=False)
+    assert report["videos"] == 10
+    (folder / "new.txt").write_text("a source file")
+    with pytest.raises(ValueError, match="another fingerprint"):
+        prepare(MadeUp(), folder / "prepared", [folder], videos_per_file=4, progress=False)
+
+
+def test_another_version_may_read_otherwise(tmp_path, source, monkeypatch):
+    """A reader that was mended must not leave the old records in place in silence."""
+    prepare(MadeUp(), tmp_path / "out", source, progress=False)
+    monkeypatch.setattr(plan, "version", lambda _: "99.0")
+    with pytest.raises(ValueError, match=r"out: prepared before by hiersum-hf \S+; this is 99\.0, which may read oth"):
+        prepare(MadeUp(), tmp_path / "out", source, progress=False)
+    assert len(load_prepared(tmp_path / "out")) == 10, "what is there can still be used"
+
+
+def test_no_processes_cannot_work(tmp_path, source):
+    with pytest.raises(ValueError, match="num_proc, videos_per_file: expected at least 1, found 0 and 64"):
+        prepare(MadeUp(), tmp_path / "out", source, num_proc=0, progress=False)
+
+
+def test_names_are_printed_without_control_characters(tmp_path, source):
+    report = prepare(MadeUp(bad=("v7",)), tmp_path / "out", source, skip_bad=True, progress=False)
+    report["findings"]["leaks"] = ["\x1b[31mred\n日本語"]
+    report["skipped"]["\x1b]0;title\x07"] = "\x9b"
+    text = format_report(report)
+    assert text.replace("\n", "").isprintable()
+    assert r"leaks          1: \x1b[31mred\n日本語" in text
+
+
 def test_a_file_cut_off_is_written_again(tmp_path, source):
     """A full disk or a copy that broke off must not count as complete."""
     reader, out = MadeUp(), tmp_path / "out"
@@ -245,8 +357,8 @@ def test_folder_of_another_source_is_never_mixed(tmp_path, source):
 
 
 def test_mixed_widths_are_named(demo_records):
-    with pytest.raises(ValueError, match="demo_0_0000: expected video_features of width 7, found 32"):
-        to_row(demo_records[0], schema(7, 32))
+    with pytest.raises(ValueError, match=r"x\.h5, video demo_0_0000: expected video_features of width 7, found 32"):
+        to_row(replace(demo_records[0], source="x.h5"), schema(7, 32))
 
 
 def test_other_datasets_are_refused():

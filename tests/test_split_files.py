@@ -7,6 +7,7 @@ import yaml
 
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.datasets.splits import with_validation
+from hiersum_hf.training_data import DataArguments, choose_split
 
 
 @pytest.fixture
@@ -121,3 +122,44 @@ def test_leaks_and_empty_parts_are_refused(tmp_path, lists):
         read_splits(path)
     with pytest.raises(ValueError, match=r"train\.txt, split 0: expected videos in test, found none"):
         read_splits(lists(train="a\n", test="# b\n") / "train.txt")
+
+
+def chosen(split, groups, tmp_path, shipped=False, **kwargs):
+    path = tmp_path / "published.json"
+    path.write_text(json.dumps({f"{part}_keys": names for part, names in split.items()}))
+    args = DataArguments(data="prepared", split_file=None if shipped else str(path))
+    published = [{"validation" if part == "val" else part: names for part, names in split.items()}]
+    return choose_split(args, groups, published if shipped else [], **kwargs)
+
+
+LEAKY = {"train": ["a", "b", "c", "d"], "val": ["e", "f"], "test": ["g", "h"]}
+GROUPS = {"a": "x", "b": "y", "c": "z", "d": "z", "e": "x", "f": "w", "g": "w", "h": "y"}
+
+
+def test_one_youtube_video_in_two_parts_of_a_split_file_is_left_out_and_named(tmp_path, caplog):
+    """Trained on under one name and tested under another, a video is known by heart."""
+    split = chosen(LEAKY, GROUPS, tmp_path)
+    assert split == {"train": ["c", "d"], "validation": ["e"], "test": ["g", "h"]}
+    assert "published.json: left 2 videos of train out, a later part has them: a, b" in caplog.text
+    assert "published.json: left 1 videos of validation out, a later part has them: f" in caplog.text
+    caplog.clear()
+    assert chosen(LEAKY, dict.fromkeys(GROUPS), tmp_path)["train"] == ["a", "b", "c", "d"]
+    assert not caplog.records
+
+
+def test_the_split_that_a_data_set_ships_with_stays(tmp_path, caplog):
+    """BLiSS cuts clips of one livestream into several parts; without them there may be none left to train on."""
+    streams = dict.fromkeys(GROUPS, "one stream")
+    assert chosen(LEAKY, streams, tmp_path, shipped=True)["train"] == ["a", "b", "c", "d"]
+    assert "prepared: 4 videos of train share their group with a later part; kept, as published" in caplog.text
+    with pytest.raises(ValueError, match=r"published\.json: expected a split with train videos, found test\."):
+        chosen(LEAKY, streams, tmp_path)
+
+
+def test_an_empty_part_is_named_only_where_it_is_needed(tmp_path):
+    """--min-views may leave a training part empty; the test part can still be measured."""
+    emptied = {"train": [], "val": ["e"], "test": ["g"]}
+    with pytest.raises(ValueError, match=r"prepared: expected a split with train videos, found validation, test\."):
+        chosen(emptied, GROUPS, tmp_path, shipped=True)
+    assert chosen(emptied, GROUPS, tmp_path, shipped=True, needed=["test"])["test"] == ["g"]
+    assert chosen({"train": [], "test": ["g"]}, GROUPS, tmp_path, shipped=True, needed=["test"])["validation"] == []

@@ -203,9 +203,14 @@ def _checked(entry: Any) -> dict[str, Any]:
         raise ValueError(f"expected the members {', '.join(sorted(MEMBERS))}, found {found}")
     if entry["num_frame"] == 0:
         raise ValueError("num_frame: expected at least 1 frame, found 0")
+    for count in ("num_frame", "num_sentence", "num_keyframe"):
+        if type(entry[count]) is not int or entry[count] < 0:
+            raise ValueError(f"{count}: expected a whole number from 0, found {entry[count]!r:.80}")
     lengths = {"video_label": "num_frame", "text_label": "num_sentence"}
     lengths |= {"sentence": "num_sentence", "sentence_time": "num_sentence"}
     for member, count in lengths.items():
+        if not isinstance(entry[member], list):
+            raise ValueError(f"{member}: expected a list, found {entry[member]!r:.80}")
         if len(entry[member]) != entry[count]:
             raise ValueError(f"{member}: expected {entry[count]} entries ({count}), found {len(entry[member])}")
     highlight = [entry["highlight"]] if isinstance(entry["highlight"], str) else entry["highlight"]

@@ -98,7 +98,9 @@ class MrHiSumReader(ReplayLabels):
         if info is None:
             raise ValueError(f"{self.metadata}: expected a row for {video_id}, found none")
         if self.h5 is None:
-            raise ValueError(f"video {video_id}: expected an h5 with features, found only {self.metadata}")
+            folder = Path(self.metadata).parent
+            ways = "without --output `hiersum prepare` lists what metadata and split hold"
+            raise FileNotFoundError(f"{folder}: expected {WITH_FEATURES} or mr_hisum.h5, found neither; {ways}")
         features, name, annotation = load_video(self.h5, video_id, self._load)
         n = annotation["n_frames"]
         return VideoRecord(

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.printable import printable
 from hiersum_hf.datasets.replay import ReplayLabels
 from hiersum_hf.datasets.tvsum_ratings import open_h5
 from hiersum_hf.shots import clip_shots
@@ -163,8 +164,10 @@ def load_video(path: str | Path, video_id: str, load: Callable[[Any], Loaded], k
             if not isinstance(file[video_id], kind):
                 raise ValueError(f"expected a {kind.__name__}, found a {type(file[video_id]).__name__}")
             return load(file[video_id])
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}, video {video_id}: {error}") from None
+        except FileNotFoundError:  # of another file
+            raise
+        except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"{path}, video {printable(video_id)}: {error}") from None
 
 
 def read_features(member: Any, width: int) -> np.ndarray:

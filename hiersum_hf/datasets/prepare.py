@@ -11,7 +11,6 @@ Work that was interrupted goes on where it stopped: a file appears under its nam
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, Features
 
+from hiersum_hf.datasets.plan import check_finished, claim, claimed, make_plan, write_text
 from hiersum_hf.datasets.prepare_report import dataset_card, facts, make_report
 from hiersum_hf.datasets.prepare_report import format_report as format_report  # for those who prepare
 from hiersum_hf.datasets.profile import Profile
@@ -33,7 +33,6 @@ from hiersum_hf.datasets.schema import ARRAYS, RecordDataset, schema, to_record,
 from hiersum_hf.records import VideoRecord
 
 
-FORMAT = 1  # of the prepared folder; part of its fingerprint
 ROW_GROUP_BYTES = 32 << 20  # of features; what a reader or writer holds at a time
 
 
@@ -55,6 +54,14 @@ class Rules:
 
     skip_bad: bool
     allow_encoder_mismatch: bool
+
+
+class _Learned(Exception):
+    """A video has a kind of features that all before it lacked: the work starts again with the fuller profile."""
+
+    def __init__(self, profile: Profile):
+        super().__init__(profile)
+        self.profile = profile
 
 
 def prepare(
@@ -86,28 +93,28 @@ def prepare(
         progress: Show a bar on stderr.
 
     Raises:
-        ValueError: A video cannot be read or has other encoders (names it), the source has no videos, or the folder was
-            prepared from another source or with other settings.
+        FileNotFoundError: A video lacks a file.
+        ValueError: A video cannot be read or has other encoders (names it), the source has no videos, none that can be
+            read, or the folder was prepared from another source, with other settings or by another version.
     """
-    from tqdm import tqdm
-
+    if min(num_proc, videos_per_file) < 1:
+        raise ValueError(f"num_proc, videos_per_file: expected at least 1, found {num_proc} and {videos_per_file}")
     output, ids = Path(output), list(reader.video_ids)
     if not ids:
         raise ValueError(f"{source[0]}: expected videos, found none.")
-    plan: dict[str, Any] = {"format": FORMAT, "reader": repr(reader), "dtype": dtype}
-    plan["videos_per_file"] = videos_per_file
-    plan["fingerprint"] = fingerprint(plan, ids, source)
-    _claim(output, plan)
+    plan = make_plan(ids, source, reader=repr(reader), dtype=dtype, videos_per_file=videos_per_file)
     rules = Rules(skip_bad, allow_encoder_mismatch)
-    profile = _profile(reader, ids, rules)
-    features = schema(profile.video_dim, profile.text_dim, dtype)
+    profile = claimed(output, plan) or _first_profile(reader, ids, rules, source)
     files = [ids[i : i + videos_per_file] for i in range(0, len(ids), videos_per_file)]
-    write = partial(_write_file, reader, output, features, profile, rules)
-    with tqdm(total=len(ids), unit="video", desc=f"preparing {output.name}", disable=None if progress else True) as bar:
-        parts = []
-        for part, names in zip(_map(write, enumerate(files), num_proc), files, strict=True):
-            parts.append(part)
-            bar.update(len(names))
+    while True:
+        claim(output, plan, profile)
+        features = schema(profile.video_dim, profile.text_dim, dtype)
+        write = partial(_write_file, reader, output, features, profile, rules)
+        try:
+            parts = _progress(_map(write, enumerate(files), num_proc), files, output.name if progress else None)
+            break
+        except _Learned as learned:
+            profile = learned.profile
     more = {"dataset": dataset, "findings": reader.findings, "fingerprint": plan["fingerprint"]}
     report = make_report(parts, profile.encoders, **more)
     info = {"dataset": dataset} | plan | {"splits": _kept_splits(reader, report), "features": features.to_dict()}
@@ -157,6 +164,7 @@ def prepared_dataset(folder: str | Path) -> str | None:
 def _files(folder: str | Path) -> list[Path]:
     """The Parquet files of a finished prepared folder, all of them and whole."""
     folder = Path(folder)
+    check_finished(folder)
     files = sorted(folder.glob("data-*.parquet"))
     if not (folder / "report.json").is_file() or not files:
         raise ValueError(
@@ -175,51 +183,29 @@ def _row_count(file: Path) -> int:
         raise ValueError(f"{file}: expected a whole Parquet file ({error}). Prepare or fetch it again.") from None
 
 
-def fingerprint(plan: dict[str, Any], ids: Sequence[str], source: Iterable[str | Path]) -> str:
-    """Changes with the settings, the videos, or the size or time of any source file."""
-    digest = hashlib.sha256(json.dumps([plan, list(ids)], sort_keys=True).encode())
-    for path in map(Path, source):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                stat = file.stat()
-                digest.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def write_text(path: Path, text: str) -> None:
-    """The text under this name, whole or not at all."""
-    partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-    partial_path.write_text(text, encoding="utf-8")
-    os.replace(partial_path, path)
-
-
-def _claim(output: Path, plan: dict[str, Any]) -> None:
-    """Marks the folder with the plan, or checks that it is marked with the same one."""
-    mark = output / ".plan.json"
-    if mark.is_file():
-        found = json.loads(mark.read_text())
-        if found != plan:
-            changed = sorted(key for key in plan if found.get(key) != plan[key])
-            raise ValueError(f"{output}: prepared before with another {', '.join(changed)}. Choose another folder.")
-    elif output.exists() and any(output.iterdir()):
-        raise ValueError(f"{output}: expected a new or prepared folder, found other files in it.")
-    else:
-        output.mkdir(parents=True, exist_ok=True)
-        write_text(mark, json.dumps(plan))
-
-
-def _profile(reader: Reader, ids: Sequence[str], rules: Rules) -> Profile:
-    """That of the first videos, the same whatever has been written before and in whichever process."""
-    profile = Profile()
-    for video_id in ids[:100]:
+def _first_profile(reader: Reader, ids: Sequence[str], rules: Rules, source: Sequence[str | Path]) -> Profile:
+    """That of the first video that can be read; what it lacks is learned on the way (`_Learned`)."""
+    first = None
+    for video_id in ids:
         try:
-            profile = profile.completed(reader.read(video_id))
-        except ValueError:
+            return Profile().completed(reader.read(video_id))
+        except (ValueError, FileNotFoundError) as error:
             if not rules.skip_bad:
                 raise
-        if profile.complete:
-            break
-    return profile
+            first = first or error
+    raise ValueError(f"{source[0]}: expected a video that can be read, found none in {len(ids)}. The first: {first}")
+
+
+def _progress(parts: Iterable[Any], files: Sequence[Sequence[str]], name: str | None) -> list[Any]:
+    """All the parts, with a bar on stderr if there is a name for it."""
+    from tqdm import tqdm
+
+    found, total = [], sum(map(len, files))
+    with tqdm(total=total, unit="video", desc=f"preparing {name}", disable=None if name else True) as bar:
+        for part, names in zip(parts, files, strict=True):
+            found.append(part)
+            bar.update(len(names))
+    return found
 
 
 def _map(function: Any, tasks: Iterable[Any], num_proc: int) -> Iterable[Any]:
@@ -239,7 +225,7 @@ def _write_file(
     """One Parquet file, and in its metadata what the report needs; one that is whole already is left as it is."""
     number, names = task
     path = output / f"data-{number:05d}.parquet"
-    part = _written_before(path, rules)
+    part = _written_before(path, rules, features)
     if part is not None:
         return part
     part = {"rules": asdict(rules), "videos": {}, "skipped": {}, "mismatches": {}}
@@ -255,13 +241,17 @@ def _write_file(
     return part
 
 
-def _written_before(path: Path, rules: Rules) -> dict[str, Any] | None:
-    """What the metadata of a file says; None if it is missing, broken or other rules would change what is in it."""
+def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, Any] | None:
+    """What the metadata of a file says; None if it is missing, broken, of other widths, or other rules would change
+    what is in it."""
     try:
-        part = json.loads(pq.read_metadata(path).metadata[b"hiersum"])
+        metadata = pq.read_metadata(path)
+        part = json.loads(metadata.metadata[b"hiersum"])
+        same_widths = metadata.schema.to_arrow_schema().equals(features.arrow_schema)
     except (OSError, pa.ArrowException, KeyError, TypeError):
         return None
-    return part if part["rules"] == asdict(rules) or not (part["skipped"] or part["mismatches"]) else None
+    same_rules = part["rules"] == asdict(rules) or not (part["skipped"] or part["mismatches"])
+    return part if same_widths and same_rules else None
 
 
 def _row_groups(
@@ -273,10 +263,13 @@ def _row_groups(
     for name in names:
         try:
             record = reader.read(name)
-            row, mismatch = to_row(record, features), profile.mismatch(record)
+            mismatch = profile.mismatch(record)
             if mismatch and not part["rules"]["allow_encoder_mismatch"]:
                 raise ValueError(f"{mismatch}. Only --allow-encoder-mismatch mixes them.")
-        except ValueError as error:
+            if (fuller := profile.completed(record)) != profile:
+                raise _Learned(fuller)
+            row = to_row(record, features)
+        except (ValueError, FileNotFoundError) as error:
             if not part["rules"]["skip_bad"]:
                 raise
             part["skipped"][name] = str(error)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.datasets.printable import printable
 from hiersum_hf.datasets.replay import POSITIVE_RATES
 from hiersum_hf.records import VideoRecord
 
@@ -111,13 +112,24 @@ def format_report(report: Mapping[str, Any]) -> str:
     rates = report["positive_rates"]
     if len(rates) <= LISTED_VIDEOS:
         lines += [f"  {name:<12} {rate:>6.1%}{_warning([rate])}" for name, rate in rates.items()]
-    lines += [f"{kind:<14} {len(items)}: {', '.join(items[:5])}" for kind, items in report["findings"].items() if items]
+    lines += _findings(report["findings"])
     lines += [f"mixed encoders {text}" for text in report["encoder_mismatch"]["first"]]
     skipped = [f"skipped        {name}: {error}" for name, error in report["skipped"].items()]
     lines += skipped[:LISTED_VIDEOS]
     if len(skipped) > LISTED_VIDEOS:
         lines.append(f"skipped        {len(skipped) - LISTED_VIDEOS} more, named in report.json")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
+
+
+def format_listing(listing: Mapping[str, Any]) -> str:
+    """What `hiersum prepare` without an output found, as lines to read: `videos`, `splits` and `findings`."""
+    counts = {"videos": listing["videos"], **listing["splits"]}
+    lines = [f"{name:<14} {count:,}" for name, count in counts.items()] + _findings(listing["findings"])
+    return "\n".join(map(printable, lines))
+
+
+def _findings(findings: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{kind:<14} {len(items):,}: {', '.join(items[:5])}" for kind, items in findings.items() if items]
 
 
 def dataset_card(report: Mapping[str, Any], name: str) -> str:

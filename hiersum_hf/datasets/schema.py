@@ -39,6 +39,7 @@ import pyarrow.compute as pc
 import torch
 from datasets import Array2D, Dataset, Features, List, Value
 
+from hiersum_hf.datasets.printable import printable
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
@@ -83,7 +84,7 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
     """The record as a row of a data set with this schema.
 
     Raises:
-        ValueError: Features of another width; names the video.
+        ValueError: Features of another width; names file and video.
     """
     spoken = np.array([(s.start_s, s.end_s) for s in record.sentences]).reshape(-1, 2)
     row = {name: getattr(record, name) for name in features if name not in ("sentences", "sentence_spans", "encoders")}
@@ -96,7 +97,8 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
         _, width = features[name].shape
         array = np.asarray(row[name], features[name].dtype)
         if array.size and array.shape[1] != width:
-            raise ValueError(f"{record.video_id}: expected {name} of width {width}, found {array.shape[1]}.")
+            where = f"{record.source}, video {printable(record.video_id)}"
+            raise ValueError(f"{where}: expected {name} of width {width}, found {array.shape[1]}.")
         row[name] = array.reshape(-1, width)
     return row
 

@@ -11,6 +11,7 @@ from hiersum_hf.datasets.embed import EmbeddedReader
 from hiersum_hf.datasets.folder import FolderReader
 from hiersum_hf.datasets.howto import HowToReader
 from hiersum_hf.datasets.mrhisum import MrHiSumReader
+from hiersum_hf.datasets.plan import check_finished
 from hiersum_hf.datasets.prepare import Reader
 from hiersum_hf.datasets.replay_reader import ReplayReader
 from hiersum_hf.datasets.trimodal import TrimodalReader
@@ -58,12 +59,14 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
 
     Raises:
         FileNotFoundError: There is no such source, or it lacks a file that the reader cannot do without.
-        ValueError: There is no such data set, or it does not know a setting, or a setting cannot be.
+        ValueError: There is no such data set, or it does not know a setting, or a setting cannot be, or the source is
+            an unfinished prepared folder.
     """
     check_settings(name, settings)
     source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"{source}: expected the source of {name}, found nothing there.")
+    check_finished(source)
     if name == "howto":
         encoders = {key: settings.pop(key) for key in ("video_encoder", "text_encoder") if key in settings}
         articles = _first(source, "how_to_steps.tar.gz")

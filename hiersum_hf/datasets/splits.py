@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from hiersum_hf.datasets.printable import printable
+
+
+logger = logging.getLogger(__name__)
 
 
 def disjoint_folds(
@@ -58,6 +64,35 @@ def with_validation(
         "validation": [video for i, videos in enumerate(members) if i in apart for video in videos],
         "test": list(split["test"]),
     }
+
+
+def without_leaks(
+    split: Mapping[str, Sequence[str]], groups: Mapping[str, str], where: str, keep: bool = False
+) -> dict[str, list[str]]:
+    """The split without training videos whose group validation or test has, and validation videos whose group test has.
+
+    The log names them. What is tested stays as published. Not given in the paper.
+
+    Args:
+        split: Videos of each part.
+        groups: Group of each video; videos that are not named are their own group.
+        where: The file, for the log.
+        keep: Only count them in the log.
+    """
+    seen: set[tuple[bool, str]] = set()
+    kept = {part: list(videos) for part, videos in split.items()}
+    for part in ("test", "validation", "train"):
+        keys = {video: (video in groups, groups.get(video, video)) for video in split.get(part, ())}
+        leaked = {video: None for video, key in keys.items() if key in seen}
+        seen |= set(keys.values())
+        if leaked and keep:
+            text = "%s: %d videos of %s share their group with a later part; kept, as published"
+            logger.warning(text, where, len(leaked), part)
+        elif leaked:
+            kept[part] = [video for video in keys if video not in leaked]
+            names = ", ".join(map(printable, list(leaked)[:20])) + ", ..." * (len(leaked) > 20)
+            logger.warning("%s: left %d videos of %s out, a later part has them: %s", where, len(leaked), part, names)
+    return kept
 
 
 def _members(video_ids: Sequence[str], groups: Mapping[str, str] | None) -> list[list[str]]:

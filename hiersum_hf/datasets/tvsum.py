@@ -1,4 +1,5 @@
-"""TVSum: the field's `eccv16` feature file (SumMe has the same format); ratings in `tvsum_ratings`.
+"""TVSum: the field's `eccv16` feature file (SumMe has the same format); its members in `tvsum_members`, ratings in
+`tvsum_ratings`.
 
 Letters: N sampled frames, S shots, U annotators, M sentences, K description texts, n_frames original frames.
 """
@@ -8,24 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.mrhisum_files import load_video
+from hiersum_hf.datasets.tvsum_members import CLOSED, read_group
 from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, open_h5, read_ratings
 from hiersum_hf.datasets.tvsum_texts import TextFiles, names_of, with_sentence_labels
-from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
-from hiersum_hf.records import Encoders, Sentence, VideoRecord
-from hiersum_hf.shots import clip_shots
-
-
-GOOGLENET = "googlenet-pool5"
-DEFAULT_FPS = 30.0  # where nothing tells a video's rate; TVSum's own are 24 to 30
-CLOSED = np.array([0, 1])  # change_points name a shot's last frame, records the frame after it
-REQUIRED = ("features", "gtscore", "user_summary", "change_points", "n_frames", "picks")
+from hiersum_hf.records import VideoRecord
 
 
 @dataclass(frozen=True)
@@ -105,17 +100,12 @@ class TVSumReader:
             ValueError: If a file is not HDF5, a member is missing, or lengths or values do not fit; the message names
                 the file and the group.
         """
-        with open_h5(self.h5_path) as file:
-            try:
-                return self._read(file[video_id], _entry(self.ratings_path, video_id))
-            except FileNotFoundError:
-                raise
-            except (ValueError, KeyError, OSError) as error:
-                raise ValueError(f"{self.h5_path}, video {video_id}: {error}") from None
+        return load_video(self.h5_path, video_id, partial(self._read, video_id))
 
-    def _read(self, group: h5py.Group, rated: TVSumVideo | None) -> VideoRecord:
+    def _read(self, video_id: str, group: h5py.Group) -> VideoRecord:
+        rated = _entry(self.ratings_path, video_id)
         names, texts = names_of(group, rated), self._texts()
-        record = _read_group(group, rated, texts.duration_s(names))
+        record = read_group(group, rated, texts.duration_s(names))
         return with_sentence_labels(texts.add_to(record, names))
 
     def _texts(self) -> TextFiles:
@@ -148,105 +138,6 @@ def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
     if not 1 <= k <= len(ratings):
         raise ValueError(f"expected a name video_1 to video_{len(ratings)} to match the ratings, found {name}")
     return ratings[k - 1]
-
-
-def _read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None) -> VideoRecord:
-    """The group's own content; `told_s` is the video's length according to its captions."""
-    missing = [key for key in REQUIRED if key not in group]
-    if missing:
-        raise ValueError(f"expected the members {', '.join(missing)}, found {sorted(group)}")
-    picks = group["picks"][()].astype(np.int64)
-    features = _features(group, "features", len(picks))
-    gtscore = group["gtscore"][()].astype(np.float32)
-    if gtscore.shape != picks.shape or not np.isfinite(gtscore).all():
-        raise ValueError(f"expected {len(picks)} finite values of gtscore, found shape {gtscore.shape}")
-    summaries = np.atleast_2d(group["user_summary"][()]).astype(bool)
-    n_frames = _common_length(int(group["n_frames"][()]), summaries.shape[1], "user_summary")
-    if len(picks) == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
-        raise ValueError(f"picks: expected ascending frame numbers below {n_frames}")
-    shots = clip_shots(group["change_points"][()].reshape(-1, 2) + CLOSED, n_frames)
-    scores = (gtscore - gtscore.min()) / (np.ptp(gtscore) or 1.0)
-    labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
-    fps = _fps(group, rated, told_s)
-    return VideoRecord(
-        video_id=group.name.strip("/"),
-        video_features=features,
-        frame_times_s=picks / fps,
-        duration_s=float(max(n_frames, picks[-1] + 1) / fps),
-        encoders=_encoders(group, sample_fps=fps / float(np.median(np.diff(picks)) if len(picks) > 1 else 1)),
-        frame_scores=scores,
-        frame_labels=labels,
-        user_scores=_user_scores(group, rated, picks, n_frames),
-        user_summaries=summaries[:, :n_frames],
-        shots=shots,
-        picks=picks,
-        n_frames=n_frames,
-        source=group.file.filename,
-        **_sentences(group),
-        **_description(group, rated),
-    )
-
-
-def _features(group: h5py.Group, key: str, rows: int) -> np.ndarray:
-    features = group[key][()].astype(np.float32)
-    if features.ndim != 2 or len(features) != rows:
-        raise ValueError(f"{key}: expected {rows} rows, found shape {features.shape}")
-    if not np.isfinite(features).all():
-        raise ValueError(f"{key}: expected finite values, found NaN or infinity")
-    return features
-
-
-def _common_length(n_frames: int, found: int, what: str) -> int:
-    if abs(n_frames - found) > LENGTH_TOLERANCE:
-        raise ValueError(f"{what}: expected {n_frames} frames, found {found}")
-    return min(n_frames, found)
-
-
-def _fps(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None) -> float:
-    if "fps" in group:
-        return float(group["fps"][()])
-    if rated and rated.duration_s:
-        return rated.n_frames / rated.duration_s
-    return float(group["n_frames"][()] / told_s) if told_s else DEFAULT_FPS
-
-
-def _encoders(group: h5py.Group, sample_fps: float) -> Encoders | None:
-    """What the group's attributes say, else what the file's name says: the field's own files say it only there."""
-    attrs = group.attrs
-    if "video_encoder" in attrs:
-        return Encoders(attrs["video_encoder"], attrs["text_encoder"], float(attrs["sample_fps"]))
-    return Encoders(GOOGLENET, "", sample_fps) if "google_pool5" in Path(group.file.filename).name else None
-
-
-def _user_scores(group: h5py.Group, rated: TVSumVideo | None, picks: np.ndarray, n_frames: int) -> np.ndarray | None:
-    if rated is not None:
-        last = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id}") - 1
-        return rated.user_scores[:, np.minimum(picks, last)]
-    return group["user_scores"][()].astype(np.float64) if "user_scores" in group else None
-
-
-def _sentences(group: h5py.Group) -> dict[str, Any]:
-    if "text_times" not in group:
-        return {}
-    times = group["text_times"][()].reshape(-1, 2)
-    texts = _strings(group, "text") or [""] * len(times)
-    sentences = tuple(Sentence(text, float(start), float(end)) for text, (start, end) in zip(texts, times, strict=True))
-    return {"sentences": sentences} | _text_features(group, "text_features", len(times))
-
-
-def _description(group: h5py.Group, rated: TVSumVideo | None) -> dict[str, Any]:
-    texts = _strings(group, "description") or ([rated.title] if rated and rated.title else [])
-    if "description_features" in group and not texts:
-        texts = [""] * len(group["description_features"])
-    return {"description": tuple(texts)} | _text_features(group, "description_features", len(texts))
-
-
-def _text_features(group: h5py.Group, key: str, rows: int) -> dict[str, np.ndarray]:
-    return {key: _features(group, key, rows)} if key in group else {}
-
-
-def _strings(group: h5py.Group, key: str) -> list[str]:
-    return list(group[key].asstr()[()]) if key in group else []
 
 
 def write_tvsum(records: Iterable[VideoRecord], h5_path: str | Path) -> None:

@@ -44,16 +44,18 @@ def read_ratings(path: str | Path) -> list[TVSumVideo]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is neither a MATLAB 7.3 (HDF5) file nor a table of id, category and ratings.
+        ValueError: If it is neither a MATLAB 7.3 (HDF5) file nor a table of id, category and ratings, or is damaged, or
+            ratings are missing or no finite numbers; names the file and, where it is one video's, the entry.
     """
     path = Path(path)
     if path.suffix == ".tsv":
         return _read_tsv(path)
     with open_h5(path) as file:
-        table = file.get("tvsum50", {})
-        if not table.keys() >= MAT_FIELDS:
-            raise ValueError(f"{path}: expected tvsum50 with {sorted(MAT_FIELDS)}, found {sorted(table or file)}")
-        return [_mat_video(file, {key: table[key][row, 0] for key in table}) for row in range(len(table["video"]))]
+        table = file.get("tvsum50")
+        if not isinstance(table, h5py.Group) or not table.keys() >= MAT_FIELDS:
+            found = sorted(table if isinstance(table, h5py.Group) else file)
+            raise ValueError(f"{path}: expected tvsum50 with {sorted(MAT_FIELDS)}, found {found}")
+        return [_mat_video(file, table, row, f"{path}, entry {row + 1}") for row in range(len(table["video"]))]
 
 
 def rated_record(video: TVSumVideo) -> VideoRecord:
@@ -72,13 +74,26 @@ def rated_record(video: TVSumVideo) -> VideoRecord:
     )
 
 
-def _mat_video(file: h5py.File, cells: dict[str, h5py.Reference]) -> TVSumVideo:
-    def text(key: str) -> str:
-        return _repair("".join(map(chr, file[cells[key]][()].ravel())))
+def _mat_video(file: h5py.File, table: h5py.Group, row: int, where: str) -> TVSumVideo:
+    try:
+        cells = {key: file[table[key][row, 0]][()] for key in MAT_FIELDS}
+        video, title, category = (
+            _repair("".join(map(chr, cells[key].ravel()))) for key in ("video", "title", "category")
+        )
+        ratings, duration_s = cells["user_anno"].astype(np.float64), float(cells["length"][0, 0])
+    except (KeyError, IndexError, AttributeError, OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{where}: expected {sorted(MAT_FIELDS)}, found a damaged entry ({error})") from None
+    if not 0 < duration_s < np.inf:
+        raise ValueError(f"{where}, video {video}: expected a length in seconds, found {duration_s}")
+    _check(ratings, f"{where}, video {video}")
+    return TVSumVideo(video, title, category, ratings, ratings.shape[1], duration_s)
 
-    ratings = file[cells["user_anno"]][()].astype(np.float64)
-    duration_s = float(file[cells["length"]][0, 0])
-    return TVSumVideo(text("video"), text("title"), text("category"), ratings, ratings.shape[1], duration_s)
+
+def _check(ratings: np.ndarray, where: str) -> None:
+    if ratings.ndim != 2 or ratings.size == 0:
+        raise ValueError(f"{where}: expected a row of ratings for each annotator, found shape {ratings.shape}")
+    if not np.isfinite(ratings).all():
+        raise ValueError(f"{where}: expected finite ratings, found NaN or infinity")
 
 
 def _repair(text: str) -> str:
@@ -104,7 +119,10 @@ def _read_tsv(path: Path) -> list[TVSumVideo]:
     for (video_id, category), rows in ratings.items():
         if len({len(row) for row in rows}) > 1:
             raise ValueError(f"{path}, video {video_id}: expected rows of one length, found {sorted(map(len, rows))}")
+        _check(np.stack(rows), f"{path}, video {video_id}")
         videos.append(TVSumVideo(video_id, "", category, np.stack(rows), len(rows[0])))
+    if not videos:
+        raise ValueError(f"{path}: expected rows of id, category and ratings, found an empty table")
     return videos
 
 

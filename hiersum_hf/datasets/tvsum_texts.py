@@ -87,7 +87,7 @@ class TextFiles:
             raise ValueError(f"expected sentences only in other files, found {len(record.sentences)} in the group too")
         source = [str(record.source)] + [f"text features {self.text_features}"] * (len(rows) > 0)
         if caption is not None:
-            sentences = _cut(_sentences(*caption), record.duration_s, caption[0])
+            sentences = cut_sentences(_sentences(*caption), record.duration_s, caption[0])
             source.append(f"captions {self.captions}")
         elif self.alignment is not None:
             sentences = _spread(len(rows), record)
@@ -141,8 +141,9 @@ class TextFiles:
 
 def names_of(group: h5py.Group, rated: TVSumVideo | None) -> list[str]:
     """What files with texts may call a video: name of its group, video_name (SumMe), YouTube id; the first counts."""
-    names, member = [group.name.strip("/")], group.get("video_name")
-    if member is not None and member.size == 1 and h5py.check_string_dtype(member.dtype):
+    names = [group.name.strip("/")]
+    member = group.get("video_name") if isinstance(group, h5py.Group) else None
+    if isinstance(member, h5py.Dataset) and member.size == 1 and h5py.check_string_dtype(member.dtype):
         names += np.ravel(member.asstr("utf-8")[()]).tolist()
     return names + ([rated.video_id] if rated else [])
 
@@ -180,7 +181,7 @@ def _sentences(where: str, entry: Any) -> list[Sentence]:
         raise ValueError(f"{where}: expected {expected}, found {error!r}") from None
 
 
-def _cut(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
+def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
     """The sentences, cut at the end of the video; ValueError if one is no stretch of time that begins within it."""
     for s in sentences:
         if not (0 <= s.start_s <= s.end_s and s.start_s < duration_s):

@@ -23,7 +23,7 @@ import numpy as np
 
 from hiersum_hf.datasets.bliss import read_json_object
 from hiersum_hf.datasets.feature_file import read_frame_features
-from hiersum_hf.datasets.tvsum import DEFAULT_FPS
+from hiersum_hf.datasets.tvsum_members import DEFAULT_FPS
 from hiersum_hf.datasets.wikihow_articles import Article, read_articles, videos_of_articles
 from hiersum_hf.metrics import LENGTH_TOLERANCE
 from hiersum_hf.records import VideoRecord
