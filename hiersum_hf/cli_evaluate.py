@@ -93,6 +93,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from hiersum_hf.comparison import compare, format_comparison, read_results
+    from hiersum_hf.evaluation_data import keep_to_own_split
     from hiersum_hf.results import format_table
 
     others = [read_results(path) for path in args.compare or ()]
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps(comparison) if args.json else format_comparison(comparison))
         return
     _check(args)
+    if warning := keep_to_own_split(args):
+        print(f"note: {warning}", file=sys.stderr)
     results, records, scores = _evaluate(args)
     if all(value is None for value in results["metrics"].values()):
         raise ValueError(f"{args.data}: nothing to compare {args.scorer} with in {len(results['per_video'])} videos.")
@@ -216,7 +219,7 @@ def _evaluate_checkpoint(
     records: Sequence[VideoRecord], args: argparse.Namespace, about: dict[str, Any]
 ) -> tuple[dict[str, Any], Sequence[VideoRecord], dict[str, Any]]:
     from hiersum_hf.evaluation import evaluate_scores
-    from hiersum_hf.evaluation_data import with_text_features
+    from hiersum_hf.evaluation_data import own_results, with_text_features
     from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores
 
     network, extractor = load_checkpoint(args.scorer, args.device)
@@ -234,21 +237,10 @@ def _evaluate_checkpoint(
         score_head=network.config.score_head,
         checkpoint=args.scorer,
         encoder_mismatch=encoder_mismatch(extractor, records),
-        selected_on=_selected_on(Path(args.scorer)),
+        selected_on=own_results(args.scorer).get("selected_on"),
         **about,
     )
     return results, records, scores
-
-
-def _selected_on(checkpoint: Path) -> str | None:
-    """The part that chose a local checkpoint, as its own results.json says; None where it does not."""
-    from hiersum_hf.comparison import read_results
-
-    return (
-        read_results(checkpoint / "results.json").get("selected_on")
-        if (checkpoint / "results.json").is_file()
-        else None
-    )
 
 
 def _write(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.comparison import read_results
 from hiersum_hf.datasets.tvsum import TVSumReader
 from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
 from hiersum_hf.records import VideoRecord
@@ -106,3 +109,40 @@ def with_text_features(records: Sequence[VideoRecord], text_encoder: str) -> Seq
     if all((row_counts(records, rows) == row_counts(records, name)).all() for rows, name in texts.items()):
         return records
     return embed_all(list(records), text_encoder)
+
+
+def keep_to_own_split(args: Namespace) -> str | None:
+    """Measures a local checkpoint on the test part of the split it was trained on, if nothing else was asked for.
+
+    Args:
+        args: Of `hiersum evaluate`; `fold` and `split_seed` are filled in.
+
+    Returns:
+        A warning where videos of its training are measured.
+
+    Raises:
+        ValueError: Its split came from a file, which was not given.
+    """
+    own = own_results(args.scorer)
+    split = own.get("split") if own.get("dataset") == args.dataset and not args.folds else None
+    if not split:
+        return None
+    name, _, fold = split.rpartition("#")
+    drawn = re.fullmatch(r"disjoint-folds-seed(\d+)", name)
+    if args.part is None and args.fold is None and not args.split_file:
+        if not drawn and name != "published":
+            seen = "or --part all to measure it on videos that it has seen"
+            raise ValueError(f"{args.scorer}: expected --split-file with {name}, on which it was trained ({seen}).")
+        args.fold, args.split_seed = int(fold), int(drawn.group(1)) if drawn else args.split_seed
+    asked = (
+        Path(args.split_file).name if args.split_file else f"disjoint-folds-seed{args.split_seed}" if drawn else name
+    )
+    if args.part not in ("all", "train") and f"{asked}#{args.fold or 0}" == split:
+        return None
+    return f"{args.scorer} was trained on split {split}: it has seen some of these videos"
+
+
+def own_results(checkpoint: str | Path) -> dict[str, Any]:
+    """What the training of a local checkpoint left in its results.json, {} where there is none."""
+    path = Path(checkpoint, "results.json")
+    return read_results(path) if path.is_file() else {}

@@ -108,8 +108,8 @@ class HierSumConfig(PreTrainedConfig):
             "replay_weight": 0, "inter_weight": 0, "intra_weight": 0, "initializer_range": 0,
         }  # fmt: skip
         for name, low in smallest.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}.")
+            if not low <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be at least {low} and finite, got {getattr(self, name)}.")
         if 0 < self.focal_gamma < 1:  # its gradient is infinite at certainty
             raise ValueError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}.")
         if self.hidden_size % self.num_attention_heads:

@@ -189,6 +189,25 @@ def test_results_say_what_selected_the_checkpoint(data, checkpoint, capsys):
     assert results["selected_on"] == "validation"
 
 
+def test_a_checkpoint_is_measured_on_videos_it_has_not_seen(data, checkpoint, capsys):
+    """Figures on the training videos look wonderful and mean nothing."""
+    own = {"schema": 1, "dataset": "tvsum", "part": "test", "protocol": "p", "data_fingerprint": "f"}
+    own |= {"scorer": "checkpoint", "metrics": {}, "per_video": {}, "split": "disjoint-folds-seed3#2"}
+    (checkpoint / "results.json").write_text(json.dumps(own))
+    words = ["tvsum", "--data", data, "--scorer", checkpoint, "--json"]
+    code, out, err = evaluate(capsys, *words)
+    results = json.loads(out)
+    assert (code, results["part"], results["split"]) == (0, "test", "disjoint-folds-seed3#2")
+    assert "has seen" not in err
+    for more in (["--part", "all"], ["--fold", "1"], ["--part", "train", "--fold", "2", "--split-seed", "3"]):
+        assert "it has seen some of these videos" in evaluate(capsys, *words, *more)[2]
+    (checkpoint / "results.json").write_text(json.dumps(own | {"split": "splits.yml#1"}))
+    code, _, err = evaluate(capsys, *words)
+    (checkpoint / "results.json").unlink()
+    assert code == 2
+    assert "expected --split-file with splits.yml" in err
+
+
 def test_prepared_folder_is_evaluated_as_what_it_is(data, tmp_path, capsys):
     """TVSum under SumMe's maximum over annotators would look twice as good."""
     main(["prepare", "tvsum", "--source", str(data), "--output", str(tmp_path / "p")])
