@@ -64,6 +64,11 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
     from peft import PeftModel  # it takes seconds to import
 
     base = json.loads(Path(adapter).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if base and Path(base).exists() and Path(base).resolve() == Path(checkpoint).resolve():
+        raise ValueError(
+            f"{checkpoint}: expected the checkpoint that this adapter was trained on somewhere else, found its "
+            "base_model_name_or_path is the adapter itself."
+        )
     try:
         network, _ = load_checkpoint(base)
     except ValueError as error:

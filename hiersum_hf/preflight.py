@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
+from hiersum_hf.checkpoints import last_checkpoint
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.sampler import row_counts
@@ -26,6 +28,15 @@ logger = logging.getLogger(__name__)
 
 BESIDE_WEIGHTS = 20 * 2**20  # bytes of a checkpoint that are neither weights nor optimizer: code, logs, random states
 ADAM_STATES = 2  # for every weight that is trained
+LEFT_BY_A_RUN = (
+    "results.json", "README.md", "recipe.yaml", "config.json", "adapter_*", "model*.safetensors",
+    "model.safetensors.index.json",
+)  # fmt: skip
+MAY_CHANGE = (  # of a run that goes on
+    "max_steps", "num_train_epochs", "eval_steps", "output_dir", "disable_tqdm", "report_to", "dataloader_num_workers",
+)  # fmt: skip
+IGNORED = -100  # a frame label that teaches nothing
+LABELS_LOOKED_AT = 200  # records at most, of a set that may be on disk
 
 
 def run_folder(args: HierSumTrainingArguments) -> Path:
@@ -34,18 +45,73 @@ def run_folder(args: HierSumTrainingArguments) -> Path:
 
 
 def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
-    """Refuses to overwrite an earlier run, to write where that is impossible, to train in fewer processes than asked.
+    """Refuses to overwrite an earlier run or the checkpoint to start from, to go on with another recipe, to write
+    where that is impossible, to train in fewer processes than asked.
 
     Raises:
-        ValueError, FileExistsError, NotADirectoryError, PermissionError: As said, with what to do.
+        ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError: As said, with what to do.
     """
     run = run_folder(args)
-    if not args.overwrite and not args.resume_from_checkpoint:
-        if (run / "config.json").exists():
-            raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
+    if args.push_to_hub:
+        raise ValueError(
+            "push_to_hub: expected False, found True. Level, results and card are known at the end of the run: upload "
+            f"the folder then, `hf upload USER/NAME {run}`."
+        )
+    check_start(run, given.get("checkpoint"))
+    if resumed := checkpoint_to_resume(args):
+        for folder in {run.resolve(), Path(resumed).resolve().parent}:
+            refuse_to_resume(folder, given)
+    elif not args.overwrite:
+        refuse_finished(run)
         refuse_other_recipe(run, given)
     check_writable(run)
     check_processes(args.world_size)
+
+
+def check_start(run: Path, checkpoint: str | None) -> None:
+    """Raises ValueError if the run would write over the checkpoint that it starts from, an adapter's base for good."""
+    if checkpoint and Path(checkpoint).exists() and Path(checkpoint).resolve().is_relative_to(run.resolve()):
+        raise ValueError(
+            f"checkpoint {checkpoint}: expected one outside output_dir {run}, where it would be overwritten. Give "
+            "another --output_dir."
+        )
+
+
+def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
+    """Folder of the checkpoint to go on from, with "True" the last whole one of the run; None for a new run.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    given, run = args.resume_from_checkpoint, run_folder(args)
+    if not given:
+        return None
+    if given == "True":
+        found = last_checkpoint(run) if run.is_dir() else None
+        if found is None:
+            raise FileNotFoundError(f"{run}: expected a whole checkpoint to resume from, found none.")
+        return found
+    if not Path(given).is_dir():
+        raise FileNotFoundError(f"resume_from_checkpoint: expected True, False or a folder, found {given!r}.")
+    return given
+
+
+def refuse_finished(run: Path) -> None:
+    """Raises FileExistsError if the folder holds a finished run, or a checkpoint that no run here has left."""
+    if (run / "results.json").exists():
+        raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
+    if (run / "config.json").exists() and not (run / "recipe.yaml").exists():
+        raise FileExistsError(f"{run}: expected no other checkpoint there. Give --overwrite True to replace it.")
+
+
+def refuse_to_resume(run: Path, given: Mapping[str, Any]) -> None:
+    """Raises ValueError where the run went with other flags than now, but for its length, saves and logs."""
+    changed = [d for d in recipe_differences(run, given) if not d.startswith(("save_", "logging_"))]
+    if differences := [each for each in changed if each.split()[0] not in MAY_CHANGE]:
+        raise ValueError(
+            f"{run / 'recipe.yaml'}: expected the flags of the run to resume, found {'; '.join(differences)}. Another "
+            "split, for one, would train on its test videos."
+        )
 
 
 def refuse_other_recipe(run: Path, given: Mapping[str, Any]) -> None:
@@ -59,20 +125,34 @@ def refuse_other_recipe(run: Path, given: Mapping[str, Any]) -> None:
 
 class BeginRun(TrainerCallback):
     """At the first step, when nothing can be refused any more: the flags go to recipe.yaml, and with --overwrite True
-    what an earlier run left goes, so that it is never taken for this one's."""
+    what an earlier run left goes, here and in the folders `also`, so that it is never taken for this one's."""
 
-    def __init__(self, given: Mapping[str, Any]):
+    def __init__(self, given: Mapping[str, Any], also: Sequence[Path] = ()):
         self.given = given
+        self.also = also
 
     def on_train_begin(self, args, state, control, **kwargs):
         if not state.is_world_process_zero:
             return
         run = Path(args.output_dir)
         if args.overwrite and not args.resume_from_checkpoint:
-            for checkpoint in sort_checkpoints(str(run)):
-                shutil.rmtree(checkpoint)
-            (run / "results.json").unlink(missing_ok=True)
+            for folder in (run, *self.also):
+                clear_run(folder)
         write_recipe(run, self.given)
+
+
+def clear_run(run: Path) -> None:
+    """Removes what a run has left: an adapter's files, for one, would hide the whole network that comes next.
+
+    A folder that no run was in keeps everything, so that a README.md of its own survives.
+    """
+    if not any((run / name).is_file() for name in ("recipe.yaml", "results.json", "adapter_config.json")):
+        return
+    for checkpoint in sort_checkpoints(str(run)):
+        shutil.rmtree(checkpoint)
+    for pattern in LEFT_BY_A_RUN:
+        for path in run.glob(pattern):
+            path.unlink()
 
 
 def check_writable(run: Path) -> None:
@@ -103,11 +183,28 @@ def check_processes(ranks: int) -> None:
 def check_records(
     train: Sequence[VideoRecord], config: HierSumConfig, args: HierSumTrainingArguments, data: str
 ) -> None:
-    """Raises ValueError if the videos can teach nothing; warns if they teach the child level without subtitles."""
-    if not config.replay_weight and not row_counts(train, "frame_labels").any():
-        raise ValueError(f"{data}: expected frame labels, or --replay_weight above 0 to train on scores.")
+    """Raises ValueError if the videos cannot teach the head that scores; warns of a child level without subtitles."""
+    if config.score_head == "replay":
+        if not config.replay_weight > 0:
+            raise ValueError(
+                f"score_head replay: expected --replay_weight above 0, which trains it, found {config.replay_weight}."
+            )
+        if not _any_known(train, "frame_scores"):
+            raise ValueError(f"{data}: expected frame scores for score_head replay, found none in the training part.")
+    elif not _any_known(train, "frame_labels"):
+        raise ValueError(
+            f"{data}: expected frame labels, or --replay_weight above 0 and --score_head replay to train on scores; "
+            "found no label in the training part."
+        )
     if args.schedule != "parent" and not row_counts(train, "text_features").any():
         logger.warning("%s: no video has subtitles. The child level is trained on frames alone.", data)
+
+
+def _any_known(records: Sequence[VideoRecord], name: str) -> bool:
+    """Whether a value of `frame_labels` is not -100, or one of `frame_scores` finite; few records are read."""
+    there = np.flatnonzero(row_counts(records, name))[:LABELS_LOOKED_AT].tolist()
+    values = (np.asarray(getattr(records[i], name)) for i in there)
+    return any(bool((np.isfinite(value) & (value != IGNORED)).any()) for value in values)
 
 
 def check_disk(model: nn.Module, args: HierSumTrainingArguments) -> None:

@@ -74,7 +74,8 @@ class HierSumTrainer(Trainer):
         """As `Trainer.train`, but never from a checkpoint that a stopped run left half-written.
 
         Raises:
-            ValueError: The checkpoint to resume from is half-written, or with `True`, the run has no whole one.
+            ValueError: The checkpoint to resume from is half-written, or with `True`, the run has no whole one; or the
+                loss is not finite, which the next log notices.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
@@ -82,7 +83,10 @@ class HierSumTrainer(Trainer):
                 raise ValueError(f"{self.args.output_dir}: expected a whole checkpoint to resume from, found none.")
         elif resume_from_checkpoint and not is_whole(resume_from_checkpoint):
             raise ValueError(f"{resume_from_checkpoint}: expected a whole checkpoint, found half of one or none.")
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        if self._terms:  # of the steps after the last log
+            self._means()
+        return output
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of the alternating sampler, the same levels on every rank.
@@ -159,6 +163,12 @@ class HierSumTrainer(Trainer):
                 sums[name] = sums.get(name, 0) + np.array(seen)
         self._terms.clear()
         means = {name: float(total / count) for name, (total, count) in sorted(sums.items()) if count}
+        for level in LEVELS:
+            if not math.isfinite(loss := means.get(f"{level}/loss", 0.0)):
+                raise ValueError(
+                    f"step {self.state.global_step}: expected a finite training loss, found {loss} at {level} level "
+                    "since the last log. Try a smaller --learning_rate; look for features that are not finite."
+                )
         batches = {level: sums.get(f"{level}/loss", (0, 0))[1] for level in LEVELS}
         return means | {"parent_share": float(batches["parent"] / sum(batches.values()))}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from hiersum_hf.sampler import SCHEDULES
 
 
 NO_FLAG = ("video_dim", "text_dim", "default_level", "trained_levels")  # follow from the run
+AT_LEAST_1 = ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size")
+ABOVE_0 = ("num_train_epochs", "save_steps", "logging_steps", "eval_steps")
+NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "seed", "data_seed")
 
 
 @dataclass
@@ -66,14 +70,39 @@ class HierSumTrainingArguments(TrainingArguments):
     logging_steps: float = field(default=50, metadata={"help": "Log every so many optimiser steps."})
 
     def __post_init__(self):
+        self._check_numbers()
+        if self.load_best_model_at_end and not self.metric_for_best_model:
+            raise ValueError(
+                "load_best_model_at_end: expected --metric_for_best_model with it, for example child_kendall_tau, "
+                f"found {self.metric_for_best_model}."
+            )
+        word = str(self.resume_from_checkpoint or "False")
+        if word.lower() in ("true", "false"):
+            self.resume_from_checkpoint = "True" if word.lower() == "true" else None
         super().__post_init__()
+        if self.load_best_model_at_end and self.save_strategy == "no":
+            raise ValueError("load_best_model_at_end: expected --save_strategy steps, epoch or best, found no.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
         for name, least in {"child_steps_per_parent": 1, "parent_steps_per_child": 1, "adaptive_window": 2}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}.")
+
+    def _check_numbers(self) -> None:
+        """Raises ValueError, naming the flag, for what would stop or spoil a run after its first step."""
+        if self.max_steps != -1 and self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, or -1 for num_train_epochs, got {self.max_steps}.")
+        for name in AT_LEAST_1:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ABOVE_0:
+            value = getattr(self, name)
+            if value is not None and not 0 < float(value) < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {value}.")
+        for name in NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and not 0 <= float(value) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {value}.")
 
 
 def config_arguments() -> type:

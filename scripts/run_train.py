@@ -21,6 +21,7 @@ import logging
 import math
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,15 @@ from hiersum_hf.evaluation import compute_metrics, evaluate_scores
 from hiersum_hf.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.model_card import write_card
 from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores
-from hiersum_hf.preflight import BeginRun, check_disk, check_records, check_run, refuse_other_recipe
+from hiersum_hf.preflight import (
+    BeginRun,
+    check_disk,
+    check_records,
+    check_run,
+    check_start,
+    checkpoint_to_resume,
+    refuse_other_recipe,
+)
 from hiersum_hf.results import format_table, write_json
 from hiersum_hf.scorers import score_frames
 from hiersum_hf.train_flags import Flags, parse
@@ -55,8 +64,8 @@ def with_demo(words: list[str]) -> list[str]:
     return [str(DEMO), *words]
 
 
-def train(words: list[str]) -> None:
-    """One run: data, network, training, results."""
+def train(words: list[str], replaced: Sequence[Path] = ()) -> None:
+    """One run: data, network, training, results. With --overwrite True the runs in `replaced` go too."""
     flags = parse(words, __doc__)
     data, args = flags.data, flags.training
     check_run(args, flags.given)
@@ -71,11 +80,9 @@ def train(words: list[str]) -> None:
         extractor,
         eval_dataset=parts["validation"],
         compute_metrics=partial(compute_metrics, dataset=dataset),
-        callbacks=[BeginRun(flags.given), SaveConfig()],
+        callbacks=[BeginRun(flags.given, replaced), SaveConfig()],
     )
-    resume = args.resume_from_checkpoint
-    resume = last_checkpoint(args.output_dir) or True if resume == "True" else resume
-    if isinstance(resume, str):
+    if resume := checkpoint_to_resume(args):
         model.config.trained_levels = trained_levels(resume)
     trainer.train(resume_from_checkpoint=resume)
     if args.load_best_model_at_end and trainer.state.best_model_checkpoint:
@@ -169,6 +176,7 @@ def train_folds(words: list[str], flags: Flags) -> None:
         raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
     if args.resume_from_checkpoint or "fold" in flags.given:
         raise ValueError("--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint.")
+    check_start(run, flags.start.checkpoint)
     todo = []
     for k in range(count_folds(flags.data)):  # planned before any rank writes anything
         folder = run / f"fold_{k}"
@@ -181,8 +189,10 @@ def train_folds(words: list[str], flags: Flags) -> None:
             todo.append(own)
         else:
             logging.info("%s: complete, skipped.", folder)
+    old = [run, *run.glob("fold_*")] if args.overwrite else []
     for own in todo:
-        train(own)
+        train(own, old)
+        old = []
     if args.process_index == 0:
         device = "cpu" if args.use_cpu else "auto"
         results = evaluate_run(

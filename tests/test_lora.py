@@ -178,5 +178,9 @@ def test_an_adapter_without_its_base_is_named(base, demo_records, demo_extractor
     """It cannot score alone; the message must say what is missing."""
     adapt(base, demo_records[:12], demo_extractor)
     base.rename(base.parent / "moved")
+    adapter = base.parent / "adapter"
     with pytest.raises(ValueError, match=r"adapter: expected the checkpoint that this adapter was trained on: .*base"):
-        load_checkpoint(base.parent / "adapter")
+        load_checkpoint(adapter)
+    adapter.rename(base)  # now the adapter lies where its base was
+    with pytest.raises(ValueError, match=r"base: expected the checkpoint .* is the adapter itself"):
+        load_checkpoint(base)

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from hiersum_hf import HierSumConfig
 from hiersum_hf.datasets.bliss import BLiSSReader
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.tvsum import write_tvsum
 from hiersum_hf.prediction import load_checkpoint
-from hiersum_hf.preflight import BESIDE_WEIGHTS, checkpoint_bytes
+from hiersum_hf.preflight import BESIDE_WEIGHTS, check_records, checkpoint_bytes
 from hiersum_hf.records import Encoders
 from hiersum_hf.train_flags import parser
 from hiersum_hf.training_args import HierSumTrainingArguments
@@ -28,6 +29,18 @@ from tests.test_prediction import OnDisk
 SCRIPT = Path(__file__).parents[1] / "scripts" / "run_train.py"
 SMALL = ["--hidden_size", 16, "--num_layers", 1, "--num_attention_heads", 2, "--max_steps", 4, "--use_cpu", True,
          "--child_steps_per_parent", 1, "--disable_tqdm", True]  # fmt: skip
+
+
+BEST = [
+    "--data",
+    "set.h5",
+    "--max_steps",
+    "4",
+    "--load_best_model_at_end",
+    "True",
+    "--metric_for_best_model",
+    "child_kendall_tau",
+]
 
 
 @pytest.fixture
@@ -145,6 +158,30 @@ def test_recipe_is_a_file_of_flags_that_flags_override(run, folder):
         (["--data", "set.h5", "--checkpoint", "."], "expected a checkpoint with model_type 'hiersum', found None"),
         (["--data", "set.h5", "--folds", "True", "--fold", "1"], "expected no --fold"),
         (["--data", "demo", "--folds", "True"], "expected a data set with folds"),
+        (["--push_to_hub", "True"], "push_to_hub: expected False, found True"),
+        (["--load_best_model_at_end", "True"], "load_best_model_at_end: expected --metric_for_best_model"),
+        ([*BEST, "--save_strategy", "no", "--eval_strategy", "no"], "expected --save_strategy steps, epoch or best"),
+        ([*BEST, "--save_strategy", "steps", "--eval_strategy", "no"], "requires the save and eval strategy to match"),
+        (
+            [*BEST, "--save_strategy", "steps", "--eval_strategy", "steps", "--eval_steps", "3", "--save_steps", "4"],
+            "requires the saving steps to be a",
+        ),
+        (["--data_seed", "-1"], "data_seed must be finite and not negative, got -1"),
+        (["--num_train_epochs", "0"], "num_train_epochs must be above 0 and finite, got 0.0"),
+        (["--num_train_epochs", "nan"], "num_train_epochs must be above 0 and finite, got nan"),
+        (["--max_steps", "0"], "max_steps must be at least 1, or -1 for num_train_epochs, got 0"),
+        (["--max_steps", "-2"], "max_steps must be at least 1, or -1 for num_train_epochs, got -2"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps must be at least 1, got 0"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size must be at least 1, got 0"),
+        (["--per_device_eval_batch_size", "-1"], "per_device_eval_batch_size must be at least 1, got -1"),
+        (["--save_steps", "0"], "save_steps must be above 0 and finite, got 0"),
+        (["--logging_steps", "0"], "logging_steps must be above 0 and finite, got 0"),
+        (["--eval_steps", "-1"], "eval_steps must be above 0 and finite, got -1"),
+        (["--learning_rate", "-1"], "learning_rate must be finite and not negative, got -1.0"),
+        (["--weight_decay", "nan"], "weight_decay must be finite and not negative, got nan"),
+        (["--max_grad_norm", "inf"], "max_grad_norm must be finite and not negative, got inf"),
+        (["--resume_from_checkpoint", "ture"], "expected True, False or a folder, found 'ture'"),
+        (["--resume_from_checkpoint", "TRUE"], "bad: expected a whole checkpoint to resume from, found none"),
     ],
 )
 def test_bad_input_is_named_with_exit_code_2(run, folder, words, message):
@@ -187,8 +224,29 @@ def test_scores_alone_need_the_replay_loss(run, tmp_path, demo_records):
     code, _, err = run(*flags)
     assert code == 2
     assert "expected frame labels, or --replay_weight above 0" in err
+    code, _, err = run(*flags, "--replay_weight", 1)
+    assert (code, "expected frame labels" in err) == (2, True), "the importance head would score untrained"
     code, _, err = run(*flags, "--replay_weight", 1, "--score_head", "replay")
     assert code == 0, err
+
+
+def test_the_head_that_scores_must_be_taught(demo_records):
+    """A head that nothing trains scores at random, and the results look like a bad network's."""
+    args = HierSumTrainingArguments(output_dir="x", use_cpu=True)
+    unlabelled = [replace(r, frame_labels=np.full_like(r.frame_labels, -100)) for r in demo_records[:3]]
+    unscored = [replace(r, frame_scores=np.full_like(r.frame_scores, np.nan)) for r in demo_records[:3]]
+    importance = HierSumConfig(replay_weight=1.0)
+    replay = HierSumConfig(replay_weight=1.0, score_head="replay")
+    with pytest.raises(ValueError, match=r"data: expected frame labels, .* found no label"):
+        check_records(unlabelled, importance, args, "data")
+    with pytest.raises(ValueError, match="data: expected frame scores for score_head replay"):
+        check_records(unscored, replay, args, "data")
+    replay.replay_weight = 0.0
+    with pytest.raises(ValueError, match=r"expected --replay_weight above 0, which trains it, found 0\.0"):
+        check_records(demo_records[:3], replay, args, "data")
+    replay.replay_weight = 1.0
+    check_records([*unlabelled, demo_records[5]], importance, args, "data")
+    check_records([*unscored, demo_records[5]], replay, args, "data")
 
 
 def test_articles_without_features_are_named(run, tmp_path, demo_records):
@@ -316,6 +374,65 @@ def test_another_run_does_not_mix_with_what_is_there(run, folder):
     assert not (folder / "busy" / "checkpoint-9").exists()
 
 
+def test_a_run_that_was_killed_before_its_results_starts_again(run, folder):
+    """Asked for --overwrite there, people get used to giving it; a checkpoint of another origin stays safe."""
+    words = ["--data", "set.h5", "--output_dir", "killed", *SMALL]
+    code, _, err = run(*words)
+    assert code == 0, err
+    (folder / "killed" / "results.json").unlink()
+    code, _, err = run(*words)
+    assert code == 0, err
+    (folder / "killed" / "results.json").unlink()
+    (folder / "killed" / "recipe.yaml").unlink()
+    code, _, err = run(*words)
+    assert (code, "killed: expected no other checkpoint there" in err) == (2, True)
+
+
+def test_false_is_no_checkpoint_to_resume(run, folder):
+    words = ["--data", "set.h5", "--output_dir", "afresh", *SMALL, "--resume_from_checkpoint", "False"]
+    code, _, err = run(*words)
+    assert code == 0, err
+    code, _, err = run(*words)
+    assert (code, "expected no finished run there" in err) == (2, True)
+
+
+def test_a_resumed_run_keeps_its_videos_and_its_levels(run, folder):
+    """On another fold it would train on its test videos; without its levels it would forget that child was trained."""
+    words = ["--data", "set.h5", "--output_dir", "resumed", *SMALL, "--child_steps_per_parent", 3, "--save_steps", 3]
+    code, _, err = run(*words)
+    assert code == 0, err
+    for resume in ("true", "resumed/checkpoint-3"):
+        for change in (["--fold", 1], ["--split_seed", 1], ["--learning_rate", 0.5]):
+            code, _, err = run(*words, *change, "--resume_from_checkpoint", resume)
+            assert (code, f"found {change[0][2:]} None, now {change[1]}." in err) == (2, True)
+    assert load_checkpoint(folder / "resumed" / "checkpoint-3")[0].config.trained_levels == ["child"]
+    shutil.rmtree(folder / "resumed" / "checkpoint-4")
+    code, _, err = run(*words, "--resume_from_checkpoint", "true", "--save_total_limit", 2, "--report_to", "none")
+    assert code == 0, err
+    assert load_checkpoint(folder / "resumed")[0].config.trained_levels == ["child", "parent"]
+    (folder / "resumed" / "recipe.yaml").unlink()  # so that nothing but the checkpoint knows of the child steps
+    code, _, err = run(*words, "--resume_from_checkpoint", "resumed/checkpoint-3", "--schedule", "parent")
+    assert code == 0, err
+    assert load_checkpoint(folder / "resumed")[0].config.trained_levels == ["child", "parent"]
+
+
+def test_validation_chooses_the_level(run, folder, monkeypatch):
+    """Chosen on the test part, or always child, the figures would be another experiment's."""
+    seen = []
+
+    def evaluate(self, *args, **kwargs):
+        seen.append({record.video_id for record in self.eval_dataset})
+        return {"eval_child_kendall_tau": 0.1, "eval_parent_kendall_tau": 0.3, "eval_both_kendall_tau": 0.2}
+
+    monkeypatch.setattr("hiersum_hf.trainer.HierSumTrainer.evaluate", evaluate)
+    code, _, err = run("--data", "set.h5", "--output_dir", "chosen", *SMALL)
+    assert code == 0, err
+    parts = load_parts(DataArguments(data=str(folder / "set.h5")))
+    assert seen == [{record.video_id for record in parts["validation"]}]
+    assert load_checkpoint(folder / "chosen")[0].config.default_level == "parent"
+    assert json.loads((folder / "chosen" / "results.json").read_text())["level"] == "parent"
+
+
 @pytest.fixture(scope="module")
 def base(folder):
     """A checkpoint of a child-level run."""
@@ -388,6 +505,29 @@ def test_lora_leaves_an_adapter_that_resumes(run, folder, base, caplog):
     assert load_checkpoint(folder / "adapter")[0].config.trained_levels == ["child", "parent"]
 
 
+def test_a_network_replaces_an_adapter(run, folder, base):
+    """With the adapter's files beside it, it would never be read."""
+    words = [*FROM, "--checkpoint", base, "--output_dir", "again"]
+    code, _, err = run(*words, "--lora_r", 2)
+    assert code == 0, err
+    code, _, err = run(*words, "--overwrite", True, "--learning_rate", 0)
+    assert code == 0, err
+    assert not list((folder / "again").glob("adapter_*"))
+    for name, value in load_checkpoint(base)[0].state_dict().items():
+        np.testing.assert_array_equal(load_checkpoint(folder / "again")[0].state_dict()[name], value, err_msg=name)
+
+
+def test_a_run_does_not_write_over_the_checkpoint_it_starts_from(run, folder, base):
+    """An adapter without its base is lost."""
+    before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    for checkpoint in ("base", base, "base/../base/checkpoint-4"):
+        words = [*FROM, "--checkpoint", checkpoint, "--output_dir", "base", "--overwrite", True]
+        for more in (["--lora_r", 2], [], ["--folds", True]):
+            code, _, err = run(*words, *more)
+            assert (code, f"checkpoint {checkpoint}: expected one outside output_dir base" in err) == (2, True)
+    assert {path: path.read_bytes() for path in base.rglob("*") if path.is_file()} == before
+
+
 def test_the_checkpoint_is_selected_on_the_validation_part(run, folder):
     """A run that keeps its best checkpoint says on what it was best, and its levels are that checkpoint's."""
     best = ["--eval_strategy", "steps", "--eval_steps", 1, "--save_steps", 1, "--load_best_model_at_end", True]
@@ -403,7 +543,7 @@ def test_the_checkpoint_is_selected_on_the_validation_part(run, folder):
         np.testing.assert_array_equal(model.state_dict()[name], value, err_msg=name)
 
 
-def test_every_fold_is_trained_once(run, folder, caplog):
+def test_every_fold_is_trained_once(run, folder, caplog, monkeypatch):
     """Five trainings of hours each: what is complete must not be trained again, and what was killed must go on."""
     caplog.set_level("INFO")
     videos = [f"demo_0_{i:04}" for i in range(15)]
@@ -438,6 +578,16 @@ def test_every_fold_is_trained_once(run, folder, caplog):
     state = json.loads((folder / "all" / "fold_1" / "checkpoint-4" / "trainer_state.json").read_text())
     assert state["global_step"] == 4
     assert json.loads((folder / "all" / "results.json").read_text())["metrics"] == pytest.approx(results["metrics"])
+
+    def stop(*args, **kwargs):
+        raise OSError("stopped")
+
+    monkeypatch.setattr("hiersum_hf.trainer.HierSumTrainer.save_model", stop)
+    code, _, err = run(*words, "--save_steps", 2, "--overwrite", True)
+    assert (code, "stopped" in err) == (2, True)
+    left = {path.parent.name for path in (folder / "all").rglob("*") if path.name in ("results.json", "recipe.yaml")}
+    assert left == {"fold_0"}, "started again, fold 1 of the run that was replaced would count as this one's"
+    assert not list((folder / "all").rglob("results.json"))
 
 
 def test_a_set_without_subtitles_is_named(run, tmp_path, demo_records, caplog):

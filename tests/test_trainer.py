@@ -82,6 +82,16 @@ def test_logs_every_term_by_level(tmp_path, demo_records, demo_extractor):
     assert "parent/sentence_focal" not in logs
 
 
+@pytest.mark.parametrize(("logging_steps", "step"), [(2, 2), (50, 6)])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, demo_records, demo_extractor, logging_steps, step):
+    """Transformers logs a mean without it, and hours later every score is NaN."""
+    run = trainer(tmp_path, demo_records, demo_extractor, logging_steps=logging_steps)
+    with torch.no_grad():
+        run.model.frame_head.output.bias.fill_(math.nan)
+    with pytest.raises(ValueError, match=f"step {step}: expected a finite training loss, found nan at child level"):
+        run.train()
+
+
 def test_logs_say_what_the_network_was_given(tmp_path, demo_records, demo_extractor):
     """A label rate near 0 or 1, scales at their bound or a missing level explain a run that learns nothing."""
     args = HierSumTrainingArguments(
