@@ -123,7 +123,8 @@ def _add_work(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hiersum_hf.datasets.prepare import format_report, prepare
+    from hiersum_hf.datasets.prepare import prepare
+    from hiersum_hf.datasets.prepare_report import format_report
     from hiersum_hf.datasets.sources import KNOWN_BY, check_settings, open_reader
 
     settings = {key: value for key in KNOWN_BY if (value := getattr(args, key)) is not None}

@@ -22,7 +22,6 @@ come from.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -30,10 +29,6 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-from hiersum_hf.records import VideoRecord
 
 
 SCHEMA = 1
@@ -54,14 +49,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def update_fingerprint(digest: hashlib._Hash, record: VideoRecord) -> None:
-    """Adds the features and scores of a record."""
-    digest.update(f"{record.video_id} {record.n_frames} {record.duration_s}".encode())
-    for name in ("video_features", "text_features", "frame_scores", "user_scores", "user_summaries", "shots"):
-        part = getattr(record, name)
-        digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
 
 
 def format_table(results: Sequence[dict[str, Any]]) -> str:

@@ -192,17 +192,6 @@ def _take(best: np.ndarray, value: float, weight: int) -> np.ndarray:
     return np.packbits(better)
 
 
-def select_shots(frame_scores: np.ndarray, shots: np.ndarray, capacity: int) -> np.ndarray:
-    """(S,) bool: the shots whose mean scores sum highest with at most `capacity` frames in all.
-
-    Args:
-        frame_scores: (n_frames,) importance of each original frame.
-        shots: (S, 2) [start, end) in original frames.
-        capacity: Frames allowed.
-    """
-    return knapsack(shot_scores(frame_scores, shots), shots[:, 1] - shots[:, 0], capacity)
-
-
 def best_shots(summaries: np.ndarray, shots: np.ndarray, capacity: int, reduce: str = "mean") -> np.ndarray:
     """The shots of at most `capacity` frames whose F1 against annotators is the greatest possible.
 

@@ -14,7 +14,6 @@ from hiersum_hf.shots import (
     fill_picks,
     kernel_temporal_segmentation,
     knapsack,
-    select_shots,
     shot_scores,
 )
 
@@ -121,8 +120,8 @@ def test_shot_scores_and_selection():
     shots = np.array([[0, 2], [2, 6], [6, 10]])
     scores = np.array([1, 3, 0, 0, 0, 4, 3, 3, 3, 3])
     assert shot_scores(scores, shots).tolist() == [2, 1, 3]
-    assert select_shots(scores, shots, capacity=6).tolist() == [True, False, True]
-    assert select_shots(scores, np.array([[0, 10]]), capacity=1).tolist() == [False]
+    assert knapsack(shot_scores(scores, shots), np.diff(shots).ravel(), capacity=6).tolist() == [True, False, True]
+    assert knapsack(shot_scores(scores, np.array([[0, 10]])), np.array([10]), capacity=1).tolist() == [False]
 
 
 def test_shots_past_the_end_are_cut():

@@ -27,7 +27,6 @@ from datasets import Dataset, Features
 
 from hiersum_hf.datasets.plan import check_finished, claim, claimed, make_plan, write_text
 from hiersum_hf.datasets.prepare_report import dataset_card, facts, make_report
-from hiersum_hf.datasets.prepare_report import format_report as format_report  # for those who prepare
 from hiersum_hf.datasets.profile import Profile
 from hiersum_hf.datasets.schema import ARRAYS, RecordDataset, schema, to_record, to_row, to_table, without_extensions
 from hiersum_hf.records import VideoRecord
