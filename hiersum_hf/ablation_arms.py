@@ -124,18 +124,18 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "m = 4 (global step 5)": {"child_steps_per_parent": 4},  # global step 0 is child, 1 parent, 2 m = 1
     "m = 9 (global step 10)": {"child_steps_per_parent": 9},
 }
-FEW = ("m = 1", "child", "parent", "joint", "m = 5", "adaptive")
+FEW = ("m = 1", "child", "parent", "joint", "m = 5", "m = 1/2", "adaptive")
 
 
-def schedules(names: tuple[str, ...], data: Data | None = None, share: float = 1.0) -> tuple[Arm, ...]:
-    return tuple(arm(name, data, share=share, **SCHEDULES[name]) for name in names)
+def schedules(
+    names: tuple[str, ...], data: Data | None = None, share: float = 1.0, config: dict | None = None
+) -> tuple[Arm, ...]:
+    return tuple(arm(name, data, config, share, **SCHEDULES[name]) for name in names)
 
 
-def two_networks(data: Data | None = None, share: float = 1.0) -> Arm:
+def two_networks(data: Data | None = None, share: float = 1.0, config: dict | None = None) -> Arm:
     """The average of a child network and a parent network, each with half of the steps."""
-    halves = [
-        (Stage(share / 2, data or Data(), training=tuple(SCHEDULES[level].items())),) for level in ("child", "parent")
-    ]
+    halves = [schedules((level,), data, share / 2, config)[0].networks[0] for level in ("child", "parent")]
     return Arm("two networks", tuple(halves))
 
 

@@ -1,7 +1,7 @@
 """The videos of an ablation run: a made-up regime or a prepared set, with the labels and features that an arm asks for.
 
 Training and validation videos of a made-up regime are drawn anew with every seed, the test videos are always the same.
-None of the sizes is given in the paper: they let a run take half a minute on one core.
+None of the sizes is given in the paper: they let a run take a quarter of a minute on one core.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEGMENT_S = (2, 2)  # half of the demo's: videos of 34 frames
 class Scale:
     """How large the runs are: optimiser steps of an arm of share 1, and videos of the made-up parts."""
 
-    steps: int = 1500
+    steps: int = 750
     train: int = 600
     validation: int = 60
     test: int = 150

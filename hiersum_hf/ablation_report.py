@@ -17,7 +17,7 @@ from hiersum_hf.comparison import compare, holm
 
 RESAMPLES = 2000
 PROTOCOL = "hiersum-keyshot-v1"
-SYNTHETIC = "made-up videos"
+SHOWN = {"kendall_tau": "tau", "sentence_tau": "sentence tau", "f1": "F1", "map50": "mAP50", "map15": "mAP15"}
 
 
 def report_group(arms: Mapping[str, Sequence[Mapping[str, Any]]], metric: str = "kendall_tau") -> list[dict[str, Any]]:
@@ -33,7 +33,9 @@ def report_group(arms: Mapping[str, Sequence[Mapping[str, Any]]], metric: str = 
     fingerprints = {run["fingerprint"] for runs in arms.values() for run in runs}
     if len(fingerprints) != 1:
         raise ValueError(f"{', '.join(arms)}: expected runs of the same test videos, found {len(fingerprints)} sets.")
-    tables = {name: {m: _table(runs, m, metric) for m in (metric, "f1")} for name, runs in arms.items()}
+    everything = [run for runs in arms.values() for run in runs]
+    figures = [metric, *(m for m in ("f1", "map50", "map15") if all(_known(run, m) for run in everything))]
+    tables = {name: {m: _table(runs, m, metric) for m in figures} for name, runs in arms.items()}
     reference = next(iter(tables.values()))[metric]
     rows = [_row(name, arms[name], table, metric) for name, table in tables.items()]
     for row, table in zip(rows[1:], list(tables.values())[1:], strict=True):
@@ -41,6 +43,11 @@ def report_group(arms: Mapping[str, Sequence[Mapping[str, Any]]], metric: str = 
     for row, p in zip(rows[1:], holm([row["p"] for row in rows[1:]]) if len(rows) > 1 else [], strict=True):
         row["p_holm"] = p
     return rows
+
+
+def _known(run: Mapping[str, Any], metric: str) -> bool:
+    """Whether the test videos have this figure: not every data set has annotators or shots."""
+    return all(any(v.get(metric) is not None for v in videos.values()) for videos in run["levels"].values())
 
 
 def chosen_level(run: Mapping[str, Any], metric: str) -> str:
@@ -111,24 +118,22 @@ def _mean_curves(curves: Sequence[Mapping[str, list]]) -> dict[str, list[list[fl
 
 def as_markdown(study: Mapping[str, Any]) -> str:
     """The report of a study as Markdown tables, one a group."""
-    name = "tau" if study["metric"] == "kendall_tau" else study["metric"].replace("_", " ")
     lines = [
         f"{study['about']}; {len(study['seeds'])} seeds, {study['scale']['steps']} optimiser steps (1x), mean ± "
         "standard deviation over seeds. Difference to the first row [95 % over seeds and videos]; p of a sign-flip "
         "test over videos, Holm over the group. Every run is read at the level that is best on its validation part.",
     ]
     for group in study["groups"]:
+        shown = [SHOWN[m] for m in group["arms"][0]["figures"]]
         lines += ["", f"**{group['name']}** ({group['videos']} test videos)", ""]
-        lines += [f"| arm | {name} | F1 | difference | p | read at | by level |", "|---|---|---|---|---|---|---|"]
-        lines += [_markdown_row(arm, study["metric"]) for arm in group["arms"]]
+        columns = ["arm", *shown, "difference", "p", "read at", "by level"]
+        lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        lines += [_markdown_row(arm) for arm in group["arms"]]
     return "\n".join([*lines, "", "```bash", study["command"], "```", ""])
 
 
-def _markdown_row(arm: Mapping[str, Any], metric: str) -> str:
-    figures = [
-        f"{f['mean']:.3f}" + ("" if f["sd"] is None else f" ± {f['sd']:.3f}")
-        for f in (arm["figures"][metric], arm["figures"]["f1"])
-    ]
+def _markdown_row(arm: Mapping[str, Any]) -> str:
+    figures = [f"{f['mean']:.3f}" + ("" if f["sd"] is None else f" ± {f['sd']:.3f}") for f in arm["figures"].values()]
     difference, p = "", ""
     if "difference" in arm:
         difference = "{:+.3f} [{:+.3f}, {:+.3f}]".format(arm["difference"], *arm["ci95"])
@@ -174,7 +179,9 @@ def _draw_bars(axes, group: Mapping[str, Any], metric: str) -> None:
 
 def _draw_curves(axes, group: Mapping[str, Any], level: str) -> None:
     for i, arm in enumerate(group["arms"]):
-        points = np.array(arm["curve"].get(level, [])).reshape(-1, 3)
+        curve = arm["curve"].get(level) or (arm["curve"].get("joint") if level == "both" else None) or []
+        points = np.array(curve).reshape(-1, 3)
         axes.plot(points[:, 0], points[:, 1], color=f"C{i % 10}", lw=1, ls="-" if i < 10 else "--")
-    axes.set_title(f"{level}, validation tau by step", fontsize=7)
+    name = "both, or joint" if level == "both" else level
+    axes.set_title(f"{name}: validation tau by step", fontsize=7)
     axes.tick_params(labelsize=6)

@@ -35,7 +35,11 @@ def _baselines(data: Data) -> tuple[Arm, ...]:
 def _schedule_groups() -> tuple[Group, ...]:
     everything = (*schedules(tuple(SCHEDULES)), two_networks(), parent_first())
     groups = [Group("complementary", everything)]
-    groups.append(Group("complementary, 4x steps", (*schedules(FEW, share=4.0), two_networks(share=4.0))))
+    longer = tuple(name for name in FEW if name != "m = 5")
+    groups.append(Group("complementary, 4x steps", (*schedules(longer, share=4.0), two_networks(share=4.0))))
+    deeper = ("m = 1", "child", "parent", "joint")
+    arms = (*schedules(deeper, None, 2.0, {"num_layers": 2}), two_networks(None, 2.0, {"num_layers": 2}))
+    groups.append(Group("complementary, 2 layers, 2x steps", arms))
     for regime in ("shared", "local", "global", "picture"):
         data = Data(regime)
         groups.append(Group(regime, (*schedules(FEW, data), two_networks(data))))
@@ -51,7 +55,7 @@ def _schedule_groups() -> tuple[Group, ...]:
         data = Data(dials=dials)  # child never reads it: the plain world's run is the same
         groups.append(Group(name, (*schedules(("m = 1", "parent"), data), *schedules(("child",)))))
     real = Data(texts="sentences")
-    arms = (*schedules(FEW, real, 4.0), two_networks(real, 4.0))
+    arms = (*schedules(deeper, real, 4.0), two_networks(real, 4.0))
     groups.append(Group("complementary, texts from a Sentence-BERT, 4x steps", arms))
     return tuple(groups)
 
