@@ -35,11 +35,8 @@ def _baselines(data: Data) -> tuple[Arm, ...]:
 def _schedule_groups() -> tuple[Group, ...]:
     everything = (*schedules(tuple(SCHEDULES)), two_networks(), parent_first())
     groups = [Group("complementary", everything)]
-    longer = tuple(name for name in FEW if name != "m = 5")
-    groups.append(Group("complementary, 4x steps", (*schedules(longer, share=4.0), two_networks(share=4.0))))
-    deeper = ("m = 1", "child", "parent", "joint")
-    arms = (*schedules(deeper, None, 2.0, {"num_layers": 2}), two_networks(None, 2.0, {"num_layers": 2}))
-    groups.append(Group("complementary, 2 layers, 2x steps", arms))
+    controls = ("m = 1", "child", "parent", "joint")
+    groups.append(Group("complementary, 4x steps", (*schedules(controls, share=4.0), two_networks(share=4.0))))
     for regime in ("shared", "local", "global", "picture"):
         data = Data(regime)
         groups.append(Group(regime, (*schedules(FEW, data), two_networks(data))))
@@ -55,8 +52,11 @@ def _schedule_groups() -> tuple[Group, ...]:
         data = Data(dials=dials)  # child never reads it: the plain world's run is the same
         groups.append(Group(name, (*schedules(("m = 1", "parent"), data), *schedules(("child",)))))
     real = Data(texts="sentences")
-    arms = (*schedules(deeper, real, 4.0), two_networks(real, 4.0))
-    groups.append(Group("complementary, texts from a Sentence-BERT, 4x steps", arms))
+    arms = (*schedules(controls, real, 2.0), two_networks(real, 2.0))
+    groups.append(Group("complementary, texts from a Sentence-BERT, 2x steps", arms))
+    deeper = {"num_layers": 2}
+    arms = (*schedules(controls, None, 2.0, deeper), two_networks(None, 2.0, deeper))
+    groups.append(Group("complementary, 2 layers, 2x steps", arms))
     return tuple(groups)
 
 
@@ -68,7 +68,7 @@ def _mask_groups() -> tuple[Group, ...]:
     }
     return tuple(
         Group(
-            f"{name}{'' if share == 1 else ', 4x steps'}",
+            f"{name}{'' if share == 1 else ', 2x steps'}",
             tuple(
                 arm(
                     f"mask {'on' if mask else 'off'}, segments {'on' if segment else 'off'}",
@@ -77,7 +77,7 @@ def _mask_groups() -> tuple[Group, ...]:
                 for mask in (True, False) for segment in (True, False)
             ),
         )
-        for share in (1.0, 4.0) for name, dials in shifts.items()
+        for share in (1.0, 2.0) for name, dials in shifts.items()
     )  # fmt: skip
 
 
