@@ -130,11 +130,11 @@ def _relabelled(record: VideoRecord, data: Data) -> VideoRecord:
 
 
 def fingerprint(records: Sequence[VideoRecord]) -> str:
-    """A hash of their features and scores."""
+    """A hash of what scores are compared with; arms may read other features of the same videos."""
     digest = hashlib.sha256()
     for record in records:
         digest.update(f"{record.video_id} {record.n_frames} {record.duration_s}".encode())
-        for name in ("video_features", "text_features", "frame_scores", "user_scores", "user_summaries", "shots"):
+        for name in ("frame_times_s", "frame_scores", "user_scores", "user_summaries", "shots"):
             part = getattr(record, name)
             digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]

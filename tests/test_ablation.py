@@ -12,7 +12,7 @@ import torch
 from hiersum_hf import ablation
 from hiersum_hf.ablation import run_and_keep, run_arm, run_file
 from hiersum_hf.ablation_arms import M1, Arm, Data, Stage, arm, one, parent_first, pretrained, two_networks
-from hiersum_hf.ablation_data import QUICK, load
+from hiersum_hf.ablation_data import QUICK, fingerprint, load
 from hiersum_hf.ablation_report import as_markdown, draw, interval, report_group
 from hiersum_hf.ablation_studies import STUDIES, on_prepared
 from hiersum_hf.baselines import BASELINES, frame_inputs
@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = replace(QUICK, steps=4, train=4, validation=2, test=3)
 
 
-def run(values, level="child", validation=0.5, fingerprint="a"):
+def run(values, level="child", validation=0.5, mark="a"):
     """A run with these test figures, one a video."""
     videos = {f"v{i}": {"kendall_tau": value, "f1": value / 2} for i, value in enumerate(values)}
     curve = {level: [[2, 0.1], [4, 0.2]]}
@@ -31,10 +31,18 @@ def run(values, level="child", validation=0.5, fingerprint="a"):
     return {
         "levels": {level: videos},
         "validation": means,
-        "fingerprint": fingerprint,
+        "fingerprint": mark,
         "curve": curve,
         "cpu_seconds": 1.0,
     }
+
+
+def test_arms_that_read_other_features_are_compared_on_the_same_videos():
+    """No text, another encoder, its own sentences as the description: other inputs, the same videos and annotators."""
+    changes = ({}, {"text": False}, {"encoder": "wide"}, {"description": "sentences"})
+    marks = {fingerprint(load(Data(**change), 0, TINY).test) for change in changes}
+    assert len(marks) == 1
+    assert fingerprint(load(Data("local"), 0, TINY).test) not in marks
 
 
 def test_difference_is_of_the_same_videos_and_seeds():
@@ -73,7 +81,7 @@ def test_level_is_chosen_on_the_validation_part():
 
 def test_runs_of_other_videos_are_not_compared():
     with pytest.raises(ValueError, match="same test videos, found 2 sets"):
-        report_group({"a": [run([0.1, 0.2])], "b": [run([0.1, 0.2], fingerprint="b")]})
+        report_group({"a": [run([0.1, 0.2])], "b": [run([0.1, 0.2], mark="b")]})
 
 
 def test_test_videos_are_the_same_for_all_seeds_and_arms_and_never_trained_on():
