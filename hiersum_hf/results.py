@@ -36,7 +36,7 @@ METRICS = {
     "f1": "F1", "kendall_tau": "tau", "spearman_rho": "rho", "map50": "mAP50", "map15": "mAP15", "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum", "cosine": "cosine", "precision": "precision", "recall": "recall",
 }  # fmt: skip
-PACKAGES = ("hiersum-hf", "numpy", "scipy", "scikit-learn", "rouge-score", "ruptures", "torch", "transformers")
+PACKAGES = ("hiersum-hf", "numpy", "scipy", "scikit-learn", "rouge-score", "torch", "transformers")
 
 
 def versions() -> dict[str, str | None]:

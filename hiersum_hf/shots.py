@@ -5,11 +5,15 @@ Letters: N sampled frames, D feature width, S shots, n_frames original frames.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
 import numpy as np
-from ruptures import KernelCPD
 
 
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
+BLOCK, PART = 128, 256  # ends and starts of shots in one matrix product, for memory
 TOTALS_AT_ONCE = 256  # knapsacks that `best_shots` solves side by side, for memory
 
 
@@ -19,7 +23,7 @@ def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
     Minimises scatter(k) + (vmax / 2) k (ln(N / k) + 1) over k = 0 .. N - 1 change points and their places, on
     L2-normalised features (Potapov et al. 2014; vmax 1 and shots of at least one frame are not given in the paper).
     The penalty is concave in k, so the best k is a vertex of the lower hull of scatter(k), and every such vertex is
-    the optimum of some linear penalty, which PELT solves exactly in linear memory, in time N x longest shot x D.
+    the optimum of some linear penalty: a few passes of N x longest shot x D multiplications each, memory N x D.
 
     Args:
         features: (N, D) one row for each sampled frame, N >= 1.
@@ -30,82 +34,119 @@ def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If `features` is no non-empty matrix, or holds NaN or infinity.
     """
-    features = np.asarray(features, dtype=np.float64)
+    features = np.array(features, dtype=np.float64)
     if features.ndim != 2 or len(features) == 0:
         raise ValueError(f"features: expected shape (N, D) with N >= 1, found {features.shape}")
     if not np.isfinite(features).all():
         raise ValueError("features: expected finite values, found NaN or infinity")
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    starts = _best_starts(features / np.where(norms > 0, norms, 1.0))
+    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    features -= features.mean(axis=0)  # moves no distance, and keeps the sums small
+    sums = np.zeros((len(features) + 1, features.shape[1]))
+    features.cumsum(axis=0, out=sums[1:])
+    starts = _walk_hull(sums, float(np.vdot(features, features)))
     return np.stack([starts, np.append(starts[1:], len(features))], axis=1)
 
 
-def _best_starts(features: np.ndarray) -> np.ndarray:
-    """(S,) first frames of the best segmentation of normalised features."""
-    n, whole = len(features), np.zeros(1, np.int64)
-    if n == 1 or features.shape[1] == 0:
-        return whole
-    detector = KernelCPD(kernel="linear", min_size=1).fit(features)
-    best = _walk_hull(detector, features)
-    return min(best, whole, key=lambda s: _objective(features, s))
+class _Vertex(NamedTuple):
+    """The segmentation of least scatter + slope x k."""
+
+    slope: float
+    k: int
+    scatter: float
+    objective: float
+    starts: np.ndarray  # (k + 1,)
 
 
-def _walk_hull(detector: KernelCPD, features: np.ndarray) -> np.ndarray:
-    """The segmentation with the least objective among the hull's vertices with at least one change point.
+def _walk_hull(sums: np.ndarray, energy: float) -> np.ndarray:
+    """(S,) first frames of the hull's vertex with the least objective; (N + 1, D) running sums of centred features.
 
-    Only slopes from vmax/2 ln(N / (N-1)) to vmax/2 ln N, the penalty's own slopes, can hold the optimum. Between two
-    vertices the cost lies above both their supporting lines; a line plus the concave penalty is least at an end, so
-    the value where the lines cross bounds everything between, and most intervals need no look.
+    The best k is the optimum of the penalty's own slope there, vmax/2 ln(N / k), and k falls as the slope grows: the
+    slope at a bound of the best k gives a closer bound. Nor may the penalty alone exceed an objective already found.
     """
-    n = len(features)
+    n = len(sums) - 1
+    penalties = _penalty(np.arange(1, n), n)
 
-    def vertex(slope: float) -> tuple[float, int, float, np.ndarray]:
-        starts = _starts(detector.predict(pen=slope))
-        return slope, len(starts) - 1, _scatter(features, starts), starts
+    @cache
+    def look(slope: float) -> _Vertex:
+        starts = _cheapest_starts(sums, slope)
+        ends, k = np.append(starts[1:], n), len(starts) - 1
+        scatter = energy - float((((sums[ends] - sums[starts]) ** 2).sum(axis=1) / (ends - starts)).sum())
+        return _Vertex(slope, k, scatter, scatter + float(_penalty(k, n)), starts)
 
-    ends = [vertex(PENALTY_SCALE / 2 * np.log(ratio)) for ratio in (n, n / (n - 1))]
-    best = min(ends, key=lambda v: v[2] + _penalty(v[1], n))
-    intervals = [(ends[0], ends[1])]
-    while intervals:
-        left, right = intervals.pop()
-        gap = right[1] - left[1]
-        if gap < 2 or _bound(left, right, n) >= best[2] + _penalty(best[1], n):
-            continue
-        middle = vertex((left[2] - right[2]) / gap)
-        if not left[1] < middle[1] < right[1]:
-            continue  # no vertex lies under the chord
-        best = min(best, middle, key=lambda v: v[2] + _penalty(v[1], n))
-        intervals += [(left, middle), (middle, right)]
-    return best[3]
-
-
-def _bound(left: tuple, right: tuple, n: int) -> float:
-    """A lower bound of the objective strictly between two hull vertices (slope, k, scatter, starts)."""
-    (slope_1, k_1, cost_1, _), (slope_2, k_2, cost_2, _) = left, right
-    if slope_1 <= slope_2:
-        return float("inf")
-    crossing = np.clip((cost_1 - cost_2 + slope_1 * k_1 - slope_2 * k_2) / (slope_1 - slope_2), k_1, k_2)
-    return cost_1 - slope_1 * (crossing - k_1) + _penalty(crossing, n)
+    best = _Vertex(np.inf, 0, energy, energy, np.zeros(1, np.int64))
+    bounds, low, high = (0, 0), 1, int((penalties <= energy).sum())
+    while low <= high and (right := look(PENALTY_SCALE / 2 * np.log(n / high))).k >= low:
+        left = look(PENALTY_SCALE / 2 * np.log(n / low))
+        best = min(best, left, right, key=lambda v: v.objective)
+        if bounds == (low, high) or right.k - left.k < 2:
+            return _search(left, right, best, look, n).starts
+        bounds = low, high
+        low, high = max(low, left.k), min(right.k, int((penalties <= best.objective).sum()))
+    return best.starts
 
 
-def _starts(ends: list[int]) -> np.ndarray:
-    """The first frames of the shots that end at `ends` (the last is N)."""
-    return np.array([0, *ends[:-1]], dtype=np.int64)
+def _search(left: _Vertex, right: _Vertex, best: _Vertex, look: Callable[[float], _Vertex], n: int) -> _Vertex:
+    """The best of `best` and the vertices between two."""
+    if right.k - left.k < 2:
+        return best
+    # The scatter lies above both their lines, and the penalty is concave: where the lines cross bounds what is between.
+    crossing = left.scatter - right.scatter + left.slope * left.k - right.slope * right.k
+    crossing = np.clip(crossing / max(left.slope - right.slope, 1e-12), left.k, right.k)
+    if left.scatter - left.slope * (crossing - left.k) + _penalty(crossing, n) >= best.objective:
+        return best
+    middle = look((left.scatter - right.scatter) / (right.k - left.k))
+    if not left.k < middle.k < right.k:
+        return best  # no vertex lies under the chord
+    best = min(best, middle, key=lambda v: v.objective)
+    return _search(left, middle, _search(middle, right, best, look, n), look, n)
 
 
-def _scatter(features: np.ndarray, starts: np.ndarray) -> float:
-    """Summed squared distance of every frame to its shot's mean."""
-    lengths = np.diff(np.append(starts, len(features)))
-    sums = np.add.reduceat(features, starts, axis=0)  # (S, D)
-    return float((features**2).sum() - ((sums**2).sum(axis=1) / lengths).sum())
+def _penalty(k: float | np.ndarray, n: int) -> np.ndarray:
+    return PENALTY_SCALE / 2 * k * (np.log(n / np.maximum(k, 1)) + 1)
 
 
-def _penalty(k: float, n: int) -> float:
-    return 0.0 if k == 0 else float(PENALTY_SCALE / 2 * k * (np.log(n / k) + 1))
+def _cheapest_starts(sums: np.ndarray, slope: float) -> np.ndarray:
+    """(S,) first frames of the segmentation of least scatter + slope x change points, by dynamic programming.
+
+    A start beaten by a later one that pays no penalty never wins again (PELT; Killick et al. 2012). A shot's scatter
+    is its energy less its gain, and the energies of all shots always add up to the same: only gains count.
+    """
+    n = len(sums) - 1
+    costs = np.append(-slope, np.full(n, np.inf))  # least cost of the first t frames, without their energy
+    sources, alive = np.zeros(n + 1, np.int64), np.zeros(1, np.int64)  # alive: starts that may still be best
+    for first in range(0, n, BLOCK):
+        block, last = slice(first + 1, min(first + BLOCK, n) + 1), []  # last: each start's offer to the last end
+        ends, found, back = np.arange(block.start, block.stop), costs[block], sources[block]
+        for part in np.split(alive, range(PART, len(alive), PART)):
+            offers = costs[part, None] + slope - _gains(sums, part, ends)  # (P, E)
+            row = offers.argmin(axis=0)
+            _improve(found, back, offers[row, np.arange(len(ends))], part[row])
+            last.append(offers[:, -1])
+        gains = _gains(sums, ends, ends)
+        for j, end in enumerate(ends[:-1], start=1):
+            _improve(found[j:], back[j:], found[j - 1] + slope - gains[j - 1, j:], end)
+        last.append(found[:-1] + slope - gains[:-1, -1])
+        starts = np.append(alive, ends[:-1])
+        alive = np.append(starts[np.concatenate(last) < found[-1] + slope], ends[-1])
+    path = [sources[n]]
+    while path[-1] > 0:
+        path.append(sources[path[-1]])
+    return np.array(path[::-1])
 
 
-def _objective(features: np.ndarray, starts: np.ndarray) -> float:
-    return _scatter(features, starts) + _penalty(len(starts) - 1, len(features))
+def _gains(sums: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(P, E) squared length of the sum of frames [start, end) over their number, meaningless where end <= start."""
+    left, right = sums[starts] - sums[ends[0]], sums[ends] - sums[ends[0]]  # near sums differ little: no digit is lost
+    gains = -2 * left @ right.T
+    gains += (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)
+    return gains / np.maximum(ends - starts[:, None], 1)
+
+
+def _improve(costs: np.ndarray, sources: np.ndarray, offers: np.ndarray, starts: np.ndarray) -> None:
+    """Take the offers (E,) below `costs`, and note their starts."""
+    better = offers < costs
+    np.copyto(costs, offers, where=better)
+    np.copyto(sources, starts, where=better)
 
 
 def clip_shots(shots: np.ndarray, n_frames: int) -> np.ndarray:

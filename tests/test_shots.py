@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hiersum_hf import shots as shots_module
 from hiersum_hf.metrics import f1_score
 from hiersum_hf.shots import (
     best_shots,
@@ -52,18 +53,50 @@ def staircase(seed, n, parts, width=8, noise=0.3):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_segmentation_equals_the_full_dynamic_programme(seed):
+def test_segmentation_equals_the_full_dynamic_programme(seed, monkeypatch):
     rng = np.random.default_rng(seed)
+    monkeypatch.setattr(shots_module, "BLOCK", int(rng.choice([1, 7, 128])))
+    monkeypatch.setattr(shots_module, "PART", int(rng.choice([1, 5, 256])))
     n = int(rng.integers(30, 81))
     features = staircase(seed, n, int(rng.integers(1, 12)), noise=rng.choice([0.05, 0.3, 1.0]))
     best = best_objectives(features)
     assert objective(features, kernel_temporal_segmentation(features)) == pytest.approx(best.min(), abs=1e-9)
 
 
+@pytest.mark.parametrize(("n", "parts", "noise"), [(127, 1, 0.1), (128, 9, 0.3), (129, 5, 1.0), (300, 2, 0.1)])
+@pytest.mark.parametrize("slope", [0.01, 0.3, 2.0, 50.0])
+def test_linear_penalty_is_the_plain_dynamic_programme(n, parts, noise, slope):
+    """Starts dropped on the way and frames taken in blocks must not cost the optimum."""
+    features = staircase(0, n, parts, noise=noise)
+    costs = segment_costs(features)
+    best = [-slope]
+    for end in range(1, n + 1):
+        best.append(min(best + costs[:end, end]) + slope)
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    starts = shots_module._cheapest_starts(np.vstack([np.zeros(8), features.cumsum(axis=0)]), slope)
+    ends = np.append(starts[1:], n)
+    assert costs[starts, ends].sum() + slope * (len(starts) - 1) == pytest.approx(best[n], abs=1e-9)
+
+
+def test_a_still_hour_has_one_shot_and_a_flash_is_found():
+    features = staircase(0, 3600, 1, width=64, noise=0.2)
+    assert kernel_temporal_segmentation(features).tolist() == [[0, 3600]]
+    features[3000:3020] = staircase(1, 20, 1, width=64, noise=0.2)
+    assert kernel_temporal_segmentation(features).tolist() == [[0, 3000], [3000, 3020], [3020, 3600]]
+
+
+def test_segmentation_leaves_its_input_alone():
+    features = staircase(0, 50, 3)
+    before = features.copy()
+    assert len(kernel_temporal_segmentation(features)) == len(kernel_temporal_segmentation(7 * features)) == 3
+    np.testing.assert_array_equal(features, before)
+
+
 def test_segmentation_of_simple_videos():
     assert kernel_temporal_segmentation(np.ones((1, 4))).tolist() == [[0, 1]]
     assert kernel_temporal_segmentation(np.ones((50, 4))).tolist() == [[0, 50]]
     assert kernel_temporal_segmentation(np.zeros((50, 4))).tolist() == [[0, 50]]
+    assert kernel_temporal_segmentation(np.zeros((5, 0))).tolist() == [[0, 5]]
     two = np.repeat(np.eye(4)[:2], [20, 30], axis=0)
     assert kernel_temporal_segmentation(two).tolist() == [[0, 20], [20, 50]]
 
