@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from hiersum_hf.records import Sentence
-from hiersum_hf.subtitles import merge_into_sentences, read_description, read_subtitles, write_srt
+from hiersum_hf.subtitles import (
+    as_description,
+    as_sentences,
+    fit_to_video,
+    read_description,
+    read_subtitles,
+    write_srt,
+)
 
 
 FRENCH = "1\n00:00:01,000 --> 00:00:02,500\nÀ côté de la fenêtre, le garçon rêve déjà.\n"
@@ -70,16 +77,25 @@ def test_automatic_captions_say_everything_once(tmp_path):
     assert read_subtitles(path) == [Sentence("we are going home now", 0.16, 4.0)]
 
 
-def test_substation_comes_free(tmp_path):
+def test_substation_gives_what_is_spoken(tmp_path):
+    """Fansubs draw signs, animate songs syllable by syllable and put a line on two layers for its glow."""
+    events = [
+        "Comment: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,not spoken",
+        "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\\b1}Hello\\Nthere.{a note}",
+        "Dialogue: 1,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\\blur3}Hello\\Nthere.",
+        "Dialogue: 0,0:00:02.00,0:00:03.00,Sign,,0,0,0,,{\\p1}m 0 0 l 100 0 100 100{\\p0}",
+        "Comment: 0,0:00:04.00,0:00:06.00,Song,,0,0,0,karaoke,{\\k50}la{\\k50}li",
+        "Dialogue: 0,0:00:04.00,0:00:05.00,Song,,0,0,0,fx,{\\pos(1,2)}la",
+        "Dialogue: 0,0:00:07.00,0:00:09.00,Song,,0,0,0,,{\\k20}Come {\\kf30}with{\\h} me.",
+    ]
     path = write(
         tmp_path,
         "a.ass",
         "[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\n\n[Events]\n"
-        "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
-        "Comment: 0,0:00:00.00,0:00:01.00,Default,,0,0,0,,not spoken\n"
-        "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\\b1}Hello\\Nthere.\n",
+        "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n" + "\n".join(events) + "\n",
     )
-    assert read_subtitles(path) == [Sentence("Hello there.", 1.0, 2.0)]
+    expected = [Sentence("Hello there.", 1.0, 2.0), Sentence("Come with me.", 7.0, 9.0)]
+    assert read_subtitles(path) == as_sentences(path.read_text()) == expected
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252"])
@@ -124,48 +140,6 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_file_without_speech_is_empty_not_an_error(tmp_path):
     assert read_subtitles(write(tmp_path, "a.vtt", "WEBVTT\n\n")) == []
-
-
-def test_fragments_are_joined_until_the_full_stop():
-    cues = [
-        Sentence("We cut", 0.0, 1.0),
-        Sentence("the wood", 1.0, 2.0),
-        Sentence("now.”", 2.5, 3.0),
-        Sentence("Then", 3.0, 4.0),
-    ]
-    assert merge_into_sentences(cues) == [Sentence("We cut the wood now.”", 0.0, 3.0), Sentence("Then", 3.0, 4.0)]
-
-
-def test_pause_speaker_and_length_end_a_sentence():
-    pause = [Sentence("one", 0.0, 1.0), Sentence("two", 2.0, 3.0), Sentence("three", 4.5, 5.0)]
-    assert texts(merge_into_sentences(pause)) == ["one two", "three"]  # 1.0 s is no pause yet, 1.5 s is
-    speakers = [Sentence("and", 0, 1), Sentence("- no", 1, 2), Sentence(">> yes", 2, 3), Sentence("JO ANN: so", 3, 4)]
-    assert texts(merge_into_sentences(speakers)) == ["and", "- no", ">> yes", "JO ANN: so"]
-    unpunctuated = [Sentence(f"w{second}", second, second + 1.0) for second in range(40)]
-    assert [(s.start_s, s.end_s) for s in merge_into_sentences(unpunctuated)] == [(0, 15), (15, 30), (30, 40)]
-
-
-def test_a_cue_with_two_sentences_shares_its_time_by_characters():
-    cue = Sentence("Stop here.  Now go on, please!", 10.0, 13.0)  # 10 and 18 characters of 28
-    first, second = merge_into_sentences([cue])
-    assert (first.text, first.start_s, second.text, second.end_s) == ("Stop here.", 10.0, "Now go on, please!", 13.0)
-    assert first.end_s == second.start_s == pytest.approx(10.0 + 3.0 * 10 / 28)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Dr. Smith met J. Doe at 3.5 km, e.g. here.", 1),
-        ("Wait... what? No!", 2),
-        ("“Is it?” she said. “Yes.” Fine", 3),
-        ("你好。再见！", 2),
-        ("Well… Really?!", 2),
-    ],
-)
-def test_where_sentences_end_inside_a_cue(text, expected):
-    sentences = merge_into_sentences([Sentence(text, 0.0, 1.0)])
-    assert len(sentences) == expected
-    assert "".join(texts(sentences)).replace(" ", "") == text.replace(" ", "")
 
 
 def test_written_subtitles_read_back(tmp_path):
@@ -221,3 +195,107 @@ def test_a_wrong_description_is_named_with_what_was_found(tmp_path, name, conten
         read_description(path)
     assert str(path) in str(error.value)
     assert found in str(error.value)
+
+
+SAID = [Sentence("Cut the leek.", 1.0, 4.0), Sentence("Serve.", 10.0, 12.5)]
+
+
+def test_subtitles_in_every_form_are_the_same_sentences(tmp_path):
+    path = tmp_path / "a.srt"
+    write_srt(SAID, path)
+    vtt = "\ufeffWEBVTT\r\n\r\n00:01.000 --> 00:04.000\r\nCut the leek.\r\n\r\n00:10.000 --> 00:12.500\r\nServe.\r\n"
+    tuples = [(s.start_s, s.end_s, f" {s.text}\n") for s in reversed(SAID)]
+    dicts = [
+        {"start": 10, "end": 12.5, "text": "Serve."},
+        {"start_s": 1, "end_s": 4, "text": "Cut the  leek.", "id": 0},
+    ]
+    for value in (path, str(path), path.read_text(), vtt, SAID, iter(SAID), [*tuples, (5.0, 6.0, " ")], dicts):
+        assert as_sentences(value) == SAID
+    assert as_sentences([]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "found"),
+    [
+        ("none.srt", FileNotFoundError, "none.srt: expected a subtitle file"),
+        ("just\nnotes", ValueError, "the subtitle text: expected a subtitle file"),
+        ([(0, 1, "a"), (2, "b", 3)], ValueError, "Sentence 2: expected (start_s, end_s, text)"),
+        ([(0, float("nan"), "a")], ValueError, "nan"),
+        ([(3, 1, "a")], ValueError, "Sentence 1: expected an end after its start"),
+        (["Cut the leek."], ValueError, "'Cut the leek.'"),
+        ([{"start": 1, "text": "a"}], ValueError, "{'start': 1, 'text': 'a'}"),
+    ],
+)
+def test_what_is_no_subtitles_is_named(value, error, found):
+    with pytest.raises(error) as raised:
+        as_sentences(value)
+    assert found in str(raised.value)
+
+
+def test_descriptions_in_every_form_are_the_same_texts(tmp_path):
+    path = write(tmp_path, "a.json", '{"title": "Leek", "steps": ["Cut it.", {"text": "Serve  it."}]}')
+    lines, steps = "Leek\r\nCut it.\n\nServe it.", ["Leek", "Cut it.", {"text": "Serve it."}]
+    values = (path, str(path), path.read_text(), json.loads(path.read_text()), lines, steps, tuple(steps))
+    for value in values:
+        assert as_description(value) == ("Leek", "Cut it.", "Serve it.")
+    assert as_description("[Music] How to cook a leek") == ("[Music] How to cook a leek",)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "found"),
+    [
+        ("none.txt", FileNotFoundError, "none.txt"),
+        ("  ", ValueError, "the description: expected at least one text"),
+        ('{"title": ', ValueError, "the description: expected JSON"),
+        (["Leek", 3], ValueError, "['Leek', 3]"),
+        (3, ValueError, "found int"),
+    ],
+)
+def test_what_is_no_description_is_named(value, error, found):
+    with pytest.raises(error) as raised:
+        as_description(value)
+    assert found in str(raised.value)
+
+
+def test_sentences_within_the_video_stay_as_they_are():
+    assert fit_to_video(SAID, 12.5, "a.srt") == (tuple(SAID), [])
+    assert fit_to_video([], 12.5, "a.srt") == ((), [])
+    cut, warnings = fit_to_video(SAID, 12.0, "a.srt")  # half a second on screen after the end is usual
+    assert (cut[-1], warnings) == (Sentence("Serve.", 10.0, 12.0), [])
+
+
+def test_subtitles_longer_than_the_video_are_cut_and_the_offset_is_said():
+    kept, warnings = fit_to_video([*SAID, Sentence("Bye.", 20.0, 21.0)], 11.0, "a.srt")
+    assert kept == (SAID[0], Sentence("Serve.", 10.0, 11.0))
+    (warning,) = warnings
+    assert warning.startswith("a.srt: the last subtitle ends 10.0 s after the video, 1 of 3 sentences lie outside")
+    (warning,) = fit_to_video(SAID, 10.5, "a.srt")[1]
+    assert warning.startswith("a.srt: the last subtitle ends 2.0 s after the video: are they shifted by that")
+
+
+def test_negative_times_are_cut_and_the_offset_is_said():
+    early = [Sentence("Hello.", -9.0, -5.0), Sentence("So.", -1.0, 2.0), *SAID]
+    kept, warnings = fit_to_video(early, 20.0, "a.srt")
+    assert kept == (Sentence("So.", 0.0, 2.0), *SAID)
+    (warning,) = warnings
+    assert warning.startswith("a.srt: the first subtitle begins 9.0 s before the video, 1 of 4 sentences lie outside")
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "hint"),
+    [
+        (3600.0, "Moved by -3600.0 s they would fit."),  # broadcasts start their clock at a whole hour
+        (100.0, "Moved by -92.5 s they would fit."),  # the least: the last one then ends with the video
+        (-60.0, "Moved by +59.0 s they would fit."),
+    ],
+)
+def test_subtitles_all_outside_are_refused_with_the_shift_that_would_help(shift_s, hint):
+    moved = [Sentence(s.text, s.start_s + shift_s, s.end_s + shift_s) for s in SAID]
+    with pytest.raises(ValueError, match=r"a\.srt: expected sentences within the 20\.00 s of the video") as error:
+        fit_to_video(moved, 20.0, "a.srt")
+    assert str(error.value).endswith(f"'Cut the leek.'. Are they shifted? {hint}")
+
+
+def test_subtitles_of_another_video_are_refused():
+    with pytest.raises(ValueError, match="Do these subtitles belong to this video"):
+        fit_to_video([Sentence("a", 30.0, 31.0), Sentence("b", 90.0, 91.0)], 20.0, "a.srt")

@@ -1,0 +1,169 @@
+"""Most downloaded videos carry their subtitles inside: the wrong track is the wrong language or only the signs."""
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from hiersum_hf.records import Sentence
+from hiersum_hf.subtitle_tracks import base_language, embedded_subtitles, subtitle_tracks, text_tracks
+
+
+def srt(folder: Path, *texts: str) -> Path:
+    """A cue each second from 1 s on, of half a second."""
+    path = folder / f"{len(list(folder.iterdir()))}.srt"
+    cues = [f"{k}\n00:00:0{k},000 --> 00:00:0{k},500\n{text}\n\n" for k, text in enumerate(texts, 1)]
+    path.write_text("".join(cues), encoding="utf-8")
+    return path
+
+
+def pictures(folder: Path) -> Path:
+    """A Blu-ray subtitle stream: one composition without objects, one end mark, at 1 s."""
+    composition = struct.pack(">HHBHBBBB", 64, 48, 0x10, 0, 0x80, 0, 0, 0)
+    parts = [(0x16, composition), (0x80, b"")]
+    path = folder / "pictures.sup"
+    path.write_bytes(b"".join(b"PG" + struct.pack(">IIBH", 90_000, 0, kind, len(d)) + d for kind, d in parts))
+    return path
+
+
+def video(path: Path, *tracks: tuple, first_frame: int = 0) -> Path:
+    """A video at 25 fps with subtitle tracks (file, language, title, flags)."""
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        sources = [av.open(str(file)) for file, *_ in tracks]
+        copies = [target.add_stream_from_template(source.streams[0]) for source in sources]
+        for copy, (_, language, title, flags) in zip(copies, tracks, strict=True):
+            copy.metadata.update({"language": language} | ({"title": title} if title else {}))
+            copy.disposition = flags
+        for k in range(first_frame, first_frame + 3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            frame.pts = k
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+        for source, copy in zip(sources, copies, strict=True):
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = copy
+                    target.mux(packet)
+            source.close()
+    return path
+
+
+NONE, DEFAULT, FORCED = Disposition(0), Disposition.default, Disposition.forced
+
+
+@pytest.fixture
+def film(tmp_path):
+    """German, forced English signs, an empty French track, full English (default), Spanish as pictures."""
+    return video(
+        tmp_path / "film.mkv",
+        (srt(tmp_path, "Guten Tag."), "ger", "Deutsch", NONE),
+        (srt(tmp_path, "EXIT"), "eng", "Signs", FORCED),
+        (srt(tmp_path, ""), "fre", "", NONE),
+        (srt(tmp_path, "Good", "morning.", "Bye."), "eng", "Full", DEFAULT),
+        (pictures(tmp_path), "spa", "", NONE),
+    )
+
+
+def test_tracks_are_listed_as_the_file_describes_them(film):
+    found = [(t.index, t.language, t.title, t.default, t.forced) for t in text_tracks(film)]
+    assert found == [
+        (1, "ger", "Deutsch", False, False),
+        (2, "eng", "Signs", False, True),
+        (3, "fre", "", False, False),
+        (4, "eng", "Full", True, False),
+    ]
+    *_, spanish = subtitle_tracks(film)
+    assert str(spanish) == "track 5 (spa, hdmv_pgs_subtitle, not text)"
+
+
+def test_the_default_track_is_read_as_sentences(film):
+    sentences, read = embedded_subtitles(film)
+    assert sentences == [Sentence("Good morning.", 1.0, 2.5), Sentence("Bye.", 3.0, 3.5)]
+    assert read == f"subtitle track 4 (eng, Full) of {film}"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("de", "Guten Tag."), ("deu", "Guten Tag."), ("en", "Good morning."), ("en-GB", "Good morning.")],
+)
+def test_a_language_is_found_under_each_of_its_codes(film, language, text):
+    assert embedded_subtitles(film, language)[0][0].text == text
+
+
+@pytest.mark.parametrize("language", ["es", "it", "klingon"])
+def test_a_missing_language_is_an_error_that_lists_the_others(film, language):
+    with pytest.raises(ValueError, match="expected a text track in language") as error:
+        embedded_subtitles(film, language)
+    for part in (str(film), repr(language), "track 1 (ger, Deutsch)", "track 5 (spa, hdmv_pgs_subtitle, not text)"):
+        assert part in str(error.value)
+
+
+def test_an_empty_track_gives_nothing_and_says_so(film):
+    sentences, read = embedded_subtitles(film, "fr")
+    assert (sentences, read) == ([], f"{film} has no usable text among subtitle track 3 (fre)")
+
+
+def test_pictures_and_signs_are_no_subtitles(tmp_path):
+    path = video(
+        tmp_path / "a.mkv", (pictures(tmp_path), "eng", "", DEFAULT), (srt(tmp_path, "EXIT"), "eng", "", FORCED)
+    )
+    assert embedded_subtitles(path) == ([], f"{path} has no usable text among subtitle track 1 (eng, hdmv_pgs_subtitle"
+                                        ", not text), track 2 (eng, forced)")  # fmt: skip
+
+
+def test_without_a_default_the_first_track_with_text_counts(tmp_path):
+    tracks = [(srt(tmp_path, text), "und", "", NONE) for text in ("", "One.", "Two.")]
+    path = video(tmp_path / "a.mkv", *tracks)
+    assert embedded_subtitles(path) == ([Sentence("One.", 1.0, 1.5)], f"subtitle track 2 (und) of {path}")
+
+
+def test_a_file_without_tracks_is_no_error_in_any_language(tmp_path):
+    path = video(tmp_path / "a.mp4")
+    assert embedded_subtitles(path) == embedded_subtitles(path, "en") == ([], f"{path} has no subtitle track")
+
+
+def test_times_count_from_the_first_picture(tmp_path):
+    """A recording cut from a longer one starts late; its subtitles must not."""
+    path = video(tmp_path / "a.mkv", (srt(tmp_path, "Early.", "One.", "Two."), "eng", "", NONE), first_frame=50)
+    times = [(s.start_s, s.end_s) for s in embedded_subtitles(path)[0]]
+    assert times == [(-1.0, -0.5), (0.0, 0.5), (1.0, 1.5)]
+
+
+def test_rolling_captions_and_styles_inside_a_video(tmp_path):
+    rolling = srt(tmp_path, "we are going", "we are going\nhome now", "home now\n{\\an8}<i>by train</i>")
+    assert embedded_subtitles(video(tmp_path / "a.mkv", (rolling, "eng", "", NONE)))[0] == [
+        Sentence("we are going home now by train", 1.0, 3.5)
+    ]
+
+
+def test_codes_of_a_language_are_one_language():
+    codes = {"en": "en eng en-US EN", "de": "de deu ger de_AT", "fr": "fra fre", "zh": "chi zho zh-Hant", "und": "und"}
+    for language, same in codes.items():
+        assert {base_language(tag) for tag in same.split()} == {language}
+    assert base_language("English") == "english"
+
+
+def test_wrong_files_are_named(tmp_path):
+    (tmp_path / "text.mp4").write_text("this is not a video")
+    with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
+        text_tracks(tmp_path / "none.mp4")
+    with pytest.raises(ValueError, match=r"text\.mp4: expected a readable video, the decoder said: .*Invalid data"):
+        embedded_subtitles(tmp_path / "text.mp4")
+
+
+def test_a_real_file_with_two_tracks(test_data):
+    path = test_data / "video" / "nasa_13013.mp4"
+    assert [(t.index, t.language, t.codec) for t in text_tracks(path)] == [
+        (2, "eng", "mov_text"),
+        (5, "eng", "mov_text"),
+    ]
+    (first, second), read = embedded_subtitles(path, "en")
+    assert (first.start_s, first.end_s, second.start_s, second.end_s) == pytest.approx((0.21, 12.47, 12.47, 16.57))
+    assert first.text.startswith("NAR: This is")
+    assert first.text.endswith("Greenbelt, Maryland.")
+    assert "track 2 (eng)" in read
