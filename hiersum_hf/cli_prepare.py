@@ -86,6 +86,9 @@ def _add_labels(group: Any) -> None:
 def _add_features(group: Any) -> None:
     group.add_argument("--video-encoder", metavar="ID", help="a CLIP-like model for frames (folder, howto)")
     group.add_argument(
+        "--cache", metavar="DIR", help="frame features by `hiersum extract`, read and added to (folder, howto)"
+    )
+    group.add_argument(
         "--text-encoder",
         metavar="ID",
         help="a Sentence-BERT or CLIP for texts without features (longer ones than it reads, 77 tokens for CLIP, go in "

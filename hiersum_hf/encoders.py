@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,7 +17,10 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 OFFLINE_VIDEO_ENCODER = "efficientnet-lite0"
+DTYPES = ("float32", "float16", "bfloat16")
+BATCHES_AHEAD = 2  # decoded while one is encoded
 INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
 EFFICIENTNET_SIZE = 224
 # Ids of features that come with a data set (docs/features.md) or are made up
@@ -52,7 +58,9 @@ class VideoEncoder:
     def encode_stream(
         self, frames: Iterable[tuple[float, np.ndarray]], batch_size: int = 16, total: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Features of a stream of timed frames, with one batch in memory at a time.
+        """Features of a stream of timed frames; a thread of its own decodes while this one encodes.
+
+        At most three batches are in memory at a time: one is encoded, two are decoded ahead.
 
         Args:
             frames: (time_s, image) as `hiersum_hf.video.iter_frames` yields them.
@@ -61,32 +69,46 @@ class VideoEncoder:
 
         Returns:
             Features float32 (N, `dim`) and times float64 (N,) in seconds.
+
+        Raises:
+            ValueError: No positive batch size, or what `encode` raises.
+            Exception: Whatever decoding raises.
         """
         from tqdm import tqdm
 
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
         features, times_s = [np.zeros((0, self.dim), np.float32)], []
-        with tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding") as bar:
-            for batch in batches(frames, batch_size):
+        bar = tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding")
+        with bar, closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
+            for batch in batches(decoded, batch_size):
                 times_s += [time_s for time_s, _ in batch]
                 features.append(self.encode([image for _, image in batch]))
                 bar.update(len(batch))
         return np.concatenate(features), np.array(times_s, np.float64)
 
 
-def load_video_encoder(encoder_id: str, device: str = "cpu") -> VideoEncoder:
+def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float32") -> VideoEncoder:
     """Load a frozen image encoder.
 
     Args:
         encoder_id: A CLIP-like model with `get_image_features` (Hugging Face id or local folder), or
             "efficientnet-lite0": ImageNet features from a Python package, no network needed.
         device: Torch device.
+        dtype: "float32", or what the network's matrices are multiplied in: "float16", "bfloat16" (torch autocast).
 
     Raises:
         ImportError: The package behind "efficientnet-lite0" is missing.
-        ValueError: The model cannot be loaded, or has no image features.
+        ValueError: The model cannot be loaded, or has no image features, or no such dtype.
     """
     refuse_precomputed(encoder_id, "video file")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
     embed = _efficientnet(device) if encoder_id == OFFLINE_VIDEO_ENCODER else _clip(encoder_id, device)
+    if dtype != "float32":
+        import torch
+
+        embed = torch.autocast(torch.device(device).type, getattr(torch, dtype))(embed)
     return VideoEncoder(encoder_id, embed([np.zeros((32, 32, 3), np.uint8)]).shape[1], embed)
 
 
@@ -204,6 +226,22 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def ahead(items: Iterable[T], size: int) -> Generator[T]:
+    """The items in their order, up to `size` of them made ahead by one thread; none may be None.
+
+    What making one raises is raised here in its turn. Closing this generator stops the thread after the item at hand.
+    """
+    iterator = iter(items)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
+    try:
+        waiting = deque(pool.submit(next, iterator, None) for _ in range(size))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, iterator, None))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def to_numpy(features: torch.Tensor) -> np.ndarray:

@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import threading
+import time
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unknown id must fail at once, not after a minute of retries
@@ -75,6 +77,95 @@ def test_stream_keeps_order_times_and_the_short_last_batch(clip_folder, capfd):
     assert "encoding" not in capfd.readouterr().err  # stderr is no terminal here
     features, times_s = encoder.encode_stream(iter([]))
     assert (features.shape, times_s.shape, encoder.encode([]).shape) == ((0, 12), (0,), (0, 12))
+
+
+class Paced:
+    """A decoder and an encoder that take `pause_s` a frame and note what they do; they need no processor."""
+
+    def __init__(self, frames, pause_s=0.0, fails_at=None):
+        self.frames, self.pause_s, self.fails_at = frames, pause_s, fails_at
+        self.decoded = self.encoded = self.most_waiting = 0
+        self.encoder = encoders.VideoEncoder("paced", 1, self.embed)
+
+    def decode(self):
+        for k in range(self.frames):
+            if k == self.fails_at:
+                raise ValueError(f"frame {k} is broken")
+            time.sleep(self.pause_s)
+            self.decoded += 1
+            self.most_waiting = max(self.most_waiting, self.decoded - self.encoded)
+            yield k / 2, np.full((1, 1, 3), k, np.uint8)
+
+    def embed(self, batch):
+        time.sleep(self.pause_s * len(batch))
+        self.encoded += len(batch)
+        return torch.tensor([[float(image[0, 0, 0])] for image in batch])
+
+
+def threads_that_decode():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_decoding_and_encoding_take_turns_at_the_same_time():
+    paced = Paced(frames=100, pause_s=0.005)
+    start = time.perf_counter()
+    list(paced.decode())
+    decoding_s = time.perf_counter() - start
+    start = time.perf_counter()
+    features, _ = paced.encoder.encode_stream(paced.decode(), batch_size=4)
+    wall_s = time.perf_counter() - start
+    assert features[:, 0].tolist() == list(range(100))
+    assert wall_s < 1.5 * decoding_s, "one after the other takes twice as long"
+
+
+def test_frames_that_wait_are_bounded_when_decoding_is_faster():
+    """A video of ten hours must not pile up in memory while the encoder lags."""
+    paced = Paced(frames=80)
+    batch = iter(range(20))
+    slow = encoders.VideoEncoder("slow", 1, lambda images: (next(batch), time.sleep(0.01), paced.embed(images))[-1])
+    features, times_s = slow.encode_stream(paced.decode(), batch_size=4)
+    assert (len(features), times_s[-1]) == (80, 39.5)
+    assert 4 < paced.most_waiting <= 3 * 4 + 1, "three batches and the frame at hand"
+
+
+def test_what_decoding_raises_reaches_the_caller():
+    paced = Paced(frames=30, fails_at=21)
+    with pytest.raises(ValueError, match="frame 21 is broken"):
+        paced.encoder.encode_stream(paced.decode(), batch_size=4)
+    assert paced.encoded == 20
+    assert not threads_that_decode()
+
+
+def test_leaving_early_stops_decoding():
+    paced = Paced(frames=10_000)
+
+    def embed(images):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        encoders.VideoEncoder("broken", 1, embed).encode_stream(paced.decode(), batch_size=4)
+    assert not threads_that_decode()
+    assert paced.decoded <= 4 + 2 * 4 + 1
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_no_batch_size_is_an_error_not_a_video_without_frames(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size: expected at least 1, found {batch_size}"):
+        Paced(frames=3).encoder.encode_stream(Paced(frames=3).decode(), batch_size=batch_size)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_lower_precision_gives_nearly_the_same(clip_folder, dtype):
+    full, half = load_video_encoder(str(clip_folder)), load_video_encoder(str(clip_folder), dtype=dtype)
+    expected, found = full.encode(images(3)), half.encode(images(3))
+    assert found.dtype == np.float32
+    assert not np.array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_an_unknown_precision_is_named(clip_folder):
+    with pytest.raises(ValueError, match="dtype: expected one of float32, float16, bfloat16, found 'int8'"):
+        load_video_encoder(str(clip_folder), dtype="int8")
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class FolderReader:
         threshold: A frame is important iff its score reaches this (not given in the paper).
         language: Taken where there are subtitles in several languages; where it is missing, the first by name.
         device: Torch device of the encoders.
+        cache: Folder of frame features (`hiersum extract`), read and added to; None: nothing is kept.
     """
 
     path: str | Path
@@ -53,6 +54,7 @@ class FolderReader:
     threshold: float = 0.5
     language: str = "en"
     device: str = "cpu"
+    cache: str | Path | None = field(default=None, repr=False)  # what is read does not depend on it
 
     @property
     def video_ids(self) -> list[str]:
@@ -123,12 +125,12 @@ class FolderReader:
 
     def sentences(self, video_id: str) -> list[Sentence]:
         """From the subtitle file, else from the video's first text track."""
-        from hiersum_hf.video import embedded_subtitles
+        from hiersum_hf.subtitle_tracks import embedded_subtitles
 
         files = self.files(video_id)
         if "subtitles" in files:
             return read_subtitles(files["subtitles"])
-        return embedded_subtitles(files["video"]) if "video" in files else []
+        return embedded_subtitles(files["video"])[0] if "video" in files else []
 
     def files(self, video_id: str) -> dict[str, Path]:
         """The video's files by kind: video, features, subtitles, description, labels, info (a downloader's)."""
@@ -144,13 +146,12 @@ class FolderReader:
         return _index(path, tuple(sorted(os.listdir(path))), self.language)
 
     def _encode_frames(self, video: Path) -> dict[str, Any]:
-        from hiersum_hf.video import iter_frames
+        from hiersum_hf.feature_cache import FrameSettings, frame_features
 
-        encoder = _video_encoder(self.video_encoder, self.device)
-        features, times_s = encoder.encode_stream(iter_frames(video, self.sample_fps))
-        if not len(features):
-            raise ValueError(f"{video}: expected frames, found none that can be decoded")
-        names = {"video_encoder": self.video_encoder, "sample_fps": float(self.sample_fps)}
+        settings = FrameSettings(self.video_encoder, float(self.sample_fps))
+        load = partial(_video_encoder, self.video_encoder, self.device)
+        features, times_s, *_ = frame_features(video, settings, load, self.cache)
+        names = {"video_encoder": self.video_encoder, "sample_fps": settings.sample_fps}
         return {"video_features": features, "frame_times_s": times_s} | names
 
     def _text_features(

@@ -25,7 +25,7 @@ CURVES, TVSUM = ("mrhisum", "mosu", "howto", "replay"), ("tvsum", "summe")
 KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "threshold": (*CURVES, "folder"),
     **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
-    "video_encoder": ("folder", "howto"),
+    **dict.fromkeys(("video_encoder", "cache"), ("folder", "howto")),
     "text_encoder": NAMES,
     **dict.fromkeys(("text_features", "captions", "text_alignment"), TVSUM),
     "dequantization": ("mrhisum",),
@@ -67,8 +67,11 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
     if not source.exists():
         raise FileNotFoundError(f"{source}: expected the source of {name}, found nothing there.")
     check_finished(source)
+    cache = settings.get("cache")
+    if cache and Path(cache).resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"{cache}: expected a cache outside {source}, whose files must stay as they are meanwhile.")
     if name == "howto":
-        encoders = {key: settings.pop(key) for key in ("video_encoder", "text_encoder") if key in settings}
+        encoders = {key: settings.pop(key) for key in ("video_encoder", "text_encoder", "cache") if key in settings}
         articles = _first(source, "how_to_steps.tar.gz")
         return HowToReader.open(FolderReader(source, **encoders), articles, **settings), [source]
     if name == "folder":
