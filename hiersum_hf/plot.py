@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from hiersum_hf.records import Summary
+from hiersum_hf.records import Summary, clock, clock_step
+
+
+SHEET_COLUMNS = 5
+PICTURE_WIDTH = 320  # of one picture on the sheet
 
 
 def plot_summary(summary: Summary, path: str | Path) -> None:
     """Draws the frame scores over time as a PNG: shots as steps, the chosen segments shaded, key sentences as ticks."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
 
     figure = Figure(figsize=(10, 3), layout="constrained")
     axes = figure.subplots()
@@ -27,17 +32,36 @@ def plot_summary(summary: Summary, path: str | Path) -> None:
     spoken = [sentence["start_s"] for sentence in summary.key_sentences]
     if spoken:
         axes.plot(spoken, [0.02] * len(spoken), "|", color="tab:green", ms=10, label="key sentence", clip_on=False)
-    axes.set(xlim=(0, summary.duration_s), ylim=(0, 1), xlabel="seconds", ylabel="importance")
-    scorer = summary.scorer if summary.level is None else f"{summary.scorer}, {summary.level} level"
-    total_s = sum(segment.end_s - segment.start_s for segment in summary.segments)
-    axes.set_title(
-        f"{summary.video}: {total_s:.1f} of {summary.duration_s:.1f} s ({scorer})",
-        loc="left",
-        fontsize=10,
-        parse_math=False,
-    )
+    axes.set(xlim=(0, summary.duration_s), ylim=(0, 1), ylabel="importance")
+    axes.xaxis.set_major_locator(MultipleLocator(clock_step(summary.duration_s)))
+    axes.xaxis.set_major_formatter(lambda time_s, _: clock(time_s))
+    axes.set_title(summary.title, loc="left", fontsize=10, parse_math=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
+
+
+def contact_sheet(summary: Summary, pictures: Mapping[int, np.ndarray], path: str | Path) -> None:
+    """Draws one picture of each segment with its time and score, five in a row, as a PNG.
+
+    Args:
+        pictures: For each segment to show, by its number from 0: uint8 (h, w, 3), all of one size.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = next(iter(pictures.values())).shape[:2]
+    columns, line, gap = min(SHEET_COLUMNS, len(pictures)), 24, 8
+    rows = -(-len(pictures) // columns)
+    size = columns * (width + gap) + gap, rows * (height + line + gap) + line + gap
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    draw.text((gap, gap // 2), summary.title, fill="black", font=font)
+    for place, number in enumerate(sorted(pictures)):
+        x, y = gap + place % columns * (width + gap), line + gap + place // columns * (height + line + gap)
+        segment = summary.segments[number]
+        label = f"{clock(segment.start_s)} to {clock(segment.end_s)}   score {segment.score:.2f}"
+        sheet.paste(Image.fromarray(pictures[number]), (x, y))
+        draw.text((x, y + height + 3), label, fill="black", font=font)
+    sheet.save(path)
 
 
 def plot_prediction(

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
+
+
+CURVE_WIDTH, CURVE_HEIGHT = 1000, 120  # of `Summary.to_svg`, without the line of times below
+CLOCK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,79 @@ class Summary:
         """The summary as plain JSON types, with `schema` 1 in front."""
         plain = asdict(self)
         return {"schema": 1} | {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+    @property
+    def length_s(self) -> float:
+        """Length of all segments together."""
+        return sum(segment.end_s - segment.start_s for segment in self.segments)
+
+    @property
+    def title(self) -> str:
+        """One line: how much of what was chosen, and by what."""
+        return f"{self.video}: {self.length_s:.1f} of {self.duration_s:.1f} s ({self.scored_by})"
+
+    @property
+    def scored_by(self) -> str:
+        return self.scorer if self.level is None else f"{self.scorer}, {self.level} level"
+
+    def to_svg(self) -> str:
+        """The scores over time as an <svg>, 1000 units = the whole video, the segments shaded."""
+        scale = CURVE_WIDTH / self.duration_s
+        bands = [
+            f'<rect x="{one.start_s * scale:.2f}" width="{(one.end_s - one.start_s) * scale:.2f}" y="0" '
+            f'height="{CURVE_HEIGHT}" fill="#f59f3a" fill-opacity="0.35"><title>{clock(one.start_s)} to '
+            f"{clock(one.end_s)}, score {one.score:.2f}</title></rect>"
+            for one in self.segments
+        ]
+        parts = max(1, -(-len(self.scores["values"]) // CURVE_WIDTH))  # a point a unit at most
+        points = [
+            f"{np.mean(self.scores['times_s'][i : i + parts]) * scale:.1f},"
+            f"{(1 - np.mean(self.scores['values'][i : i + parts])) * CURVE_HEIGHT:.1f}"
+            for i in range(0, len(self.scores["values"]), parts)
+        ]
+        times = [
+            f'<text x="{at * scale:.1f}" y="{CURVE_HEIGHT + 16}">{clock(at)}</text>'
+            for at in np.arange(0, self.duration_s * 0.97, clock_step(self.duration_s))
+        ]
+        return (
+            f'<svg viewBox="0 0 {CURVE_WIDTH} {CURVE_HEIGHT + 20}" width="100%" role="img" '
+            'aria-label="importance over time" font-family="sans-serif" font-size="12" fill="currentColor">'
+            f'<rect width="{CURVE_WIDTH}" height="{CURVE_HEIGHT}" fill="currentColor" fill-opacity="0.05"/>'
+            f'{"".join(bands)}<polyline points="{" ".join(points)}" fill="none" stroke="#3578b9" '
+            f'stroke-width="1.5"/>{"".join(times)}</svg>'
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the curve, the segments and what is said in them."""
+        rows = [
+            f"<tr><td>{clock(one.start_s)} to {clock(one.end_s)}</td><td>{one.score:.2f}</td>"
+            f'<td style="text-align: left">{escape(self.said_in(one))}</td></tr>'
+            for one in self.segments
+        ]
+        notes = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        return (
+            f"<div><b>{escape(self.title)}</b>{self.to_svg()}<table><tr><th>segment</th><th>score</th>"
+            f'<th style="text-align: left">said</th></tr>{"".join(rows)}</table><ul>{notes}</ul></div>'
+        )
+
+    def said_in(self, segment: Segment) -> str:
+        """The key sentences whose middle lies in the segment, "" if there are none."""
+        return " ".join(
+            sentence["text"]
+            for sentence in self.key_sentences
+            if segment.start_s <= (sentence["start_s"] + sentence["end_s"]) / 2 < segment.end_s
+        )
+
+
+def clock_step(duration_s: float) -> int:
+    """Seconds between the marks of an axis: a round number that gives at most ten of them, if any does."""
+    return next((step for step in CLOCK_STEPS_S if duration_s / step <= 10), CLOCK_STEPS_S[-1])
+
+
+def clock(time_s: float) -> str:
+    """A time as people write it: 0:07, 12:34, 1:02:03; parts of a second are dropped."""
+    minutes, seconds = divmod(int(time_s), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
 
 
 def sentence_labels_from_frames(frame_labels: np.ndarray, spans: np.ndarray) -> np.ndarray:

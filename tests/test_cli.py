@@ -13,9 +13,9 @@ from PIL import Image
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, synthetic
 from hiersum_hf.cli import main
 from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER
-from hiersum_hf.records import Segment, Sentence
+from hiersum_hf.records import Sentence
 from hiersum_hf.subtitles import read_subtitles, write_srt
-from hiersum_hf.summarize import retime
+from hiersum_hf.summary_files import FILES
 from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER
 from hiersum_hf.video import probe
 
@@ -50,13 +50,14 @@ def checkpoint(tmp_path_factory):
 
 def arguments(video, output, *more):
     files = ["--subtitles", video.with_suffix(".srt"), "--description", video.with_suffix(".txt")]
-    return [str(word) for word in ("summarize", video, *files, "--output", output, *more)]
+    kept = ["--cache", video.with_name("kept")]  # each test but the first is spared the encoder
+    return [str(word) for word in ("summarize", video, *files, *kept, "--output", output, *more)]
 
 
 def test_summarize_writes_a_video_within_the_budget_and_its_papers(video, checkpoint, tmp_path, capsys):
     assert main(arguments(video, tmp_path, "--model", checkpoint, "--budget", "8s", "--json")) == 0
     folder = tmp_path / "clip"
-    assert {file.name for file in folder.iterdir()} == {"summary.mp4", "summary.json", "summary.srt", "scores.png"}
+    assert {file.name for file in folder.iterdir()} == set(FILES)
     assert not list(tmp_path.glob(".*")), "nothing half-made may stay behind"
     summary = json.loads((folder / "summary.json").read_text())
     assert json.loads(capsys.readouterr().out) == summary, "--json prints the same and nothing else"
@@ -73,6 +74,87 @@ def test_summarize_writes_a_video_within_the_budget_and_its_papers(video, checkp
     assert probe(folder / "summary.mp4").duration_s == pytest.approx(total_s, abs=0.05)
     assert len(summary["scores"]["times_s"]) == len(summary["scores"]["values"]) == round(summary["duration_s"] * 2)
     assert Image.open(folder / "scores.png").size[0] > 800
+    sentences = [(s.start_s, s.end_s) for s in read_subtitles(video.with_suffix(".srt"))]
+    cuts = [cut_s for segment in summary["segments"] for cut_s in (segment["start_s"], segment["end_s"])]
+    assert not [s for s in sentences for cut_s in cuts if s[0] + 1e-3 < cut_s < s[1] - 1e-3], "no sentence is cut"
+
+
+@pytest.fixture
+def films(video, tmp_path):
+    """A folder with two videos, of which one has side files and one is broken."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for suffix in (".mp4", ".srt", ".txt"):
+        shutil.copy(video.with_suffix(suffix), folder / f"whole{suffix}")
+    (folder / "broken.mp4").write_text("I am no video.")
+    return folder
+
+
+def test_a_folder_is_done_but_for_what_fails(films, video, checkpoint, tmp_path, capsys):
+    command = ["summarize", films, "--output", tmp_path / "out", "--model", checkpoint, "--json"]
+    command = [*map(str, command), "--cache", str(video.with_name("kept"))]
+    assert main([*command, "--budget", "0.5", "--budget", "4s", "--budget", ".50"]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["budget"]["seconds"] for line in out.splitlines()] == [8.5, 4.0]
+    assert len({str(json.loads(line)["scores"]) for line in out.splitlines()}) == 1, "one pass"
+    assert "broken.mp4: expected a readable video" in err
+    assert "1 of 2 videos failed: broken.mp4" in err
+    assert "Read from whole.srt, found beside the video." in err
+    written = tmp_path / "out" / "whole"
+    assert {folder.name for folder in written.iterdir()} == {"0.5", "4s"}
+    assert all({file.name for file in folder.iterdir()} == set(FILES) for folder in written.iterdir())
+    assert not (tmp_path / "out" / "broken").exists()
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hiersum_hf.feature_cache.iter_frames", None)
+    monkeypatch.setattr("hiersum_hf.summarize.load_checkpoint", None)
+    (tmp_path / "out" / "whole").mkdir(parents=True)
+    command = ["summarize", str(films / "*e.mp4"), "--output", str(tmp_path / "out"), "--budget", "0.25", "--dry-run"]
+    assert main([*command, "--model", "org/hiersum"]) == 0
+    said = capsys.readouterr().out
+    assert "whole.mp4: 17.0 s" in said
+    assert "scored by: org/hiersum" in said
+    assert "at most 4.2 s to" in said
+    assert "needs --overwrite" in said
+    assert main([*command, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["scorer"], plan["summaries"][0]["exists"]) == ("training-free", True)
+    assert plan["sentences"] > 0
+    assert list((tmp_path / "out" / "whole").iterdir()) == []
+
+
+def test_what_cannot_be_written_is_refused_before_any_work(films, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hiersum_hf.summarize.load_scorer", None)
+    shutil.copy(films / "whole.mp4", films / "whole.mkv")
+    command = ["summarize", str(films), "--output", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "out/whole: expected one video for it" in capsys.readouterr().err
+    (films / "whole.mkv").unlink()
+    assert main([*command, "--subtitles", "talk.srt"]) == 2
+    assert "--subtitles and --description: expected one video, found 2" in capsys.readouterr().err
+    (tmp_path / "out" / "whole" / "4s").mkdir(parents=True)
+    assert main([*command, "--budget", "4s", "--budget", "9s"]) == 2
+    assert "whole/4s: expected no such folder yet" in capsys.readouterr().err
+    assert main(["summarize", str(films / "*.avi"), "--output", str(tmp_path / "out")]) == 2
+    assert "*.avi: expected a video" in capsys.readouterr().err
+
+
+def test_features_kept_by_the_cache_are_not_computed_again(video, tmp_path, monkeypatch):
+    command = arguments(video, tmp_path / "one", "--cache", tmp_path / "kept")
+    assert main(command) == 0
+    monkeypatch.setattr("hiersum_hf.feature_cache.iter_frames", None)
+    assert main(arguments(video, tmp_path / "two", "--cache", tmp_path / "kept")) == 0
+    one, two = ((tmp_path / name / "clip" / "summary.json").read_text() for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_budget_shorter_than_every_shot_is_said(video, checkpoint, tmp_path, capsys):
+    assert main(arguments(video, tmp_path, "--model", checkpoint, "--budget", "0.3s")) == 0
+    assert "shorter than every shot" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "clip" / "summary.json").read_text())
+    assert summary["fallback"]
+    assert probe(tmp_path / "clip" / "summary.mp4").duration_s == pytest.approx(0.3, abs=0.09)
 
 
 def test_without_a_checkpoint_the_training_free_scorer_is_used_and_named(video, tmp_path, capsys):
@@ -96,7 +178,10 @@ def test_earlier_summary_stays_without_overwrite_and_other_files_stay_with_it(vi
 
 
 def test_without_description_a_checkpoint_is_read_at_child_level_and_says_so(video, checkpoint, tmp_path, capsys):
-    command = ["summarize", str(video), "--model", str(checkpoint), "--output", str(tmp_path)]
+    alone = tmp_path / "in" / "clip.mp4"
+    alone.parent.mkdir()
+    shutil.copy(video, alone)
+    command = ["summarize", str(alone), "--model", str(checkpoint), "--output", str(tmp_path)]
     assert main(command) == 0
     summary = json.loads((tmp_path / "clip" / "summary.json").read_text())
     assert summary["level"] == "child"
@@ -226,15 +311,9 @@ def test_a_crash_while_writing_leaves_nothing_behind(video, checkpoint, tmp_path
     def fails(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("hiersum_hf.summarize.plot_summary", fails)
+    monkeypatch.setattr("hiersum_hf.summary_files.plot_summary", fails)
     assert main(arguments(video, tmp_path, "--model", checkpoint)) == 2
     assert list(tmp_path.iterdir()) == []
-
-
-def test_subtitles_move_with_their_segments():
-    sentences = [Sentence("a", 0.0, 4.0), Sentence("b", 5.0, 7.0), Sentence("c", 20.0, 22.0)]
-    moved = retime(sentences, [Segment(3.0, 6.0, 1.0), Segment(19.0, 21.0, 1.0)])
-    assert moved == [Sentence("a", 0.0, 1.0), Sentence("b", 2.0, 3.0), Sentence("c", 4.0, 5.0)]
 
 
 def test_help_teaches_and_usage_errors_exit_with_2(capsys):

@@ -1,4 +1,4 @@
-"""A video to its summary with a checkpoint that cannot read everything."""
+"""A video to its scores: which texts are read, what a checkpoint cannot read, and several summaries from one pass."""
 
 import numpy as np
 import pytest
@@ -7,38 +7,153 @@ import torch
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
 from hiersum_hf.records import Sentence, VideoRecord
 from hiersum_hf.subtitles import write_srt
-from hiersum_hf.summarize import summarize_video
+from hiersum_hf.summarize import load_scorer, score_record, score_video, summarize_video
 from hiersum_hf.video import VideoInfo
+from hiersum_hf.video_texts import read_texts, side_files
+
+
+SIZES = {"video_dim": 8, "hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}
 
 
 @pytest.fixture
 def mute(tmp_path):
     """A checkpoint of a training without text."""
     torch.manual_seed(0)
-    sizes = {"video_dim": 8, "hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}
-    HierSumModel(HierSumConfig(**sizes, trained_levels=["child"])).save_pretrained(tmp_path / "mute")
+    HierSumModel(HierSumConfig(**SIZES, trained_levels=["child"])).save_pretrained(tmp_path / "mute")
     HierSumFeatureExtractor("eyes", "", 8).save_pretrained(tmp_path / "mute")
     return tmp_path / "mute"
 
 
-def test_a_checkpoint_trained_without_text_leaves_texts_aside(mute, tmp_path, monkeypatch):
-    """Read through a projection that was never trained they would be noise, and an encoder named "" does not load."""
-    sentences = [Sentence("Cut the leek.", 1.0, 4.0), Sentence("Serve.", 10.0, 12.0)]
-    write_srt(sentences, tmp_path / "talk.srt")
-    (tmp_path / "talk.txt").write_text("How to cook a leek")
+@pytest.fixture
+def encoded(monkeypatch):
+    """Nothing is decoded: every video has the same 40 frames. The texts that would be encoded."""
     seen = []
 
-    def encode(video, extractor, sentences, description, duration_s, device):
+    def encode(video, scorer, sentences, description, duration_s, batch_size=16, cache=None):
         seen.extend([*sentences, *description])
         features = np.random.default_rng(0).random((40, 8), np.float32)
         return VideoRecord(str(video), features, np.arange(40) / 2, duration_s)
 
     monkeypatch.setattr("hiersum_hf.summarize.encode_video", encode)
     monkeypatch.setattr("hiersum_hf.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False))
-    texts = {"subtitles": tmp_path / "talk.srt", "description": tmp_path / "talk.txt"}
-    summary, kept = summarize_video("talk.mp4", **texts, model=mute, budget="8s", device="cpu")
-    assert seen == []
+    monkeypatch.setattr("hiersum_hf.video_texts.embedded_subtitles", lambda video, language: ([], "nothing"))
+    return seen
+
+
+def test_a_checkpoint_trained_without_text_leaves_texts_aside(mute, encoded, tmp_path):
+    """Read through a projection that was never trained they would be noise, and an encoder named "" does not load."""
+    sentences = [Sentence("Cut the leek.", 1.0, 4.0), Sentence("Serve.", 10.0, 12.0)]
+    write_srt(sentences, tmp_path / "said.srt")
+    (tmp_path / "about.txt").write_text("How to cook a leek")
+    texts = {"subtitles": tmp_path / "said.srt", "description": tmp_path / "about.txt"}
+    summary, kept = summarize_video(tmp_path / "talk.mp4", **texts, model=mute, budget="8s", device="cpu")
+    assert encoded == []
     assert "The checkpoint was trained without text: subtitles and description are not read." in summary.warnings
     assert [sentence.text for sentence in kept] == ["Cut the leek.", "Serve."], "summary.srt still has them"
-    monkeypatch.setattr("hiersum_hf.summarize.embedded_subtitles", lambda video: ())
-    assert summarize_video("talk.mp4", model=mute, budget="8s", device="cpu")[0].scores == summary.scores
+    without, _ = summarize_video(tmp_path / "talk.mp4", model=mute, budget="8s", device="cpu")
+    assert without.scores == summary.scores
+    assert "No subtitles and no description: judged without what is said." in without.warnings
+
+
+def test_several_budgets_come_from_one_pass(mute, encoded, tmp_path):
+    scored = score_video(tmp_path / "talk.mp4", load_scorer(mute, device="cpu"))
+    short, long = scored.summarize("4s"), scored.summarize("0.9")
+    assert short.scores == long.scores
+    assert short.length_s <= 4 < long.length_s <= 18 + 1e-6
+    assert (short.budget.kind, long.budget.value, long.budget.seconds) == ("seconds", 0.9, 18.0)
+    assert short == summarize_video(tmp_path / "talk.mp4", model=mute, budget="4s", device="cpu")[0]
+
+
+def test_features_computed_earlier_are_scored_by_the_same_steps(mute, encoded, tmp_path):
+    scorer = load_scorer(mute, device="cpu")
+    scored = score_video(tmp_path / "talk.mp4", scorer)
+    again = score_record(scored.record, scorer, "child", scored.sentences, scored.warnings)
+    assert again.summarize("5s") == scored.summarize("5s")
+
+
+def test_a_level_is_refused_before_anything_is_read(tmp_path):
+    HierSumModel(HierSumConfig(**SIZES, trained_levels=["child"])).save_pretrained(tmp_path / "child")
+    HierSumFeatureExtractor("eyes", "words", 8).save_pretrained(tmp_path / "child")
+    with pytest.raises(ValueError, match=r"Level 'parent': expected one this checkpoint was trained at \(child\)"):
+        load_scorer(tmp_path / "child", "parent", "cpu")
+    with pytest.raises(ValueError, match="Level 'child' needs a checkpoint"):
+        load_scorer(None, "child", "cpu")
+
+
+def test_a_checkpoint_for_other_features_is_refused_before_anything_is_read(tmp_path):
+    HierSumModel(HierSumConfig(**SIZES)).save_pretrained(tmp_path / "scaled")
+    HierSumFeatureExtractor("eyes", "words", 8, normalization="l2").save_pretrained(tmp_path / "scaled")
+    with pytest.raises(ValueError, match="scaled: expected a checkpoint trained on features as an encoder gives them"):
+        load_scorer(tmp_path / "scaled", device="cpu")
+    HierSumFeatureExtractor("youtube8m-inception", "words", 8).save_pretrained(tmp_path / "scaled")
+    with pytest.raises(ValueError, match="youtube8m-inception: features of this encoder come with a data set"):
+        load_scorer(tmp_path / "scaled", device="cpu")
+
+
+def lay(folder, *names):
+    for name in names:
+        (folder / name).write_text("")
+    return {kind: file.name for kind, file in side_files(folder / "talk.mp4").items()}
+
+
+def test_files_beside_the_video_are_found_by_its_name(tmp_path):
+    assert lay(tmp_path, "talk.mp4", "other.srt", "talk.csv", "talk.info.json", "talks.txt") == {}
+    assert lay(tmp_path, "talk.de.vtt", "talk.json") == {"subtitles": "talk.de.vtt", "description": "talk.json"}
+    assert lay(tmp_path, "talk.en-GB.vtt", "talk.TXT")["subtitles"] == "talk.en-GB.vtt"
+    assert lay(tmp_path)["description"] == "talk.TXT"
+    assert lay(tmp_path, "talk.srt")["subtitles"] == "talk.srt"
+    for language, name in {"ger": "talk.de.vtt", "en": "talk.en-GB.vtt", "fr": "talk.srt"}.items():
+        assert side_files(tmp_path / "talk.mp4", language)["subtitles"].name == name
+    (tmp_path / "talk.srt").unlink()
+    assert "subtitles" not in side_files(tmp_path / "talk.mp4", "fr"), "not those of another language"
+    assert side_files(tmp_path / "nowhere" / "talk.mp4") == {}
+
+
+@pytest.fixture
+def talk(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "hiersum_hf.video_texts.embedded_subtitles", lambda *_: ([Sentence("Inside.", 0, 2)], "track 2 (eng) of talk")
+    )
+    return tmp_path / "talk.mp4"
+
+
+def test_what_is_beside_the_video_is_read_and_said(talk):
+    write_srt([Sentence("Beside.", 1.0, 4.0)], talk.with_suffix(".srt"))
+    talk.with_suffix(".txt").write_text("About leeks")
+    sentences, texts, notes = read_texts(talk, 10.0)
+    assert ([s.text for s in sentences], texts) == (["Beside."], ("About leeks",))
+    assert notes == [f"Read from talk.{end}, found beside the video." for end in ("srt", "txt")]
+    sentences, texts, notes = read_texts(talk, 10.0, [(1, 2, "Given.")], ["Given text"])
+    assert ([s.text for s in sentences], texts, notes) == (["Given."], ("Given text",), [])
+    assert read_texts(talk, 10.0, (), ())[:2] == ((), ())
+
+
+def test_what_is_beside_the_video_and_no_text_stops_nothing(talk):
+    """A talk.json may be anything; nobody asked for it to be read."""
+    talk.with_suffix(".json").write_text('{"frames": 3')
+    talk.with_suffix(".srt").write_bytes(bytes(range(256)) * 4)
+    sentences, texts, notes = read_texts(talk, 10.0)
+    assert ([s.text for s in sentences], texts) == (["Inside."], ())
+    assert [note[:10] for note in notes] == ["talk.srt, ", "talk.json,", "Subtitles "]
+    with pytest.raises(ValueError, match=r"talk\.json"):
+        read_texts(talk, 10.0, description=talk.with_suffix(".json"))
+
+
+def test_subtitles_that_reach_past_the_end_are_named_with_the_offset(talk):
+    late = [Sentence("One.", 3.0, 5.0), Sentence("Two.", 20.0, 22.4)]
+    write_srt(late, talk.with_suffix(".srt"))
+    sentences, _, notes = read_texts(talk, 10.0)
+    assert len(sentences) == 1
+    assert any("talk.srt" in note and "12.4 s after the video" in note for note in notes)
+    write_srt(late[1:], talk.with_suffix(".srt"))
+    with pytest.raises(ValueError, match=r"talk\.srt: expected sentences within the 10\.00 s"):
+        read_texts(talk, 10.0)
+
+
+def test_speech_is_recognised_where_there_are_no_subtitles(tmp_path, monkeypatch):
+    monkeypatch.setattr("hiersum_hf.video_texts.embedded_subtitles", lambda *_: ([], "no track"))
+    monkeypatch.setattr("hiersum_hf.speech.transcribe", lambda *asked: [Sentence(str(asked[1:]), 0.0, 2.0)])
+    sentences, _, notes = read_texts(tmp_path / "talk.mp4", 10.0, language="de", transcribe="tiny")
+    assert [s.text for s in sentences] == ["('de', 'tiny')"]
+    assert notes == ["No subtitles: speech recognised by Whisper (tiny)."]
+    assert read_texts(tmp_path / "talk.mp4", 10.0, [(0, 1, "Given.")], transcribe="tiny")[0][0].text == "Given."

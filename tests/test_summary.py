@@ -106,13 +106,115 @@ def test_the_budget_is_never_exceeded_and_nothing_is_empty(parts, ratio, period_
 
 def test_key_sentences_are_those_of_the_segments():
     sentences = [Sentence("late", 85, 89), Sentence("in", 25, 35), Sentence("out", 5, 9), Sentence("edge", 45, 53)]
-    summary = summarize([20, 30, 30, 20], [0.2, 0.9, 0.1, 0.8], 50, sentences=sentences)
-    assert [s["text"] for s in summary.key_sentences] == ["in", "edge", "late"]  # 49 s, the middle of "edge", is in
+    summary = summarize([20, 30, 30, 20], [0.2, 0.9, 0.1, 0.8], 54, sentences=sentences)
+    assert [s["text"] for s in summary.key_sentences] == ["in", "edge", "late"]
     assert [s["score"] for s in summary.key_sentences] == pytest.approx([0.9, (5 * 0.9 + 3 * 0.1) / 8, 0.8])
-    scored = summarize([20, 30, 30, 20], [0.2, 0.9, 0.1, 0.8], 50, sentences=sentences, sentence_scores=[1, 2, 3, 4])
+    scored = summarize([20, 30, 30, 20], [0.2, 0.9, 0.1, 0.8], 54, sentences=sentences, sentence_scores=[1, 2, 3, 4])
     assert [s["score"] for s in scored.key_sentences] == [2, 4, 1]
     with pytest.raises(ValueError, match=r"film.mp4: expected 4 sentence scores, found 1"):
         summarize([20, 30], [0.2, 0.9], 30, sentences=sentences, sentence_scores=[1])
+
+
+def shots(summary):
+    return [(shot["start_s"], shot["end_s"]) for shot in summary.shots]
+
+
+def spans(summary):
+    return [(segment.start_s, segment.end_s) for segment in summary.segments]
+
+
+SCENES = [20, 30, 20, 30], [0.2, 0.9, 0.5, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("spoken", "borders"),
+    [
+        ([(18, 21.5)], [21.5, 50, 70]),  # 20 is nearer to the end
+        ([(18, 30)], [18, 50, 70]),
+        ([(18, 22)], [18, 50, 70]),  # of equals the earlier
+        ([(20, 30), (40, 50)], [20, 50, 70]),  # between sentences is a fine place
+        ([(15, 21), (21, 30)], [21, 50, 70]),
+        ([(15, 21), (20.5, 30)], [15, 50, 70]),  # two talk at once: kept together
+        ([(0, 60)], [20, 50, 70]),  # longer than the budget: cannot be kept whole
+        ([(17, 38), (30, 50), (44, 66)], [17, 44, 70]),  # together too long: cut where the next one begins
+        ([(10, 48), (48, 71)], [10, 48, 71]),  # 20 and 50 and 70
+        ([(49.9, 69.9), (69.9, 80)], [20, 49.9, 69.9]),
+        ([(19, 20.2), (20.4, 50.1)], [20.2, 50.1, 70]),
+        ([(90, 130), (-5, -1), (3, 3)], [20, 50, 70]),
+    ],
+)
+def test_a_shot_border_inside_a_sentence_moves_to_its_edge(spoken, borders):
+    sentences = [Sentence("words", start_s, end_s) for start_s, end_s in spoken]
+    found = shots(summarize(*SCENES, 45, sentences=sentences))
+    assert found == list(pairwise([0, *borders, 100]))
+
+
+def test_borders_that_moved_together_leave_no_flash():
+    """Both borders of a scene of 2 s move towards the pause of 0.3 s between two sentences."""
+    sentences = [Sentence("one", 10, 20.3), Sentence("two", 20.6, 30)]
+    found = shots(summarize([20, 2, 30], [0.1, 0.9, 0.2], 20, sentences=sentences))
+    assert [end_s - start_s > 0.5 for start_s, end_s in found] == [True] * len(found)
+    assert (found[0][0], found[-1][1]) == (0, 52)
+
+
+def test_the_window_of_the_fallback_cuts_no_sentence():
+    sentences = [Sentence("one", 0, 7), Sentence("two", 7, 16), Sentence("three", 16, 27)]
+    summary = summarize([100], [0.5], 20, sentences=sentences)
+    assert spans(summary) == [(7, 27)]  # not [0, 20), whose end is spoken over
+    best = summarize_scores(
+        np.arange(40.0), np.repeat([0.1, 0.9, 0.1], [12, 4, 24]), 40.0, scenes(40), Budget("seconds", 12, 12.0),
+        video="x", scorer="random", sentences=sentences,
+    )  # fmt: skip
+    assert spans(best) == [(7, 16)]
+    assert best.fallback
+    assert "shorter than every shot (the shortest lasts 40 s)" in best.warnings[-1]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(st.integers(3, 40), st.floats(0, 1)), min_size=1, max_size=8),
+    st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 25)), max_size=25),
+    st.floats(0.02, 1.1),
+    st.sampled_from([0.5, 1001 / 30000 * 15]),
+    st.booleans(),
+)
+def test_no_sentence_that_fits_is_cut(parts, speech, ratio, period_s, overlapping):
+    lengths = [n for n, _ in parts]
+    scores = np.repeat([score for _, score in parts], lengths)
+    duration_s, sentences, now_s = len(scores) * period_s, [], -1.0
+    for pause_s, length_s in speech:
+        start_s = now_s + pause_s * (-2 if overlapping else 1)
+        sentences.append(Sentence("words", start_s, start_s + length_s))
+        now_s = start_s + length_s
+    budget = Budget("ratio", ratio, ratio * duration_s)
+    summary = summarize_scores(
+        np.arange(len(scores)) * period_s, scores, duration_s, scenes(*lengths), budget, video="x", scorer="random",
+        sentences=sentences,
+    )  # fmt: skip
+    found = spans(summary)
+    assert 0 < sum(end_s - start_s for start_s, end_s in found) <= budget.seconds + 1e-6
+    assert all(0 <= start_s < end_s <= duration_s for start_s, end_s in found)
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(found))
+    assert shots(summary)[0][0] == 0
+    assert shots(summary)[-1][1] == duration_s
+    assert all(one[1] == two[0] for one, two in pairwise(shots(summary)))
+    spoken = [(max(0.0, s.start_s), min(s.end_s, duration_s)) for s in sentences]
+    for cut_s in {second for span in found for second in span}:
+        for start_s, end_s in spoken:
+            if start_s < cut_s < end_s:
+                assert longest_whole(spoken, cut_s) > budget.seconds, "only what cannot be kept whole may be cut"
+
+
+def longest_whole(spoken, cut_s):
+    """Length of what should not be cut at this second: all sentences that overlap there, else one start to the next."""
+    chain = [bounds for bounds in spoken if bounds[0] < cut_s < bounds[1]]
+    for _ in spoken:
+        first, last = min(chain)[0], max(end for _, end in chain)
+        chain = [(start, end) for start, end in spoken if start < last and end > first and start < end]
+    starts = [start for start, _ in chain]
+    if cut_s in starts:
+        return last - first
+    return min([start for start in starts if start > cut_s] + [last]) - max(start for start in starts if start < cut_s)
 
 
 def test_bad_input_names_the_video():
