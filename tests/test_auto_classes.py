@@ -10,17 +10,19 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, HierSumPipeline
 
 from .conftest import random_batch, tiny_model, without_labels
 
 
-ALONE = """
+NO_PACKAGE = """
 import importlib.util, json, sys
 sys.path[:] = [p for p in sys.path if p not in ("", {repo!r})]
 sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f).lower()]
 assert importlib.util.find_spec("hiersum_hf") is None, "the package must not be importable here"
 import numpy as np, torch
+"""
+ALONE = """
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 folder = sys.argv[1]
 trust = dict(trust_remote_code=True)
@@ -35,6 +37,34 @@ print(json.dumps([type(AutoConfig.from_pretrained(folder, **trust)).__name__, ty
 model.save_pretrained(folder + "/../again")
 extractor.save_pretrained(folder + "/../again")
 """
+PIPELINE_ALONE = """
+from transformers import pipeline
+folder = sys.argv[1]
+pipe = pipeline("video-summarization", model=folder, trust_remote_code=True, device="cpu")
+videos = [dict(np.load(folder + "/../" + name)) for name in ("0.npz", "1.npz", "2.npz")]
+found = pipe(videos, batch_size=3)
+for error, given in ((ImportError, "talk.mp4"), (ValueError, videos[0] | dict(video_encoder="other"))):
+    try:
+        pipe(given)
+    except error as raised:
+        print(raised)
+assert type(pipeline(model=folder, trust_remote_code=True, device="cpu")) is type(pipe), "the folder names the task"
+pipe.save_pretrained(folder + "/../again")
+print(json.dumps([[one["level"], one["scores"].tolist(), one["sentence_scores"].tolist(), one["times_s"].tolist()]
+    for one in found]))
+"""
+
+
+def run_alone(code, folder):
+    """The last lines that the code prints in a fresh process without the package."""
+    repo = str(Path(__file__).parents[1])
+    env = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "hf"), "PATH": ""}
+    code = (NO_PACKAGE + code).format(repo=repo)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, cwd=folder.parent, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 @pytest.fixture
@@ -71,15 +101,9 @@ def test_the_folder_alone_gives_the_same_numbers(saved, tmp_path):
     batch = without_labels(random_batch())
     np.savez(tmp_path / "batch.npz", **{name: tensor.numpy() for name, tensor in batch.items()})
     expected = model(**batch).frame_logits.detach().numpy()
-    repo = str(Path(__file__).parents[1])
-    env = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PATH": ""}
     for generation in ("checkpoint", "again"):
-        done = subprocess.run(
-            [sys.executable, "-c", ALONE.format(repo=repo), str(tmp_path / generation)],
-            capture_output=True, text=True, cwd=tmp_path, env=env,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        config, network, extractor, processor, spans, encoder = json.loads(done.stdout.splitlines()[-1])
+        printed = run_alone(ALONE, tmp_path / generation)
+        config, network, extractor, processor, spans, encoder = json.loads(printed[-1])
         assert (config, network) == ("HierSumConfig", "HierSumModel")
         assert extractor == processor == "HierSumFeatureExtractor"
         assert (spans, encoder) == ([[[0, 2]]], "eyes")
@@ -90,3 +114,34 @@ def test_replay_head_choice_and_levels_travel(tmp_path):
     tiny_model(score_head="replay", default_level="both", trained_levels=["child", "parent"]).save_pretrained(tmp_path)
     config = AutoConfig.from_pretrained(tmp_path)
     assert (config.score_head, config.default_level, config.trained_levels) == ("replay", "both", ["child", "parent"])
+
+
+def test_the_folder_alone_is_a_pipeline_for_features(tmp_path):
+    """`pipeline(..., trust_remote_code=True)` where only Transformers is installed; what that saves is as complete."""
+    rng = np.random.default_rng(0)
+    model, extractor = tiny_model(default_level="both"), HierSumFeatureExtractor("eyes", "words", 12, 10, 2.0)
+    here = HierSumPipeline(model, feature_extractor=extractor, device="cpu")
+    here.save_pretrained(tmp_path / "checkpoint")
+    texts = {
+        "text_features": rng.standard_normal((2, 10)),
+        "text_times_s": np.array([(0, 1), (1, 3)]),
+        "description_features": rng.standard_normal((3, 10)),
+    }
+    videos = [{"video_features": rng.standard_normal((n, 12))} for n in (6, 9, 4)]
+    videos = [videos[0] | texts, videos[1] | texts, videos[2]]
+    for number, video in enumerate(videos):
+        np.savez(tmp_path / f"{number}.npz", **video)
+    expected = [here(video) for video in videos]
+    *_, no_package, other_encoder, found = run_alone(PIPELINE_ALONE, tmp_path / "checkpoint")
+    assert "pip install hiersum-hf" in no_package
+    assert "expected features with the video_encoder 'eyes', found 'other'" in other_encoder
+    for summary, (level, scores, sentence_scores, times_s) in zip(expected, json.loads(found), strict=True):
+        assert level == summary.level
+        np.testing.assert_allclose(scores, summary.scores["values"], atol=1e-6)
+        assert times_s == summary.scores["times_s"]
+        assert len(sentence_scores) == (2 if level == "both" else 0)
+    code, again = (sorted((tmp_path / name).glob("*.py")) for name in ("checkpoint", "again"))
+    assert "pipeline_hiersum.py" in [file.name for file in code]
+    assert [(file.name, file.read_text()) for file in code] == [(file.name, file.read_text()) for file in again]
+    custom = [AutoConfig.from_pretrained(tmp_path / name).custom_pipelines for name in ("checkpoint", "again")]
+    assert custom[0] == custom[1]
