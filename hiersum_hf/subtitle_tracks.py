@@ -111,7 +111,7 @@ def opened(path: str | Path) -> Iterator[Any]:
         with av.open(str(path)) as container:
             yield container
     except av.error.FFmpegError as error:
-        raise ValueError(f"{path}: expected a readable video, the decoder said: {error}") from error
+        raise ValueError(f"{path}: expected a readable video, the decoder said: {error.strerror}") from error
 
 
 def stream_start_s(stream: Any) -> float:
