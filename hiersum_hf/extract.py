@@ -82,7 +82,8 @@ def extract(
     ranks need no word from each other.
 
     Returns:
-        rank, world_size, settings, `videos` {path: {file, frames, found}}, `failed` {path: reason}, video_s and wall_s.
+        rank, world_size, settings, `videos` {path: {file, frames, found, warnings}}, `failed` {path: reason}, video_s
+        and wall_s.
 
     Raises:
         NotADirectoryError, PermissionError: The output cannot be written to.
@@ -105,10 +106,15 @@ def extract(
         except (ValueError, FileNotFoundError, PermissionError) as error:
             failed[str(video)] = str(error)
             continue
-        done[str(video)] = {"file": str(frames.file), "frames": len(frames.times_s), "found": frames.found}
+        done[str(video)] = {
+            "file": str(frames.file),
+            "frames": len(frames.times_s),
+            "found": frames.found,
+            "warnings": frames.warnings,
+        }
         video_s += 0.0 if frames.found else frames.times_s[-1] + 1 / settings.sample_fps
-    facts = {"rank": rank, "world_size": world_size, "settings": vars(settings), "videos": done, "failed": failed}
-    return facts | {"video_s": round(float(video_s), 3), "wall_s": round(time.perf_counter() - start_s, 3)}
+    about = {"rank": rank, "world_size": world_size, "settings": vars(settings), "videos": done, "failed": failed}
+    return about | {"video_s": round(float(video_s), 3), "wall_s": round(time.perf_counter() - start_s, 3)}
 
 
 def share(videos: Sequence[Path], rank: int, world_size: int) -> list[Path]:
@@ -137,6 +143,7 @@ def format_report(report: dict[str, Any]) -> str:
         f"{rank}{report['video_s'] / 60:.1f} minutes of video in {wall_s:.1f} s: "
         f"{report['video_s'] / max(wall_s, 1e-9):.1f} x as fast as they play",
     ]
+    lines += [f"{rank}note: {printable(note)}" for video in videos for note in video["warnings"]]
     return "\n".join(lines + [f"{rank}failed: {printable(reason)}" for reason in report["failed"].values()])
 
 

@@ -1,6 +1,6 @@
 """Features of videos' frames in a folder: one file for a video's content and what its features are made with.
 
-    CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder
+    CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder, warnings
 
 <content> is a hash of every byte of the video file, <settings> one of the encoder, the sample rate, the precision and
 `FEATURE_VERSION`: a renamed video is found again, a changed one is not. Features are kept as the encoder gives them,
@@ -48,12 +48,14 @@ class FrameFeatures(NamedTuple):
         features, times_s: As `VideoEncoder.encode_stream` gives them.
         file: Where they are kept, None without a cache.
         found: They were there already.
+        warnings: Parts of the video that could not be decoded, as `iter_frames` tells them.
     """
 
     features: np.ndarray
     times_s: np.ndarray
     file: Path | None
     found: bool
+    warnings: tuple[str, ...] = ()
 
 
 def frame_features(
@@ -81,13 +83,14 @@ def frame_features(
     stored = None if file is None else stored_features(file)
     if stored is not None:
         return stored
-    features, times_s = load().encode_stream(iter_frames(video, settings.sample_fps), batch_size, total)
+    warnings: list[str] = []
+    features, times_s = load().encode_stream(iter_frames(video, settings.sample_fps, warnings), batch_size, total)
     if not len(features):
         raise ValueError(f"{video}: expected frames, found none that can be decoded")
     if not np.isfinite(features).all():
         made_by = f"{settings.video_encoder} in {settings.dtype}"
         raise ValueError(f"{video}: expected finite features, found NaN or infinity by {made_by}")
-    computed = FrameFeatures(features, times_s, file, False)
+    computed = FrameFeatures(features, times_s, file, False, tuple(warnings))
     _store(computed, settings)
     return computed
 
@@ -114,12 +117,13 @@ def stored_features(file: Path) -> FrameFeatures | None:
     try:
         with np.load(file, allow_pickle=False) as members:
             features, times_s = members["video_features"], members["frame_times_s"]
+            warnings = tuple(map(str, members["warnings"]))
         if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
             raise ValueError(f"shapes {features.shape} and {times_s.shape}")
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", file, error)
         return None
-    return FrameFeatures(features, times_s, file, True)
+    return FrameFeatures(features, times_s, file, True, warnings)
 
 
 def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
@@ -136,6 +140,7 @@ def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
                 video_features=frames.features,
                 frame_times_s=frames.times_s,
                 sample_fps=rate,
+                warnings=np.array(frames.warnings, str),
                 video_encoder=encoder_id,
             )
         os.replace(partial, frames.file)

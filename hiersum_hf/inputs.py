@@ -60,7 +60,7 @@ class InputReader:
         elif hasattr(video, "read"):
             folder = TemporaryDirectory(prefix="hiersum-")
             opened = self._file(given, _copy(video, Path(folder.name)))
-            notes = tuple(note.replace(f"{folder.name}{os.sep}", "") for note in opened.notes)
+            notes = [note.replace(f"{folder.name}{os.sep}", "") for note in opened.notes]
             opened = replace(opened, notes=notes, folder=folder)
         else:
             opened = self._frames(given, video)
@@ -68,13 +68,13 @@ class InputReader:
         if self.scorer.extractor.text_encoder or not (opened.sentences or opened.has_description):
             return opened
         note = "The checkpoint was trained without text: subtitles and description are not read."
-        return replace(opened, description=(), notes=(*opened.notes, note))
+        return replace(opened, description=(), notes=[*opened.notes, note])
 
     def _file(self, given: Mapping[str, Any], path: Path) -> VideoInputs:
         duration_s = probe(path).duration_s
         sentences, description, notes = read_texts(path, duration_s, given.get("subtitles"), given.get("description"))
         name = str(given.get("video_id", path))
-        return VideoInputs(self.scorer, name, duration_s, sentences, description, tuple(notes), path=path)
+        return VideoInputs(self.scorer, name, duration_s, sentences, description, notes, path=path)
 
     def _frames(self, given: Mapping[str, Any], video: Any) -> VideoInputs:
         name, fps = str(given.get("video_id", "video")), self.scorer.extractor.sample_fps
@@ -118,7 +118,7 @@ class VideoInputs:
     duration_s: float
     sentences: tuple[Sentence, ...]
     description: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: list[str]
     path: Path | None = None
     frames: Sequence[tuple[float, np.ndarray]] = ()
     features: Mapping[str, np.ndarray] | None = None
@@ -137,7 +137,7 @@ class VideoInputs:
         """
         read = self.sentences if self.scorer.extractor.text_encoder else ()
         if self.path is not None:
-            record = encode_video(self.path, self.scorer, read, self.description, self.duration_s)
+            record = encode_video(self.path, self.scorer, read, self.description, self.duration_s, warnings=self.notes)
             names = ("video_features", "frame_times_s", "text_features", "description_features")
             found = {name: getattr(record, name) for name in names}
             if self.folder is not None:
@@ -206,16 +206,16 @@ def _length_s(given: Mapping[str, Any], times_s: np.ndarray, fps: float) -> floa
 
 def _texts(
     name: str, given: Mapping[str, Any], duration_s: float
-) -> tuple[tuple[Sentence, ...], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
     """Sentences, description and notes of frames or features; there is one sentence for each row of text features."""
     found = as_sentences(given.get("subtitles", ()))
     description = as_description(given["description"]) if "description" in given else ()
     if "text_features" not in given:
         sentences, notes = fit_to_video(found, duration_s, f"the subtitles of {name}")
-        return sentences, description, tuple(notes if sentences else ["No subtitles: judged without what is said."])
+        return sentences, description, notes if sentences else ["No subtitles: judged without what is said."]
     times_s = np.asarray(given.get("text_times_s", ()), np.float64)
     found = found or [Sentence("", *pair) for pair in (times_s.tolist() if times_s.shape[1:] == (2,) else ())]
     if len(found) != len(given["text_features"]):
         rows = f"each of {len(given['text_features'])} rows of text_features"
         raise ValueError(f"{name}: expected subtitles or text_times_s for {rows}, found {len(found)}.")
-    return tuple(found), description, ()
+    return tuple(found), description, []

@@ -190,7 +190,7 @@ def score_video(
     else:
         warnings.append("No checkpoint given: scored by the training-free scorer.")
     read = sentences if extractor.text_encoder else ()
-    record = encode_video(video, scorer, read, texts, duration_s, batch_size, cache)
+    record = encode_video(video, scorer, read, texts, duration_s, batch_size, cache, warnings)
     return score_record(record, scorer, level, sentences, warnings)
 
 
@@ -219,12 +219,18 @@ def encode_video(
     duration_s: float,
     batch_size: int = 16,
     cache: str | Path | None = None,
+    warnings: list[str] | None = None,
 ) -> VideoRecord:
-    """The video as a record, encoded with the encoders and at the sample rate that the scorer names."""
+    """The video as a record, encoded with the encoders and at the sample rate that the scorer names.
+
+    `warnings` gets what `iter_frames` says of parts that cannot be decoded.
+    """
     extractor = scorer.extractor
     settings = FrameSettings(extractor.video_encoder, extractor.sample_fps, scorer.dtype)
     total = math.ceil(duration_s * extractor.sample_fps)
     frames = frame_features(video, settings, lambda: scorer.video_encoder, cache, batch_size, total)
+    if warnings is not None:
+        warnings += frames.warnings
     nothing = np.zeros((0, extractor.text_dim), np.float32)
     last_s = frames.times_s[-1]
     return VideoRecord(

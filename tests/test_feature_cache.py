@@ -125,7 +125,7 @@ def test_a_broken_file_is_said_and_made_anew(video, tmp_path, caplog, broken):
 
 def test_features_that_do_not_fit_their_times_are_broken_too(video, tmp_path, caplog):
     first = frame_features(video, SETTINGS, colour_encoder, tmp_path)
-    np.savez(first.file, video_features=first.features[:2], frame_times_s=first.times_s)
+    np.savez(first.file, video_features=first.features[:2], frame_times_s=first.times_s, warnings=np.array([], str))
     assert not frame_features(video, SETTINGS, colour_encoder, tmp_path).found
     assert "shapes (2, 3) and (6,)" in caplog.text
 
@@ -176,3 +176,13 @@ def test_preparing_a_folder_reads_and_fills_the_cache(video, tmp_path, monkeypat
     assert [file.suffix for file in cache.iterdir()] == [".npz"]
     with pytest.raises(ValueError, match=r"expected a cache outside .*videos"):
         sources.open_reader("folder", video.parent, cache=video.parent / "cache")
+
+
+def test_what_could_not_be_decoded_is_said_from_the_cache_too(video, tmp_path):
+    """A summary of half a video that does not say so looks like a summary of the whole."""
+    raw = video.read_bytes()
+    video.write_bytes(raw[: len(raw) // 2] + bytes(200) + raw[len(raw) // 2 + 200 :])
+    first, again = (frame_features(video, SETTINGS, colour_encoder, tmp_path) for _ in range(2))
+    assert again.found
+    assert again.warnings == first.warnings
+    assert "unreadable" in first.warnings[0]

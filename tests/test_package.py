@@ -17,9 +17,10 @@ PACKAGES = {"datasets", "metrics", "evaluate_modules"}
 FLOORS = [
     {"modeling"},
     {"records", "ablation_arms"},
-    {"subtitles", "shots", "synthetic_world", "ablation_studies"},
-    {"metrics", "video", "encoders", "synthetic_video"},
-    {"datasets", "text_encoders", "scorers", "evaluate_modules"},
+    {"sentences", "shots", "synthetic_world", "ablation_studies"},
+    {"subtitles", "video"},
+    {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video"},
+    {"datasets", "feature_cache", "text_encoders", "speech", "scorers", "evaluate_modules"},
     {"synthetic", "summary", "reference", "collator", "sampler", "level_planner", "results"},
     {"reference_labels", "comparison"},
     {"protocols", "ablation_report"},
@@ -34,9 +35,10 @@ FLOORS = [
         "checkpoints",
         "baselines",
     },
-    {"trainer", "training_data", "summarize", "report"},
-    {"evaluation_data", "folds", "transfer", "train_flags", "ablation_data"},
-    {"cli_prepare", "cli_evaluate", "preflight", "ablation"},
+    {"video_texts"},
+    {"trainer", "training_data", "summarize", "report", "extract", "summary_page"},
+    {"evaluation_data", "folds", "transfer", "train_flags", "ablation_data", "inputs", "summary_files"},
+    {"cli_prepare", "cli_evaluate", "cli_extract", "cli_summarize", "preflight", "ablation"},
     {"cli"},
 ]
 

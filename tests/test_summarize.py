@@ -29,7 +29,7 @@ def encoded(monkeypatch):
     """Nothing is decoded: every video has the same 40 frames. The texts that would be encoded."""
     seen = []
 
-    def encode(video, scorer, sentences, description, duration_s, batch_size=16, cache=None):
+    def encode(video, scorer, sentences, description, duration_s, batch_size=16, cache=None, warnings=None):
         seen.extend([*sentences, *description])
         features = np.random.default_rng(0).random((40, 8), np.float32)
         return VideoRecord(str(video), features, np.arange(40) / 2, duration_s)

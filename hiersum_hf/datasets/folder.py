@@ -13,6 +13,7 @@ Only the video or its features are needed. Letters: N sampled frames, M sentence
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from hiersum_hf.datasets.side_files import NPZ_TEXTS, read_features, read_segmen
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.subtitles import read_description, read_subtitles
 
+
+logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
 SIDE_FILES = {".srt": "subtitles", ".vtt": "subtitles", ".ass": "subtitles", ".ssa": "subtitles"}
@@ -150,9 +153,11 @@ class FolderReader:
 
         settings = FrameSettings(self.video_encoder, float(self.sample_fps))
         load = partial(_video_encoder, self.video_encoder, self.device)
-        features, times_s, *_ = frame_features(video, settings, load, self.cache)
+        found = frame_features(video, settings, load, self.cache)
+        for warning in found.warnings:
+            logger.warning(warning)
         names = {"video_encoder": self.video_encoder, "sample_fps": settings.sample_fps}
-        return {"video_features": features, "frame_times_s": times_s} | names
+        return {"video_features": found.features, "frame_times_s": found.times_s} | names
 
     def _text_features(
         self, stored: dict[str, Any], sentences: Sequence[Sentence], description: Sequence[str], npz: Path | None

@@ -69,7 +69,7 @@ def read_features(path: str | Path) -> dict[str, Any]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {key: file[key] for key in file.files}
+            found = {key: file[key] for key in file.files if key != "warnings"}  # of `hiersum extract`, for readers
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
     needed = NPZ_NEEDED + (("text_encoder",) if found.keys() & NPZ_TEXTS else ())
