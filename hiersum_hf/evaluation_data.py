@@ -11,6 +11,7 @@ from typing import Any
 from hiersum_hf.comparison import read_results
 from hiersum_hf.datasets.tvsum import TVSumReader
 from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.prediction import training_stages
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.sampler import row_counts
 from hiersum_hf.training_data import DataArguments, choose_split, embed_all, split_name
@@ -123,23 +124,26 @@ def keep_to_own_split(args: Namespace) -> str | None:
     Raises:
         ValueError: Its split came from a file, which was not given.
     """
-    own = own_results(args.scorer)
-    split = own.get("split") if own.get("dataset") == args.dataset and not args.folds else None
+    if "/" not in args.scorer and not Path(args.scorer).is_dir():  # a baseline
+        return None
+    seen = [stage["split"] for stage in training_stages(args.scorer) if stage["dataset"] == args.dataset]
+    split = seen[-1] if seen and not args.folds else None
     if not split:
         return None
     name, _, fold = split.rpartition("#")
     drawn = re.fullmatch(r"disjoint-folds-seed(\d+)", name)
     if args.part is None and args.fold is None and not args.split_file:
         if not drawn and name != "published":
-            seen = "or --part all to measure it on videos that it has seen"
-            raise ValueError(f"{args.scorer}: expected --split-file with {name}, on which it was trained ({seen}).")
+            else_ = "or --part all to measure it on videos that it has seen"
+            raise ValueError(f"{args.scorer}: expected --split-file with {name}, on which it was trained ({else_}).")
         args.fold, args.split_seed = int(fold), int(drawn.group(1)) if drawn else args.split_seed
     asked = (
         Path(args.split_file).name if args.split_file else f"disjoint-folds-seed{args.split_seed}" if drawn else name
     )
-    if args.part not in ("all", "train") and f"{asked}#{args.fold or 0}" == split:
+    if args.part not in ("all", "train") and {f"{asked}#{args.fold or 0}"} == set(seen):
         return None
-    return f"{args.scorer} was trained on split {split}: it has seen some of these videos"
+    splits = ", ".join(dict.fromkeys(map(str, seen)))
+    return f"{args.scorer} was trained on split {splits}: it has seen some of these videos"
 
 
 def own_results(checkpoint: str | Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Letters: N sampled frames.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ import numpy as np
 from hiersum_hf.comparison import mean_interval, read_results
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation import evaluate_scores
-from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores
+from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores, training_stages
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
 from hiersum_hf.training_data import DataArguments, dataset_name, load_parts, split_name
 
+
+logger = logging.getLogger(__name__)
 
 DRAWN_FOLDS = 5
 CARRIED = ("scorer", "selected_on", "score_head")  # what every fold must have in common
@@ -106,10 +109,21 @@ def _trained(run: Path, data: DataArguments) -> list[dict[str, Any]]:
                 f"{folders[k]}: expected a checkpoint trained on split {expected!r}, found {found!r}: "
                 "it may have seen the videos it would be tested on."
             )
+        _warn_of_earlier_splits(folders[k], results["dataset"], expected)
     for key in CARRIED:
         if len(values := {str(results.get(key)) for results in trained}) > 1:
             raise ValueError(f"{run}: expected folds of one {key}, found {', '.join(sorted(values))}.")
     return trained
+
+
+def _warn_of_earlier_splits(folder: Path, dataset: str, split: str | None) -> None:
+    """Warns if a checkpoint that this one started from was trained on another split of the same data set."""
+    splits = {stage["split"] for stage in training_stages(folder) if stage["dataset"] == dataset} - {split}
+    if splits:
+        logger.warning(
+            "%s started from a checkpoint trained on split %s, it is tested on %s: it may have seen the test videos.",
+            folder, ", ".join(sorted(map(str, splits))), split,
+        )  # fmt: skip
 
 
 def _score_fold(run: Path, data: DataArguments, tested: set[str], allow_encoder_mismatch: bool, device: str) -> Fold:

@@ -16,6 +16,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import find_adapter_config_file
 
 from hiersum_hf.collator import HierSumCollator
+from hiersum_hf.comparison import read_results
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
@@ -96,6 +97,25 @@ def with_config(
     model = HierSumModel(config)
     weights = {name: value for name, value in network.state_dict().items() if not name.startswith(lost)}
     return model, list(model.load_state_dict(weights, strict=False).missing_keys)
+
+
+def training_stages(checkpoint: str | Path) -> list[dict[str, str | None]]:
+    """`dataset` and `split` of what a checkpoint and those that it started from were trained on, first to last.
+
+    From its config or, where that is of an earlier version, from the results.json beside it; [] where neither says.
+
+    Raises:
+        ValueError: That results.json is not one.
+    """
+    try:
+        stages = PreTrainedConfig.get_config_dict(checkpoint)[0].get("trained_on")
+    except OSError:  # whoever loads the checkpoint says what is wrong with it
+        return []
+    path = Path(checkpoint, "results.json")
+    if stages is None and path.is_file():
+        results = read_results(path)
+        return [{name: results.get(name) for name in ("dataset", "split")}]
+    return stages or []
 
 
 def torch_device(name: str) -> torch.device:

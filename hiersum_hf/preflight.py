@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -17,9 +18,12 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.checkpoints import last_checkpoint
+from hiersum_hf.collator import text_labels
+from hiersum_hf.evaluation import mean_metrics
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.sampler import row_counts
+from hiersum_hf.scorers import score_frames
 from hiersum_hf.train_flags import recipe_differences, write_recipe
 from hiersum_hf.training_args import HierSumTrainingArguments
 
@@ -69,12 +73,24 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
 
 
 def check_start(run: Path, checkpoint: str | None) -> None:
-    """Raises ValueError if the run would write over the checkpoint that it starts from, an adapter's base for good."""
-    if checkpoint and Path(checkpoint).exists() and Path(checkpoint).resolve().is_relative_to(run.resolve()):
-        raise ValueError(
-            f"checkpoint {checkpoint}: expected one outside output_dir {run}, where it would be overwritten. Give "
-            "another --output_dir."
-        )
+    """Raises ValueError if the run would write over the checkpoint that it starts from, or over an adapter's base."""
+    for folder in _chain(checkpoint):
+        if folder.is_relative_to(run.resolve()):
+            base = "" if folder == Path(str(checkpoint)).resolve() else f", an adapter of {folder}"
+            raise ValueError(
+                f"checkpoint {checkpoint}{base}: expected one outside output_dir {run}, where it would be overwritten. "
+                "Give another --output_dir."
+            )
+
+
+def _chain(checkpoint: str | None) -> list[Path]:
+    """The folders that a checkpoint needs: its own, of an adapter that of its base, of whose adapter ..."""
+    chain: list[Path] = []
+    while checkpoint and (folder := Path(checkpoint).resolve()).is_dir() and folder not in chain:
+        chain.append(folder)
+        adapter = folder / "adapter_config.json"
+        checkpoint = json.loads(adapter.read_text()).get("base_model_name_or_path") if adapter.is_file() else None
+    return chain
 
 
 def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
@@ -198,6 +214,37 @@ def check_records(
         )
     if args.schedule != "parent" and not row_counts(train, "text_features").any():
         logger.warning("%s: no video has subtitles. The child level is trained on frames alone.", data)
+
+
+def check_parent_text(train: Sequence[VideoRecord], schedule: str, data: str) -> None:
+    """Raises ValueError if no text at parent level has a label, or no step is at that level: --parent_text_loss True
+    would do nothing."""
+    if schedule in ("child", "joint"):
+        raise ValueError(f"parent_text_loss: expected a schedule with parent steps, found {schedule}.")
+    described = np.flatnonzero(row_counts(train, "description_features")).tolist()
+    if not any((text_labels(train[i], "parent") != IGNORED).any() for i in described):
+        raise ValueError(
+            f"parent_text_loss: expected descriptions made of the videos' own sentences, found none in {data}."
+        )
+
+
+def check_metric(
+    args: HierSumTrainingArguments, trained: Sequence[str] | None, validation: Sequence[VideoRecord], dataset: str
+) -> None:
+    """Raises ValueError if no evaluation of the run, of a network with levels `trained`, has metric_for_best_model."""
+    if not args.metric_for_best_model:
+        return
+    wanted = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+    known: set[str] = set()
+    for record in validation:
+        figures = mean_metrics([record], {record.video_id: score_frames(record, "uniform")}, dataset)
+        known |= {f"eval_{level}_{name}" for level in args.levels_to_come(trained) for name in figures}
+        if wanted in known:
+            return
+    raise ValueError(
+        f"metric_for_best_model: expected one of {', '.join(sorted(known)) or 'none'}, as the schedule and the "
+        f"validation part give, found {wanted}."
+    )
 
 
 def _any_known(records: Sequence[VideoRecord], name: str) -> bool:

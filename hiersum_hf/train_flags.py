@@ -19,6 +19,9 @@ from hiersum_hf.training_args import HierSumTrainingArguments, config_arguments
 from hiersum_hf.training_data import DataArguments
 
 
+READ_BY = {  # flags of one schedule
+    "adaptive_window": "adaptive", "child_steps_per_parent": "alternate", "parent_steps_per_child": "alternate",
+}  # fmt: skip
 NOT_IN_A_RECIPE = ("overwrite", "resume_from_checkpoint")
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", string_to_bool: "true or false"}
 
@@ -107,16 +110,37 @@ def parse(words: Sequence[str], description: str | None = None) -> Flags:
 
     Raises:
         FileNotFoundError: No such recipe.
-        ValueError: An unknown flag, or a value of the wrong kind.
+        ValueError: An unknown flag, a value of the wrong kind, or a flag that would do nothing in this run. (What a
+            recipe says of its own schedule is left out where another one is asked for.)
     """
     flags = parser(description)
+    recipe: dict[str, Any] = {}
     if words and words[0].endswith((".yaml", ".yml")):
-        words = [*recipe_words(Path(words[0]), flags), *words[1:]]
-    given, unknown = _given(flags, words)
+        recipe, words = _given(flags, recipe_words(Path(words[0]), flags))[0], words[1:]
+    asked, unknown = _given(flags, words)
+    if "schedule" in asked:
+        recipe = {name: value for name, value in recipe.items() if name not in READ_BY}
+    given = recipe | asked
     if unknown:
         raise ValueError(f"unknown flag {unknown[0]}.{_nearest(unknown[0].lstrip('-').split('=')[0], flags)}")
     data, config, training, start = flags.parse_dict(given)
+    _refuse_idle(given, training)
     return Flags(data, config, training, start, given)
+
+
+def _refuse_idle(given: Mapping[str, Any], training: HierSumTrainingArguments) -> None:
+    """Raises ValueError for a flag that this run would not heed, unless it has its default."""
+    for name, schedule in READ_BY.items():
+        default = getattr(HierSumTrainingArguments, name)
+        if training.schedule != schedule and given.get(name, default) != default:
+            raise ValueError(
+                f"{name}: expected schedule {schedule}, which alone heeds it, found schedule {training.schedule}. "
+                f"Leave {name} out, or give its default, {default}."
+            )
+    if given.get("do_train") is False:
+        raise ValueError("do_train: expected True, found False. `hiersum evaluate` measures a checkpoint.")
+    if given.get("dataloader_drop_last"):
+        raise ValueError("dataloader_drop_last: expected False, found True. Every batch is full: none is dropped.")
 
 
 def _given(flags: HfArgumentParser, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,10 @@ from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.prediction import encoder_mismatch, predict_scores
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.sampler import AlternatingBatchSampler, LevelDataset, row_counts
-from hiersum_hf.training_args import HierSumTrainingArguments
+from hiersum_hf.training_args import HierSumTrainingArguments, and_both
 
 
-FIT_RECORDS = 1000  # what fit_projections reads of a larger set
+FIT_RECORDS, FIT_ROWS = 1000, 50_000  # what fit_projections reads of a larger set, and keeps of each modality
 
 
 class HierSumTrainer(Trainer):
@@ -74,8 +76,9 @@ class HierSumTrainer(Trainer):
         """As `Trainer.train`, but never from a checkpoint that a stopped run left half-written.
 
         Raises:
-            ValueError: The checkpoint to resume from is half-written, or with `True`, the run has no whole one; or the
-                loss is not finite, which the next log notices.
+            ValueError: The checkpoint to resume from is half-written, or with `True`, the run has no whole one; it has
+                the plan of an adaptive schedule and the run another schedule, or the reverse; or the loss is not
+                finite, which the next log notices.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
@@ -83,10 +86,20 @@ class HierSumTrainer(Trainer):
                 raise ValueError(f"{self.args.output_dir}: expected a whole checkpoint to resume from, found none.")
         elif resume_from_checkpoint and not is_whole(resume_from_checkpoint):
             raise ValueError(f"{resume_from_checkpoint}: expected a whole checkpoint, found half of one or none.")
+        if resume_from_checkpoint:
+            self._refuse_a_plan(resume_from_checkpoint)
         output = super().train(resume_from_checkpoint, *args, **kwargs)
         if self._terms:  # of the steps after the last log
             self._means()
         return output
+
+    def _refuse_a_plan(self, checkpoint: str | bool) -> None:
+        """Raises ValueError for a plan that this run would not follow; a `LevelPlanner` refuses to be without one."""
+        state = json.loads(Path(str(checkpoint), "trainer_state.json").read_text())
+        if "LevelPlanner" in state["stateful_callbacks"] and not self.planner:
+            raise ValueError(
+                f"{checkpoint}: expected schedule adaptive, with which it was trained, found {self.args.schedule}."
+            )
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of the alternating sampler, the same levels on every rank.
@@ -184,8 +197,7 @@ class HierSumTrainer(Trainer):
 
     def evaluation_levels(self) -> list[str]:
         """Levels the network has been trained at, and their mean."""
-        levels = list(self.accelerator.unwrap_model(self.model).config.trained_levels or ["child"])
-        return [*levels, "both"] if {"child", "parent"} <= set(levels) else levels
+        return and_both(self.accelerator.unwrap_model(self.model).config.trained_levels or ["child"])
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """`compute_metrics` of the validation videos at every trained level, for example `eval_parent_kendall_tau`.
@@ -213,8 +225,7 @@ class HierSumTrainer(Trainer):
         wanted = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
         if wanted == "eval_" or wanted in metrics:
             return super()._determine_best_metric(metrics, trial)
-        coming = {"alternate": ["child", "parent", "both"], "adaptive": ["child", "parent", "both"]}
-        levels = {*self.evaluation_levels(), *coming.get(self.args.schedule, [self.args.schedule])}
+        levels = self.args.levels_to_come(self.accelerator.unwrap_model(self.model).config.trained_levels)
         names = {metric.split("_", 2)[2] for metric in metrics if metric.startswith("eval_")}  # eval_LEVEL_NAME
         known = sorted(f"eval_{level}_{name}" for level in levels for name in names)
         if wanted not in known:
@@ -246,7 +257,7 @@ def fit_projections(
     Not given in the paper. Features of one encoder share a large common part (cosine 0.5 between unlike pictures of the
     demo set) which hides what sets them apart, and what is left of them is smaller than the position tables; from
     there the parent level is learned much later (compare the demo recipe with `--fit_projections False`). Of more than
-    1,000 records, 1,000 are read.
+    1,000 records, 1,000 are read, and of more than 50,000 rows of a modality, 50,000 kept.
     """
     embeddings = model.encoder.embeddings
     projections = (embeddings.video_projection, embeddings.text_projection)
@@ -264,17 +275,21 @@ def fit_projections(
 def _sampled_rows(
     feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Frame features and text features of `FIT_RECORDS` records spread over the set, as the network sees them."""
+    """Frame features and text features of `FIT_RECORDS` records spread over the set, as the network sees them.
+
+    Of each modality `FIT_ROWS` rows at most, as many of every video; a longer one's are drawn, always the same.
+    """
     count = min(len(records), FIT_RECORDS)
     picked = np.arange(count) * len(records) // count
     modalities = (["video_features"], ["text_features", "description_features"])
-    steps = [
-        1 + sum(np.count_nonzero(row_counts(records, kind)[picked]) for kind in kinds) // 200 for kinds in modalities
-    ]
+    arrays = [sum(np.count_nonzero(row_counts(records, kind)[picked]) for kind in kinds) for kinds in modalities]
+    shares = [max(FIT_ROWS // max(number, 1), 1) for number in arrays]
     sampled: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    rng = np.random.default_rng(0)
     for i in picked.tolist():
         record = records[i]
-        for rows, kinds, step in zip(sampled, modalities, steps, strict=True):
-            arrays = [getattr(record, kind) for kind in kinds]
-            rows += [feature_extractor.scaled(array[::step].copy()) for array in arrays if len(array)]
+        for rows, kinds, share in zip(sampled, modalities, shares, strict=True):
+            for array in filter(len, (getattr(record, kind) for kind in kinds)):
+                drawn = rng.choice(len(array), min(share, len(array)), replace=False)
+                rows.append(feature_extractor.scaled(array[np.sort(drawn)]))
     return sampled

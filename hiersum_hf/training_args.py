@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.sampler import SCHEDULES
 
 
-NO_FLAG = ("video_dim", "text_dim", "default_level", "trained_levels")  # follow from the run
+NO_FLAG = ("video_dim", "text_dim", "default_level", "trained_levels", "trained_on")  # follow from the run
 AT_LEAST_1 = ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size")
 ABOVE_0 = ("num_train_epochs", "save_steps", "logging_steps", "eval_steps")
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "seed", "data_seed")
@@ -88,6 +89,19 @@ class HierSumTrainingArguments(TrainingArguments):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
 
+    def levels_to_come(self, trained: Sequence[str] | None) -> list[str]:
+        """Levels that the evaluations of the run will have: those that the network comes with, and the schedule's.
+
+        A parent level whose first step is after the last evaluation is not among them; without an evaluation none is.
+        """
+        steps = self.max_steps if self.max_steps > 0 else math.inf
+        if self.max_steps > 0 and self.eval_strategy == "steps" and (self.eval_steps or 0) >= 1:
+            steps -= steps % int(self.eval_steps or 1)
+        levels = ["child", "parent"] if self.schedule in ("alternate", "adaptive") else [self.schedule]
+        if self.schedule == "alternate" and steps <= self.child_steps_per_parent:
+            levels = ["child"]
+        return and_both(sorted({*(trained or ()), *levels})) if steps else []
+
     def _check_numbers(self) -> None:
         """Raises ValueError, naming the flag, for what would stop or spoil a run after its first step."""
         if self.max_steps != -1 and self.max_steps < 1:
@@ -103,6 +117,11 @@ class HierSumTrainingArguments(TrainingArguments):
             value = getattr(self, name)
             if value is not None and not 0 <= float(value) < math.inf:
                 raise ValueError(f"{name} must be finite and not negative, got {value}.")
+
+
+def and_both(levels: Sequence[str]) -> list[str]:
+    """The levels that can be read, and their mean, "both", where child and parent are among them."""
+    return [*levels, "both"] if {"child", "parent"} <= set(levels) else list(levels)
 
 
 def config_arguments() -> type:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.prediction import load_checkpoint, with_config
+from hiersum_hf.prediction import load_checkpoint, training_stages, with_config
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.trainer import fit_projections
 
@@ -52,6 +52,8 @@ def load_for_transfer(
     extractor = _joined(own, data, anew)
     config = network.config.to_dict() | dict(changes)
     config |= {"video_dim": extractor.video_dim, "text_dim": extractor.text_dim}
+    config["trained_on"] = training_stages(checkpoint) or None
+    config.pop("custom_pipelines", None)  # saved together with the pipeline's code only
     if anew or config["score_head"] != network.config.score_head:
         config["trained_levels"] = None
     model, renewed = with_config(network, HierSumConfig.from_dict(config), anew)
@@ -119,16 +121,31 @@ def fit_renewed(
     model.load_state_dict(kept, strict=False)
 
 
-def warn_of_seen_videos(checkpoint: str, dataset: str, split: str | None) -> None:
-    """Warns if the checkpoint's results.json names another split of the same data set: its training videos may be the
-    test videos of this run, and figures on them say nothing."""
-    path = Path(checkpoint, "results.json")
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if found.get("dataset") == dataset and found.get("split") != split:
+def stage_of(dataset: str, split: str | None, test: Sequence[VideoRecord]) -> dict[str, str | None]:
+    """An entry of `HierSumConfig.trained_on`: a training on this split, which sets these videos apart."""
+    names: Any = test.groups if hasattr(test, "groups") else (record.video_id for record in test)  # groups: on disk
+    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    return {"dataset": dataset, "split": split, "test_videos": digest[:16]}
+
+
+def note_training(model: HierSumModel, checkpoint: str | None, stage: dict[str, str | None]) -> None:
+    """Appends a training to the network's config.
+
+    Warns if one before it, of this or an earlier checkpoint, set other videos of the same data set apart: it may have
+    seen the test videos of this one, and figures on them say nothing.
+    """
+    earlier = model.config.trained_on or []
+    others = set()
+    for seen in earlier:
+        key = "test_videos" if "test_videos" in seen else "split"
+        if seen["dataset"] == stage["dataset"] and seen[key] != stage[key]:
+            others.add(str(seen["split"]))
+    if others:
         logger.warning(
             "%s was trained on split %s of %s, this run tests on %s: it may have seen the test videos.",
-            checkpoint, found.get("split"), dataset, split,
+            checkpoint, ", ".join(sorted(others)), stage["dataset"], stage["split"],
         )  # fmt: skip
+    model.config.trained_on = [*earlier, stage]
 
 
 def trained_levels(checkpoint: str | Path) -> list[str] | None:

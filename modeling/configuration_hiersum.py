@@ -53,6 +53,8 @@ class HierSumConfig(PreTrainedConfig):
             mean of both levels' logits) or `"joint"`. Training sets it to the best one on the validation part.
         trained_levels (`list[str]`, *optional*): Levels this checkpoint was trained at; `None` where unknown. No level
             that was not trained is ever averaged in.
+        trained_on (`list[dict]`, *optional*): What this checkpoint and those it started from were trained on, in this
+            order: `dataset`, `split`, `test_videos` (a hash of the ids of the videos set apart); `None` where unknown.
     """
 
     model_type = "hiersum"
@@ -86,6 +88,7 @@ class HierSumConfig(PreTrainedConfig):
     score_head: Literal["importance", "replay"] = "importance"
     default_level: Literal["child", "parent", "both", "joint"] = "child"
     trained_levels: list[str] | None = None
+    trained_on: list[dict[str, str | None]] | None = None
 
     def __post_init__(self, **kwargs):
         self._refuse_misspelt(kwargs)

@@ -1,13 +1,48 @@
 """Make an ordinary checkpoint of a LoRA adapter and the checkpoint that it was trained on.
 
 python scripts/merge_lora.py runs/tvsum-lora runs/tvsum-merged
+
+Leaves the checkpoint in a folder of its own, with the adapter's results.json, which names what was merged, and a card.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from hiersum_hf.prediction import load_checkpoint
+from transformers.utils import find_adapter_config_file
+
+from hiersum_hf import HierSumPipeline
+from hiersum_hf.comparison import read_results
+from hiersum_hf.model_card import write_card
+from hiersum_hf.prediction import load_checkpoint, training_stages
+from hiersum_hf.results import write_json
+
+
+def merge(adapter: str, output: Path) -> None:
+    """Writes the merged checkpoint.
+
+    Raises:
+        FileExistsError: The output is a file, or a folder with something in it, as the adapter's and its base's are.
+        ValueError: No adapter, or one whose base is missing.
+    """
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        same = ", found the adapter, which would be lost" if output.resolve() == Path(adapter).resolve() else ""
+        raise FileExistsError(f"{output}: expected a new or empty folder{same}.")
+    model, extractor = load_checkpoint(adapter)
+    found = find_adapter_config_file(adapter)
+    if found is None:
+        raise ValueError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")
+    model.config.trained_on = training_stages(adapter) or None
+    results = read_results(Path(adapter, "results.json")) if Path(adapter, "results.json").is_file() else None
+    HierSumPipeline(model, feature_extractor=extractor).save_pretrained(output)
+    if results is None:
+        print(f"{adapter}: no results.json there, so the merged checkpoint has none, and no card.", file=sys.stderr)
+        return
+    base = json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    results |= {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}
+    write_card(output, results, extractor)
+    write_json(output / "results.json", results)
 
 
 def main() -> int:
@@ -16,14 +51,11 @@ def main() -> int:
     flags.add_argument("output", type=Path, help="folder for the checkpoint, new or empty")
     args = flags.parse_args()
     try:
-        if args.output.exists() and any(args.output.iterdir()):
-            raise FileExistsError(f"{args.output}: expected a new or empty folder.")
-        model, extractor = load_checkpoint(args.adapter)
-        model.save_pretrained(args.output)
-        extractor.save_pretrained(args.output)
-    except (ValueError, OSError) as error:
-        print(f"merge_lora.py: error: {error}", file=sys.stderr)
+        merge(args.adapter, args.output)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"merge_lora.py: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    print(f"Merged checkpoint: {args.output}")
     return 0
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from huggingface_hub.errors import StrictDataclassError
 from transformers import set_seed
 
-from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf import HierSumConfig, HierSumModel, HierSumPipeline
 from hiersum_hf.checkpoints import last_checkpoint
 from hiersum_hf.evaluation import compute_metrics, evaluate_scores
 from hiersum_hf.folds import count_folds, evaluate_run, format_folds
@@ -38,6 +38,8 @@ from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_sco
 from hiersum_hf.preflight import (
     BeginRun,
     check_disk,
+    check_metric,
+    check_parent_text,
     check_records,
     check_run,
     check_start,
@@ -49,7 +51,7 @@ from hiersum_hf.scorers import score_frames
 from hiersum_hf.train_flags import Flags, parse
 from hiersum_hf.trainer import HierSumTrainer
 from hiersum_hf.training_data import dataset_name, extractor_of, load_parts, split_name
-from hiersum_hf.transfer import SaveConfig, fit_renewed, load_for_transfer, trained_levels, warn_of_seen_videos
+from hiersum_hf.transfer import SaveConfig, fit_renewed, load_for_transfer, note_training, stage_of, trained_levels
 
 
 DEMO = Path(__file__).parent / "recipes" / "demo.yaml"
@@ -73,6 +75,7 @@ def train(words: list[str], replaced: Sequence[Path] = ()) -> None:
     parts, model, extractor, mismatch = read(flags)
     check_disk(model, args)
     dataset = dataset_name(data)
+    check_metric(args, model.config.trained_levels, parts["validation"], dataset)
     trainer = HierSumTrainer(
         model,
         args,
@@ -93,10 +96,16 @@ def train(words: list[str], replaced: Sequence[Path] = ()) -> None:
         return
 
     model.config.default_level = max(levels, key=lambda name: validation.get(f"eval_{name}_kendall_tau", -math.inf))
-    model.config.save_pretrained(args.output_dir)
+    if flags.start.lora_r:
+        model.config.save_pretrained(args.output_dir)
+    else:  # the code of the pipeline comes along
+        HierSumPipeline(model, feature_extractor=extractor, device=model.device).save_pretrained(args.output_dir)
+    compared = any(f"eval_{name}_kendall_tau" in validation for name in levels) or trainer.state.best_model_checkpoint
+    if not compared:
+        logging.warning("%s: the validation part has nothing to compare with, so no level was chosen.", data.data)
     common = {"dataset": dataset, "part": "test", "split": split_name(data), "seed": args.seed}
     common |= {"encoder_mismatch": mismatch, "command": command(words)}
-    results = evaluate_part(model, extractor, parts["test"], levels, common, args)
+    results = evaluate_part(model, extractor, parts["test"], levels, common, args, "validation" if compared else None)
     write_card(args.output_dir, results[0], extractor)
     write_json(Path(args.output_dir) / "results.json", results[0])  # last: it says that the run is complete
     print(format_table(results))
@@ -112,13 +121,15 @@ def read(flags: Flags):
     made, mismatch = extractor_of(parts, data)
     model, extractor, renewed = start(flags, made)
     if flags.start.checkpoint:
-        warn_of_seen_videos(flags.start.checkpoint, dataset_name(data), split_name(data))
         mismatch = next(filter(None, (encoder_mismatch(extractor, records) for records in parts.values())), None)
     if mismatch is not None:
         if not args.allow_encoder_mismatch:
             raise ValueError(f"{mismatch} Give --allow_encoder_mismatch True to train all the same.")
         logging.warning("Training on features of another encoder. %s", mismatch)
     check_records(parts["train"], model.config, args, data.data)
+    if flags.given.get("parent_text_loss"):
+        check_parent_text(parts["train"], args.schedule, data.data)
+    note_training(model, flags.start.checkpoint, stage_of(dataset_name(data), split_name(data), parts["test"]))
     if args.fit_projections:
         fit_renewed(model, extractor, parts["train"], renewed)
     if flags.start.lora_r:
@@ -149,7 +160,7 @@ def with_lora(model: HierSumModel, start, renewed: list[str]):
     return network
 
 
-def evaluate_part(model, feature_extractor, records, levels, common, args) -> list[dict]:
+def evaluate_part(model, feature_extractor, records, levels, common, args, selected_on) -> list[dict]:
     """Results of the checkpoint at its default level, then at the others, then of the scorers without training."""
     allow, progress = args.allow_encoder_mismatch, not args.disable_tqdm
     results: list[dict] = []
@@ -158,7 +169,7 @@ def evaluate_part(model, feature_extractor, records, levels, common, args) -> li
             model, feature_extractor, records, level, progress=progress, allow_encoder_mismatch=allow
         )
         about = {"scorer": "checkpoint", "level": level, "score_head": model.config.score_head}
-        about |= {"checkpoint": args.output_dir, "selected_on": "validation"}
+        about |= {"checkpoint": args.output_dir, "selected_on": selected_on}
         about |= {"sentence_scores": {name: result["sentence_scores"] for name, result in predicted.items()}}
         scores = {name: result["scores"] for name, result in predicted.items()}
         results.append(evaluate_scores(records, scores, **about, **common))

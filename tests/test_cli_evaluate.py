@@ -201,6 +201,12 @@ def test_a_checkpoint_is_measured_on_videos_it_has_not_seen(data, checkpoint, ca
     assert "has seen" not in err
     for more in (["--part", "all"], ["--fold", "1"], ["--part", "train", "--fold", "2", "--split-seed", "3"]):
         assert "it has seen some of these videos" in evaluate(capsys, *words, *more)[2]
+    config = json.loads((checkpoint / "config.json").read_text())
+    chain = [{"dataset": "tvsum", "split": f"disjoint-folds-seed3#{fold}", "test_videos": None} for fold in (1, 2)]
+    (checkpoint / "config.json").write_text(json.dumps(config | {"trained_on": chain}))
+    err = evaluate(capsys, *words, "--fold", "2", "--split-seed", "3")[2]
+    assert "trained on split disjoint-folds-seed3#1, disjoint-folds-seed3#2: it has seen some of these videos" in err
+    (checkpoint / "config.json").write_text(json.dumps(config))
     (checkpoint / "results.json").write_text(json.dumps(own | {"split": "splits.yml#1"}))
     code, _, err = evaluate(capsys, *words)
     (checkpoint / "results.json").unlink()

@@ -1,6 +1,8 @@
 """LoRA: little is trained, the base stays as it was, and what is saved computes what was trained."""
 
+import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import torch
 from peft import PeftModel
 
 from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.evaluation import evaluate_scores
 from hiersum_hf.lora import HEADS, add_lora, trained_weights
 from hiersum_hf.prediction import load_checkpoint, predict_scores
+from hiersum_hf.results import write_json
 from hiersum_hf.trainer import HierSumTrainer
 from hiersum_hf.training_args import HierSumTrainingArguments
 from hiersum_hf.transfer import SaveConfig, load_for_transfer
@@ -162,8 +166,48 @@ def test_merging_makes_an_ordinary_checkpoint(base, demo_records, demo_extractor
     batch = {"video_features": torch.randn(1, 7, 32)}
     torch.testing.assert_close(merged(**batch).frame_logits, run.model.eval()(**batch).frame_logits, atol=1e-5, rtol=0)
     assert load_checkpoint(output)[0].config.trained_levels == ["child", "parent"]
-    code, err = merge(base.parent / "adapter", output, monkeypatch, capsys)
-    assert (code, "expected a new or empty folder" in err) == (2, True)
+    assert "adapter: no results.json there" in err
+    assert not (output / "results.json").exists()
+
+
+def test_a_merged_checkpoint_says_what_it_came_from(base, demo_records, demo_extractor, monkeypatch, capsys):
+    """Its figures are the adapter's, and whoever measures it again must know which videos it has not seen."""
+    adapt(base, demo_records[:12], demo_extractor)
+    adapter, output = base.parent / "adapter", base.parent / "merged"
+    scores = {record.video_id: np.arange(len(record.video_features)) for record in demo_records[20:22]}
+    about = {"scorer": "checkpoint", "dataset": "demo", "part": "test", "split": "drawn#3"}
+    results = evaluate_scores(demo_records[20:22], scores, checkpoint=str(adapter), level="child", **about)
+    write_json(adapter / "results.json", results)
+    code, err = merge(adapter, output, monkeypatch, capsys)
+    assert code == 0, err
+    merged = json.loads((output / "results.json").read_text())
+    origin = {"adapter": str(adapter), "base": str(base)}
+    assert merged == results | {"checkpoint": str(output), "merged_from": origin}
+    card = (output / "README.md").read_text()
+    assert f"{results['metrics']['f1']:.4f}" in card
+    assert "LoRA adapter of" not in card
+    assert load_checkpoint(output)[0].config.trained_on == [{"dataset": "demo", "split": "drawn#3"}]
+
+
+def test_what_cannot_be_merged_is_named(base, demo_records, demo_extractor, monkeypatch, capsys):
+    """Merged in place the adapter is lost, over its base every adapter of that base is."""
+    adapt(base, demo_records[:12], demo_extractor)
+    adapter, file = base.parent / "adapter", base / "config.json"
+    before = {path: path.read_bytes() for path in base.parent.rglob("*") if path.is_file()}
+    for origin, output, message in [
+        (adapter, adapter, f"{adapter}: expected a new or empty folder, found the adapter, which would be lost."),
+        (adapter, base, f"{base}: expected a new or empty folder."),
+        (adapter, file, f"{file}: expected a new or empty folder."),
+        (base, base.parent / "new", "base: expected a LoRA adapter, found an ordinary checkpoint"),
+        (base.parent / "none", base.parent / "new", "none: expected the folder or Hub id of a HierSum checkpoint"),
+    ]:
+        code, err = merge(origin, output, monkeypatch, capsys)
+        assert (code, message in err.splitlines()[-1]) == (2, True), err
+    assert {path: path.read_bytes() for path in base.parent.rglob("*") if path.is_file()} == before
+    shutil.rmtree(base)
+    code, err = merge(adapter, base.parent / "new", monkeypatch, capsys)
+    assert (code, "adapter: expected the checkpoint that this adapter was trained on" in err) == (2, True)
+    assert not (base.parent / "new").exists()
 
 
 def test_half_an_adapter_is_named(base, demo_records, demo_extractor):

@@ -32,8 +32,8 @@ REPO = Path(__file__).parents[1]
 SCRIPTS = REPO / "scripts"
 RECIPES = {path.stem: path for path in sorted((SCRIPTS / "recipes").glob("*.yaml"))}
 NEEDS = {"finetune": "wikihow_replay", "lora": "wikihow_replay", "demo_finetune": "demo_replay"}  # a checkpoint of
-SHORT = ["--max_steps", 2, "--child_steps_per_parent", 1, "--per_device_train_batch_size", 2, "--use_cpu", True,
-         "--disable_tqdm", True, "--logging_steps", 1]  # fmt: skip
+SHORT = ["--max_steps", 2, "--per_device_train_batch_size", 2, "--use_cpu", True, "--disable_tqdm", True,
+         "--logging_steps", 1]  # fmt: skip
 SMALL = ["--hidden_size", 16, "--num_layers", 1, "--num_attention_heads", 2]
 LEARNED = {  # what a recipe trains, read with which head
     "bliss": ("child,parent", "importance"),
@@ -90,6 +90,7 @@ def trained(data, few_demo_videos, monkeypatch, capsys):
             return folder
         words = [RECIPES[name], *SHORT, "--output_dir", folder]
         words += [] if name.startswith("demo") else ["--data", data / (name if (data / name).exists() else "tvsum")]
+        words += ["--child_steps_per_parent", 1] if LEARNED[name][0] == "child,parent" else []
         words += SMALL if name not in ("finetune", "lora") else []  # theirs are the checkpoint's
         words += ["--checkpoint", folder_of(NEEDS[name])] if name in NEEDS else []
         if name in ("demo_finetune", "bliss"):  # of a few steps one must be a chosen one

@@ -138,6 +138,18 @@ def test_every_fold_is_read_at_its_own_level(run, folder, data):
     assert results["level"] == "each fold's own"
 
 
+def test_a_fold_that_started_from_another_fold_is_named(run, folder, data, caplog):
+    """Its test videos may have been trained on, one stage before."""
+    config = HierSumConfig.from_pretrained(folder / "fold_1")
+    pairs = [("tvsum", 0), ("summe", 2), ("tvsum", 1)]
+    config.trained_on = [{"dataset": name, "split": f"disjoint-folds-seed0#{fold}"} for name, fold in pairs]
+    config.save_pretrained(folder / "fold_1")
+    code, _, err = run(folder, "--folds", 5, "--data", data)
+    assert code == 0, err
+    assert "fold_1 started from a checkpoint trained on split disjoint-folds-seed0#0, it is tested on" in caplog.text
+    assert caplog.text.count("may have seen") == 1
+
+
 def change(folder, fold, **changes):
     path = folder / f"fold_{fold}" / "results.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -10,61 +10,50 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from hiersum_hf import HierSumConfig
 from hiersum_hf.datasets.bliss import BLiSSReader
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.tvsum import write_tvsum
 from hiersum_hf.prediction import load_checkpoint
-from hiersum_hf.preflight import BESIDE_WEIGHTS, check_records, checkpoint_bytes
 from hiersum_hf.records import Encoders
 from hiersum_hf.train_flags import parser
-from hiersum_hf.training_args import HierSumTrainingArguments
 from hiersum_hf.training_data import DataArguments, extractor_of, load_parts
 from tests.test_bliss import clip, write_bliss
 from tests.test_prediction import OnDisk
 
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "run_train.py"
-SMALL = ["--hidden_size", 16, "--num_layers", 1, "--num_attention_heads", 2, "--max_steps", 4, "--use_cpu", True,
-         "--child_steps_per_parent", 1, "--disable_tqdm", True]  # fmt: skip
+MERGE = SCRIPT.with_name("merge_lora.py")
+TINY = ["--hidden_size", 16, "--num_layers", 1, "--num_attention_heads", 2, "--max_steps", 4, "--use_cpu", True,
+        "--disable_tqdm", True]  # fmt: skip
+SMALL = [*TINY, "--child_steps_per_parent", 1]
 
 
-BEST = [
-    "--data",
-    "set.h5",
-    "--max_steps",
-    "4",
-    "--load_best_model_at_end",
-    "True",
-    "--metric_for_best_model",
-    "child_kendall_tau",
-]
+def launch(folder, words, monkeypatch, script=SCRIPT):
+    """Runs a script in a folder; its exit code."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [str(script), *map(str, words)])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(script), run_name="__main__")
+    return done.value.code
 
 
 @pytest.fixture
 def run(folder, monkeypatch, capsys):
-    """Runs the script in the data folder; exit code, stdout, stderr."""
-
-    def start(*words):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, words)])
-        with pytest.raises(SystemExit) as done:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        return done.value.code, *capsys.readouterr()
-
-    return start
+    return lambda *words: (launch(folder, words, monkeypatch), *capsys.readouterr())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, demo_records):
-    """A data set in which the first video has no text at all and others have no description."""
+    return write_sets(tmp_path_factory.mktemp("data"), demo_records)
+
+
+def write_sets(path, demo_records):
+    """A data set in which the first video has no text at all and others have no description, and one without text."""
     nothing = np.zeros((0, 32), np.float32)
     bare = {"description": (), "description_features": nothing}
     records = [replace(demo_records[0], sentences=(), text_features=nothing, **bare)]
     records += [replace(record, **bare) if i % 4 == 0 else record for i, record in enumerate(demo_records[1:15])]
-    path = tmp_path_factory.mktemp("data")
     write_tvsum(records, path / "set.h5")
     write_tvsum([replace(r, sentences=(), text_features=nothing, **bare) for r in records], path / "mute.h5")
     return path
@@ -124,6 +113,8 @@ def test_trains_on_a_tvsum_file_and_leaves_a_complete_run(run, folder):
     assert model.config.trained_levels == ["child", "parent"]
     assert model.config.default_level == results["level"]
     assert extractor.video_encoder == "random-projection"
+    assert "video-summarization" in model.config.custom_pipelines
+    assert (folder / "run" / "pipeline_hiersum.py").is_file(), "the code of the pipeline comes along"
 
     code, _, err = run("--data", "set.h5", "--output_dir", "run", *SMALL)
     assert code == 2
@@ -133,63 +124,10 @@ def test_trains_on_a_tvsum_file_and_leaves_a_complete_run(run, folder):
 
 def test_recipe_is_a_file_of_flags_that_flags_override(run, folder):
     (folder / "mine.yaml").write_text("data: mute.h5\nschedule: child\noutput_dir: wrong\nfocal_alpha: null\n")
-    code, _, err = run("mine.yaml", "--output_dir", "by-recipe", *SMALL)
+    code, _, err = run("mine.yaml", "--output_dir", "by-recipe", *TINY)
     assert code == 0, err
     assert load_checkpoint(folder / "by-recipe")[0].config.trained_levels == ["child"]
     assert not (folder / "wrong").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--data", "mute.h5"], "needs videos with a description"),
-        (["--data", "nowhere.h5"], "nowhere.h5: no such file"),
-        (["--data", "."], "expected a prepared folder with report.json"),
-        (["nowhere.yaml"], "nowhere.yaml: expected a recipe"),
-        (["--data", "set.h5", "--fold", "9"], "expected fold 0 to 4, found 9"),
-        (["--data", "set.h5", "--child_steps_per_parent", "-1"], "child_steps_per_parent must be at least 1, got -1"),
-        (["--data", "set.h5", "--hidden_size", "30"], "hidden_size must be a multiple of num_attention_heads"),
-        (["--data", "set.h5", "--lerning_rate", "1"], "unknown flag --lerning_rate. Did you mean learning_rate?"),
-        (["--data", "set.h5", "--max_steps", "few"], "--max_steps/--max-steps: invalid int value: 'few'"),
-        (["--data", "set.h5", "--lora_r", "8"], "lora_r: expected --checkpoint. An adapter adjusts a trained network"),
-        (["--data", "set.h5", "--checkpoint", "x", "--lora_r", "0"], "lora_r must be at least 1, got 0"),
-        (["--data", "set.h5", "--lora_dropout", "0.1"], "expected --lora_r with its rank"),
-        (["--data", "set.h5", "--transfer_widths", "True"], "transfer_widths: expected --checkpoint"),
-        (["--data", "set.h5", "--checkpoint", "."], "expected a checkpoint with model_type 'hiersum', found None"),
-        (["--data", "set.h5", "--folds", "True", "--fold", "1"], "expected no --fold"),
-        (["--data", "demo", "--folds", "True"], "expected a data set with folds"),
-        (["--push_to_hub", "True"], "push_to_hub: expected False, found True"),
-        (["--load_best_model_at_end", "True"], "load_best_model_at_end: expected --metric_for_best_model"),
-        ([*BEST, "--save_strategy", "no", "--eval_strategy", "no"], "expected --save_strategy steps, epoch or best"),
-        ([*BEST, "--save_strategy", "steps", "--eval_strategy", "no"], "requires the save and eval strategy to match"),
-        (
-            [*BEST, "--save_strategy", "steps", "--eval_strategy", "steps", "--eval_steps", "3", "--save_steps", "4"],
-            "requires the saving steps to be a",
-        ),
-        (["--data_seed", "-1"], "data_seed must be finite and not negative, got -1"),
-        (["--num_train_epochs", "0"], "num_train_epochs must be above 0 and finite, got 0.0"),
-        (["--num_train_epochs", "nan"], "num_train_epochs must be above 0 and finite, got nan"),
-        (["--max_steps", "0"], "max_steps must be at least 1, or -1 for num_train_epochs, got 0"),
-        (["--max_steps", "-2"], "max_steps must be at least 1, or -1 for num_train_epochs, got -2"),
-        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps must be at least 1, got 0"),
-        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size must be at least 1, got 0"),
-        (["--per_device_eval_batch_size", "-1"], "per_device_eval_batch_size must be at least 1, got -1"),
-        (["--save_steps", "0"], "save_steps must be above 0 and finite, got 0"),
-        (["--logging_steps", "0"], "logging_steps must be above 0 and finite, got 0"),
-        (["--eval_steps", "-1"], "eval_steps must be above 0 and finite, got -1"),
-        (["--learning_rate", "-1"], "learning_rate must be finite and not negative, got -1.0"),
-        (["--weight_decay", "nan"], "weight_decay must be finite and not negative, got nan"),
-        (["--max_grad_norm", "inf"], "max_grad_norm must be finite and not negative, got inf"),
-        (["--resume_from_checkpoint", "ture"], "expected True, False or a folder, found 'ture'"),
-        (["--resume_from_checkpoint", "TRUE"], "bad: expected a whole checkpoint to resume from, found none"),
-    ],
-)
-def test_bad_input_is_named_with_exit_code_2(run, folder, words, message):
-    code, _, err = run(*words, "--output_dir", "bad", "--use_cpu", True)
-    assert code == 2
-    assert message in err
-    assert err.splitlines()[-1].startswith("run_train.py: error: ")
-    assert not list((folder / "bad").glob("*"))
 
 
 def test_trains_on_a_prepared_folder_with_the_split_it_ships_with(run, tmp_path, demo_records, caplog):
@@ -200,7 +138,7 @@ def test_trains_on_a_prepared_folder_with_the_split_it_ships_with(run, tmp_path,
     mute = replace(records[3], frame_labels=None, frame_scores=None)
     taught = replace(records[4], frame_labels=None)
     data = prepared(tmp_path / "data", [*records[:2], blind, mute, taught, *records[5:]], "mrhisum")
-    flags = ["--data", data, "--replay_weight", 1, "--output_dir", tmp_path / "run", *SMALL]
+    flags = ["--data", data, "--replay_weight", 1, "--output_dir", tmp_path / "run", *TINY]
     code, _, err = run(*flags)
     assert code == 2
     assert "needs videos with a description" in err
@@ -216,82 +154,17 @@ def test_trains_on_a_prepared_folder_with_the_split_it_ships_with(run, tmp_path,
     assert [record.video_id for record in parts["train"]] == [records[i].video_id for i in (0, 1, 4, 5, 6, 7)]
 
 
-def test_scores_alone_need_the_replay_loss(run, tmp_path, demo_records):
-    """Without labels every focal term is 0: the run would end without an error and without having learned."""
-    records = [replace(like_mrhisum(record), frame_labels=None) for record in demo_records[:15]]
-    data = prepared(tmp_path / "data", records, "mrhisum")
-    flags = ["--data", data, "--schedule", "child", "--output_dir", tmp_path / "run", *SMALL]
-    code, _, err = run(*flags)
-    assert code == 2
-    assert "expected frame labels, or --replay_weight above 0" in err
-    code, _, err = run(*flags, "--replay_weight", 1)
-    assert (code, "expected frame labels" in err) == (2, True), "the importance head would score untrained"
-    code, _, err = run(*flags, "--replay_weight", 1, "--score_head", "replay")
-    assert code == 0, err
-
-
-def test_the_head_that_scores_must_be_taught(demo_records):
-    """A head that nothing trains scores at random, and the results look like a bad network's."""
-    args = HierSumTrainingArguments(output_dir="x", use_cpu=True)
-    unlabelled = [replace(r, frame_labels=np.full_like(r.frame_labels, -100)) for r in demo_records[:3]]
-    unscored = [replace(r, frame_scores=np.full_like(r.frame_scores, np.nan)) for r in demo_records[:3]]
-    importance = HierSumConfig(replay_weight=1.0)
-    replay = HierSumConfig(replay_weight=1.0, score_head="replay")
-    with pytest.raises(ValueError, match=r"data: expected frame labels, .* found no label"):
-        check_records(unlabelled, importance, args, "data")
-    with pytest.raises(ValueError, match="data: expected frame scores for score_head replay"):
-        check_records(unscored, replay, args, "data")
-    replay.replay_weight = 0.0
-    with pytest.raises(ValueError, match=r"expected --replay_weight above 0, which trains it, found 0\.0"):
-        check_records(demo_records[:3], replay, args, "data")
-    replay.replay_weight = 1.0
-    check_records([*unlabelled, demo_records[5]], importance, args, "data")
-    check_records([*unscored, demo_records[5]], replay, args, "data")
-
-
-def test_articles_without_features_are_named(run, tmp_path, demo_records):
-    """WikiHow ships none; the message must say what to do before anybody waits for a training."""
-    nothing = np.zeros((0, 0), np.float32)
-    records = [replace(r, video_features=nothing, text_features=nothing, sentences=()) for r in demo_records[:15]]
-    data = prepared(tmp_path / "data", records, "wikihow")
-    code, _, err = run("--data", data, "--output_dir", tmp_path / "run", *SMALL)
-    assert code == 2
-    assert f"{data}: expected videos with frame features, found none in 15." in err
-    assert "hiersum prepare --help" in err
-
-
 def test_bliss_trains_at_both_levels(run, tmp_path):
-    """Its clips' own sentences stand in for the description it lacks."""
+    """Its clips' own sentences stand in for the description it lacks, and can be learned there."""
     names = {part: [f"{part}{i}" for i in range(2)] for part in ("train", "val", "test")}
     write_bliss(tmp_path / "source", {part: {name: clip(video_id=name) for name in names[part]} for part in names})
     prepare(BLiSSReader(tmp_path / "source"), tmp_path / "data", [tmp_path / "source"], progress=False)
-    flags = ["--data", tmp_path / "data", "--output_dir", tmp_path / "run", *SMALL]
+    flags = ["--data", tmp_path / "data", "--output_dir", tmp_path / "run", *SMALL, "--parent_text_loss", True]
     code, _, err = run(*flags)
     assert code == 0, err
     model, extractor = load_checkpoint(tmp_path / "run")
     assert model.config.trained_levels == ["child", "parent"]
     assert (extractor.video_dim, extractor.text_dim) == (512, 768)
-
-
-def test_a_shipped_split_without_a_part_is_named(tmp_path, demo_records):
-    data = prepared(tmp_path / "data", demo_records[:6], "bliss", parts=(4, 6, 6))
-    with pytest.raises(ValueError, match="data: expected a split with test videos, found train, validation"):
-        load_parts(DataArguments(data=str(data)))
-
-
-def test_features_of_several_encoders_are_refused_unless_asked_for(run, folder, demo_records, caplog):
-    """GoogLeNet and Inception are both 1024 wide: the mix would train without any error."""
-    other = replace(demo_records[9], encoders=replace(demo_records[9].encoders, video="another-encoder"))
-    write_tvsum([*demo_records[:9], other, *demo_records[10:15]], folder / "mixed.h5")
-    flags = ["--data", "mixed.h5", "--output_dir", "mixed", *SMALL]
-    code, _, err = run(*flags)
-    assert code == 2
-    wanted = f"{other.video_id}: expected video features of 'random-projection', found those of 'another-encoder'."
-    assert f"{wanted} Give --allow_encoder_mismatch True" in err
-    code, _, err = run(*flags, "--allow_encoder_mismatch", True)
-    assert code == 0, err
-    assert wanted in caplog.text
-    assert json.loads((folder / "mixed" / "results.json").read_text())["encoder_mismatch"] == wanted
 
 
 def test_the_feature_extractor_is_found_without_reading_the_set(demo_records):
@@ -313,43 +186,10 @@ def test_the_feature_extractor_is_found_without_reading_the_set(demo_records):
     assert parts["test"].read == [1]
 
 
-def test_more_processes_than_ranks_is_said(run, monkeypatch):
-    """torchrun on a machine without GPU starts independent trainings that write over each other."""
-    monkeypatch.setattr("transformers.TrainingArguments.world_size", 1)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    code, _, err = run("--data", "set.h5", "--output_dir", "ranks")
-    assert code == 2
-    assert "2 processes were started" in err
-
-
-@pytest.mark.parametrize(
-    ("recipe", "message"),
-    [
-        ("lerning_rate: 1", "unknown flag 'lerning_rate'. Did you mean learning_rate?"),
-        ("max_steps: few", "max_steps: expected a whole number, found 'few'."),
-        ("max_steps: true", "max_steps: expected a whole number, found True."),
-        ("learning_rate: [1, 2]", "learning_rate: expected a number, found [1, 2]."),
-        ("alignment_mask: maybe", "alignment_mask: expected true or false, found 'maybe'."),
-        ("save_strategy: no", "save_strategy: expected one of no, steps, epoch, best, found False."),
-        ("hidden_size: {a: 1}", "hidden_size: expected a whole number, found {'a': 1}."),
-        ("data: {a: 1}", "data: expected a word, found {'a': 1}."),
-        ("- data", "expected a recipe of `flag: value` lines, found list."),
-        ("data: [", "expected a recipe in YAML"),
-    ],
-)
-def test_a_wrong_line_of_a_recipe_is_named(run, folder, recipe, message):
-    """Or a run with a misspelt flag trains for hours with the default."""
-    (folder / "wrong.yaml").write_text(f"output_dir: bad\n{recipe}\n" if recipe[0] != "-" else recipe)
-    code, _, err = run("wrong.yaml", "--use_cpu", True)
-    assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith("run_train.py: error: wrong.yaml: ")
-    assert message in err
-
-
 def test_a_run_can_be_started_again_from_what_it_leaves(run, folder):
     """recipe.yaml holds what was given, so that nobody has to remember a command line."""
     (folder / "mine.yaml").write_text("data: set.h5\nschedule: child\nlr_scheduler_kwargs: {num_decay_steps: 2}\n")
-    code, _, err = run("mine.yaml", "--output_dir", "first", *SMALL)
+    code, _, err = run("mine.yaml", "--output_dir", "first", *TINY)
     assert code == 0, err
     code, _, err = run("first/recipe.yaml", "--output_dir", "second")
     assert code == 0, err
@@ -358,42 +198,6 @@ def test_a_run_can_be_started_again_from_what_it_leaves(run, folder):
     lines = (folder / "first" / "recipe.yaml").read_text().splitlines()
     assert {"data: set.h5", "max_steps: 4", "schedule: child"} <= set(lines)
     assert not any(line.startswith("learning_rate") for line in lines), "what was not given follows the defaults"
-
-
-def test_another_run_does_not_mix_with_what_is_there(run, folder):
-    """Checkpoints of two runs in one folder could be resumed into one another."""
-    (folder / "busy").mkdir()
-    (folder / "busy" / "recipe.yaml").write_text("data: set.h5\nmax_steps: 9\n")
-    words = ["--data", "set.h5", "--output_dir", "busy", *SMALL]
-    code, _, err = run(*words)
-    assert code == 2
-    assert "busy/recipe.yaml: expected the flags of this run, found max_steps 9, now 4" in err
-    (folder / "busy" / "checkpoint-9").mkdir()
-    code, _, err = run(*words, "--overwrite", True)
-    assert code == 0, err
-    assert not (folder / "busy" / "checkpoint-9").exists()
-
-
-def test_a_run_that_was_killed_before_its_results_starts_again(run, folder):
-    """Asked for --overwrite there, people get used to giving it; a checkpoint of another origin stays safe."""
-    words = ["--data", "set.h5", "--output_dir", "killed", *SMALL]
-    code, _, err = run(*words)
-    assert code == 0, err
-    (folder / "killed" / "results.json").unlink()
-    code, _, err = run(*words)
-    assert code == 0, err
-    (folder / "killed" / "results.json").unlink()
-    (folder / "killed" / "recipe.yaml").unlink()
-    code, _, err = run(*words)
-    assert (code, "killed: expected no other checkpoint there" in err) == (2, True)
-
-
-def test_false_is_no_checkpoint_to_resume(run, folder):
-    words = ["--data", "set.h5", "--output_dir", "afresh", *SMALL, "--resume_from_checkpoint", "False"]
-    code, _, err = run(*words)
-    assert code == 0, err
-    code, _, err = run(*words)
-    assert (code, "expected no finished run there" in err) == (2, True)
 
 
 def test_a_resumed_run_keeps_its_videos_and_its_levels(run, folder):
@@ -411,7 +215,8 @@ def test_a_resumed_run_keeps_its_videos_and_its_levels(run, folder):
     assert code == 0, err
     assert load_checkpoint(folder / "resumed")[0].config.trained_levels == ["child", "parent"]
     (folder / "resumed" / "recipe.yaml").unlink()  # so that nothing but the checkpoint knows of the child steps
-    code, _, err = run(*words, "--resume_from_checkpoint", "resumed/checkpoint-3", "--schedule", "parent")
+    words += ["--child_steps_per_parent", 5, "--resume_from_checkpoint", "resumed/checkpoint-3", "--schedule", "parent"]
+    code, _, err = run(*words)
     assert code == 0, err
     assert load_checkpoint(folder / "resumed")[0].config.trained_levels == ["child", "parent"]
 
@@ -433,16 +238,28 @@ def test_validation_chooses_the_level(run, folder, monkeypatch):
     assert json.loads((folder / "chosen" / "results.json").read_text())["level"] == "parent"
 
 
+def test_nothing_is_chosen_on_a_validation_part_without_labels(run, tmp_path, demo_records, caplog):
+    """A card that says so would be a claim without a ground."""
+    unlabelled = {"frame_labels": None, "frame_scores": None, "user_scores": None, "user_summaries": None}
+    records = [replace(r, **unlabelled) if 8 <= i < 11 else r for i, r in enumerate(demo_records[:15])]
+    data = prepared(tmp_path / "data", records, "tvsum")
+    words = ["--data", data, "--output_dir", tmp_path / "run", *SMALL]
+    code, _, err = run(*words, "--metric_for_best_model", "child_kendall_tau")
+    assert (code, "metric_for_best_model: expected one of none, as the schedule and" in err) == (2, True)
+    code, _, err = run(*words)
+    assert code == 0, err
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["selected_on"], results["level"]) == (None, "child")
+    assert results["metrics"]["kendall_tau"] is not None
+    assert "data: the validation part has nothing to compare with, so no level was chosen." in caplog.text
+
+
 @pytest.fixture(scope="module")
 def base(folder):
     """A checkpoint of a child-level run."""
-    words = ["--data", "set.h5", "--output_dir", "base", "--schedule", "child", *SMALL]
+    words = ["--data", "set.h5", "--output_dir", "base", "--schedule", "child", *TINY]
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [str(SCRIPT), *map(str, words)])
-        with pytest.raises(SystemExit) as done:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert done.value.code == 0
+        assert launch(folder, words, patch) == 0
     return folder / "base"
 
 
@@ -459,6 +276,9 @@ def test_starts_from_a_checkpoint(run, folder, base):
     assert (model.config.hidden_size, model.config.head_dropout) == (16, 0.2)
     assert model.config.trained_levels == ["child", "parent"], "the child level stays trained"
     assert extractor.to_dict() == own.to_dict()
+    assert "pipeline" not in next((folder / "tuned").glob("checkpoint-*/config.json")).read_text(), (
+        "its code is not there"
+    )
     for name, value in before.state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name], value, err_msg=name)
     code, _, err = run(*words, "--output_dir", "tuned-2", "--hidden_size", 128)
@@ -505,6 +325,23 @@ def test_lora_leaves_an_adapter_that_resumes(run, folder, base, caplog):
     assert load_checkpoint(folder / "adapter")[0].config.trained_levels == ["child", "parent"]
 
 
+def test_a_chain_of_checkpoints_says_all_that_it_was_trained_on(run, folder, base, monkeypatch, caplog):
+    """An adapter of fold 0, merged, then trained on fold 1: fold 1's test videos were in fold 0's training part."""
+    code, _, err = run(*FROM, "--checkpoint", base, "--lora_r", 2, "--output_dir", "chain-lora")
+    assert code == 0, err
+    assert launch(folder, ["chain-lora", "chain-merged"], monkeypatch, MERGE) == 0
+    assert "may have seen" not in caplog.text
+    (folder / "chain-merged" / "results.json").unlink()  # the config alone must know
+    code, _, err = run(*FROM, "--checkpoint", "chain-merged", "--output_dir", "chain-end", "--fold", 1)
+    assert code == 0, err
+    first, second = (f"disjoint-folds-seed0#{fold}" for fold in (0, 1))
+    assert f"chain-merged was trained on split {first} of tvsum, this run tests on {second}" in caplog.text
+    base_stage, adapter_stage, last = load_checkpoint(folder / "chain-end")[0].config.trained_on
+    assert base_stage == adapter_stage
+    assert (base_stage["dataset"], base_stage["split"], last["split"]) == ("tvsum", first, second)
+    assert last["test_videos"] != base_stage["test_videos"]
+
+
 def test_a_network_replaces_an_adapter(run, folder, base):
     """With the adapter's files beside it, it would never be read."""
     words = [*FROM, "--checkpoint", base, "--output_dir", "again"]
@@ -515,17 +352,6 @@ def test_a_network_replaces_an_adapter(run, folder, base):
     assert not list((folder / "again").glob("adapter_*"))
     for name, value in load_checkpoint(base)[0].state_dict().items():
         np.testing.assert_array_equal(load_checkpoint(folder / "again")[0].state_dict()[name], value, err_msg=name)
-
-
-def test_a_run_does_not_write_over_the_checkpoint_it_starts_from(run, folder, base):
-    """An adapter without its base is lost."""
-    before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
-    for checkpoint in ("base", base, "base/../base/checkpoint-4"):
-        words = [*FROM, "--checkpoint", checkpoint, "--output_dir", "base", "--overwrite", True]
-        for more in (["--lora_r", 2], [], ["--folds", True]):
-            code, _, err = run(*words, *more)
-            assert (code, f"checkpoint {checkpoint}: expected one outside output_dir base" in err) == (2, True)
-    assert {path: path.read_bytes() for path in base.rglob("*") if path.is_file()} == before
 
 
 def test_the_checkpoint_is_selected_on_the_validation_part(run, folder):
@@ -588,66 +414,6 @@ def test_every_fold_is_trained_once(run, folder, caplog, monkeypatch):
     left = {path.parent.name for path in (folder / "all").rglob("*") if path.name in ("results.json", "recipe.yaml")}
     assert left == {"fold_0"}, "started again, fold 1 of the run that was replaced would count as this one's"
     assert not list((folder / "all").rglob("results.json"))
-
-
-def test_a_set_without_subtitles_is_named(run, tmp_path, demo_records, caplog):
-    """The paper's child level reads them; without, the run is another experiment than its name says."""
-    records = [replace(r, sentences=(), text_features=np.zeros((0, 32), np.float32)) for r in demo_records[:15]]
-    write_tvsum(records, tmp_path / "silent.h5")
-    code, _, err = run("--data", tmp_path / "silent.h5", "--output_dir", tmp_path / "run", *SMALL)
-    assert code == 0, err
-    assert "silent.h5: no video has subtitles. The child level is trained on frames alone." in caplog.text
-
-
-def test_a_full_disk_is_said_before_the_first_step(run, folder, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.preflight.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 2**20))
-    code, _, err = run("--data", "set.h5", "--output_dir", "full", *SMALL)
-    assert code == 2
-    assert "output_dir full: expected room for the checkpoints, 20 MiB, found 1 MiB." in err
-    assert not (folder / "full").exists()
-
-
-def test_checkpoints_that_lie_side_by_side_are_counted():
-    """By hand: 1000 weights of which 100 are trained, 4 bytes each, and two states of the optimizer for each."""
-    model = torch.nn.ParameterList([torch.zeros(100), torch.nn.Parameter(torch.zeros(900), requires_grad=False)])
-
-    def size(**settings):
-        args = HierSumTrainingArguments(output_dir="x", use_cpu=True, **settings)
-        return checkpoint_bytes(model, args) - BESIDE_WEIGHTS
-
-    one = 4000 + 2 * 400 + BESIDE_WEIGHTS
-    assert size(save_strategy="no") == 4000
-    assert size(save_strategy="steps", save_steps=10, max_steps=55) == 4000 + 5 * one
-    assert size(save_strategy="steps", save_steps=0.25, max_steps=55) == 4000 + 4 * one
-    assert size(save_strategy="epoch", num_train_epochs=7) == 4000 + 7 * one
-    assert size(save_strategy="epoch", num_train_epochs=7, save_total_limit=2) == 4000 + 3 * one
-    assert size(save_strategy="epoch", num_train_epochs=1, save_only_model=True) == 4000 + 4000 + BESIDE_WEIGHTS
-    model.peft_config = {}
-    assert size(save_strategy="no") == 400, "an adapter is saved without its base"
-
-
-def test_a_folder_that_cannot_be_written_is_named(run, folder, monkeypatch):
-    code, _, err = run("--data", "set.h5", "--output_dir", "set.h5/run", *SMALL)
-    assert code == 2
-    assert "output_dir set.h5/run: expected a folder, found a file" in err
-
-    def refuse(dir):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("hiersum_hf.preflight.tempfile.TemporaryFile", refuse)
-    code, _, err = run("--data", "set.h5", "--output_dir", "locked/run", *SMALL)
-    assert code == 2
-    assert f"output_dir locked/run: expected a folder to write to: {folder}: Permission denied." in err
-
-
-def test_one_process_where_several_were_asked_for_is_said(run, monkeypatch):
-    """`accelerate launch --cpu --num_processes 2` starts one and says nothing."""
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    code, _, err = run("--data", "set.h5", "--output_dir", "ranks", "--use_cpu", True)
-    assert code == 2
-    assert "Several processes were asked for, one was started" in err
 
 
 def test_every_flag_has_a_help():

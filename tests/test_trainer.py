@@ -16,7 +16,7 @@ from hiersum_hf.collator import HierSumCollator, sentence_labels_from_frames
 from hiersum_hf.evaluation import compute_metrics, evaluate_scores
 from hiersum_hf.level_planner import planned_parent_steps
 from hiersum_hf.prediction import predict_scores
-from hiersum_hf.trainer import HierSumTrainer, fit_projections
+from hiersum_hf.trainer import HierSumTrainer, _sampled_rows, fit_projections
 from hiersum_hf.training_args import HierSumTrainingArguments
 from tests.test_prediction import OnDisk
 
@@ -244,6 +244,16 @@ def test_a_plan_that_cannot_be_followed_is_refused(tmp_path, demo_records, demo_
         trainer(tmp_path, demo_records, demo_extractor, schedule="adaptive", adaptive_window=5, **settings).train()
 
 
+def test_a_plan_that_would_not_be_followed_is_refused(tmp_path, demo_records, demo_extractor):
+    """The levels after the checkpoint would be those of another experiment."""
+    settings = {"save_strategy": "steps", "save_steps": 3}
+    trainer(tmp_path, demo_records, demo_extractor, schedule="adaptive", max_steps=3, **settings).train()
+    run = trainer(tmp_path, demo_records, demo_extractor, schedule="child", **settings)
+    with pytest.raises(ValueError, match=r"checkpoint-3: expected schedule adaptive, .* found child\."):
+        run.train(resume_from_checkpoint=True)
+    assert run.state.global_step == 0
+
+
 def test_training_again_starts_a_new_plan(tmp_path, demo_records, demo_extractor):
     run = trainer(tmp_path, demo_records, demo_extractor, schedule="adaptive", adaptive_window=2)
     for _ in range(2):
@@ -363,6 +373,23 @@ def test_fit_projections_centres_and_scales_the_training_features(demo_records, 
         projected = model.encoder.embeddings.video_projection(torch.from_numpy(rows))
     assert projected.mean(0).abs().max() < 0.05
     assert projected.std() == pytest.approx(0.5, rel=0.1)
+
+
+def test_long_videos_are_fitted_in_bounded_memory(demo_records, demo_extractor, monkeypatch):
+    """A thousand videos of ten hours would be 70 GB; a bound on videos alone bounds nothing."""
+    monkeypatch.setattr("hiersum_hf.trainer.FIT_ROWS", 40)
+    rng = np.random.default_rng(0)
+    frames = [rng.standard_normal((count, 32), np.float32) for count in (36_000, 5, 36_000, 700)]
+    records = [replace(r, video_features=f) for r, f in zip(demo_records, frames, strict=False)]
+    video, text = _sampled_rows(demo_extractor, records)
+    assert [len(rows) for rows in video] == [10, 5, 10, 10], "as many of each, all of a shorter one"
+    assert sum(map(len, text)) <= 40
+    for rows, whole in zip(video, frames, strict=True):
+        places = [np.flatnonzero((demo_extractor.scaled(whole.copy()) == row).all(axis=1)).item() for row in rows]
+        assert places == sorted(set(places))
+        assert len(whole) < 40 or max(places) > len(whole) / 2, "not the beginning alone"
+    again = _sampled_rows(demo_extractor, records)[0]
+    np.testing.assert_array_equal(np.concatenate(again), np.concatenate(video))
 
 
 def test_a_set_that_does_not_fit_in_memory_starts_at_once(tmp_path, demo_records, demo_extractor):

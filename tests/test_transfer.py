@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.prediction import training_stages
 from hiersum_hf.results import write_json
-from hiersum_hf.transfer import fit_renewed, load_for_transfer, trained_levels, warn_of_seen_videos
+from hiersum_hf.transfer import fit_renewed, load_for_transfer, note_training, stage_of, trained_levels
 
 
 TEXT = ["encoder.embeddings.text_projection.weight", "encoder.embeddings.text_projection.bias"]
@@ -159,15 +160,35 @@ def test_only_new_projections_are_fitted(checkpoint, demo_records):
     assert projected.std() == pytest.approx(0.5, rel=0.1)
 
 
-def test_test_videos_that_the_checkpoint_was_trained_on_are_named(checkpoint, caplog):
+def test_test_videos_that_an_earlier_training_saw_are_named(checkpoint, demo_records, caplog):
     """Fold 1 fine-tuned from fold 0's checkpoint would be tested on videos that were trained on."""
-    warn_of_seen_videos(checkpoint, "tvsum", "drawn#1")
-    write_json(f"{checkpoint}/results.json", {"dataset": "tvsum", "split": "drawn#0"})
-    warn_of_seen_videos(checkpoint, "tvsum", "drawn#0")
-    warn_of_seen_videos(checkpoint, "summe", "drawn#1")
+    first, second = (stage_of("tvsum", f"drawn#{k}", demo_records[4 * k : 4 * k + 4]) for k in (0, 1))
+    model = HierSumModel(HierSumConfig(num_layers=1, hidden_size=16))
+    for stage in (stage_of("summe", "drawn#1", demo_records[4:8]), first, first):
+        note_training(model, "base", stage)
+    same_videos = stage_of("tvsum", "published#0", demo_records[3::-1])
+    note_training(model, "base", same_videos)
     assert caplog.text == ""
-    warn_of_seen_videos(checkpoint, "tvsum", "drawn#1")
+    assert [stage["dataset"] for stage in model.config.trained_on] == ["summe", "tvsum", "tvsum", "tvsum"]
+    note_training(model, "base", second)
+    assert "base was trained on split drawn#0, published#0 of tvsum, this run tests on drawn#1: it may" in caplog.text
+    note_training(model, "base", stage_of("tvsum", "drawn#1", demo_records[4:9]))
+    assert "base was trained on split drawn#0, drawn#1, published#0 of" in caplog.text, "one name for other videos"
+
+
+def test_a_checkpoint_keeps_what_it_was_trained_on(checkpoint, demo_records, caplog):
+    """One that was trained before the config said so has its results.json."""
+    assert load_for_transfer(checkpoint, data(), {})[0].config.trained_on is None
+    results = {"schema": 1, "dataset": "tvsum", "part": "test", "protocol": "p", "data_fingerprint": "f"}
+    results |= {"scorer": "checkpoint", "metrics": {}, "per_video": {}, "split": "drawn#0"}
+    write_json(f"{checkpoint}/results.json", results)
+    model = load_for_transfer(checkpoint, data(20), {}, transfer_widths=True)[0]
+    assert model.config.trained_on == [{"dataset": "tvsum", "split": "drawn#0"}]
+    note_training(model, checkpoint, stage_of("tvsum", "drawn#1", demo_records[:2]))
     assert "base was trained on split drawn#0 of tvsum, this run tests on drawn#1" in caplog.text
+    model.config.save_pretrained(checkpoint)
+    assert training_stages(checkpoint) == model.config.trained_on
+    assert len(model.config.trained_on) == 2
 
 
 def test_not_a_checkpoint(tmp_path):
