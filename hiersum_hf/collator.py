@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hiersum_hf.modeling.attention_hiersum import count_pairs
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, pad, times_to_spans
 from hiersum_hf.records import VideoRecord, sentence_labels_from_frames
 
@@ -37,6 +38,9 @@ class HierSumCollator:
             scores = [_or(r.frame_scores, np.full(len(r.video_features), np.nan)) for r in records]
             batch["replay_scores"] = torch.from_numpy(pad(scores, np.nan)).float()
         batch["sentence_labels"] = torch.from_numpy(pad([text_labels(record, level) for record in records], -100))
+        if level != "parent" and batch["text_mask"].shape[1]:  # counted here, or each step would wait for the device
+            masks = batch["video_mask"].bool(), batch["text_mask"].bool()
+            batch["num_pairs"] = int(count_pairs(*masks, batch["text_spans"], level).sum())
         return batch
 
     def inputs(self, records: Sequence[VideoRecord], level: str) -> Any:

@@ -16,6 +16,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .attention_hiersum import Alignment, align, alignment_mask, attend, count_pairs
 from .configuration_hiersum import LEVELS, HierSumConfig
 from .losses_hiersum import (
     IGNORE_LABEL,
@@ -28,6 +29,8 @@ from .losses_hiersum import (
 
 
 VIDEO, TEXT = 0, 1
+LIST_COST = 2  # cells of the mask that take about the memory of one channel of one pair
+UNMASKED_FROM = 2048  # tokens; measured on CPU: below, the plain mask trains faster
 INITIAL_LOGIT_SCALE = 2.6592600369327783  # ln(1 / 0.07)
 
 
@@ -61,41 +64,6 @@ class HierSumOutput(ModelOutput):
     text_embedding: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
-
-
-def alignment_mask(video_mask: Tensor, text_mask: Tensor, text_spans: Tensor, restrict: bool = True) -> Tensor:
-    r"""
-    Which token may look at which, rows = queries, over [CLS_V, frames, CLS_T, texts].
-
-    Attention is full within a modality; a frame and a text see each other iff the text's span covers the frame. The CLS
-    tokens see their own modality only.
-
-    Args:
-        video_mask (`torch.BoolTensor` of shape `(B, N)`): Real frames.
-        text_mask (`torch.BoolTensor` of shape `(B, M)`): Real texts.
-        text_spans (`torch.LongTensor` of shape `(B, M, 2)`): [start, end) in frame indices.
-        restrict (`bool`): `False` lets every real frame and text see each other.
-
-    Returns:
-        `torch.BoolTensor` of shape `(B, L, L)`.
-    """
-    batch, num_frames = video_mask.shape
-    num_texts = text_mask.shape[1]
-    if restrict:
-        frame = torch.arange(num_frames, device=video_mask.device)[None, :, None]
-        start, end = text_spans[:, None, :, 0], text_spans[:, None, :, 1]
-        covers = (start <= frame) & (frame < end)  # (B, N, M)
-    else:
-        covers = torch.ones(1, 1, 1, dtype=torch.bool, device=video_mask.device)
-    first_text = 1 + num_frames
-    mask = video_mask.new_zeros(batch, 2 + num_frames + num_texts, 2 + num_frames + num_texts)
-    mask[:, :first_text, 0] = True
-    mask[:, :first_text, 1:first_text] = video_mask[:, None]
-    mask[:, first_text:, first_text] = True
-    mask[:, first_text:, first_text + 1 :] = text_mask[:, None]
-    mask[:, 1:first_text, first_text + 1 :] = covers & text_mask[:, None]
-    mask[:, first_text + 1 :, 1:first_text] = covers.transpose(1, 2) & video_mask[:, None]
-    return mask
 
 
 def cover_frames(rows: Tensor, text_spans: Tensor, text_mask: Tensor, num_frames: int, reduction: str) -> Tensor:
@@ -156,17 +124,22 @@ class HierSumAttention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor, **kwargs) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | Alignment, **kwargs
+    ) -> tuple[Tensor, Tensor | None]:
         batch, length, width = hidden_states.shape
         query, key, value = (
-            proj(hidden_states).view(batch, length, -1, self.head_dim).transpose(1, 2)  # (B, H, L, D / H)
+            proj(hidden_states).view(batch, length, -1, self.head_dim)  # (B, L, H, D / H)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+        if isinstance(attention_mask, Alignment):
+            return self.out_proj(attend(query, key, value, self.scaling, attention_mask).flatten(2)), None
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, D / H)
+        masked: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
         dropout = self.config.attention_dropout if self.training else 0.0
-        output, weights = attend(
+        output, weights = masked(
             self, query, key, value, attention_mask, scaling=self.scaling, dropout=dropout, **kwargs
         )
         return self.out_proj(output.reshape(batch, length, width)), weights
@@ -196,7 +169,7 @@ class HierSumLayer(GradientCheckpointingLayer):
         self.video_norm, self.text_norm = nn.LayerNorm(config.hidden_size), nn.LayerNorm(config.hidden_size)
         self.video_mlp, self.text_mlp = HierSumMLP(config), HierSumMLP(config)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor, first_text: int, **kwargs) -> Tensor:
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | Alignment, first_text: int, **kwargs) -> Tensor:
         attended, _ = self.attention(self.attention_norm(hidden_states), attention_mask, **kwargs)
         hidden_states = hidden_states + self.dropout(attended)
         video, text = hidden_states[:, :first_text], hidden_states[:, first_text:]
@@ -280,20 +253,35 @@ class HierSumEncoder(nn.Module):
 
     def forward(
         self, video_features: Tensor, video_mask: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor,
-        **kwargs,
+        level: str, num_pairs: int | None = None, **kwargs,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         hidden_states = self.embeddings(video_features, text_features, text_mask, text_spans)
-        attention_mask = alignment_mask(video_mask, text_mask, text_spans, self.config.alignment_mask)[:, None]
-        if self.config._attn_implementation == "eager":
-            lowest = torch.finfo(hidden_states.dtype).min
-            attention_mask = torch.zeros_like(attention_mask, dtype=hidden_states.dtype).masked_fill(
-                ~attention_mask, lowest
-            )
+        attention_mask = self._attention_mask(hidden_states, video_mask, text_mask, text_spans, level, num_pairs)
         first_text = 1 + video_mask.shape[1]
         for step in range(self.config.num_layers):
             layer = self.layers[0 if self.config.share_layers else step]
             hidden_states = layer(hidden_states, attention_mask, first_text, **kwargs)
         return self.video_norm(hidden_states[:, :first_text]), self.text_norm(hidden_states[:, first_text:])
+
+    def _attention_mask(
+        self, hidden_states, video_mask, text_mask, text_spans, level, num_pairs
+    ) -> Tensor | Alignment:  # fmt: skip
+        """The plain mask, or a list of pairs where fused attention without a mask is faster and smaller."""
+        config, (batch, length, width) = self.config, hidden_states.shape
+        fused = config._attn_implementation == "sdpa" and not (self.training and config.attention_dropout)
+        if fused and length >= UNMASKED_FROM:
+            level = level if config.alignment_mask else "parent"  # every text sees every frame
+            if level == "parent":
+                num_pairs = 0
+            elif num_pairs is None:
+                num_pairs = int(count_pairs(video_mask, text_mask, text_spans, level).sum())  # waits for the device
+            if LIST_COST * width * num_pairs <= batch * length**2:  # else the list is larger than the mask
+                return align(video_mask, text_mask, text_spans, level, num_pairs)
+        mask = alignment_mask(video_mask, text_mask, text_spans, config.alignment_mask)[:, None]
+        if config._attn_implementation == "eager":
+            lowest = torch.finfo(hidden_states.dtype).min
+            mask = torch.zeros_like(mask, dtype=hidden_states.dtype).masked_fill(~mask, lowest)
+        return mask
 
 
 class HierSumHead(nn.Module):
@@ -382,6 +370,7 @@ class HierSumModel(HierSumPreTrainedModel):
         frame_labels: Tensor | None = None,
         replay_scores: Tensor | None = None,
         sentence_labels: Tensor | None = None,
+        num_pairs: int | None = None,
         **kwargs,
     ) -> HierSumOutput:
         r"""
@@ -398,6 +387,9 @@ class HierSumModel(HierSumPreTrainedModel):
             replay_scores (`torch.Tensor` of shape `(B, N)`, *optional*): Replay values in [0, 1], NaN = none.
             sentence_labels (`torch.LongTensor` of shape `(B, M)`, *optional*): As `frame_labels`; unused at parent
                 level unless `config.parent_text_loss`.
+            num_pairs (`int`, *optional*): How many (frame, text) pairs the spans of the batch make, or more; texts of
+                the whole video need not count at joint level. Spares long videos a wait for the device; results are
+                NaN if it is too small.
 
         Raises:
             ValueError: An input of the wrong shape, an unknown level, or text without spans.
@@ -410,7 +402,9 @@ class HierSumModel(HierSumPreTrainedModel):
         expect_shape("frame_labels", frame_labels, video_mask.shape)
         expect_shape("replay_scores", replay_scores, video_mask.shape)
         expect_shape("sentence_labels", sentence_labels, text_mask.shape)
-        video, text = self.encoder(video_features, video_mask, text_features, text_mask, text_spans, **kwargs)
+        video, text = self.encoder(
+            video_features, video_mask, text_features, text_mask, text_spans, level, num_pairs, **kwargs
+        )
         reads_text = level != "parent" or self.config.parent_text_loss
         output = HierSumOutput(
             frame_logits=self.frame_head(video[:, 1:]),
@@ -440,7 +434,8 @@ class HierSumModel(HierSumPreTrainedModel):
         if text_mask is None:
             text_mask = torch.ones(batch, num_texts, dtype=torch.bool, device=device)
         if level == "parent":
-            text_spans = torch.tensor([0, num_frames], device=device).expand(batch, num_texts, 2)
+            text_spans = torch.zeros(batch, num_texts, 2, dtype=torch.long, device=device)
+            text_spans[..., 1] = num_frames
         elif text_spans is None:
             if num_texts:
                 raise ValueError(f"text_spans is needed at {level} level: which frames does each text belong to?")

@@ -132,3 +132,14 @@ def test_losses_are_float32_in_mixed_precision(collate, level):
     for name, loss in found.items():
         assert loss.dtype == torch.float32, name
         torch.testing.assert_close(loss, expected[name], atol=0.05, rtol=0.05)
+
+
+def test_pairs_are_counted_before_the_batch_goes_to_a_device(collate):
+    """Long videos' attention needs their number; counted in a step it would stop the device."""
+    records = [clip(seed) for seed in range(2)]
+    batch = collate([("child", record) for record in records])
+    spans = batch["text_spans"][batch["text_mask"].bool()]
+    assert batch["num_pairs"] == (spans[:, 1] - spans[:, 0]).sum() > 0
+    assert "num_pairs" not in collate([("parent", record) for record in records])
+    nothing = clip(sentences=(), text_features=np.zeros((0, 4), np.float32), sentence_labels=None)
+    assert "num_pairs" not in collate([("child", nothing)])

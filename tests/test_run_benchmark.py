@@ -8,6 +8,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import torch
 
 from hiersum_hf.datasets.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.prepare import prepare
@@ -53,7 +54,7 @@ def test_the_table_is_markdown(benchmark, capsys):
     assert "cores" in lines[-1]
     with pytest.raises(SystemExit):
         main(["speed"])
-    assert "expected parts of data" in capsys.readouterr().err
+    assert "expected parts of attention, data" in capsys.readouterr().err
 
 
 def test_sides_that_differ_are_no_comparison(benchmark, tmp_path):
@@ -79,3 +80,55 @@ def test_memory_is_measured_in_processes_of_their_own(benchmark, tmp_path):
     assert 50 < row["ours"] < 2000
     assert 50 < row["reference"] < 2000
     assert row["ratio"] == row["reference"] / row["ours"]
+
+
+def test_shots_are_compared_at_the_same_objective(benchmark, capsys, monkeypatch):
+    main, _ = benchmark
+    from benchmarks import shots
+
+    monkeypatch.setattr(shots, "LENGTHS", (100, 200, 400))
+    monkeypatch.setattr(shots, "WIDTH", 16)
+    main(["shots", "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["unit"] for row in rows] == ["s"] * 4 + ["exponent"] * 4
+    for row in rows:
+        ratio = row["reference"] / row["ours"]
+        assert row["ratio"] == pytest.approx(ratio)
+    with pytest.raises(RuntimeError, match="expected the same objective"):
+        shots.compare("", [shots.demo(100)], lambda features: np.array([[0, len(features)]]), "")
+
+
+def test_videos_are_decoded_and_cut_alike(benchmark, capsys):
+    main, _ = benchmark
+    main(["video", "--quick", "--json"])
+    decode, write = json.loads(capsys.readouterr().out)["rows"]
+    assert decode["what"] == "frames at 2 fps of 20 s of 640 x 360 at 25 fps"
+    assert write["what"].startswith("1 segments of 6 s written from 20 s")
+    assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in (decode, write))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measured on Linux only")
+def test_attention_is_compared_in_time_and_memory(benchmark, capsys):
+    main, _ = benchmark
+    main(["attention", "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["unit"] for row in rows} == {"s", "MB", "exponent"}
+    assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
+
+
+def test_the_reference_network_has_the_same_loss_and_gradients(benchmark, monkeypatch):
+    from benchmarks import attention
+
+    attention.same_results((2, 60, 9))
+    model_of = attention.make_model
+
+    def other_weights(side):
+        model = model_of(side)
+        if side == "ours":
+            torch.nn.init.ones_(model.frame_head.output.bias)
+        return model
+
+    monkeypatch.setattr(attention, "make_model", other_weights)
+    with pytest.raises(RuntimeError, match="expected the same loss and gradients"):
+        attention.same_results((2, 60, 9))
