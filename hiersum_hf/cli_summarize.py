@@ -81,6 +81,13 @@ def _add_scores(group: Any) -> None:
         choices=["child", "parent", "both", "joint"],
         help="what the scores are read from: subtitles, description, both; default: the checkpoint's choice",
     )
+    group.add_argument(
+        "--shots",
+        choices=["kts", "cuts"],
+        default="kts",
+        help="where shots begin: kts = where the features change, cuts = where the picture changes abruptly, which "
+        'decodes every frame once more and needs pip install "hiersum-hf[cuts]" (%(default)s)',
+    )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="frames encoded together (%(default)s)")
     group.add_argument(
@@ -157,9 +164,8 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
     from hiersum_hf.summarize import score_video
     from hiersum_hf.summary_files import write_summary
 
-    scored = score_video(
-        video, scorer, args.subtitles, args.description, args.language, args.transcribe, args.batch_size, args.cache
-    )
+    texts = (args.subtitles, args.description, args.language, args.transcribe)
+    scored = score_video(video, scorer, *texts, args.batch_size, args.cache, args.shots)
     for budget, folder in folders.items():
         summary = scored.summarize(budget)
         write_summary(summary, video, folder, scored.sentences, args.overwrite)

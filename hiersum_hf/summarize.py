@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.cuts import find_cuts
 from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, VideoEncoder, load_video_encoder, refuse_precomputed
 from hiersum_hf.feature_cache import FrameSettings, frame_features
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -69,6 +70,7 @@ class ScoredVideo:
         scorer: What gave the scores.
         level: Level that was read, None without levels.
         warnings: What the reader should know.
+        cuts_s: Times where shots begin; None: shots follow from the features.
     """
 
     record: VideoRecord
@@ -78,6 +80,7 @@ class ScoredVideo:
     scorer: Scorer
     level: str | None
     warnings: tuple[str, ...] = ()
+    cuts_s: np.ndarray | None = None
 
     def summarize(self, budget: str = "0.15") -> Summary:
         """The summary: "0.15" = at most 15 % of the video, "60s" = at most one minute."""
@@ -95,6 +98,7 @@ class ScoredVideo:
             encoders={"video": extractor.video_encoder, "text": extractor.text_encoder},
             sentences=self.sentences,
             sentence_scores=self.sentence_scores,
+            cuts_s=self.cuts_s,
             warnings=self.warnings,
         )
 
@@ -165,6 +169,7 @@ def score_video(
     transcribe: str | None = None,
     batch_size: int = 16,
     cache: str | Path | None = None,
+    shots: str = "kts",
 ) -> ScoredVideo:
     """Reads, decodes, encodes and scores a video file.
 
@@ -173,11 +178,16 @@ def score_video(
         subtitles, description, language, transcribe: As `read_texts` takes them.
         batch_size: Frames encoded together.
         cache: Folder of features, as `hiersum_hf.feature_cache` keeps them; default: none.
+        shots: "kts" = where the features change, "cuts" = where the picture changes abruptly (see `find_cuts`).
 
     Raises:
+        ImportError: Cuts are asked for and their detector is not installed.
         FileNotFoundError: A file is missing.
-        ValueError: A file is unreadable, no subtitle lies in the video, or the level needs a description.
+        ValueError: A file is unreadable, no subtitle lies in the video, the level needs a description, or `shots` is
+            neither.
     """
+    if shots not in ("kts", "cuts"):
+        raise ValueError(f'shots: expected "kts" or "cuts", found {shots!r}')
     duration_s, extractor = probe(video).duration_s, scorer.extractor
     sentences, texts, warnings = read_texts(video, duration_s, subtitles, description, language, transcribe)
     if not extractor.text_encoder and (sentences or texts):
@@ -189,9 +199,12 @@ def score_video(
         warnings += notes
     else:
         warnings.append("No checkpoint given: scored by the training-free scorer.")
+    cuts_s = find_cuts(video) if shots == "cuts" else None
+    if cuts_s is not None:
+        warnings.append(f"Shots begin where the picture changes abruptly (cuts found: {len(cuts_s)}).")
     read = sentences if extractor.text_encoder else ()
     record = encode_video(video, scorer, read, texts, duration_s, batch_size, cache, warnings)
-    return score_record(record, scorer, level, sentences, warnings)
+    return replace(score_record(record, scorer, level, sentences, warnings), cuts_s=cuts_s)
 
 
 def score_record(

@@ -56,6 +56,7 @@ def summarize_scores(
     encoders: dict[str, str | None] | None = None,
     sentences: Sequence[Sentence] = (),
     sentence_scores: np.ndarray | None = None,
+    cuts_s: np.ndarray | None = None,
     warnings: Sequence[str] = (),
 ) -> Summary:
     """Choose the stretches of a video that are worth the budget.
@@ -79,6 +80,7 @@ def summarize_scores(
         scorer, level, checkpoint, encoders, warnings: Copied to the summary.
         sentences: The M subtitle sentences; those whose middle lies in a segment are the key sentences.
         sentence_scores: (M,), or None for the mean score of the frames that a sentence covers.
+        cuts_s: (C,) ascending times where shots begin, in seconds; None: kernel temporal segmentation finds them.
 
     Raises:
         ValueError: If lengths differ, scores or features are not finite, times do not ascend, or the duration or the
@@ -92,7 +94,9 @@ def summarize_scores(
         raise ValueError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
     spoken_s = _spoken(sentences, duration_s, budget.seconds)
     curve = _score_integral(times_s, scores, duration_s)
-    bounds_s = _timed_shots(times_s, duration_s, features, spoken_s)
+    if cuts_s is None:
+        cuts_s = times_s[kernel_temporal_segmentation(features)[1:, 0]]
+    bounds_s = _timed_shots(cuts_s, duration_s, spoken_s)
     values = _window_means(curve, bounds_s)
     chosen = _choose(bounds_s, values, budget.seconds)
     fallback = not chosen.any()
@@ -170,9 +174,8 @@ def _around(times_s: np.ndarray, spoken_s: np.ndarray) -> tuple[np.ndarray, np.n
     return np.where(inside, starts_s[index], times_s), np.where(inside, ends_s[index], times_s)
 
 
-def _timed_shots(times_s: np.ndarray, duration_s: float, features: np.ndarray, spoken_s: np.ndarray) -> np.ndarray:
+def _timed_shots(borders_s: np.ndarray, duration_s: float, spoken_s: np.ndarray) -> np.ndarray:
     """Bounds (S, 2) in seconds that cover 0 to `duration_s`."""
-    borders_s = times_s[kernel_temporal_segmentation(features)[1:, 0]]
     before_s, after_s = _around(borders_s, spoken_s)
     moved_s = np.where(borders_s - before_s <= after_s - borders_s, before_s, after_s)
     starts_s, shortest_s = [0.0], SHORTEST_SHOT_S if len(spoken_s) else 0.0

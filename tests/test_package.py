@@ -19,7 +19,7 @@ FLOORS = [
     {"records", "ablation_arms"},
     {"sentences", "shots", "synthetic_world", "ablation_studies"},
     {"subtitles", "video"},
-    {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video"},
+    {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video", "cuts"},
     {"datasets", "feature_cache", "text_encoders", "speech", "scorers", "evaluate_modules"},
     {"synthetic", "summary", "reference", "collator", "sampler", "level_planner", "results"},
     {"reference_labels", "comparison"},
