@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
+
+
+RULES = (
+    r"\b(threshold|quantile|intro_bins|min_views|max_views)=([\d.]+)"  # in what a prepared folder says of its reader
+)
 
 
 def template() -> str:
@@ -16,25 +26,87 @@ def template() -> str:
     return files("hiersum_hf").joinpath("model_card.md").read_text(encoding="utf-8")
 
 
-def write_card(folder: str | Path, results: dict[str, Any], extractor: HierSumFeatureExtractor) -> Path:
+def write_card(
+    folder: str | Path,
+    results: dict[str, Any] | None,
+    extractor: HierSumFeatureExtractor,
+    repo_id: str = "org/hiersum",
+) -> Path:
     """Writes `folder`/README.md; every figure in it is one of `results` (the content of results.json).
 
-    A folder with an adapter gets a card that says how to load it on its base.
+    Without results the card says so. A folder with an adapter gets a card that says how to load it on its base.
+
+    Args:
+        folder: Of the checkpoint: its config.json says what it was trained on, scores.png is shown if it is there.
+        results: Or None.
+        extractor: What goes into the network.
+        repo_id: What the card's examples load.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    adapter = Path(folder) / "adapter_config.json"
-    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else None
-    shown = {name: label for name, label in METRICS.items() if name in results["ci95"]}
-
+    folder = Path(folder)
+    base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
+    stages = _read(folder / "config.json").get("trained_on") or []
+    shown = {name: label for name, label in METRICS.items() if results and name in results["ci95"]}
     data = ModelCardData(
         license="apache-2.0",
         library_name="hiersum-hf",
         tags=["video-summarization", "hiersum"],
+        base_model=base if base and not Path(base).is_absolute() else None,
+        model_name=repo_id.split("/")[-1],
+        eval_results=_model_index(results, shown) if results else None,
     )
-    path = Path(folder) / "README.md"
     card = ModelCard.from_template(
-        data, template_str=template(), results=results, extractor=extractor, base=base, shown=shown
+        data,
+        template_str=template(),
+        results=results,
+        extractor=extractor,
+        base=base,
+        shown=shown,
+        repo_id=repo_id,
+        stages=stages,
+        made_up="demo" in [results and results["dataset"], *(stage["dataset"] for stage in stages)],
+        picture=(folder / "scores.png").is_file(),
     )
-    card.save(path)
-    return path
+    card.save(folder / "README.md")
+    return folder / "README.md"
+
+
+def label_facts(data: str, train: Sequence[VideoRecord]) -> dict[str, Any]:
+    """What a card says of the labels: `positive_rate`, the share of important frames, and the `rule` as far as known.
+
+    Args:
+        data: What was trained on; of a prepared folder its report and description tell, of all its videos.
+        train: The training videos; only those in memory are counted.
+    """
+    if Path(data).is_dir():
+        reader = _read(Path(data) / "dataset_info.json").get("reader", "")
+        rule = {match[1]: float(match[2]) for match in re.finditer(RULES, reader)}
+        return {"positive_rate": _read(Path(data) / "report.json").get("positive_rate"), "rule": rule}
+    labels = np.concatenate([np.zeros(0), *(r.frame_labels for r in train if r.frame_labels is not None)])
+    known = labels[labels != -100]
+    return {"positive_rate": float(known.mean()) if len(known) else None, "rule": {}}
+
+
+def _model_index(results: dict[str, Any], shown: dict[str, str]) -> list[Any] | None:
+    """The figures as the Hub shows them."""
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type="video-summarization",
+            dataset_type=results["dataset"],
+            dataset_name=results["dataset"],
+            dataset_config=results["split"],
+            dataset_split=results["part"],
+            metric_type=name,
+            metric_name=f"{label} ({results['protocol']})",
+            metric_value=results["metrics"][name],
+        )
+        for name, label in shown.items()
+        if results["metrics"][name] is not None
+    ] or None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         feature_extractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
         adapter = find_adapter_config_file(str(checkpoint))
         model: Any = _load_network(checkpoint) if adapter is None else _load_adapter(checkpoint, adapter)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
         raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
     model.to(torch_device(device))
     return model.eval(), feature_extractor
@@ -52,7 +53,7 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
 
 def _load_network(checkpoint: str | Path) -> HierSumModel:
     """The network of an ordinary checkpoint."""
-    loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True)
+    loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True, use_safetensors=True)
     model, loading = loaded
     lacking = sorted(loading["missing_keys"])
     if lacking:

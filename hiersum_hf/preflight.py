@@ -20,6 +20,7 @@ from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 from hiersum_hf.checkpoints import last_checkpoint
 from hiersum_hf.collator import text_labels
 from hiersum_hf.evaluation import mean_metrics
+from hiersum_hf.hub import check_hub_flags
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.sampler import row_counts
@@ -34,10 +35,11 @@ BESIDE_WEIGHTS = 20 * 2**20  # bytes of a checkpoint that are neither weights no
 ADAM_STATES = 2  # for every weight that is trained
 LEFT_BY_A_RUN = (
     "results.json", "README.md", "recipe.yaml", "config.json", "adapter_*", "model*.safetensors",
-    "model.safetensors.index.json",
+    "model.safetensors.index.json", "scores.png",
 )  # fmt: skip
 MAY_CHANGE = (  # of a run that goes on
     "max_steps", "num_train_epochs", "eval_steps", "output_dir", "disable_tqdm", "report_to", "dataloader_num_workers",
+    "push_to_hub", "hub_model_id", "hub_private_repo",
 )  # fmt: skip
 IGNORED = -100  # a frame label that teaches nothing
 LABELS_LOOKED_AT = 200  # records at most, of a set that may be on disk
@@ -50,17 +52,13 @@ def run_folder(args: HierSumTrainingArguments) -> Path:
 
 def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
     """Refuses to overwrite an earlier run or the checkpoint to start from, to go on with another recipe, to write
-    where that is impossible, to train in fewer processes than asked.
+    where that is impossible, to train in fewer processes than asked, to push where that is impossible.
 
     Raises:
-        ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError: As said, with what to do.
+        ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError, ConnectionError:
+            As said, with what to do.
     """
     run = run_folder(args)
-    if args.push_to_hub:
-        raise ValueError(
-            "push_to_hub: expected False, found True. Level, results and card are known at the end of the run: upload "
-            f"the folder then, `hf upload USER/NAME {run}`."
-        )
     check_start(run, given.get("checkpoint"))
     if resumed := checkpoint_to_resume(args):
         for folder in {run.resolve(), Path(resumed).resolve().parent}:
@@ -70,6 +68,7 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
         refuse_other_recipe(run, given)
     check_writable(run)
     check_processes(args.world_size)
+    check_hub_flags(args, given)  # last: it makes the repository
 
 
 def check_start(run: Path, checkpoint: str | None) -> None:

@@ -16,6 +16,8 @@ come from.
 | dropped | how many of what met a special rule |
 | encoders, encoder_mismatch | what made the features; a sentence where a checkpoint was made for others |
 | data_fingerprint | a hash of everything the figures depend on |
+| labels | of a training run: positive_rate, and the rule (threshold, quantile, ...) as far as known |
+| merged_from | of a merged adapter: {adapter, base} |
 | seed, versions, command | to run it again |
 | folds | of a cross-validation: [{metrics, ...}], and `spread`, the standard deviation over folds |
 """

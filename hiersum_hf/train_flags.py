@@ -22,7 +22,7 @@ from hiersum_hf.training_data import DataArguments
 READ_BY = {  # flags of one schedule
     "adaptive_window": "adaptive", "child_steps_per_parent": "alternate", "parent_steps_per_child": "alternate",
 }  # fmt: skip
-NOT_IN_A_RECIPE = ("overwrite", "resume_from_checkpoint")
+NOT_IN_A_RECIPE = ("overwrite", "resume_from_checkpoint", "push_to_hub", "hub_model_id", "hub_private_repo")
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", string_to_bool: "true or false"}
 
 

@@ -14,7 +14,9 @@ Two processes: `accelerate launch --multi_gpu --num_processes 2`, on CPU too (th
 --cpu --num_processes 2 would start one process, and is refused).
 
 Leaves in --output_dir: the checkpoint (with its code and feature extractor; of LoRA the adapter, which
-scripts/merge_lora.py makes an ordinary checkpoint), README.md (its card), results.json and recipe.yaml (the flags).
+scripts/merge_lora.py makes an ordinary checkpoint), README.md (its card), results.json, scores.png (one test video) and
+recipe.yaml (the flags). With --push_to_hub True --hub_model_id org/name all of it goes to the Hub at the end, as one
+commit; whether it may is asked before the training.
 """
 
 import logging
@@ -33,7 +35,8 @@ from hiersum_hf import HierSumConfig, HierSumModel, HierSumPipeline
 from hiersum_hf.checkpoints import last_checkpoint
 from hiersum_hf.evaluation import compute_metrics, evaluate_scores
 from hiersum_hf.folds import count_folds, evaluate_run, format_folds
-from hiersum_hf.model_card import write_card
+from hiersum_hf.hub import push
+from hiersum_hf.model_card import label_facts, write_card
 from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores
 from hiersum_hf.preflight import (
     BeginRun,
@@ -46,6 +49,7 @@ from hiersum_hf.preflight import (
     checkpoint_to_resume,
     refuse_other_recipe,
 )
+from hiersum_hf.report import plot_videos
 from hiersum_hf.results import format_table, write_json
 from hiersum_hf.scorers import score_frames
 from hiersum_hf.train_flags import Flags, parse
@@ -66,11 +70,15 @@ def with_demo(words: list[str]) -> list[str]:
     return [str(DEMO), *words]
 
 
-def train(words: list[str], replaced: Sequence[Path] = ()) -> None:
-    """One run: data, network, training, results. With --overwrite True the runs in `replaced` go too."""
+def train(words: list[str], replaced: Sequence[Path] = ()) -> int:
+    """One run: data, network, training, results; 1 if it could not be pushed at the end, else 0.
+
+    With --overwrite True the runs in `replaced` go too.
+    """
     flags = parse(words, __doc__)
     data, args = flags.data, flags.training
     check_run(args, flags.given)
+    pushing, args.push_to_hub = args.push_to_hub, False  # the Trainer would push every checkpoint
     set_seed(args.seed)
     parts, model, extractor, mismatch = read(flags)
     check_disk(model, args)
@@ -93,7 +101,7 @@ def train(words: list[str], replaced: Sequence[Path] = ()) -> None:
     trainer.save_model()
     validation, levels = trainer.evaluate(), trainer.evaluation_levels()  # on every rank
     if not trainer.is_world_process_zero():
-        return
+        return 0
 
     model.config.default_level = max(levels, key=lambda name: validation.get(f"eval_{name}_kendall_tau", -math.inf))
     if flags.start.lora_r:
@@ -106,10 +114,13 @@ def train(words: list[str], replaced: Sequence[Path] = ()) -> None:
     common = {"dataset": dataset, "part": "test", "split": split_name(data), "seed": args.seed}
     common |= {"encoder_mismatch": mismatch, "command": command(words)}
     results = evaluate_part(model, extractor, parts["test"], levels, common, args, "validation" if compared else None)
-    write_card(args.output_dir, results[0], extractor)
+    results[0]["labels"] = label_facts(data.data, parts["train"])
+    draw_scores(model, extractor, parts["test"], results[0], args)
+    write_card(args.output_dir, results[0], extractor, args.hub_model_id or "org/hiersum")
     write_json(Path(args.output_dir) / "results.json", results[0])  # last: it says that the run is complete
     print(format_table(results))
     print(f"\nCheckpoint, card and results.json: {args.output_dir}")
+    return push_run(args) if pushing else 0
 
 
 def read(flags: Flags):
@@ -180,6 +191,27 @@ def evaluate_part(model, feature_extractor, records, levels, common, args, selec
     return results
 
 
+def draw_scores(model, feature_extractor, records, results: dict, args) -> None:
+    """scores.png of the first test video: the scores of the default level beside the annotators'."""
+    record = next(record for record in records if record.video_id in results["per_video"])
+    name, allow = record.video_id, args.allow_encoder_mismatch
+    scored = predict_scores(model, feature_extractor, [record], results["level"], allow_encoder_mismatch=allow)
+    one = results | {"per_video": {name: results["per_video"][name]}}
+    (path,) = plot_videos([record], {name: scored[name]["scores"]}, one, args.output_dir, overwrite=True)
+    path.replace(Path(args.output_dir) / "scores.png")
+
+
+def push_run(args) -> int:
+    """Pushes the finished run; a push that fails costs nothing but another try."""
+    try:
+        print(f"Pushed: {push(args.output_dir, args.hub_model_id, args.hub_private_repo)}")
+    except (ValueError, OSError) as error:
+        again = shlex.join(["python", "scripts/export_to_hub.py", str(args.output_dir), args.hub_model_id])
+        print(f"run_train.py: {' '.join(str(error).split())}\nThe run is complete. Push it: {again}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def train_folds(words: list[str], flags: Flags) -> None:
     """Every fold that is not complete, one after the other, then their results together."""
     run, args = Path(flags.training.output_dir), flags.training
@@ -187,6 +219,10 @@ def train_folds(words: list[str], flags: Flags) -> None:
         raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
     if args.resume_from_checkpoint or "fold" in flags.given:
         raise ValueError("--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint.")
+    if args.push_to_hub:
+        raise ValueError(
+            "push_to_hub: expected False with --folds True. Push one: scripts/export_to_hub.py RUN/fold_0."
+        )
     check_start(run, flags.start.checkpoint)
     todo = []
     for k in range(count_folds(flags.data)):  # planned before any rank writes anything
@@ -224,12 +260,11 @@ def main() -> int:
         flags = parse(words, __doc__)
         if flags.start.folds:
             train_folds(words, flags)
-        else:
-            train(words)
+            return 0
+        return train(words)
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         print(f"run_train.py: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

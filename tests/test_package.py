@@ -36,7 +36,7 @@ FLOORS = [
         "baselines",
     },
     {"video_texts"},
-    {"trainer", "training_data", "summarize", "report", "extract", "summary_page"},
+    {"hub", "trainer", "training_data", "summarize", "report", "extract", "summary_page"},
     {"evaluation_data", "folds", "transfer", "train_flags", "ablation_data", "inputs", "summary_files"},
     {"cli_prepare", "cli_evaluate", "cli_extract", "cli_summarize", "preflight", "ablation"},
     {"cli"},
