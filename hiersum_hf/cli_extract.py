@@ -35,7 +35,8 @@ def add(commands: Any) -> None:
     extract.add_argument(
         "--video-encoder",
         metavar="ID",
-        help="a CLIP-like model (default openai/clip-vit-base-patch32) or efficientnet-lite0",
+        help="a CLIP-like model or efficientnet-lite0; default: the latter where it is installed, else "
+        "openai/clip-vit-base-patch32, as `hiersum summarize`",
     )
     extract.add_argument("--sample-fps", type=float, metavar="F", help="frames a second to encode (2)")
     extract.add_argument(

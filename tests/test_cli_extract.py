@@ -6,6 +6,7 @@ import pytest
 
 from hiersum_hf import extract
 from hiersum_hf.cli import main
+from hiersum_hf.text_encoders import default_extractor
 from tests.test_feature_cache import colour_encoder, write_video
 
 
@@ -40,7 +41,9 @@ def test_a_broken_video_is_named_and_the_exit_code_is_1(folder, loaded, tmp_path
     words = ["extract", f"{folder}/*", "--output", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 1
     out = capsys.readouterr().out
-    assert "2 videos encoded, 0 found, 1 failed (openai/clip-vit-base-patch32, 2 frames a second, float32)" in out
+    assert (
+        f"2 videos encoded, 0 found, 1 failed ({default_extractor().video_encoder}, 2 frames a second, float32)" in out
+    )
     assert f"failed: {folder}/c.mp4: expected a readable video" in out
     (folder / "c.mp4").unlink()
     assert main(words) == 0

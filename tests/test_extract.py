@@ -13,6 +13,7 @@ import pytest
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, extract
 from hiersum_hf.extract import choose_settings, device_of_rank, find_videos, format_report, share
 from hiersum_hf.feature_cache import FrameSettings
+from hiersum_hf.text_encoders import default_extractor
 from tests.test_feature_cache import colour_encoder, write_video
 
 
@@ -146,7 +147,7 @@ def checkpoint(tmp_path):
 def test_a_checkpoint_says_what_its_features_are_made_with(checkpoint):
     run = checkpoint()
     assert choose_settings(run) == choose_settings(run, "colour", 4.0) == FrameSettings("colour", 4.0)
-    assert choose_settings() == FrameSettings("openai/clip-vit-base-patch32", 2.0)
+    assert choose_settings() == FrameSettings(default_extractor().video_encoder, 2.0), "what summarize looks for"
     assert choose_settings(None, "colour", 0.5, "bfloat16") == FrameSettings("colour", 0.5, "bfloat16")
     with pytest.raises(ValueError, match=r"run: expected video_encoder 'colour', .* found 'other'"):
         choose_settings(run, "other")

@@ -125,7 +125,13 @@ def test_a_broken_file_is_said_and_made_anew(video, tmp_path, caplog, broken):
 
 def test_features_that_do_not_fit_their_times_are_broken_too(video, tmp_path, caplog):
     first = frame_features(video, SETTINGS, colour_encoder, tmp_path)
-    np.savez(first.file, video_features=first.features[:2], frame_times_s=first.times_s, warnings=np.array([], str))
+    np.savez(
+        first.file,
+        video_features=first.features[:2],
+        frame_times_s=first.times_s,
+        warnings=np.array([], str),
+        end_s=np.inf,
+    )
     assert not frame_features(video, SETTINGS, colour_encoder, tmp_path).found
     assert "shapes (2, 3) and (6,)" in caplog.text
 

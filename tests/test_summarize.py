@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.feature_cache import FrameFeatures
 from hiersum_hf.records import Sentence, VideoRecord
 from hiersum_hf.subtitles import write_srt
 from hiersum_hf.summarize import load_scorer, score_record, score_video, summarize_video
@@ -157,3 +158,16 @@ def test_speech_is_recognised_where_there_are_no_subtitles(tmp_path, monkeypatch
     assert [s.text for s in sentences] == ["('de', 'tiny')"]
     assert notes == ["No subtitles: speech recognised by Whisper (tiny)."]
     assert read_texts(tmp_path / "talk.mp4", 10.0, [(0, 1, "Given.")], transcribe="tiny")[0][0].text == "Given."
+
+
+def test_a_video_whose_pictures_end_too_early_is_as_long_as_they_are(monkeypatch, mute):
+    """Half a download: the summary must not be a still of the last picture, and the budget is of what is there."""
+    features = np.random.default_rng(0).random((20, 8), np.float32)
+    half = FrameFeatures(features, np.arange(20) / 2, None, False, ("the pictures end at 10.0 s",), 10.0)
+    monkeypatch.setattr("hiersum_hf.summarize.frame_features", lambda *args: half)
+    monkeypatch.setattr("hiersum_hf.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False))
+    sentences = [(1.0, 3.0, "Here."), (9.0, 12.0, "Cut off."), (15.0, 16.0, "Gone.")]
+    summary = score_video("a.mp4", load_scorer(mute), sentences).summarize("1")
+    assert summary.duration_s == summary.segments[-1].end_s == 10.0
+    assert [(s["text"], s["end_s"]) for s in summary.key_sentences] == [("Here.", 3.0), ("Cut off.", 10.0)]
+    assert "the pictures end at 10.0 s" in summary.warnings

@@ -16,7 +16,7 @@ import pytest
 
 from hiersum_hf import video
 from hiersum_hf.records import Segment
-from hiersum_hf.video import iter_frames, probe
+from hiersum_hf.video import Reading, iter_frames, probe
 from hiersum_hf.video_writer import write_segments
 
 
@@ -180,14 +180,14 @@ def test_the_pixels_are_those_of_a_plain_decode(tmp_path):
 def test_unreadable_parts_in_the_middle_are_passed_over_and_told(tmp_path):
     """One bad sector must cost its own frames, not the summary; grey smears would be scored as pictures."""
     path = synthetic(tmp_path / "a.mp4", [k / 25 for k in range(250)], size=(160, 120), tone_hz=440)
-    warnings = []
-    whole = dict(iter_frames(path, EVERY, warnings))
-    assert (len(whole), warnings) == (250, [])
-    frames = list(iter_frames(damaged(path), EVERY, warnings))
+    reading = Reading()
+    whole = dict(iter_frames(path, EVERY, reading))
+    assert (len(whole), reading.warnings) == (250, [])
+    frames = list(iter_frames(damaged(path), EVERY, reading))
     assert 200 < len(frames) < 250
     assert sum(psnr(image, whole[time_s]) > 30 for time_s, image in frames) > 0.9 * len(frames)
     assert frames[-1][0] == pytest.approx(9.96)
-    (warning,) = warnings
+    (warning,) = reading.warnings
     found = re.fullmatch(r".*a\.mp4: skipped (\d+) unreadable parts, the first after (\d\.\d) s\.", warning)
     assert 250 - len(frames) == int(found[1])
     gap_s = next(a for (a, _), (b, _) in pairwise(frames) if b - a > 0.05)
@@ -196,19 +196,19 @@ def test_unreadable_parts_in_the_middle_are_passed_over_and_told(tmp_path):
 
 def test_broken_broadcasts_are_told(tmp_path):
     path = synthetic(tmp_path / "a.ts", [k / 25 for k in range(250)], size=(160, 120), tone_hz=440, muxer="mpegts")
-    warnings = []
-    assert 200 < len(list(iter_frames(damaged(path), EVERY, warnings))) < 250
-    assert re.search(r"a\.ts: skipped \d+ unreadable parts", warnings[0])
+    reading = Reading()
+    assert 200 < len(list(iter_frames(damaged(path), EVERY, reading))) < 250
+    assert re.search(r"a\.ts: skipped \d+ unreadable parts", reading.warnings[0])
 
 
 @pytest.mark.parametrize(("name", "muxing"), [("a.mp4", {"movflags": "+faststart"}), ("a.mkv", {})])
 def test_a_cut_off_download_gives_what_is_there_and_says_so(tmp_path, name, muxing):
     path = synthetic(tmp_path / name, [k / 25 for k in range(250)], size=(160, 120), muxing=muxing)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    warnings = []
-    last_s, _ = list(iter_frames(path, EVERY, warnings))[-1]
+    reading = Reading()
+    last_s, _ = list(iter_frames(path, EVERY, reading))[-1]
     assert 2 < last_s < 9
-    ends_s = float(re.search(r"the pictures end at (\S+) s of 10\.0 s\. Is the file whole\?", warnings[-1])[1])
+    ends_s = float(re.search(r"the pictures end at (\S+) s of 10\.0 s\. Is the file whole\?", reading.warnings[-1])[1])
     assert ends_s == pytest.approx(last_s, abs=0.2)
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match=rf"{name}: expected a (readable video|video stream)"):
@@ -234,9 +234,9 @@ def test_headers_that_lie_ask_for_no_memory_and_no_time(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for box in (b"mdat", b"moov"):
         assert len(list(iter_frames(patched(fresh(), box, -4, 0xFFFFFFF0), EVERY))) == 50
-    warnings = []
-    assert list(iter_frames(patched(fresh(), b"stsz", 16, 0xFFFFFFF0), EVERY, warnings)) == []  # the first frame
-    assert "the pictures end at 0.0 s of 2.0 s" in warnings[-1]
+    reading = Reading()
+    assert list(iter_frames(patched(fresh(), b"stsz", 16, 0xFFFFFFF0), EVERY, reading)) == []  # the first frame
+    assert "the pictures end at 0.0 s of 2.0 s" in reading.warnings[-1]
     with pytest.raises(ValueError, match=r"lie\.mp4: expected a readable video"):
         probe(patched(fresh(), b"stsz", 12, 0x3FFFFFF0))  # the number of frames
     path = synthetic(tmp_path / "years.mkv", [0.0, 1e6])
@@ -262,10 +262,10 @@ def test_pictures_that_grow_on_the_way_are_not_decoded(tmp_path, monkeypatch):
     for name, size in [("small.ts", (64, 48)), ("large.ts", (640, 480))]:
         synthetic(tmp_path / name, [k / 25 for k in range(25)], size=size, muxer="mpegts")
     (tmp_path / "both.ts").write_bytes((tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes())
-    warnings = []
-    frames = list(iter_frames(tmp_path / "both.ts", EVERY, warnings))
+    reading = Reading()
+    frames = list(iter_frames(tmp_path / "both.ts", EVERY, reading))
     assert {image.shape for _, image in frames} == {(48, 64, 3)}
-    assert "unreadable" in warnings[0]
+    assert "unreadable" in reading.warnings[0]
 
 
 def test_music_with_cover_art_is_no_video(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from hiersum_hf import video_writer
 from hiersum_hf.records import Segment
-from hiersum_hf.video import iter_frames, probe
+from hiersum_hf.video import Reading, iter_frames, probe
 from hiersum_hf.video_writer import write_segments
 
 from .test_video import DATA, EVERY, damaged, needs_data, psnr, stream_ends_s, synthetic
@@ -230,9 +230,9 @@ def test_unreadable_parts_are_left_out_of_the_summary(tmp_path):
     path = damaged(synthetic(tmp_path / "a.mp4", [k / 25 for k in range(250)], size=(160, 120), tone_hz=440))
     write_segments(path, [Segment(0.0, 9.0, 1.0)], tmp_path / "out.mp4")
     assert stream_ends_s(tmp_path / "out.mp4") == pytest.approx({"video": 9.0, "audio": 9.0}, abs=0.05)
-    warnings = []
-    assert len(list(iter_frames(tmp_path / "out.mp4", EVERY, warnings))) > 180
-    assert warnings == []
+    reading = Reading()
+    assert len(list(iter_frames(tmp_path / "out.mp4", EVERY, reading))) > 180
+    assert reading.warnings == []
 
 
 @pytest.mark.parametrize("size", [100, 30_000])

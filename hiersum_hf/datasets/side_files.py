@@ -20,6 +20,7 @@ NPZ_TEXTS = {"text_features", "description_features"}
 NPZ_ARRAYS = {"video_features": 2, "frame_times_s": 1, "text_features": 2, "description_features": 2}
 NPZ_SCALARS = {"sample_fps": float, "duration_s": float, "video_encoder": str, "text_encoder": str}
 NPZ_SCALARS |= {"normalization": str}
+NPZ_READING = ("warnings", "end_s")  # what `hiersum extract` notes of a damaged video
 
 
 def read_segments(path: str | Path, duration_s: float = float("inf")) -> list[Segment]:
@@ -69,7 +70,7 @@ def read_features(path: str | Path) -> dict[str, Any]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {key: file[key] for key in file.files if key != "warnings"}  # of `hiersum extract`, for readers
+            found = {key: file[key] for key in file.files if key not in NPZ_READING}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
     needed = NPZ_NEEDED + (("text_encoder",) if found.keys() & NPZ_TEXTS else ())
