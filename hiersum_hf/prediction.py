@@ -33,10 +33,7 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
     Raises:
         ValueError: Not a checkpoint, or one of another model.
     """
-    try:
-        config = PreTrainedConfig.get_config_dict(checkpoint)[0]
-    except OSError as error:
-        raise ValueError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
+    config = _config(checkpoint)
     if config.get("model_type") != "hiersum":
         raise ValueError(
             f"{checkpoint}: expected a checkpoint with model_type 'hiersum', found {config.get('model_type')!r}."
@@ -49,6 +46,13 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
     model.to(torch_device(device))
     return model.eval(), feature_extractor
+
+
+def _config(checkpoint: str | Path) -> dict[str, Any]:
+    try:
+        return PreTrainedConfig.get_config_dict(checkpoint)[0]
+    except OSError as error:
+        raise ValueError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
 
 
 def _load_network(checkpoint: str | Path) -> HierSumModel:
@@ -106,12 +110,9 @@ def training_stages(checkpoint: str | Path) -> list[dict[str, str | None]]:
     From its config or, where that is of an earlier version, from the results.json beside it; [] where neither says.
 
     Raises:
-        ValueError: That results.json is not one.
+        ValueError: Not a checkpoint, or that results.json is not one.
     """
-    try:
-        stages = PreTrainedConfig.get_config_dict(checkpoint)[0].get("trained_on")
-    except OSError:  # whoever loads the checkpoint says what is wrong with it
-        return []
+    stages = _config(checkpoint).get("trained_on")
     path = Path(checkpoint, "results.json")
     if stages is None and path.is_file():
         results = read_results(path)
