@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from hiersum_hf import cli_evaluate, cli_extract, cli_prepare, cli_summarize
+from hiersum_hf import cli_app, cli_evaluate, cli_extract, cli_prepare, cli_summarize
 from hiersum_hf.datasets.printable import printable
 
 
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     cli_extract.add(commands)
     cli_prepare.add(commands)
     cli_evaluate.add(commands)
+    cli_app.add(commands)
     return main
 
 

@@ -38,7 +38,8 @@ FLOORS = [
     {"video_texts"},
     {"hub", "trainer", "training_data", "summarize", "report", "extract", "summary_page"},
     {"evaluation_data", "folds", "transfer", "train_flags", "ablation_data", "inputs", "summary_files"},
-    {"cli_prepare", "cli_evaluate", "cli_extract", "cli_summarize", "preflight", "ablation"},
+    {"app", "cli_prepare", "cli_evaluate", "cli_extract", "cli_summarize", "preflight", "ablation"},
+    {"cli_app"},
     {"cli"},
 ]
 
