@@ -156,7 +156,8 @@ def test_two_results_are_compared(data, tmp_path, capsys):
         (["tvsum", "--data", "DATA", "--compare", "a.json", "b.json", "c.json"], "a.json"),
     ],
 )
-def test_bad_input_is_named_with_exit_code_2(data, words, message, capsys):
+def test_bad_input_is_named_with_exit_code_2(data, words, message, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else the Hub is asked for half a minute
     code, out, err = evaluate(capsys, *[data if word == "DATA" else word for word in words])
     assert (code, out) == (2, "")
     assert message in err
