@@ -64,9 +64,13 @@ def test_difference_is_of_the_same_videos_and_seeds():
 def test_interval_knows_of_seeds_and_of_videos():
     """Thousands of videos of two seeds that disagree must not look like certainty, nor the reverse."""
     disagreeing = np.array([[1.0] * 500, [-1.0] * 500])
-    assert interval(disagreeing) == pytest.approx((-1.0, 1.0))
-    assert interval(disagreeing.T) == pytest.approx((-1.0, 1.0))
-    assert interval(np.full((3, 4), 0.5)) == pytest.approx((0.5, 0.5))
+    for table in (disagreeing, disagreeing.T):
+        assert interval(table) == pytest.approx((-1.0, 1.0, 1.0))
+    agreeing = np.random.default_rng(0).normal(0.5, 1, (5, 100))
+    low, high, p = interval(agreeing)
+    assert 0.3 < low < agreeing.mean() < high < 0.7
+    assert p == pytest.approx(1 / 10_001, abs=1e-6), "never seen in 10,000 draws"
+    assert interval(np.full((3, 4), 0.5))[:2] == pytest.approx((0.5, 0.5))
 
 
 def test_level_is_chosen_on_the_validation_part():
