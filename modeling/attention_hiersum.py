@@ -4,18 +4,25 @@ A token sees its own modality in full, which fused attention computes without a 
 those on the other side of its (frame, text) pairs. The pairs' part comes from their list. The fused part then has one
 more key, the sink: its logit is the log of the pairs' summed exponentials, so that the sink's weight is the share of
 the pairs in the whole softmax. Where texts span the whole video, one fused call over all tokens takes them in. What is
-hidden from a whole kind of tokens is hidden by extra channels of queries and keys, so no call needs a mask. Not given
-in the paper: it is a way to compute, the results are those of the mask.
+hidden from a whole kind of tokens is hidden by extra channels of queries and keys, so no call needs a mask. On a CPU,
+whose fused kernel tells the log of its summed exponentials, the child level needs no such channels (`MergedAttention`).
+Not given in the paper: it is a way to compute, the results are those of the mask.
 
 Letters: B videos, N frames, M texts, L = 2 + N + M tokens in the order CLS_V, frames, CLS_T, texts, P pairs, H heads, W
 width of a head, E channels added to it.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+# What scaled_dot_product_attention calls on a CPU; also returns the log of the summed exponentials. Not a public name.
+CPU_FUSED = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+CPU_FUSED_BACKWARD = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
 
 
 def alignment_mask(video_mask: Tensor, text_mask: Tensor, text_spans: Tensor, restrict: bool = True) -> Tensor:
@@ -193,6 +200,61 @@ def fused_with_sink(query: Tensor, key: Tensor, value: Tensor, sink_key: Tensor,
     return F.scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2)
 
 
+def by_modality(first_text: int, *tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """The video's tokens of each (B, L, ...), then the text's."""
+    return zip(*(x.split([first_text, x.shape[1] - first_text], dim=1) for x in tensors), strict=True)
+
+
+class MergedAttention(torch.autograd.Function):
+    """Attention of the child level by the CPU's fused kernel, over each modality, and by the list of pairs.
+
+    The parts are merged by the logs of their summed exponentials. The kernel's backward pass, given the merged output
+    and logs in place of its own, computes its part of the gradient; that of the pairs is written out.
+    """
+
+    @staticmethod
+    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, scaling: float, alignment: Alignment) -> Tensor:
+        hidden = alignment.hidden[..., 0]
+        mask = torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)
+        parts = [
+            [x.transpose(1, 2) for x in CPU_FUSED(
+                *(x.transpose(1, 2) for x in part), attn_mask=bias[:, None, None], scale=scaling
+            )] for *part, bias in by_modality(alignment.first_text, query, key, value, mask)
+        ]  # fmt: skip
+        output, fused = (torch.cat(halves, dim=1) for halves in zip(*parts, strict=True))
+        listed, mean = attend_pairs(query, key, value, scaling, alignment)
+        total = torch.logaddexp(fused, listed)  # (B, L, H)
+        shares = [(part - total).exp()[..., None] for part in (fused, listed)]
+        output = (output * shares[0] + mean * shares[1]).to(query.dtype)
+        ctx.save_for_backward(query, key, value, mask, output, total, *(alignment.pairs or ()))
+        ctx.scaling, ctx.first_text = scaling, alignment.first_text
+        return output
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        query, key, value, mask, output, total, *pairs = ctx.saved_tensors
+        parts = [
+            [x.transpose(1, 2) for x in CPU_FUSED_BACKWARD(
+                *(x.transpose(1, 2) for x in part), 0.0, False, attn_mask=bias[:, None, None], scale=ctx.scaling
+            )]
+            for *part, bias in by_modality(ctx.first_text, grad, query, key, value, output, total, mask)
+        ]  # fmt: skip
+        grads = [torch.cat(halves, dim=1) for halves in zip(*parts, strict=True)]
+        if pairs:
+            frame, text, bias = pairs
+            receiver, sender = torch.cat([frame, text]), torch.cat([text, frame])
+            query, output, grad = (x.flatten(0, 1)[receiver].to(total.dtype) for x in (query, output, grad))
+            key, value = (x.flatten(0, 1)[sender].to(total.dtype) for x in (key, value))
+            logits = (query * key).sum(-1) * ctx.scaling + bias.repeat(2)[:, None]
+            weights = (logits - total.flatten(0, 1)[receiver]).exp()[..., None]  # (2 P, H, 1)
+            rise = weights * (grad * (value - output)).sum(-1, keepdim=True) * ctx.scaling  # of the logits
+            for whole, rows, more in zip(
+                grads, (receiver, sender, sender), (rise * key, rise * query, weights * grad), strict=True
+            ):
+                whole.flatten(0, 1).index_add_(0, rows, more.to(whole.dtype))
+        return *grads, None, None
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float, alignment: Alignment) -> Tensor:
     r"""
     Attention as under `alignment_mask`; rows of padded queries mean nothing.
@@ -203,6 +265,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float, alignment:
     Returns:
         `torch.Tensor` of shape `(B, L, H, W)`.
     """
+    if alignment.split and query.device.type == "cpu" and CPU_FUSED:
+        return MergedAttention.apply(query, key, value, scaling, alignment)
     length, width = query.shape[1], query.shape[-1]
     total, mean = attend_pairs(query, key, value, scaling, alignment)
     query_more, key_more, sink_key = channels(total / scaling, alignment, query)
