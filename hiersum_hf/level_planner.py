@@ -17,8 +17,9 @@ class LevelPlanner(TrainerCallback, ExportableState):
     """Plans the levels in windows of W optimiser steps from the losses of both levels.
 
     A data loader fetches ahead, so a level cannot be chosen at the step that needs it: window k + 2 is planned when
-    window k ends, from the losses of window k. Windows 0 and 1 alternate one to one. The plan is equal on all ranks and
-    part of the Trainer state (`trainer_state.json`), from where a resumed run goes on. Not given in the paper.
+    window k ends, from the losses of window k. Windows 0 and 1 have three parent steps for a child step. The plan is
+    equal on all ranks and part of the Trainer state (`trainer_state.json`), from where a resumed run goes on. Not given
+    in the paper.
 
     Args:
         window: W, optimiser steps in a window, at least 2: one for each level.
@@ -27,8 +28,9 @@ class LevelPlanner(TrainerCallback, ExportableState):
     """
 
     def __init__(self, window: int, plan: list[int] | None = None, losses: list[list[float]] | None = None):
-        self.window, self.plan = window, [window // 2] * 2 if plan is None else plan
+        self.window = window
         self.losses = torch.zeros(2, 2) if losses is None else torch.tensor(losses)
+        self.plan = [planned_parent_steps(window, torch.zeros(2, 2))] * 2 if plan is None else plan
         self._step: Tensor | float = 0.0  # as losses, of this rank and this step
 
     def add(self, level: str, loss: Tensor) -> None:
@@ -69,17 +71,18 @@ class LevelPlanner(TrainerCallback, ExportableState):
 
 
 def planned_parent_steps(window: int, losses: Tensor) -> int:
-    """Parent steps in a window: the share Lp^4 / (Lc^4 + Lp^4) of the levels' mean losses, held in [.1, .9].
+    """Parent steps in a window: the share 3 Lp^4 / (Lc^4 + 3 Lp^4) of the levels' mean losses, held in [.1, .9].
 
-    Both levels get a step at least, or nothing would be known of the other one. Equal shares where the losses say
-    nothing (none, or not finite). Not given in the paper.
+    Three parent steps for a child step where both losses are equal or say nothing (none, or not finite): the parent
+    level is learned late and all at once, and few parent steps put that off (docs/mechanisms.md). Both levels get a
+    step at least, or nothing would be known of the other one. Not given in the paper.
 
     Args:
         losses: (2, 2) sum and count of the losses; rows child, parent.
     """
     child, parent = (losses[:, 0] / losses[:, 1].clamp(min=1)).double().pow(4).tolist()
-    total = child + parent
-    share = parent / total if 0 < total < float("inf") else 0.5
+    total = child + 3 * parent
+    share = 3 * parent / total if 0 < total < float("inf") else 0.75
     return min(max(round(window * min(max(share, 0.1), 0.9)), 1), window - 1)
 
 

@@ -89,13 +89,13 @@ def test_a_step_that_is_not_planned_is_an_error_and_no_guess():
 @pytest.mark.parametrize(
     ("window", "child", "parent", "wanted"),
     [
-        (50, 1.0, 1.0, 25),
-        (50, 1.0, 1.5, 42),  # 5.0625 / 6.0625 = .835
-        (50, 1.0, 2.0, 45),  # 16 / 17, held at .9
-        (50, 2.0, 1.0, 5),
+        (50, 1.0, 1.0, 38),
+        (50, 1.5, 1.0, 19),  # 3 / 8.0625 = .372
+        (50, 1.0, 2.0, 45),  # 48 / 49, held at .9
+        (50, 3.0, 1.0, 5),  # 3 / 84, held at .1
         (3, 1.0, 9.0, 2),  # round(2.7) is 3: one step is left to the child level
-        (50, 0.0, 0.0, 25),
-        (50, math.nan, 1.0, 25),
+        (50, 0.0, 0.0, 38),
+        (50, math.nan, 1.0, 38),
     ],
 )
 def test_share_of_parent_steps_by_hand(window, child, parent, wanted):

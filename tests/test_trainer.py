@@ -214,7 +214,7 @@ def test_the_adaptive_plan_follows_the_losses_two_windows_later(tmp_path, demo_r
     )  # fmt: skip
     run = Watched(small_model(), args, demo_records[:12], demo_extractor)
     run.train()
-    assert run.planner.plan[:2] == [2, 2], "nothing is known yet: one to one"
+    assert run.planner.plan[:2] == [3, 3], "nothing is known yet: three parent steps for a child step"
     for window in range(5):
         batches = range(8 * window, 8 * window + 8)
         levels = [run.seen[i][0] for i in batches]
