@@ -40,6 +40,13 @@ def report_group(arms: Mapping[str, Sequence[Mapping[str, Any]]], metric: str = 
         row |= _difference(table[metric], reference)
     for row, p in zip(rows[1:], holm([row["p"] for row in rows[1:]]) if len(rows) > 1 else [], strict=True):
         row["p_holm"] = p
+    fixed = [name for name in tables if name.startswith("m = ")]
+    for row in rows:
+        if row["name"] == "adaptive" and fixed:
+            ranked = sorted(fixed, key=lambda name: np.nanmean(tables[name][metric]))
+            row["against"] = {
+                n: _difference(tables["adaptive"][metric], tables[n][metric]) for n in (ranked[-1], ranked[0])
+            }
     return rows
 
 
@@ -128,6 +135,9 @@ def as_markdown(study: Mapping[str, Any]) -> str:
         columns = ["arm", *shown, "difference", "p", "read at", "by level"]
         lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         lines += [_markdown_row(arm) for arm in group["arms"]]
+        for arm in group["arms"]:
+            for which, (name, d) in zip(("best", "worst"), arm.get("against", {}).items(), strict=False):
+                lines += ["", f"{arm['name']} against the {which} fixed schedule, {name}: {_signed(d)}."]
     return "\n".join([*lines, "", "```bash", study["command"], "```", ""])
 
 
@@ -135,11 +145,15 @@ def _markdown_row(arm: Mapping[str, Any]) -> str:
     figures = [f"{f['mean']:.3f}" + ("" if f["sd"] is None else f" ± {f['sd']:.3f}") for f in arm["figures"].values()]
     difference, p = "", ""
     if "difference" in arm:
-        difference = "{:+.3f} [{:+.3f}, {:+.3f}]".format(arm["difference"], *arm["ci95"])
+        difference = _signed(arm)
         p = f"{arm['p_holm']:.4f}"
     read = ", ".join(level if len(arm["read_at"]) == 1 else f"{level} {n}" for level, n in arm["read_at"].items())
     levels = ", ".join(f"{level} {mean:.3f}" for level, mean in arm["levels"].items())
     return f"| {' | '.join([arm['name'], *figures, difference, p, read, levels])} |"
+
+
+def _signed(row: Mapping[str, Any]) -> str:
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(row["difference"], *row["ci95"])
 
 
 def draw(study: Mapping[str, Any]) -> bytes:

@@ -100,6 +100,20 @@ def _loss_groups() -> tuple[Group, ...]:
     return (Group("complementary", tuple(arm(name, None, config, **M1) for name, config in changes.items())),)
 
 
+def _rate_groups() -> tuple[Group, ...]:
+    shapes: dict[str, dict[str, Any]] = {
+        "flat, falling over the last fifth": {},
+        "linear": {"lr_scheduler_type": "linear"},
+        "linear after a tenth of warm-up": {"lr_scheduler_type": "linear", "warmup_steps": 0.1},
+        "cosine": {"lr_scheduler_type": "cosine"},
+        "constant": {"lr_scheduler_type": "constant"},
+    }
+    return tuple(
+        Group(f"peak {peak}", tuple(arm(n, learning_rate=peak, **shape, **M1) for n, shape in shapes.items()))
+        for peak in (2e-3, 4e-3)
+    )
+
+
 def _pretraining_groups() -> tuple[Group, ...]:
     groups = []
     for videos in (30, 100, 300):
@@ -200,6 +214,7 @@ STUDIES: dict[str, Study] = {
     "mask": Study("Does the alignment mask or the segment embedding help, where subtitles are late?", _mask_groups()),
     "baselines": Study("Does HierSum beat simpler scorers of the same videos?", (baseline_group(Data()),)),
     "losses": Study("What is each loss term worth?", _loss_groups()),
+    "rate": Study("Which shape should the learning rate have?", _rate_groups()),
     "pretraining": Study("Does replay pre-training help where few videos are labelled?", _pretraining_groups()),
     "replay": Study("Which replay labels teach most?", _replay_groups()),
     "text": Study("Is a sentence loss at parent level worth it?", _text_groups(), "sentence_tau"),

@@ -61,6 +61,18 @@ def test_difference_is_of_the_same_videos_and_seeds():
     assert second["curve"] == {"child": [[2, 0.1, 0.0], [4, 0.2, 0.0]]}
 
 
+def test_adaptive_schedule_is_held_against_the_best_and_the_worst_fixed_one():
+    """By the mean of the metric, whatever the order of the arms; other arms are not fixed schedules."""
+    values = {"m = 5": 0.1, "adaptive": 0.35, "m = 1": 0.4, "m = 1/2": 0.2, "parent": 0.5}
+    rows = report_group({name: [run([v, v + 0.1])] for name, v in values.items()})
+    (against,) = [row["against"] for row in rows if "against" in row]
+    assert {name: d["difference"] for name, d in against.items()} == pytest.approx({"m = 1": -0.05, "m = 5": 0.25})
+    group = {"name": "g", "videos": 2, "arms": rows}
+    page = as_markdown({"about": "", "seeds": [0], "scale": {"steps": 1}, "groups": [group], "command": ""})
+    assert "adaptive against the best fixed schedule, m = 1: -0.050 [-0.050, -0.050]." in page
+    assert "the worst fixed schedule, m = 5: +0.250" in page
+
+
 def test_interval_knows_of_seeds_and_of_videos():
     """Thousands of videos of two seeds that disagree must not look like certainty, nor the reverse."""
     disagreeing = np.array([[1.0] * 500, [-1.0] * 500])
