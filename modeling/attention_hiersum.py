@@ -13,7 +13,7 @@ width of a head, E channels added to it.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,8 @@ from torch import Tensor
 
 
 # What scaled_dot_product_attention calls on a CPU; also returns the log of the summed exponentials. Not a public name.
-CPU_FUSED = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-CPU_FUSED_BACKWARD = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
+CPU_FUSED: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+CPU_FUSED_BACKWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
 
 
 def alignment_mask(video_mask: Tensor, text_mask: Tensor, text_spans: Tensor, restrict: bool = True) -> Tensor:
