@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which (default: all): {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes: that it works, not how fast")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw time and memory against length")
     parser.add_argument("--videos", type=int, help="size of the part data")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.parts) - set(PARTS))
@@ -37,6 +38,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"measuring {part} ...", file=sys.stderr)
         more = {"videos": args.videos} if part == "data" and args.videos else {}
         rows += [{"part": part} | row for row in importlib.import_module(f"benchmarks.{part}").run(args.quick, **more)]
+    if args.plot:
+        plot(rows, args.plot)
     print(json.dumps({"machine": machine(), "rows": rows}, indent=1) if args.json else table(rows))
 
 
@@ -50,6 +53,25 @@ def machine() -> dict[str, str | int | None]:
         "python": platform.python_version(),
         "system": platform.system(),
     }
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    """The curves of rows that have one, time and memory side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    for axes, unit in zip(figure.subplots(1, 2), ("s", "MB"), strict=True):
+        for row in rows:
+            curve = row.get("curve", {})
+            if curve.get("unit") == unit:
+                axes.loglog(
+                    curve["lengths"], curve["values"], ".-", label=f"{row['part']}: {row['what']}, L^{row['ours']:.2f}"
+                )
+        axes.set(xlabel="frames", ylabel=unit)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
 
 
 def table(rows: list[dict]) -> str:

@@ -45,7 +45,10 @@ def run(quick: bool) -> list[dict]:
                     "reference: unmasked fused attention over all tokens")  # fmt: skip
     for task, size, limit in (("train", day, 1000), ("checkpointed", day, 400), ("infer", hours, 1000)):
         rows.append(row(f"{task}, {about(size)}", extra_mb(task, "ours", size), limit, "MB", "reference: the limit"))
-    return [*rows, exponent([(1, n, n // 8) for n in ((50, 100, 200) if quick else (2000, 4000, 8000, 16000))])]
+    rows += half_precision(day, rounds)
+    lengths = (50, 100, 200) if quick else (250, 500, 1000, 2000, 4000, 8000, 16000)
+    rows += growth("ours", lengths, 1.1)
+    return rows + growth("reference", lengths[: -1 if quick else -2], 2.0)
 
 
 def about(size: tuple[int, int, int]) -> str:
@@ -66,12 +69,34 @@ def row(what: str, ours: float, reference: float, unit: str, note: str) -> dict:
     return {"what": what} | figures | {"note": note}
 
 
-def exponent(sizes: list[tuple[int, int, int]]) -> dict:
-    """Slope of log memory over log length of a training step."""
-    used = [extra_mb("train", "ours", size) for size in sizes]
-    slope = np.polyfit(np.log([size[1] for size in sizes]), np.log(used), 1)[0]
-    points = ", ".join(f"{size[1]:,}: {mb:.0f} MB" for size, mb in zip(sizes, used, strict=True))
-    return row(f"memory of a training step, N {sizes[0][1]:,} to {sizes[-1][1]:,}", slope, 1.1, "exponent", points)
+def half_precision(size: tuple[int, int, int], rounds: int) -> list[dict]:
+    """Inference in bfloat16 beside float32, and how far the logits move (their largest is the reference)."""
+    models, data = [make_model("ours").eval(), make_model("ours").bfloat16().eval()], batch(*size)
+    halves = {name: x.bfloat16() if "features" in name else x for name, x in data.items()}
+    jobs = [partial(infer, *pair, "ours") for pair in zip(models, (data, halves), strict=True)]
+    times = np.array([[seconds(one) for one in jobs] for _ in range(rounds + 1)])
+    full, half = np.median(times[1:], axis=0)
+    logits = [one().float() for one in jobs]
+    moved, largest = (logits[1] - logits[0]).abs().max(), logits[0].abs().max()
+    what = f"infer in bfloat16, {about(size)}"
+    return [
+        row(what, half, full, "s", "reference: float32"),
+        row(what, moved, largest, "logit", "largest change; reference: largest logit"),
+    ]
+
+
+def growth(side: str, lengths: tuple[int, ...], limit: float) -> list[dict]:
+    """Exponents of time and memory of a training step over its length, a text for every 8 frames."""
+    points = np.array([measured("train", side, (1, n, n // 8)) for n in lengths]).T
+    rows = []
+    for name, unit, values, most in (("time", "s", points[1], 2.0), ("memory", "MB", points[0], limit)):
+        tail, whole = (np.polyfit(np.log(lengths[k:]), np.log(values[k:]), 1)[0] for k in (-4, 0))
+        note = ", ".join(f"{n:,}: {v:.3g} {unit}" for n, v in zip(lengths, values, strict=True))
+        what = f"{name} of a training step over its length" + ("" if side == "ours" else ", A2Summ's way")
+        rows.append(row(what, whole, most, "exponent", f"{note}; the longest four alone: {tail:.2f}") | {
+            "curve": {"unit": unit, "lengths": list(lengths), "values": values.tolist()}
+        })  # fmt: skip
+    return rows
 
 
 def job(task: str, side: str, size: tuple[int, int, int]) -> Callable[[], None]:
@@ -127,9 +152,9 @@ def train(model: HierSumModel, optimizer: torch.optim.Optimizer, data: dict, sid
 
 
 @torch.no_grad()
-def infer(model: HierSumModel, data: dict, side: str) -> None:
+def infer(model: HierSumModel, data: dict, side: str) -> Tensor:
     with masked(side):
-        model(**{name: x for name, x in data.items() if "labels" not in name})
+        return model(**{name: x for name, x in data.items() if "labels" not in name}).frame_logits
 
 
 @torch.no_grad()
@@ -157,26 +182,31 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def extra_mb(task: str, side: str, size: tuple[int, int, int]) -> float:
-    """`peak_growth_mb` in a process of its own."""
+    return measured(task, side, size)[0]
+
+
+def measured(task: str, side: str, size: tuple[int, int, int]) -> tuple[float, float]:
+    """`peak_growth_mb` in a process of its own, and the seconds of that round."""
     code = "import sys, json; sys.path.insert(0, sys.argv[1]); from benchmarks.attention import *"
-    code += "; print(peak_growth_mb(*json.loads(sys.argv[2])))"
+    code += "; print(*peak_growth_mb(*json.loads(sys.argv[2])))"
     command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), json.dumps([task, side, size])]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    peak, spent = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(peak), float(spent)
 
 
-def peak_growth_mb(task: str, side: str, size: tuple[int, int, int]) -> float:
-    """How far the peak rises over what is held, after a small round that loads the libraries."""
+def peak_growth_mb(task: str, side: str, size: tuple[int, int, int]) -> tuple[float, float]:
+    """How far the peak rises over what is held, after a small round that loads the libraries, and the seconds."""
     job(task, side, (1, 8, 2))()
     work = job(task, side, size)
     if DEVICE == "cuda":
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
-        work()
-        return (torch.cuda.max_memory_allocated() - held) / 2**20
+        spent = seconds(work)
+        return (torch.cuda.max_memory_allocated() - held) / 2**20, spent
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     held = resident_mb("VmRSS")
-    work()
-    return max(resident_mb("VmHWM") - held, 0.1)
+    spent = seconds(work)
+    return max(resident_mb("VmHWM") - held, 0.1), spent
 
 
 def resident_mb(field: str) -> float:

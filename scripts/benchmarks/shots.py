@@ -129,7 +129,8 @@ def growth(what: str, videos: list[np.ndarray]) -> list[dict]:
         exponent = float(np.polyfit(np.log([len(v) for v in videos]), np.log(figures), 1)[0])
         note = ", ".join(f"{len(v)}: {figure:.3g} {unit}" for v, figure in zip(videos, figures, strict=True))
         rows.append({"what": f"growth of {name}, {what}", "ours": exponent, "reference": 1.0, "unit": "exponent",
-                     "ratio": 1 / exponent, "note": f"{note}; reference: linear"})  # fmt: skip
+                     "ratio": 1 / exponent, "note": f"{note}; reference: linear",
+                     "curve": {"unit": unit, "lengths": [len(v) for v in videos], "values": figures}})  # fmt: skip
     return rows
 
 
