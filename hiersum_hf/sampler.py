@@ -18,7 +18,7 @@ def steps_of_global_step(global_step: int) -> tuple[int, int]:
     """(child_steps, parent_steps) of a round, for a "global step" of the paper's plot.
 
     There 0 is child level alone and 1 parent level alone (schedules of their own here), and from 2 on every
-    `global_step`-th step is a parent step: 2 -> (1, 1), 6 -> (5, 1), the default.
+    `global_step`-th step is a parent step: 2 -> (1, 1), the default, 6 -> (5, 1), the paper's best.
     """
     if global_step < 0:
         raise ValueError(f"global_step must not be negative, got {global_step}.")

@@ -38,7 +38,11 @@ class HierSumTrainingArguments(TrainingArguments):
         },
     )
     child_steps_per_parent: int = field(
-        default=5, metadata={"help": "m: optimiser steps at child level before each block of parent steps."}
+        default=1,
+        metadata={
+            "help": "m: optimiser steps at child level before each block of parent steps. The paper's 5 needs far more "
+            "steps: the parent level is learned late (docs/mechanisms.md)."
+        },
     )
     parent_steps_per_child: int = field(
         default=1, metadata={"help": "Parent steps in a block: for more parent than child steps, with m = 1."}

@@ -32,6 +32,7 @@ CHILD = ["--data", "set.h5", "--schedule", "child"]
 BEST = ["--data", "set.h5", "--max_steps", "4", "--load_best_model_at_end", "True"]
 BEST += ["--metric_for_best_model", "child_kendall_tau"]
 BOTH = ["--child_steps_per_parent", 1]
+LATE = ["--child_steps_per_parent", 5]
 FIGURES = "eval_child_f1, eval_child_kendall_tau, eval_child_spearman_rho,"
 
 
@@ -234,16 +235,16 @@ def test_a_run_that_was_killed_before_its_results_starts_again(run, folder):
 def test_what_would_do_nothing_may_be_said_with_its_default():
     """A recipe's flag that does not fit another schedule can be taken back."""
     words = ["--schedule", "child", "--child_steps_per_parent", "2", "--use_cpu", "True", "--output_dir", "x"]
-    with pytest.raises(ValueError, match="or give its default, 5"):
+    with pytest.raises(ValueError, match="or give its default, 1"):
         parse(words)
-    idle = ["--child_steps_per_parent", "5", "--adaptive_window", "50", "--do_train", "True"]
+    idle = ["--child_steps_per_parent", "1", "--adaptive_window", "50", "--do_train", "True"]
     assert parse([*words, *idle, "--dataloader_drop_last", "False"]).training.schedule == "child"
-    heeded = ["--schedule", "adaptive", "--child_steps_per_parent", "5", "--adaptive_window", "7"]
+    heeded = ["--schedule", "adaptive", "--child_steps_per_parent", "1", "--adaptive_window", "7"]
     assert parse([*words, *heeded]).training.adaptive_window == 7
 
 
 def test_an_idle_flag_of_a_recipe_is_named(run, folder):
-    (folder / "idle.yaml").write_text("data: set.h5\nschedule: parent\nchild_steps_per_parent: 1\noutput_dir: bad\n")
+    (folder / "idle.yaml").write_text("data: set.h5\nschedule: parent\nchild_steps_per_parent: 2\noutput_dir: bad\n")
     code, _, err = run("idle.yaml", "--use_cpu", True)
     assert (code, "child_steps_per_parent: expected schedule alternate" in err) == (2, True)
     own = parse([str(folder / "idle.yaml"), "--schedule", "child", "--use_cpu", "True"])
@@ -256,8 +257,8 @@ def test_an_idle_flag_of_a_recipe_is_named(run, folder):
     [
         (BOTH, "child_kendal", f"{FIGURES.replace('child', 'both')} {FIGURES}"),
         (["--schedule", "child"], "eval_parent_f1", FIGURES),
-        (["--max_steps", 5], "both_f1", FIGURES),
-        (["--eval_strategy", "steps", "--eval_steps", 5], "f1", "none, as the schedule and the validation part give"),
+        ([*LATE, "--max_steps", 5], "both_f1", FIGURES),
+        ([*LATE, "--eval_strategy", "steps", "--eval_steps", 5], "f1", "none, as the schedule and the validation part give"),
         (BOTH, "child_map50", FIGURES.replace("child", "both")),
     ],
 )
@@ -291,7 +292,7 @@ def test_a_metric_that_never_comes_is_refused_before_anything_is_removed(run, fo
 )
 def test_levels_that_evaluations_will_have(settings, trained, levels):
     """m is 5: the first parent step is the sixth."""
-    args = HierSumTrainingArguments(output_dir="x", use_cpu=True, **settings)
+    args = HierSumTrainingArguments(output_dir="x", use_cpu=True, child_steps_per_parent=5, **settings)
     assert args.levels_to_come(trained) == levels
 
 

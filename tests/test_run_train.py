@@ -215,7 +215,7 @@ def test_a_resumed_run_keeps_its_videos_and_its_levels(run, folder):
     assert code == 0, err
     assert load_checkpoint(folder / "resumed")[0].config.trained_levels == ["child", "parent"]
     (folder / "resumed" / "recipe.yaml").unlink()  # so that nothing but the checkpoint knows of the child steps
-    words += ["--child_steps_per_parent", 5, "--resume_from_checkpoint", "resumed/checkpoint-3", "--schedule", "parent"]
+    words += ["--child_steps_per_parent", 1, "--resume_from_checkpoint", "resumed/checkpoint-3", "--schedule", "parent"]
     code, _, err = run(*words)
     assert code == 0, err
     assert load_checkpoint(folder / "resumed")[0].config.trained_levels == ["child", "parent"]
