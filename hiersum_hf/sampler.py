@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 from hiersum_hf.records import VideoRecord
 
 
+MIXED = 50  # batches whose videos are sorted by length together
 SCHEDULES = ("alternate", "child", "parent", "joint", "adaptive")
 
 
@@ -49,6 +50,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         seed: Fixes the order.
         window: Steps in a window of the adaptive plan.
         plan: Parent steps in each window planned so far, at most `window`; whoever plans appends to it.
+        lengths: (V,) frames of every video, to draw videos of like length for a batch; None mixes all lengths.
 
     Raises:
         ValueError: A pool that the schedule needs is empty, a count below 1, or a step that is not planned yet.
@@ -62,12 +64,13 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         parent_pool: Sequence[int],
         batch_size: int,
         schedule: str = "alternate",
-        child_steps: int = 5,
+        child_steps: int = 1,
         parent_steps: int = 1,
         batches_per_step: int = 1,
         seed: int = 0,
         window: int = 50,
         plan: list[int] | None = None,
+        lengths: np.ndarray | None = None,
     ):
         counts = {
             "batch_size": batch_size, "child_steps": child_steps, "parent_steps": parent_steps,
@@ -89,7 +92,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         self.batch_size, self.batches_per_step = batch_size, batches_per_step
         self.schedule, self.child_steps, self.parent_steps = schedule, child_steps, parent_steps
         self.window, self.plan = window, [] if plan is None else plan
-        self.seed, self.epoch = seed, 0
+        self.seed, self.epoch, self.lengths = seed, 0, lengths
 
     @property
     def steps_per_epoch(self) -> int:
@@ -149,8 +152,24 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         number, index = divmod(position, len(pool))
         if getattr(self, "_pass", None) != (level, number):
             self._pass = (level, number)
-            self._order = np.random.default_rng([self.seed, len(level), number]).permutation(len(pool))
+            rng = np.random.default_rng([self.seed, len(level), number])
+            self._order = rng.permutation(len(pool))
+            if self.lengths is not None:
+                self._order = self._grouped(self.lengths[pool], self._order, -number * len(pool), rng)
         return pool[self._order[index]]
+
+    def _grouped(self, lengths: np.ndarray, order: np.ndarray, start: int, rng: np.random.Generator) -> np.ndarray:
+        """The same videos, those of like length next to each other where a batch will take them.
+
+        Sorted are `MIXED` batches at a time, so that a video's batch mates change from pass to pass; then the batches
+        are shuffled. What completes the last batch of the pass before stays as it is, and so does what is left over.
+        """
+        first, size = start % self.batch_size, self.batch_size
+        parts = np.split(order[first:], range(MIXED * size, len(order) - first, MIXED * size))
+        ranked = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+        whole = len(ranked) // size * size
+        batches = rng.permutation(ranked[:whole].reshape(-1, size))
+        return np.concatenate([order[:first], batches.ravel(), ranked[whole:]])
 
 
 def row_counts(records: Sequence[VideoRecord], name: str) -> np.ndarray:

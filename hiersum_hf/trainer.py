@@ -124,6 +124,9 @@ class HierSumTrainer(Trainer):
             seed=args.data_seed if args.data_seed is not None else args.seed,
             window=args.adaptive_window,
             plan=self.planner.plan if self.planner else None,
+            lengths=row_counts(records, "video_features")
+            if args.train_sampling_strategy == "group_by_length"
+            else None,
         )
         loader = DataLoader(
             LevelDataset(records),

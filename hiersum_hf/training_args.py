@@ -17,6 +17,7 @@ from hiersum_hf.sampler import SCHEDULES
 NO_FLAG = ("video_dim", "text_dim", "default_level", "trained_levels", "trained_on")  # follow from the run
 AT_LEAST_1 = ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size")
 ABOVE_0 = ("num_train_epochs", "save_steps", "logging_steps", "eval_steps")
+SAMPLING = ("random", "group_by_length")  # the Trainer's others leave the alternation out
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "seed", "data_seed")
 
 
@@ -59,6 +60,13 @@ class HierSumTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Default: no warm-up, falling to 0 over the last fifth of the steps."}
     )
     per_device_train_batch_size: int = field(default=4, metadata={"help": "Videos in a batch."})
+    train_sampling_strategy: str = field(
+        default="random",
+        metadata={
+            "help": "random: any videos in a batch. group_by_length: videos of like length, so that less is padded.",
+            "choices": list(SAMPLING),
+        },
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: records are not columns."})
     ddp_find_unused_parameters: bool | None = field(
         default=True, metadata={"help": "The sentence head idles at parent level."}
@@ -87,8 +95,9 @@ class HierSumTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.load_best_model_at_end and self.save_strategy == "no":
             raise ValueError("load_best_model_at_end: expected --save_strategy steps, epoch or best, found no.")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}.")
+        for name, known in {"schedule": SCHEDULES, "train_sampling_strategy": SAMPLING}.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
         for name, least in {"child_steps_per_parent": 1, "parent_steps_per_child": 1, "adaptive_window": 2}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
@@ -84,6 +85,24 @@ def test_a_step_that_is_not_planned_is_an_error_and_no_guess():
         sampler.level(6)
     sampler.plan.append(2)
     assert [sampler.level(step) for step in (6, 7, 8)] == ["child", "parent", "parent"]
+
+
+@pytest.mark.parametrize(("videos", "batch"), [(96, 8), (1003, 8), (5, 8), (1, 1)])
+def test_batches_of_like_length_show_every_video_once_a_pass(videos, batch):
+    """Also where batches straddle passes; batches that lie within one are of like length and in random order."""
+    lengths = np.random.default_rng(0).lognormal(5, 0.6, videos).astype(int)
+    sampler = AlternatingBatchSampler(range(videos), [], batch, "child", lengths=lengths)
+    steps = 3 * videos  # = 3 * batch passes
+    drawn = np.array([[sampler._draw("child", step * batch + i) for i in range(batch)] for step in range(steps)])
+    passes = drawn.reshape(3 * batch, videos)
+    assert all(sorted(one) == list(range(videos)) for one in passes)
+    within = [k for k in range(steps) if k * batch // videos == ((k + 1) * batch - 1) // videos]
+    if len(within) < 50:
+        return
+    spread = np.ptp(np.log(lengths[drawn[within]]), axis=1)
+    assert np.median(spread) < 0.3, "of random batches the median is 1.7"
+    longest = lengths[drawn[within]].max(axis=1)[:10]
+    assert list(longest) != sorted(longest)
 
 
 @pytest.mark.parametrize(

@@ -494,6 +494,8 @@ def test_impossible_run_is_named_before_the_first_step(tmp_path, demo_records, d
     silent = [without_description(record) for record in demo_records]
     with pytest.raises(ValueError, match="needs videos with a description"):
         trainer(tmp_path, silent, demo_extractor).train()
+    with pytest.raises(ValueError, match="train_sampling_strategy must be one of random, group_by_length, got 'seq"):
+        HierSumTrainingArguments(output_dir=str(tmp_path), train_sampling_strategy="sequential")
     with pytest.raises(ValueError, match="child_steps_per_parent must be at least 1"):
         HierSumTrainingArguments(output_dir=str(tmp_path), child_steps_per_parent=0)
 
@@ -504,3 +506,10 @@ def test_trainer_state_of_a_checkpoint_is_plain_json(tmp_path, demo_records, dem
     assert json.loads((folder / "trainer_state.json").read_text())["global_step"] == 6
     assert (folder / "preprocessor_config.json").exists()
     assert (folder / "modeling_hiersum.py").exists()
+
+
+def test_videos_of_like_length_meet_where_asked_for(tmp_path, demo_records, demo_extractor):
+    run = trainer(tmp_path, demo_records, demo_extractor, train_sampling_strategy="group_by_length")
+    run.get_train_dataloader()
+    np.testing.assert_array_equal(run.sampler.lengths, [len(r.frame_times_s) for r in run.train_dataset])
+    assert trainer(tmp_path, demo_records, demo_extractor).args.train_sampling_strategy == "random"

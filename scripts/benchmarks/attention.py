@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.modeling import modeling_hiersum
 from hiersum_hf.modeling.attention_hiersum import align, attend
+from hiersum_hf.sampler import AlternatingBatchSampler
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -45,7 +46,7 @@ def run(quick: bool) -> list[dict]:
                     "reference: unmasked fused attention over all tokens")  # fmt: skip
     for task, size, limit in (("train", day, 1000), ("checkpointed", day, 400), ("infer", hours, 1000)):
         rows.append(row(f"{task}, {about(size)}", extra_mb(task, "ours", size), limit, "MB", "reference: the limit"))
-    rows += half_precision(day, rounds)
+    rows += [*half_precision(day, rounds), by_length(few[0], rounds)]
     lengths = (50, 100, 200) if quick else (250, 500, 1000, 2000, 4000, 8000, 16000)
     rows += growth("ours", lengths, 1.1)
     return rows + growth("reference", lengths[: -1 if quick else -2], 2.0)
@@ -83,6 +84,23 @@ def half_precision(size: tuple[int, int, int], rounds: int) -> list[dict]:
         row(what, half, full, "s", "reference: float32"),
         row(what, moved, largest, "logit", "largest change; reference: largest logit"),
     ]
+
+
+def by_length(videos: int, rounds: int) -> dict:
+    """A pass over videos of many lengths, those of like length together, beside batches of any."""
+    lengths = np.random.default_rng(0).lognormal(5.2, 0.6, 8 * videos).astype(int)  # median 180 s
+    model = make_model("ours").train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    passes = []
+    for known in (lengths, None):
+        drawn = list(AlternatingBatchSampler(range(len(lengths)), [], videos, "child", lengths=known))
+        longest = [int(lengths[[video for _, video in one]].max()) for one in drawn]
+        passes.append([partial(train, model, optimizer, batch(videos, n, n // 8), "ours") for n in longest])
+    times = np.array([[sum(map(seconds, one)) for one in passes] for _ in range(min(rounds, 3) + 1)])
+    what = (
+        f"train once on {len(lengths)} videos of {lengths.min()} to {lengths.max()} frames, B {videos}, group_by_length"
+    )
+    return row(what, *np.median(times[1:], axis=0), "s", "reference: batches of any lengths")
 
 
 def growth(side: str, lengths: tuple[int, ...], limit: float) -> list[dict]:
