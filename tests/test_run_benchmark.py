@@ -102,14 +102,16 @@ def test_shots_are_compared_at_the_same_objective(benchmark, capsys, monkeypatch
         shots.compare("", [shots.demo(100)], lambda features: np.array([[0, len(features)]]), "")
 
 
-def test_evaluation_and_imports_stand_beside_their_limits(benchmark, capsys):
+def test_limits_and_profiles_stand_beside_what_is_measured(benchmark, capsys):
     main, _ = benchmark
-    from benchmarks import imports
+    from benchmarks import imports, profile
 
     imports.COMMANDS = {"nothing": ("pass", "pass")}  # the real ones take seconds each
-    main(["evaluation", "imports", "--quick", "--json"])
+    main(["evaluation", "imports", "profile", "--quick", "--json"])
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["reference"] for row in rows[1:]] == [3.0, 0.3]
+    assert [row["reference"] for row in rows[1:3]] == [3.0, 0.3]
+    assert [row["what"].split(": ")[1] for row in rows[3:]] == [*profile.KINDS, profile.REST]
+    assert all(row["ours"] > 1e-5 for row in rows[3:])
     assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
 
 
