@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
-    except (ValueError, OSError, ImportError) as error:
-        print(f"hiersum: error: {printable(str(error))}", file=sys.stderr)
+    except (ValueError, OSError, ImportError, MemoryError, RecursionError) as error:
+        print(f"hiersum: error: {printable(str(error) or type(error).__name__)}", file=sys.stderr)
         return 2
 
 

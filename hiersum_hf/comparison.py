@@ -18,6 +18,7 @@ from hiersum_hf.results import METRICS, SCHEMA
 SAME = ("dataset", "part", "protocol", "data_fingerprint")
 SIGNIFICANCE = 0.05
 RESAMPLES = 9999
+MAX_FIGURE = 1e6  # of a metric; a number that JSON writes may be too large for arithmetic
 BATCH = 500  # resamples held in memory at once
 VERDICTS = {0: "no difference", 1: "first better", -1: "second better"}
 
@@ -34,7 +35,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: expected results of `hiersum evaluate --json`, found no such file.")
     try:
         results = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON: {error}") from None
     schema = results.get("schema") if isinstance(results, dict) else None
     if schema != SCHEMA:
@@ -42,9 +43,20 @@ def read_results(path: str | Path) -> dict[str, Any]:
     missing = [key for key in (*SAME, "scorer", "metrics", "per_video") if key not in results]
     if missing:
         raise ValueError(f"{path}: expected the results of an evaluation, missing {', '.join(missing)}.")
-    if not isinstance(results["per_video"], dict):
-        raise ValueError(f"{path}: expected per_video by video id, found {type(results['per_video']).__name__}.")
+    for key in (*SAME, "scorer", "level", "checkpoint"):
+        if not isinstance(results.get(key), str | None):
+            raise ValueError(f"{path}: {key}: expected a text, found {results[key]!r:.80}.")
+    for key in ("metrics", "per_video"):
+        if not isinstance(results[key], dict):
+            raise ValueError(f"{path}: expected {key} by name, found {type(results[key]).__name__}.")
+    for video, figures in results["per_video"].items():
+        if not isinstance(figures, dict) or not all(map(_is_figure, figures.values())):
+            raise ValueError(f"{path}, video {video!r:.80}: expected finite numbers or null, found {figures!r:.80}.")
     return results
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and abs(value) <= MAX_FIGURE)
 
 
 def _no_number(name: str) -> None:

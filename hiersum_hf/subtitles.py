@@ -20,6 +20,8 @@ from hiersum_hf.sentences import merge_into_sentences, without_repeats
 # Not given in the paper: a last subtitle may stay on screen this much longer than the video without a warning.
 MAX_OVERRUN_S = 1.0
 
+MAX_BRACES = 999  # of one cue; for those that stay open pysubs2 takes quadratic time
+
 # What subtitle files are written in, besides Unicode; where the bytes fit several equally well, the first counts.
 LEGACY_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "cp932", "gb18030"]
 LEGACY_ENCODINGS += ["big5", "cp949", "utf_16_le", "utf_16_be"]
@@ -83,10 +85,13 @@ def sentences_of_events(events: Iterable[Any], source: str) -> list[Sentence]:
             raise ValueError(
                 f"{source}: expected cues that end after they start, found cue {number} {times}: {event.text!r}"
             )
+        if event.text.count("{") > MAX_BRACES:
+            event.text = event.text.replace("{", "")
         if event.is_text and event.effect.strip().lower() != "fx":  # one "fx" event for each syllable of a song
             cues.append(Sentence(html.unescape(event.plaintext), event.start / 1000, event.end / 1000))
     cues = sorted(dict.fromkeys(cues), key=lambda cue: cue.start_s)
-    return merge_into_sentences(without_repeats(cues))
+    # Sentences that share an overlapping cue's time may begin in another order than their cues
+    return sorted(merge_into_sentences(without_repeats(cues)), key=lambda sentence: sentence.start_s)
 
 
 def fit_to_video(
@@ -258,7 +263,7 @@ def _srt_time(time_s: float) -> str:
 def _json(text: str, source: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{source}: expected JSON, found {text.strip()[:40]!r} ({error})") from error
 
 

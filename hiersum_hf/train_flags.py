@@ -23,6 +23,7 @@ READ_BY = {  # flags of one schedule
     "adaptive_window": "adaptive", "child_steps_per_parent": "alternate", "parent_steps_per_child": "alternate",
 }  # fmt: skip
 NOT_IN_A_RECIPE = ("overwrite", "resume_from_checkpoint", "push_to_hub", "hub_model_id", "hub_private_repo")
+MAX_VALUES = 10_000  # of a recipe
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", string_to_bool: "true or false"}
 
 
@@ -169,7 +170,7 @@ def recipe_words(path: Path, flags: HfArgumentParser) -> list[str]:
     words: list[str] = []
     for name, value in read_recipe(path).items():
         if name not in _names(flags):
-            raise ValueError(f"{path}: unknown flag {name!r}.{_nearest(str(name), flags)}")
+            raise ValueError(f"{path}: unknown flag {name!r:.80}.{_nearest(str(name)[:80], flags)}")
         if value is None:
             continue
         own = [f"--{name}", *_texts(value)]
@@ -178,7 +179,7 @@ def recipe_words(path: Path, flags: HfArgumentParser) -> list[str]:
         except ValueError:
             unknown = own
         if unknown or (isinstance(value, dict) and name not in HierSumTrainingArguments._VALID_DICT_FIELDS):
-            raise ValueError(f"{path}: {name}: expected {_kind(name, flags)}, found {value!r}.")
+            raise ValueError(f"{path}: {name}: expected {_kind(name, flags)}, found {value!r:.200}.")
         words += own
     return words
 
@@ -189,11 +190,22 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: expected a recipe, found no such file.")
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a recipe in YAML: {error}") from None
     if not isinstance(recipe, dict):
         raise ValueError(f"{path}: expected a recipe of `flag: value` lines, found {type(recipe).__name__}.")
+    if _is_larger(recipe, MAX_VALUES):
+        raise ValueError(f"{path}: expected a recipe of at most {MAX_VALUES} values, found more.")
     return recipe
+
+
+def _is_larger(value: Any, limit: int) -> bool:
+    """Whether a value has more parts than this: by YAML's aliases a few lines may stand for more than memory holds."""
+    waiting, count = [value], 0
+    while waiting and count <= limit:
+        node, count = waiting.pop(), count + 1
+        waiting += [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return count > limit
 
 
 def _texts(value: Any) -> list[str]:

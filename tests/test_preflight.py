@@ -258,7 +258,11 @@ def test_an_idle_flag_of_a_recipe_is_named(run, folder):
         (BOTH, "child_kendal", f"{FIGURES.replace('child', 'both')} {FIGURES}"),
         (["--schedule", "child"], "eval_parent_f1", FIGURES),
         ([*LATE, "--max_steps", 5], "both_f1", FIGURES),
-        ([*LATE, "--eval_strategy", "steps", "--eval_steps", 5], "f1", "none, as the schedule and the validation part give"),
+        (
+            [*LATE, "--eval_strategy", "steps", "--eval_steps", 5],
+            "f1",
+            "none, as the schedule and the validation part give",
+        ),
         (BOTH, "child_map50", FIGURES.replace("child", "both")),
     ],
 )

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.tvsum_ratings import open_h5
+from hiersum_hf.datasets.tvsum_ratings import open_h5, read_array
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 
@@ -107,7 +107,7 @@ class BLiSSReader:
         path = _annotation_path(self.folder, part)
         try:
             entry = _checked(annotations[part][video_id])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{path}, clip {video_id}: {error}") from None
         frames = self._features("video_clip", part, video_id, entry["num_frame"], VIDEO_DIM)
         text = self._features("text_roberta", part, video_id, entry["num_sentence"], TEXT_DIM)
@@ -157,7 +157,7 @@ class BLiSSReader:
             if clip not in file:
                 raise ValueError(f"{path}, clip {clip}: expected features of shape {(rows, width)}, found none")
             try:
-                found = np.asarray(file[clip][()], np.float32)
+                found = np.asarray(read_array(file[clip]), np.float32)
             except (OSError, TypeError, ValueError) as error:
                 raise ValueError(f"{path}, clip {clip}: expected an array of numbers ({error})") from None
         if found.size == 0 and rows == 0:
@@ -185,7 +185,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 def _read_json_object(path: Path, changed_ns: int) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON ({error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}")

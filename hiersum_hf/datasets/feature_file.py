@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hiersum_hf.datasets.tvsum_ratings import open_h5
+from hiersum_hf.datasets.tvsum_ratings import open_h5, read_array, read_rate, read_text
 from hiersum_hf.records import Encoders
 
 
@@ -45,22 +45,22 @@ def _members(node: h5py.Dataset | h5py.Group, attributes: dict[str, Any]) -> dic
     for name in ("sample_fps", "video_encoder"):
         if name not in attributes:
             raise ValueError(f"expected the attribute {name}, found {sorted(attributes)}")
-    sample_fps = float(attributes["sample_fps"])
-    if not sample_fps > 0:
-        raise ValueError(f"sample_fps: expected a positive rate, found {sample_fps}")
+    sample_fps, encoder = read_rate(attributes, "sample_fps"), read_text(attributes, "video_encoder")
     is_group = isinstance(node, h5py.Group)
-    features = np.asarray(node["features"][()] if is_group else node[()], np.float32)
+    features = np.asarray(read_array(node["features"] if is_group else node), np.float32)
     if features.ndim != 2 or len(features) == 0:
         raise ValueError(f"expected features of shape (N, Dv), found {features.shape}")
     if not np.isfinite(features).all():
         raise ValueError("expected finite features, found NaN or infinity")
-    times_s = node["times_s"][()].astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
+    times_s = read_array(node["times_s"]).astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
     if times_s.shape != (len(features),) or not times_s[0] >= 0 or not (np.diff(times_s) > 0).all():
         raise ValueError(f"times_s: expected {len(features)} ascending times, found shape {times_s.shape}")
-    normalization = str(attributes.get("normalization", "none"))
+    duration_s = float(times_s[-1]) + 1 / sample_fps
+    if not duration_s < np.inf:
+        raise ValueError(f"times_s: expected finite times, found an end at {duration_s} s")
     return {
         "video_features": features,
         "frame_times_s": times_s,
-        "duration_s": float(times_s[-1]) + 1 / sample_fps,
-        "encoders": Encoders(str(attributes["video_encoder"]), "", sample_fps, normalization),
+        "duration_s": duration_s,
+        "encoders": Encoders(encoder, "", sample_fps, read_text(attributes, "normalization", "none")),
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from hiersum_hf.datasets.mrhisum_files import (
@@ -26,7 +27,7 @@ from hiersum_hf.datasets.mrhisum_files import (
     repeats_found,
 )
 from hiersum_hf.datasets.replay import ReplayLabels
-from hiersum_hf.datasets.tvsum_ratings import open_h5
+from hiersum_hf.datasets.tvsum_ratings import open_h5, read_text, row_count
 from hiersum_hf.datasets.youtube8m import DEQUANTIZATIONS, RGB_WIDTH, add_features
 from hiersum_hf.records import Encoders, VideoRecord
 
@@ -118,7 +119,7 @@ class MrHiSumReader(ReplayLabels):
         if "features" not in group:
             raise ValueError("expected features, which the user adds from YouTube-8M, found none")
         features = read_features(group["features"], RGB_WIDTH)
-        name = group["features"].attrs.get("dequantization", self.dequantization)
+        name = read_text(group["features"].attrs, "dequantization", self.dequantization)
         return features, name, read_annotation(group, len(features), self)
 
     def _published(self) -> dict[str, list[str]]:
@@ -136,12 +137,12 @@ class MrHiSumReader(ReplayLabels):
         without, lengths = [], []
         with open_h5(Path(h5)) as file:
             for video_id in self.video_ids:
-                group = file.get(video_id, {})
-                if "features" not in group:
+                group = file.get(video_id)
+                if not isinstance(group, h5py.Group) or "features" not in group:
                     without.append(video_id)
                     continue
-                rows = {key: group[key].size for key in (*SCORES, *SUMMARIES) if key in group}
-                rows |= {"features": len(group["features"])}
+                rows = {key: getattr(group[key], "size", 0) for key in (*SCORES, *SUMMARIES) if key in group}
+                rows |= {"features": row_count(group["features"])}
                 if len(set(rows.values())) > 1:
                     lengths.append(f"{video_id}: {rows}")
         return {"without_features": without, "cut_to_common_length": lengths}

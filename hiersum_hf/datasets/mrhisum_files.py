@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 
 from hiersum_hf.datasets.printable import printable
-from hiersum_hf.datasets.replay import ReplayLabels
-from hiersum_hf.datasets.tvsum_ratings import open_h5
+from hiersum_hf.datasets.replay import ReplayLabels, parse_views
+from hiersum_hf.datasets.tvsum_ratings import open_h5, read_array
 from hiersum_hf.shots import clip_shots
 
 
@@ -87,8 +87,9 @@ def _video_info(row: dict[str, Any]) -> VideoInfo:
     duration_s = float(row["duration"])
     if not 0 < duration_s < float("inf"):
         raise ValueError(f"expected a duration in seconds, found {row['duration']}")
+    views = parse_views(row["views"], "views") or 0
     shard = {key: row[key] for key in ("random_id", "yt8m_file") if key in row}
-    return VideoInfo(row["video_id"], row["youtube_id"], duration_s, int(row["views"]), **shard)
+    return VideoInfo(row["video_id"], row["youtube_id"], duration_s, views, **shard)
 
 
 def read_split(path: str | Path, known: Container[str], kept: Container[str] | None = None) -> dict[str, list[str]]:
@@ -108,7 +109,7 @@ def read_split(path: str | Path, known: Container[str], kept: Container[str] | N
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = {part: [str(name) for name in content[key]] for part, key in PARTS.items()}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path}: expected lists under {', '.join(PARTS.values())} ({error!r})") from None
     unknown = [name for names in parts.values() for name in names if name not in known]
     if unknown:
@@ -177,7 +178,7 @@ def read_features(member: Any, width: int) -> np.ndarray:
         raise ValueError(f"features: expected shape (T, {width}), found {shape}")
     if member.dtype.kind != "f":
         raise ValueError(f"features: expected floating point numbers (dequantised), found {member.dtype}")
-    features = member[()].astype(np.float32)
+    features = read_array(member).astype(np.float32)
     if not np.isfinite(features).all():
         raise ValueError("features: expected finite values, found NaN or infinity")
     return features
@@ -193,7 +194,8 @@ def read_annotation(group: Any, rows: int, rule: ReplayLabels) -> dict[str, Any]
     score = next((key for key in SCORES if key in group), None)
     if score is None or "change_points" not in group:
         raise ValueError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group)}")
-    scores, summary = group[score][()], next((np.atleast_2d(group[key][()]) for key in SUMMARIES if key in group), None)
+    scores = read_array(group[score])
+    summary = next((np.atleast_2d(read_array(group[key])) for key in SUMMARIES if key in group), None)
     if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():  # NaN is neither
         raise ValueError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
     if summary is not None and (summary.ndim != 2 or not np.isin(summary, (0, 1)).all()):
@@ -208,7 +210,7 @@ def read_annotation(group: Any, rows: int, rule: ReplayLabels) -> dict[str, Any]
         "frame_scores": scores,
         "frame_labels": rule.labels(scores),
         "user_summaries": None if summary is None else summary[:, :n].astype(bool),
-        "shots": half_open_shots(group["change_points"][()], n),
+        "shots": half_open_shots(read_array(group["change_points"]), n),
         "picks": np.arange(n),
         "n_frames": n,
     }

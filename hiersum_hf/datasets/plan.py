@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.datasets.profile import Profile
+from hiersum_hf.datasets.replay import read_json
 
 
 FORMAT = 1  # of the prepared folder
@@ -50,9 +51,14 @@ def claimed(output: Path, plan: dict[str, Any]) -> Profile | None:
         if output.exists() and any(output.iterdir()):
             raise ValueError(f"{output}: expected a new or prepared folder, found other files in it.")
         return None
-    found = json.loads((output / MARK).read_text())
+    found = read_json(output / MARK)
+    if not isinstance(found, dict) or not isinstance(found.get("profile"), dict):
+        raise ValueError(f"{output / MARK}: expected a plan with its profile, found {found!r:.80}")
     if {key: found.get(key) for key in plan} == plan:
-        return Profile(**found["profile"])
+        try:
+            return Profile(**found["profile"])
+        except TypeError as error:
+            raise ValueError(f"{output / MARK}: expected the profile of a prepared folder: {error}") from None
     if not any(output.glob("data-*.parquet")):
         return None
     if found.get("version") != plan["version"]:
@@ -82,5 +88,8 @@ def check_finished(folder: str | Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """The text under this name, whole or not at all."""
     partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-    partial_path.write_text(text, encoding="utf-8")
-    os.replace(partial_path, path)
+    try:
+        partial_path.write_text(text, encoding="utf-8")
+        os.replace(partial_path, path)
+    finally:
+        partial_path.unlink(missing_ok=True)

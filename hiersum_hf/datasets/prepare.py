@@ -10,11 +10,13 @@ Work that was interrupted goes on where it stopped: a file appears under its nam
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_all_start_methods, get_context
@@ -28,10 +30,12 @@ from datasets import Dataset, Features
 from hiersum_hf.datasets.plan import check_finished, claim, claimed, make_plan, write_text
 from hiersum_hf.datasets.prepare_report import dataset_card, facts, make_report
 from hiersum_hf.datasets.profile import Profile
+from hiersum_hf.datasets.replay import read_json
 from hiersum_hf.datasets.schema import ARRAYS, RecordDataset, schema, to_record, to_row, to_table, without_extensions
 from hiersum_hf.records import VideoRecord
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROW_GROUP_BYTES = 32 << 20  # of features; what a reader or writer holds at a time
 
 
@@ -93,6 +97,7 @@ def prepare(
 
     Raises:
         FileNotFoundError: A video lacks a file.
+        OSError: The disk is full, or a process was ended from outside; what is done stays.
         ValueError: A video cannot be read or has other encoders (names it), the source has no videos, none that can be
             read, or the folder was prepared from another source, with other settings or by another version.
     """
@@ -140,24 +145,38 @@ def stream_prepared(folder: str | Path) -> Iterator[VideoRecord]:
 
     Raises as `load_prepared`.
     """
-    return (
-        to_record(row.slice(i, 1))
-        for file in _files(folder)
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=8)
-        for row in [without_extensions(batch)]
-        for i in range(len(row))
-    )
+    return (record for file in _files(folder) for record in _records(file))
+
+
+def _records(file: Path) -> Iterator[VideoRecord]:
+    try:
+        for batch in map(without_extensions, pq.ParquetFile(file).iter_batches(batch_size=8)):
+            yield from (to_record(batch.slice(i, 1)) for i in range(len(batch)))
+    except (OSError, TypeError, KeyError, pa.ArrowException) as error:
+        raise ValueError(
+            f"{file}: expected records, found a damaged file ({error}). Prepare or fetch it again."
+        ) from None
 
 
 def prepared_splits(folder: str | Path) -> list[dict[str, list[str]]]:
     """The split that the source of a prepared folder ships with, as `tvsum.read_splits` gives one; [] if none."""
-    splits = json.loads((Path(folder) / "dataset_info.json").read_text())["splits"]
+    splits = _info(folder)["splits"]
     return [splits] if splits else []
 
 
 def prepared_dataset(folder: str | Path) -> str | None:
     """Name of the data set that a prepared folder was made from, None where nobody gave it one."""
-    return json.loads((Path(folder) / "dataset_info.json").read_text()).get("dataset")
+    return _info(folder).get("dataset")
+
+
+def _info(folder: str | Path) -> dict[str, Any]:
+    path = Path(folder) / "dataset_info.json"
+    info = read_json(path)
+    splits = info.get("splits") if isinstance(info, dict) else None
+    parts = list(splits.values()) if isinstance(splits, dict) else [None]
+    if not all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in parts):
+        raise ValueError(f"{path}: expected an object with splits, lists of video ids, found {info!r:.80}")
+    return info
 
 
 def _files(folder: str | Path) -> list[Path]:
@@ -169,7 +188,8 @@ def _files(folder: str | Path) -> list[Path]:
         raise ValueError(
             f"{folder}: expected a prepared folder with report.json and data-*.parquet, found {len(files)}."
         )
-    expected, found = json.loads((folder / "report.json").read_text())["videos"], sum(map(_row_count, files))
+    report, found = read_json(folder / "report.json"), sum(map(_row_count, files))
+    expected = report.get("videos") if isinstance(report, dict) else None
     if found != expected or not found:
         raise ValueError(f"{folder}: expected the {expected} videos of its report.json, found {found}.")
     return files
@@ -187,7 +207,7 @@ def _first_profile(reader: Reader, ids: Sequence[str], rules: Rules, source: Seq
     first = None
     for video_id in ids:
         try:
-            return Profile().completed(reader.read(video_id))
+            return Profile().completed(_read(reader, video_id))
         except (ValueError, FileNotFoundError) as error:
             if not rules.skip_bad:
                 raise
@@ -214,8 +234,14 @@ def _map(function: Any, tasks: Iterable[Any], num_proc: int) -> Iterable[Any]:
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__])  # imported once, not by each process
-    with ProcessPoolExecutor(num_proc, mp_context=context) as pool:
-        yield from pool.map(function, tasks)
+    try:
+        with ProcessPoolExecutor(num_proc, mp_context=context) as pool:
+            yield from pool.map(function, tasks)
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            f"expected {num_proc} processes to the end, found one that was ended from outside, most often for want of "
+            "memory. What is done stays: run the same again, perhaps with fewer processes."
+        ) from error
 
 
 def _write_file(
@@ -230,14 +256,30 @@ def _write_file(
     part = {"rules": asdict(rules), "videos": {}, "skipped": {}, "mismatches": {}}
     partial_path = path.with_name(f".{path.name}.{os.getpid()}")
     half = features["video_features"].dtype == "float16"  # no dictionary: it is read 4 times as slowly
-    with pq.ParquetWriter(
-        partial_path, features.arrow_schema, use_dictionary=not half, write_statistics=False
-    ) as writer:
-        for rows in _row_groups(reader, names, features, profile, part):
-            writer.write_table(to_table(rows, features))
-        writer.add_key_value_metadata({"hiersum": json.dumps(part)})
-    os.replace(partial_path, path)
+    try:
+        with pq.ParquetWriter(
+            partial_path, features.arrow_schema, use_dictionary=not half, write_statistics=False
+        ) as writer:
+            for rows in _row_groups(reader, names, features, profile, part):
+                writer.write_table(to_table(rows, features))
+            writer.add_key_value_metadata({"hiersum": json.dumps(part)})
+        os.replace(partial_path, path)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        told = f"{path}: expected room for it, found none. Make room and run the same again: what is done stays."
+        raise OSError(error.errno, told) from error
+    finally:
+        partial_path.unlink(missing_ok=True)
     return part
+
+
+def _read(reader: Reader, video_id: str) -> VideoRecord:
+    """The video; one that takes more memory than there is is a ValueError that names it."""
+    try:
+        return reader.read(video_id)
+    except MemoryError as error:
+        raise ValueError(f"video {video_id}: expected memory for it, found too little: {error}") from None
 
 
 def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, Any] | None:
@@ -247,9 +289,9 @@ def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, A
         metadata = pq.read_metadata(path)
         part = json.loads(metadata.metadata[b"hiersum"])
         same_widths = metadata.schema.to_arrow_schema().equals(features.arrow_schema)
-    except (OSError, pa.ArrowException, KeyError, TypeError):
+        same_rules = part["rules"] == asdict(rules) or not (part["skipped"] or part["mismatches"])
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
-    same_rules = part["rules"] == asdict(rules) or not (part["skipped"] or part["mismatches"])
     return part if same_widths and same_rules else None
 
 
@@ -261,7 +303,7 @@ def _row_groups(
     size = 0
     for name in names:
         try:
-            record = reader.read(name)
+            record = _read(reader, name)
             mismatch = profile.mismatch(record)
             if mismatch and not part["rules"]["allow_encoder_mismatch"]:
                 raise ValueError(f"{mismatch}. Only --allow-encoder-mismatch mixes them.")

@@ -153,7 +153,7 @@ def read_json(path: Path) -> Any:
         raise FileNotFoundError(f"{path}: expected a JSON file, found no such file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, found none ({error})") from None
 
 
@@ -182,7 +182,10 @@ def parse_views(views: Any, where: str) -> int | None:
     text = str(views).strip()
     if isinstance(views, bool) or not re.fullmatch(r"(\d{1,3}([, \u00a0\u202f]\d{3})+|\d+)(\s+views?)?", text):
         raise ValueError(f"{where}: expected a number of views such as 4821905 or '4,821,905 views', found {views!r}")
-    return int(re.sub(r"\D", "", text))
+    digits = re.sub(r"\D", "", text)
+    if len(digits) > 18:
+        raise ValueError(f"{where}: expected views below 10^18, found {digits:.40}")
+    return int(digits)
 
 
 def within_views(views: int | None, min_views: int | None = None, max_views: int | None = None) -> bool:
@@ -247,13 +250,14 @@ def _read_video(video: Mapping[str, Any], where: str) -> tuple[str, ReplayCurve 
 def _read_bin(item: Any, where: str) -> tuple[float, float, float]:
     """(start_s, end_s, value) of one bin."""
     item = item.get("heatMarkerRenderer", item) if isinstance(item, Mapping) else {}
+    item = item if isinstance(item, Mapping) else {}
     keys = next((keys for keys in [*MILLISECONDS, SECONDS] if all(key in item for key in keys)), None)
     if keys is None:
         known = " or ".join(str(keys) for keys in [*MILLISECONDS, SECONDS])
         raise ValueError(f"{where}: expected {known}, found {sorted(item)}")
     try:
         start, extent, value = (float(item[key]) for key in keys)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{where}: expected numbers for {', '.join(keys)}, found {dict(item)!r:.120}") from None
     start_s, end_s = (start, extent) if keys == SECONDS else (start / 1000, (start + extent) / 1000)
     if not (0 <= start_s < end_s < np.inf and 0 <= value <= 1):

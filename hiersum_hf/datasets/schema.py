@@ -84,8 +84,9 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
     """The record as a row of a data set with this schema.
 
     Raises:
-        ValueError: Features of another width; names file and video.
+        ValueError: Features of another width, or text that UTF-8 cannot write; names file and video.
     """
+    _refuse_broken_text(record)
     spoken = np.array([(s.start_s, s.end_s) for s in record.sentences]).reshape(-1, 2)
     row = {name: getattr(record, name) for name in features if name not in ("sentences", "sentence_spans", "encoders")}
     row["sentences"] = [{"text": s.text, "start_s": s.start_s, "end_s": s.end_s} for s in record.sentences]
@@ -101,6 +102,18 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
             raise ValueError(f"{where}: expected {name} of width {width}, found {array.shape[1]}.")
         row[name] = array.reshape(-1, width)
     return row
+
+
+def _refuse_broken_text(record: VideoRecord) -> None:
+    """ValueError for half a character, as JSON holds where a text was cut within an emoji: UTF-8 cannot write it."""
+    names = [record.video_id, record.group, record.source, *(vars(record.encoders).values() if record.encoders else ())]
+    texts = [*names, *record.description, *record.reference_text, *(sentence.text for sentence in record.sentences)]
+    for text in texts:
+        try:
+            str(text).encode()
+        except UnicodeEncodeError:
+            where = printable(f"{record.source}, video {record.video_id}")
+            raise ValueError(f"{where}: expected text in Unicode, found half a character: {text!r:.80}") from None
 
 
 def to_table(rows: Sequence[dict[str, Any]], features: Features) -> pa.Table:

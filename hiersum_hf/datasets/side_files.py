@@ -20,6 +20,7 @@ NPZ_TEXTS = {"text_features", "description_features"}
 NPZ_ARRAYS = {"video_features": 2, "frame_times_s": 1, "text_features": 2, "description_features": 2}
 NPZ_SCALARS = {"sample_fps": float, "duration_s": float, "video_encoder": str, "text_encoder": str}
 NPZ_SCALARS |= {"normalization": str}
+MAX_NPZ_BYTES = 2**32  # unpacked; a few MB of zip may hold more than memory
 NPZ_READING = ("warnings", "end_s")  # what `hiersum extract` notes of a damaged video
 
 
@@ -69,9 +70,13 @@ def read_features(path: str | Path) -> dict[str, Any]:
             not finite; names the file and the member.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_NPZ_BYTES:
+            raise ValueError(f"more than {MAX_NPZ_BYTES} bytes unpacked")
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in file.files if key not in NPZ_READING}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
     needed = NPZ_NEEDED + (("text_encoder",) if found.keys() & NPZ_TEXTS else ())
     if missing := [key for key in needed if key not in found]:
@@ -104,9 +109,11 @@ def _segment(row: dict[str, Any], where: str, duration_s: float) -> Segment:
 def _finite(array: np.ndarray, ndim: int, where: str) -> np.ndarray:
     if array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
         raise ValueError(f"{where}: expected numbers with {ndim} dimensions, found {array.dtype} {array.shape}")
+    with np.errstate(over="ignore"):  # it is refused next
+        array = array.astype(np.float64 if ndim == 1 else np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{where}: expected finite values, found NaN or infinity")
-    return array.astype(np.float64 if ndim == 1 else np.float32)
+    return array
 
 
 def _scalar(array: np.ndarray, kind: type, where: str) -> Any:

@@ -43,7 +43,7 @@ def _from_mappings(path: Path) -> list[dict[str, list[str]]]:
         if not splits:
             raise ValueError("an empty list")
         return splits
-    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError) as error:
         form = "a mapping or a list of mappings with lists of ids under train_keys and test_keys"
         raise ValueError(f"{path}: expected {form}, found something else ({error!r:.200})") from None
 
@@ -52,7 +52,7 @@ def _parts(split: Any) -> dict[str, list[str]]:
     parts = {part: split[key] for part, key in KEYS.items() if part != "validation" or split.get(key)}
     for part, ids in parts.items():
         if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-            raise TypeError(f"{KEYS[part]}: {ids!r:.80}")
+            raise TypeError(f"{KEYS[part]}: expected texts, found {type(ids).__name__} of others")
     return parts
 
 

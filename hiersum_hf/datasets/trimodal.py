@@ -32,7 +32,7 @@ from hiersum_hf.datasets.mrhisum_files import (
     repeats_found,
 )
 from hiersum_hf.datasets.replay import ReplayLabels
-from hiersum_hf.datasets.tvsum_ratings import open_h5
+from hiersum_hf.datasets.tvsum_ratings import open_h5, row_count
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 
@@ -157,8 +157,8 @@ class TrimodalReader(ReplayLabels):
         for key, path in {"gt_score": self.gt, **files}.items():
             with open_h5(Path(path)) as file:
                 for name in lengths.keys() & _names(path):
-                    member = file[name].get("gt_score", ()) if key == "gt_score" else file[name]
-                    lengths[name][key] = len(member)
+                    is_group = isinstance(file[name], h5py.Group)
+                    lengths[name][key] = row_count(file[name].get("gt_score") if is_group else file[name])
         return [f"{name}: {rows}" for name, rows in lengths.items() if len(set(rows.values())) > 1]
 
 
@@ -193,7 +193,7 @@ def _width(path: str | Path) -> int:
 @lru_cache(maxsize=8)
 def _read_width(path: Path, _changed: int) -> int:
     with open_h5(path) as file:
-        shape: tuple[int, ...] = getattr(next(iter(file.values()), None), "shape", ())
+        shape: tuple[int, ...] = getattr(next(iter(file.values()), None), "shape", None) or ()
         if len(shape) != 2:
             raise ValueError(f"{path}: expected (T, D) data sets, found {shape or 'none'}")
         return shape[1]

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hiersum_hf.datasets.tvsum_ratings import TVSumVideo
+from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, read_array, read_rate, read_text
 from hiersum_hf.datasets.tvsum_texts import cut_sentences
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
@@ -42,10 +42,15 @@ def read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None
     if n == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
         raise ValueError(f"picks: expected ascending frame numbers below {n_frames}")
     shots = clip_shots(_whole(group, "change_points", (None, 2)) + CLOSED, n_frames)
-    scores = (gtscore - gtscore.min()) / (np.ptp(gtscore) or 1.0)
+    extent = np.ptp(gtscore)
+    if not np.isfinite(extent):
+        raise ValueError("gtscore: expected a range within 32 bits, found a wider one")
+    scores = (gtscore - gtscore.min()) / (extent or 1.0)
     labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
     fps = _fps(group, rated, told_s)
     duration_s = float(max(n_frames, picks[-1] + 1) / fps)
+    if not duration_s < np.inf:
+        raise ValueError(f"fps: expected the rate of a video, found {fps}")
     return VideoRecord(
         video_id=group.name.strip("/"),
         video_features=_features(group, "features", n),
@@ -66,10 +71,10 @@ def read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None
 
 
 def _array(group: h5py.Group, key: str) -> np.ndarray:
-    member = group[key]
-    if not isinstance(member, h5py.Dataset) or member.shape is None:
-        raise ValueError(f"{key}: expected an array, found {'a group' if isinstance(member, h5py.Group) else 'none'}")
-    return np.asarray(member[()])
+    try:
+        return read_array(group[key])
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 def _finite(group: h5py.Group, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
@@ -137,8 +142,8 @@ def _encoders(group: h5py.Group, sample_fps: float) -> Encoders | None:
     """What the group's attributes say, else what the file's name says: the field's own files say it only there."""
     attrs = group.attrs
     if "video_encoder" in attrs:
-        told = _positive("sample_fps", float(attrs.get("sample_fps", np.nan)))
-        return Encoders(attrs["video_encoder"], attrs.get("text_encoder", ""), told)
+        names = read_text(attrs, "video_encoder"), read_text(attrs, "text_encoder", "")
+        return Encoders(*names, read_rate(attrs, "sample_fps"))
     return Encoders(GOOGLENET, "", sample_fps) if "google_pool5" in Path(group.file.filename).name else None
 
 

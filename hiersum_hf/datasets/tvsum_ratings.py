@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-from contextlib import suppress
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.h5_links import refuse_links, refuse_outside
 from hiersum_hf.records import VideoRecord
 
 
 RATING_STEP = 15  # the field reads the ratings at every 15th frame
 RATING_FPS = 30.0  # where the file does not tell a video's length; TVSum's own are 24 to 30
 MAT_FIELDS = {"video", "title", "category", "user_anno", "length"}
+MAX_LETTERS = 10_000  # of a title
+MAX_ARRAY_BYTES = 2**30  # 3 days of 1024 features a second; a few bytes of HDF5 may claim more than memory holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +60,8 @@ def read_ratings(path: str | Path) -> list[TVSumVideo]:
         if not isinstance(table, h5py.Group) or not table.keys() >= MAT_FIELDS:
             found = sorted(table if isinstance(table, h5py.Group) else file)
             raise ValueError(f"{path}: expected tvsum50 with {sorted(MAT_FIELDS)}, found {found}")
-        return [_mat_video(file, table, row, f"{path}, entry {row + 1}") for row in range(len(table["video"]))]
+        entries = row_count(table["video"])
+        return [_mat_video(file, table, row, f"{path}, entry {row + 1}") for row in range(entries)]
 
 
 def rated_record(video: TVSumVideo) -> VideoRecord:
@@ -76,7 +82,9 @@ def rated_record(video: TVSumVideo) -> VideoRecord:
 
 def _mat_video(file: h5py.File, table: h5py.Group, row: int, where: str) -> TVSumVideo:
     try:
-        cells = {key: file[table[key][row, 0]][()] for key in MAT_FIELDS}
+        cells = {key: read_array(file[table[key][row, 0]]) for key in MAT_FIELDS}
+        if max(cells[key].size for key in ("video", "title", "category")) > MAX_LETTERS:
+            raise ValueError(f"a text of more than {MAX_LETTERS} letters")
         video, title, category = (
             _repair("".join(map(chr, cells[key].ravel()))) for key in ("video", "title", "category")
         )
@@ -108,10 +116,10 @@ def _read_tsv(path: Path) -> list[TVSumVideo]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     ratings: dict[tuple[str, str], list[np.ndarray]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
             try:
-                video_id, category, scores = row
+                video_id, category, scores = line.decode().rstrip("\r\n").split("\t")
                 ratings.setdefault((video_id, category), []).append(np.array(scores.split(","), np.float64))
             except ValueError:
                 raise ValueError(f"{path}, line {number}: expected id, category, comma-separated ratings") from None
@@ -126,13 +134,57 @@ def _read_tsv(path: Path) -> list[TVSumVideo]:
     return videos
 
 
-def open_h5(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading; `FileNotFoundError` or `ValueError` names the path if that cannot be."""
+@contextmanager
+def open_h5(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file for reading.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is none, links to other files, or is found to be damaged while it is read; names the path.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path}: expected an HDF5 file")
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path}: expected a complete HDF5 file, found a broken one: {error}") from None
+        refuse_links(path)
+        with h5py.File(path, "r") as file:
+            yield file
+    except FileNotFoundError:  # of another file
+        raise
+    except (OSError, RuntimeError, KeyError, MemoryError) as error:  # what h5py makes of damage
+        raise ValueError(f"{path}: expected a complete HDF5 file, found a broken one: {error}") from error
+
+
+def read_array(member: Any) -> np.ndarray:
+    """The array of a data set; ValueError if it is none, in other files, or claims more than `MAX_ARRAY_BYTES`."""
+    if not isinstance(member, h5py.Dataset) or member.shape is None:
+        raise ValueError(f"expected an array, found {'a group' if isinstance(member, h5py.Group) else 'none'}")
+    size = math.prod(member.shape) * member.dtype.itemsize
+    if size > MAX_ARRAY_BYTES:
+        raise ValueError(f"expected at most {MAX_ARRAY_BYTES} bytes, found shape {member.shape}, {size} bytes")
+    refuse_outside(member)
+    return np.asarray(member[()])
+
+
+def row_count(member: Any) -> int:
+    """Rows of a data set, 0 for anything else."""
+    return (getattr(member, "shape", None) or (0,))[0]
+
+
+def read_text(attributes: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """The attribute as text; ValueError if it is none."""
+    value = attributes.get(name, default)
+    if isinstance(value, bytes):
+        value = value.decode()
+    if not isinstance(value, str):
+        raise ValueError(f"attribute {name}: expected a text, found {value!r:.80}")
+    return str(value)
+
+
+def read_rate(attributes: Mapping[str, Any], name: str) -> float:
+    """The attribute as a number above 0; ValueError if it is none."""
+    value = np.asarray(attributes.get(name, np.nan))
+    if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < value.item() < np.inf:
+        raise ValueError(f"{name}: expected a positive rate, found {value.tolist()!r:.80}")
+    return float(value.item())

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from hiersum_hf.datasets.bliss import read_json_object
+from hiersum_hf.datasets.h5_links import refuse_outside
 from hiersum_hf.datasets.mrhisum_files import load_video, read_features
 from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, open_h5
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
@@ -24,6 +25,7 @@ from hiersum_hf.subtitles import read_subtitles
 
 POSITIONAL = "a2summ-positional"
 SUBTITLES = (".srt", ".vtt", ".ass")  # of two, the first counts
+MAX_DURATION_S = 1e9  # of a video with captions
 UNKNOWN = "unknown"  # stands for the encoder of the frames where no file names it
 
 
@@ -67,8 +69,8 @@ class TextFiles:
         """Length of the video in seconds, where the captions tell it. Raises as `add_to`."""
         where, entry = self._caption(names) or ("", None)
         found = entry.get("duration") if isinstance(entry, dict) else None
-        if found is not None and not (isinstance(found, int | float) and 0 < found < np.inf):
-            raise ValueError(f"{where}: expected a duration in seconds, found {found!r}")
+        if found is not None and not (isinstance(found, int | float) and 0 < found < MAX_DURATION_S):
+            raise ValueError(f"{where}: expected a duration in seconds, found {found!r:.80}")
         return found
 
     def add_to(self, record: VideoRecord, names: Sequence[str]) -> VideoRecord:
@@ -144,6 +146,7 @@ def names_of(group: h5py.Group, rated: TVSumVideo | None) -> list[str]:
     names = [group.name.strip("/")]
     member = group.get("video_name") if isinstance(group, h5py.Group) else None
     if isinstance(member, h5py.Dataset) and member.size == 1 and h5py.check_string_dtype(member.dtype):
+        refuse_outside(member)
         names += np.ravel(member.asstr("utf-8")[()]).tolist()
     return names + ([rated.video_id] if rated else [])
 
@@ -176,7 +179,7 @@ def _sentences(where: str, entry: Any) -> list[Sentence]:
             raise ValueError(f"{len(times)} timestamps, {len(texts)} sentences")
         pairs = zip(times, texts, strict=True)
         return [Sentence(" ".join(text.split()), float(start_s), float(end_s)) for (start_s, end_s), text in pairs]
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences"
         raise ValueError(f"{where}: expected {expected}, found {error!r}") from None
 

@@ -24,6 +24,7 @@ import numpy as np
 from hiersum_hf.datasets.bliss import read_json_object
 from hiersum_hf.datasets.feature_file import read_frame_features
 from hiersum_hf.datasets.tvsum_members import DEFAULT_FPS
+from hiersum_hf.datasets.tvsum_ratings import read_rate
 from hiersum_hf.datasets.wikihow_articles import Article, read_articles, videos_of_articles
 from hiersum_hf.metrics import LENGTH_TOLERANCE
 from hiersum_hf.records import VideoRecord
@@ -32,6 +33,7 @@ from hiersum_hf.records import VideoRecord
 SEGMENT_FRAMES = 32
 PSEUDO_FPS = 8.0  # IV-Sum's rate for the videos with pseudo summaries: a segment lasts 4 s
 NO_LABEL = -100
+MAX_FRAME = 2**53  # as far as floating point counts frames
 
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -161,7 +163,7 @@ def _segments(path: Path, video_id: str) -> _Segments:
     entry = entries[video_id]
     try:
         return _pseudo(entry) if isinstance(entry, dict) else _annotated(entry)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}, video {video_id}: {error}") from None
 
 
@@ -222,16 +224,20 @@ def _sampled_frames(path: Path, video_id: str, segments: _Segments | None) -> di
     if segments is None:
         return members
     try:
-        return members | _labels_at_times(members, segments, attributes.get("fps"))
+        return members | _labels_at_times(members, segments, attributes)
     except ValueError as error:
         raise ValueError(f"{path}, video {video_id}: {error}") from None
 
 
-def _labels_at_times(members: dict[str, Any], segments: _Segments, own_fps: float | None) -> dict[str, Any]:
-    fps = segments.fps or own_fps
-    if fps is None:
+def _labels_at_times(members: dict[str, Any], segments: _Segments, attributes: dict[str, Any]) -> dict[str, Any]:
+    if segments.fps is None and "fps" not in attributes:
         raise ValueError("expected the attribute fps, the rate of the annotated frames, found none")
+    fps = segments.fps or read_rate(attributes, "fps")
+    if members["frame_times_s"][-1] * fps > MAX_FRAME:
+        raise ValueError(f"times_s: expected times of a video, found {members['frame_times_s'][-1]} s")
     frames = np.floor(members["frame_times_s"] * fps + 1e-6).astype(np.int64)
+    if segments.n_frames is not None and (np.diff(frames) <= 0).any():
+        raise ValueError(f"fps: expected a frame of the video for each sampled one, found {fps} frames a second")
     labels = _labels_at(frames, segments)
     if segments.n_frames is None:
         return labels

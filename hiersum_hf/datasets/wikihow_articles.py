@@ -67,7 +67,7 @@ def read_articles(path: str | Path) -> list[Article]:
             if name in articles:
                 raise ValueError("expected one article of this name, found another")
             articles[name] = _article(name, json.loads(content))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, {member}: {error}") from None
     if not articles:
         raise ValueError(f"{path}: expected articles (.json), found none")

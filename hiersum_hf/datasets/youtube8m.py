@@ -16,6 +16,8 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.h5_links import refuse_links
+
 
 RGB_WIDTH, AUDIO_WIDTH = 1024, 128
 CASTAGNOLI = 0x82F63B78  # CRC-32C's polynomial, bits reversed
@@ -210,6 +212,7 @@ def add_features(
 
 def _open_copy(copy: Path, original: str | Path) -> h5py.File:
     try:
+        refuse_links(copy)  # else what is added could land in another file
         return h5py.File(copy, "r+")
     except OSError as error:
         raise ValueError(f"{original}: expected a complete HDF5 file ({error})") from None
