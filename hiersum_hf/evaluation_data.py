@@ -40,7 +40,7 @@ class EvaluationData:
         if path.suffix in RATINGS and dataset == "tvsum":
             self._records = [rated_record(video) for video in read_ratings(path)]
         elif (path / ".plan.json").is_file() or any(path.glob("data-*.parquet")):
-            from hiersum_hf.datasets.prepare import load_prepared, prepared_dataset, prepared_splits
+            from hiersum_hf.datasets.prepared import load_prepared, prepared_dataset, prepared_splits
 
             self._records, self.shipped = load_prepared(path), prepared_splits(path)
             if prepared_dataset(path) not in (None, dataset):

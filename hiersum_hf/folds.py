@@ -89,7 +89,7 @@ def count_folds(data: DataArguments) -> int:
     if data.split_file:
         return len(read_splits(data.split_file))
     if Path(data.data).is_dir():
-        from hiersum_hf.datasets.prepare import prepared_splits  # it needs pyarrow
+        from hiersum_hf.datasets.prepared import prepared_splits  # it needs pyarrow
 
         return len(prepared_splits(data.data)) or DRAWN_FOLDS
     return DRAWN_FOLDS

@@ -112,7 +112,7 @@ def assemble_data(prepared: Path, target: Path) -> None:
     Raises:
         ValueError: Not finished, or files are missing or broken.
     """
-    from hiersum_hf.datasets.prepare import stream_prepared  # it needs pyarrow
+    from hiersum_hf.datasets.prepared import stream_prepared  # it needs pyarrow
 
     stream_prepared(prepared)  # refuses what is not whole before the first row is read
     for file in (*prepared.glob("data-*.parquet"), prepared / "report.json", prepared / "README.md"):

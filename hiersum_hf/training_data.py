@@ -79,7 +79,7 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
     if args.demo_replay:
         raise ValueError(f"demo_replay: expected the demo set, found {args.data}.")
     if Path(args.data).is_dir():
-        from hiersum_hf.datasets.prepare import load_prepared, prepared_splits  # they need pyarrow
+        from hiersum_hf.datasets.prepared import load_prepared, prepared_splits  # they need pyarrow
 
         prepared = load_prepared(args.data)
         split = choose_split(args, prepared.groups, prepared_splits(args.data))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hiersum_hf.cli import main
-from hiersum_hf.datasets.prepare import load_prepared
+from hiersum_hf.datasets.prepared import load_prepared
 from hiersum_hf.datasets.sources import KNOWN_BY, NAMES, open_reader
 from hiersum_hf.datasets.tvsum import write_tvsum
 from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER

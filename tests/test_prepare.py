@@ -14,8 +14,9 @@ from datasets import Dataset, load_dataset
 from hiersum_hf import synthetic
 from hiersum_hf.datasets import plan
 from hiersum_hf.datasets import prepare as module
-from hiersum_hf.datasets.prepare import load_prepared, prepare, prepared_dataset, stream_prepared
+from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.prepare_report import format_report
+from hiersum_hf.datasets.prepared import load_prepared, prepared_dataset, stream_prepared
 from hiersum_hf.datasets.profile import Profile
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
 from hiersum_hf.datasets.sources import open_reader

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from hiersum_hf.cli import main
-from hiersum_hf.datasets.prepare import load_prepared
+from hiersum_hf.datasets.prepared import load_prepared
 from hiersum_hf.datasets.sources import NAMES, open_reader
 from hiersum_hf.datasets.tvsum import write_tvsum
 from hiersum_hf.training_data import DataArguments, load_parts

@@ -11,7 +11,6 @@ Work that was interrupted goes on where it stopped: a file appears under its nam
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,13 +24,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features
+from datasets import Features
 
-from hiersum_hf.datasets.plan import check_finished, claim, claimed, make_plan, write_text
+from hiersum_hf.datasets.plan import claim, claimed, make_plan, write_text
 from hiersum_hf.datasets.prepare_report import dataset_card, facts, make_report
 from hiersum_hf.datasets.profile import Profile
-from hiersum_hf.datasets.replay import read_json
-from hiersum_hf.datasets.schema import ARRAYS, RecordDataset, schema, to_record, to_row, to_table, without_extensions
+from hiersum_hf.datasets.schema import ARRAYS, schema, to_row, to_table
 from hiersum_hf.records import VideoRecord
 
 
@@ -129,77 +127,6 @@ def prepare(
     for left_over in output.glob(".data-*.parquet.*"):
         left_over.unlink()
     return report
-
-
-def load_prepared(folder: str | Path) -> RecordDataset:
-    """The records of a prepared folder; what was never read before is converted to Arrow once, then memory-mapped.
-
-    Raises:
-        ValueError: The folder is not a finished prepared folder, or files of it are missing or broken.
-    """
-    return RecordDataset(Dataset.from_parquet([glob.escape(str(file)) for file in _files(folder)]))
-
-
-def stream_prepared(folder: str | Path) -> Iterator[VideoRecord]:
-    """The records of a prepared folder in its order, read from Parquet one after the other: no second copy on disk.
-
-    Raises as `load_prepared`.
-    """
-    return (record for file in _files(folder) for record in _records(file))
-
-
-def _records(file: Path) -> Iterator[VideoRecord]:
-    try:
-        for batch in map(without_extensions, pq.ParquetFile(file).iter_batches(batch_size=8)):
-            yield from (to_record(batch.slice(i, 1)) for i in range(len(batch)))
-    except (OSError, TypeError, KeyError, pa.ArrowException) as error:
-        raise ValueError(
-            f"{file}: expected records, found a damaged file ({error}). Prepare or fetch it again."
-        ) from None
-
-
-def prepared_splits(folder: str | Path) -> list[dict[str, list[str]]]:
-    """The split that the source of a prepared folder ships with, as `tvsum.read_splits` gives one; [] if none."""
-    splits = _info(folder)["splits"]
-    return [splits] if splits else []
-
-
-def prepared_dataset(folder: str | Path) -> str | None:
-    """Name of the data set that a prepared folder was made from, None where nobody gave it one."""
-    return _info(folder).get("dataset")
-
-
-def _info(folder: str | Path) -> dict[str, Any]:
-    path = Path(folder) / "dataset_info.json"
-    info = read_json(path)
-    splits = info.get("splits") if isinstance(info, dict) else None
-    parts = list(splits.values()) if isinstance(splits, dict) else [None]
-    if not all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in parts):
-        raise ValueError(f"{path}: expected an object with splits, lists of video ids, found {info!r:.80}")
-    return info
-
-
-def _files(folder: str | Path) -> list[Path]:
-    """The Parquet files of a finished prepared folder, all of them and whole."""
-    folder = Path(folder)
-    check_finished(folder)
-    files = sorted(folder.glob("data-*.parquet"))
-    if not (folder / "report.json").is_file() or not files:
-        raise ValueError(
-            f"{folder}: expected a prepared folder with report.json and data-*.parquet, found {len(files)}."
-        )
-    report, found = read_json(folder / "report.json"), sum(map(_row_count, files))
-    expected = report.get("videos") if isinstance(report, dict) else None
-    if found != expected or not found:
-        raise ValueError(f"{folder}: expected the {expected} videos of its report.json, found {found}.")
-    return files
-
-
-def _row_count(file: Path) -> int:
-    try:
-        return pq.read_metadata(file).num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{file}: expected a whole Parquet file ({error}). Prepare or fetch it again.") from None
 
 
 def _first_profile(reader: Reader, ids: Sequence[str], rules: Rules, source: Sequence[str | Path]) -> Profile:

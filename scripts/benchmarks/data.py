@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
 from hiersum_hf.collator import HierSumCollator
 from hiersum_hf.datasets.mrhisum import MrHiSumReader
-from hiersum_hf.datasets.prepare import load_prepared, prepare, stream_prepared
+from hiersum_hf.datasets.prepare import prepare
+from hiersum_hf.datasets.prepared import load_prepared, stream_prepared
 from hiersum_hf.datasets.youtube8m import RGB_WIDTH
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.sampler import LevelDataset

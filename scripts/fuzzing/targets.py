@@ -21,7 +21,7 @@ from hiersum_hf.datasets.howto import HowToReader, read_steps
 from hiersum_hf.datasets.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.pickles import convert_pickled_arrays
 from hiersum_hf.datasets.plan import claimed
-from hiersum_hf.datasets.prepare import prepared_dataset, prepared_splits, stream_prepared
+from hiersum_hf.datasets.prepared import prepared_dataset, prepared_splits, stream_prepared
 from hiersum_hf.datasets.replay import read_replays
 from hiersum_hf.datasets.replay_reader import ReplayReader
 from hiersum_hf.datasets.schema import schema, to_row, to_table
