@@ -27,16 +27,17 @@ import av
 
 from hiersum_hf.summarize import ScoredVideo, Scorer, load_scorer, score_video
 from hiersum_hf.summary_files import FILES, write_summary
+from hiersum_hf.video import open_media
 
 
 MAX_UPLOAD_MB = 500
+MAX_HOURS = 4  # of video: all visitors wait for the one before
 MAX_SUBTITLES_MB = 5
 MAX_DESCRIPTION = 10_000  # characters
 KEEP_S = 3600
 VIDEO_SUFFIXES = [".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".ogv", ".wmv"]
 SUBTITLE_SUFFIXES = [".srt", ".vtt", ".ass", ".ssa"]
 # FFmpeg's names of formats that hold a video; others (playlists, scripts) make it open further files and addresses.
-VIDEO_FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf"
 INTRODUCTION = """# Video summary
 Upload a video; its subtitles and some words about it help. {scorer}
 Your files are deleted when you close the page; those you made no summary of, about an hour later."""
@@ -110,15 +111,13 @@ def score_upload(
         raise ValueError(text) from error
 
 
-def check_uploads(
-    video: str | Path | None, subtitles: str | Path | None, description: str, max_upload_mb: float
-) -> None:
+def check_uploads(video: str | Path | None, subtitles: str | Path | None, description: str, max_mb: float) -> None:
     """Raises ValueError unless there is a video, and all that is there may be read."""
     if not video:
         raise ValueError("Expected a video, found none.")
     if len(description) > MAX_DESCRIPTION:
         raise ValueError(f"Expected a description of at most {MAX_DESCRIPTION} letters, found {len(description)}.")
-    check_file(Path(video), VIDEO_SUFFIXES, max_upload_mb)
+    check_file(Path(video), VIDEO_SUFFIXES, max_mb)
     check_format(Path(video))
     if subtitles:
         check_file(Path(subtitles), SUBTITLE_SUFFIXES, MAX_SUBTITLES_MB)
@@ -136,17 +135,15 @@ def check_file(path: Path, suffixes: list[str], max_mb: float) -> None:
 
 
 def check_format(path: Path) -> None:
-    """Raises ValueError unless the content is a video in a format that cannot point to other files."""
-    try:
-        with av.open(str(path), container_options={"format_whitelist": VIDEO_FORMATS, "protocol_whitelist": "file"}):
-            pass
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path}: expected a video ({VIDEO_FORMATS}), found something else.") from error
+    """Raises ValueError unless the content is a video, not too long, in a format that cannot point to other files."""
+    with open_media(path) as container:
+        if (hours := (container.duration or 0) / av.time_base / 3600) > MAX_HOURS:
+            raise ValueError(f"{path}: expected at most {MAX_HOURS} hours of video, found {hours:.1f}.")
 
 
 def safe_name(name: str) -> str:
-    """A file name made of letters, digits, "_", "-" and one dot, whatever the visitor called the file."""
-    stem = re.sub(r"[^\w-]+", "_", Path(name).stem)[:60].strip("_")
+    """A short file name of letters, digits, "_", "-" and one dot, whatever the visitor called the file."""
+    stem = re.sub(r"[^\w-]+", "_", Path(name).stem).strip("_").encode()[:60].decode(errors="ignore")
     return (stem or "video") + Path(name).suffix.lower()
 
 
@@ -177,7 +174,8 @@ class Visits:
         earlier = self.of.pop(session, None)
         self.of[session] = visit
         self._delete(earlier)
-        for stale in [key for key, other in self.of.items() if visit.since_s - other.since_s > KEEP_S]:
+        others = list(self.of.items())  # a page may be closed meanwhile
+        for stale in [key for key, other in others if visit.since_s - other.since_s > KEEP_S]:
             self.end(stale)
         return view(visit.summarize(percent))
 
@@ -195,7 +193,7 @@ class Visits:
         if visit is None:
             return
         shutil.rmtree(visit.folder, ignore_errors=True)
-        for path in {*visit.uploads}.difference(*(other.uploads for other in self.of.values())):
+        for path in {*visit.uploads}.difference(*(other.uploads for other in list(self.of.values()))):
             path.unlink(missing_ok=True)
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, metadata_load
 from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
+from yaml import YAMLError
 
 from hiersum_hf.comparison import read_results
-from hiersum_hf.model_card import RULES, write_card
+from hiersum_hf.model_card import LICENCE, RULES, write_card
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
 from hiersum_hf.prediction import load_checkpoint
 from hiersum_hf.training_args import HierSumTrainingArguments
@@ -32,6 +33,7 @@ REPLACED = {  # of an earlier push, where this one does not have them
 }
 OF_A_PUSH = ("hub_model_id", "hub_private_repo")  # flags of a run
 PUSHES_OF_THE_TRAINER = ("hub_strategy", "hub_always_push", "hub_revision")  # which goes checkpoint by checkpoint
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NO_COPY = {".gitattributes", "README.md", "LICENSE"}  # what a repository may hold before the first push
 
 
@@ -85,7 +87,7 @@ def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: st
     """Fills `target` with what a checkpoint needs to be loaded, judged and trained again, and no pickle.
 
     Weights, config, feature extractor and the code of all classes; recipe, results and picture as far as the run has
-    them; licence and card.
+    them; licence and card. A card of another licence, as that of converted weights, goes as it is.
 
     Raises:
         ValueError: Not a complete HierSum checkpoint in safetensors, or an adapter whose base is a local folder.
@@ -95,15 +97,18 @@ def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: st
     model, extractor = load_checkpoint(run)
     if (run / "adapter_config.json").is_file():
         _copy(run, target, ADAPTER)
-        _name_base(target / "adapter_config.json", run, base)
+        _name_base(target / "adapter_config.json", run, base, repo_id)
     elif base is not None:
         raise ValueError(f"{run}: expected an adapter for base {base}, found an ordinary checkpoint.")
     else:
         HierSumPipeline(model, feature_extractor=extractor).save_pretrained(target)
     _copy(run, target, BESIDE_WEIGHTS)
     results = read_results(run / "results.json") if (run / "results.json").is_file() else None
-    (target / "LICENSE").write_text(files("hiersum_hf").joinpath("LICENSE").read_text(encoding="utf-8"))
-    write_card(target, results, extractor, repo_id)
+    if _licence(run) in (None, LICENCE):
+        (target / "LICENSE").write_text(files("hiersum_hf").joinpath("LICENSE").read_text(encoding="utf-8"))
+        write_card(target, results, extractor, repo_id)
+    else:
+        _copy(run, target, ("README.md",))
 
 
 def assemble_data(prepared: Path, target: Path) -> None:
@@ -139,9 +144,9 @@ def check_push(repo_id: str, private: bool | None = None, token: str | None = No
         api.create_repo(repo_id, private=private, repo_type=kind, exist_ok=True)
         api.auth_check(repo_id, repo_type=kind, write=True)
         found = set(api.list_repo_files(repo_id, repo_type=kind)) - NO_COPY
-        mark: dict[str, Any] = {}
+        mark = {}
         if MARKS[kind] in found:
-            mark = json.loads(Path(api.hf_hub_download(repo_id, MARKS[kind], repo_type=kind)).read_text())
+            mark = _read_mark(Path(api.hf_hub_download(repo_id, MARKS[kind], repo_type=kind)))
     ours = mark.get("model_type") == "hiersum" if kind == "model" else "fingerprint" in mark
     if found and not ours:
         what = f"model_type {mark['model_type']!r}" if "model_type" in mark else ", ".join(sorted(found)[:5])
@@ -185,7 +190,20 @@ def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) ->
             "push_to_hub: expected a --checkpoint on the Hub for an adapter that goes there, found the folder "
             f"{given['checkpoint']}."
         )
+    if given.get("lora_r") and str(given.get("checkpoint")).lower() == args.hub_model_id.lower():
+        raise ValueError(
+            f"hub_model_id: expected a repository of the adapter's own, found {args.hub_model_id}, its base."
+        )
     check_push(args.hub_model_id, args.hub_private_repo)
+
+
+def _read_mark(path: Path) -> dict[str, Any]:
+    """What a repository of strangers says of itself; {} where that is no JSON object."""
+    try:
+        mark = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return mark if isinstance(mark, dict) else {}
 
 
 @contextmanager
@@ -201,32 +219,45 @@ def _clear_errors(repo_id: str) -> Iterator[None]:
             ) from error
         if status in (403, 404):
             raise PermissionError(
-                f"{repo_id}: expected a token that may write there, found one that may not."
+                f"{repo_id}: expected a token that may write there, found one that may not. ({error})"
             ) from error
         raise ConnectionError(
-            f"{repo_id}: the Hub was not reached, or the push broke off; it is one commit, so nothing of it is there. "
-            f"({error})"
+            f"{repo_id}: the Hub was not reached, or the push broke off; it is one commit, which arrives whole or not "
+            f"at all. ({error})"
         ) from error
+
+
+def _licence(run: Path) -> str | None:
+    """What the card in a run says of its terms; None without one."""
+    card = run / "README.md"
+    try:
+        told = metadata_load(card) if card.is_file() else None
+    except (ValueError, YAMLError) as error:
+        raise ValueError(f"{card}: expected metadata in YAML at its head: {error}") from None
+    return (told or {}).get("license")
 
 
 def _refuse_pickles(run: Path) -> None:
     """Raises ValueError if the weights are missing or in a format that can run code when it is read."""
-    if not any(run.glob("*.safetensors")):
-        found = ", ".join(sorted(file.name for file in run.glob("*.bin"))) or "none"
-        raise ValueError(
-            f"{run}: expected weights as model.safetensors or adapter_model.safetensors, found {found}. Pickles can "
-            "run code and are neither read nor pushed."
-        )
+    name = "adapter_model" if (run / "adapter_config.json").is_file() else "model"
+    if not any(run.glob(f"{name}*.safetensors")):
+        pickles = sorted(file.name for ending in PICKLES for file in run.glob(f"*{ending}"))
+        found = f"{', '.join(pickles)}. Pickles can run code and are neither read nor pushed" if pickles else "none"
+        raise ValueError(f"{run}: expected weights as {name}.safetensors, found {found}.")
 
 
-def _name_base(config: Path, run: Path, base: str | None) -> None:
-    """Writes the base's Hub id into a copy of adapter_config.json, or refuses one that only this machine knows."""
+def _name_base(config: Path, run: Path, base: str | None, repo_id: str) -> None:
+    """Writes the base's Hub id into a copy of adapter_config.json, or refuses one that nobody could load."""
     adapter = json.loads(config.read_text(encoding="utf-8"))
     adapter["base_model_name_or_path"] = base = base or adapter["base_model_name_or_path"]
     if Path(base).exists():
         raise ValueError(
             f"{run}: expected an adapter whose base is on the Hub, found the folder {base}. Push that first and name "
             "it, --base org/name, or push a merged checkpoint (scripts/merge_lora.py)."
+        )
+    if base.lower() == repo_id.lower():
+        raise ValueError(
+            f"{run}: expected a repository of the adapter's own, found {base}, its base, which would be lost."
         )
     config.write_text(json.dumps(adapter, indent=2), encoding="utf-8")
 

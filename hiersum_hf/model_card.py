@@ -16,6 +16,8 @@ from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
 
 
+LICENCE = "apache-2.0"  # of weights that were trained with this project
+TOLD = {"metrics": dict, "ci95": dict, "baselines": dict, "versions": dict, "part": str, "seed": int}
 RULES = (
     r"\b(threshold|quantile|intro_bins|min_views|max_views)=([\d.]+)"  # in what a prepared folder says of its reader
 )
@@ -41,15 +43,22 @@ def write_card(
         results: Or None.
         extractor: What goes into the network.
         repo_id: What the card's examples load.
+
+    Raises:
+        ValueError: The results lack something that a card tells.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
     folder = Path(folder)
+    lacking = [key for key, kind in TOLD.items() if results and not isinstance(results.get(key), kind)]
+    if lacking:
+        raise ValueError(f"results.json: expected the results of an evaluation, found no {' and no '.join(lacking)}.")
     base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
     stages = _read(folder / "config.json").get("trained_on") or []
-    shown = {name: label for name, label in METRICS.items() if results and name in results["ci95"]}
+    known = results["ci95"].keys() & results["metrics"] if results else ()
+    shown = {name: label for name, label in METRICS.items() if name in known}
     data = ModelCardData(
-        license="apache-2.0",
+        license=LICENCE,
         library_name="hiersum-hf",
         tags=["video-summarization", "hiersum"],
         base_model=base if base and not Path(base).is_absolute() else None,

@@ -122,7 +122,8 @@ class Summary:
         budget: What was asked for.
         level: Level the scores come from ("child", "parent", "both", "joint"), or None for a scorer without levels.
         scorer: Name of the scorer, "checkpoint" for a model.
-        fallback: True if no shot fitted the budget and the best-scored window of that length was taken.
+        fallback: True if no shot that fits the budget scores as much as the video on average, or none fits, and the
+            best-scored window of that length was taken.
         segments: The chosen stretches in order; together at most `budget.seconds`.
         key_sentences: Sentences of the chosen stretches with their scores: {start_s, end_s, text, score}.
         shots: Every shot: {start_s, end_s, score, selected}.
@@ -155,6 +156,11 @@ class Summary:
     def length_s(self) -> float:
         """Length of all segments together."""
         return sum(segment.end_s - segment.start_s for segment in self.segments)
+
+    @property
+    def extent(self) -> str:
+        """How much was chosen."""
+        return f"{self.length_s:.1f} of {self.duration_s:.1f} s in {counted(len(self.segments), 'segment')}"
 
     @property
     def title(self) -> str:
@@ -212,6 +218,11 @@ class Summary:
             for sentence in self.key_sentences
             if segment.start_s <= (sentence["start_s"] + sentence["end_s"]) / 2 < segment.end_s
         )
+
+
+def counted(count: int, noun: str) -> str:
+    """1 video, 2 videos."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def clock_step(duration_s: float) -> int:

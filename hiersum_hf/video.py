@@ -14,6 +14,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from hiersum_hf.records import counted
+
 
 TOLERANCE_S = 1e-6
 # A header may claim anything; these stop it from asking for all memory or all time.
@@ -22,6 +24,12 @@ MAX_PIXELS = 2**27  # 16,384 x 8,192: one RGB image of it takes 400 MB
 MAX_DURATION_S = 7 * 24 * 3600.0
 MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 MAX_MISSING_S = 1.0  # pictures that end earlier than announced are reported from here on
+# FFmpeg's names of formats that hold what they show; others (playlists, scripts) open further files and addresses.
+FORMATS = (
+    "mov,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,gxf,dv,rm,swf,nut,nsv,wtv,ivf,gif,apng,mjpeg,yuv4mpegpipe,"
+    "mpegvideo,m4v,h263,h264,hevc,vvc,vc1,av1,obu,mp3,aac,wav,flac"
+)
+ITS_OWN = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,8 @@ class Faults:
             max(0.0, float(ticks * stream.time_base) - stream_start_s(stream)) for ticks in (self.first, self.end)
         )
         if self.count:
-            reading.warnings.append(f"{path}: skipped {self.count} unreadable parts, the first after {first_s:.1f} s.")
+            parts = counted(self.count, "unreadable part")
+            reading.warnings.append(f"{path}: skipped {parts}, the first after {first_s:.1f} s.")
         if end_s < announced_s - MAX_MISSING_S:
             found = f"the pictures end at {end_s:.1f} s of {announced_s:.1f} s"
             reading.warnings.append(f"{path}: {found}. Is the file whole?")
@@ -128,22 +137,42 @@ class Faults:
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     """(container, best video stream) of an existing, readable video."""
+    with open_media(path) as container:
+        stream: Any = container.streams.best("video")
+        if stream is None or not stream.codec_context or stream.disposition & av.stream.Disposition.attached_pic:
+            raise ValueError(f"{path}: expected a video stream, found none")
+        width, height = stream.width, stream.height
+        if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+            limit = f"{MAX_SIDE_PX} pixels a side and {MAX_PIXELS} in all"
+            raise ValueError(f"{path}: expected a picture of at most {limit}, found {width} x {height}")
+        stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # the size may change on the way
+        yield container, stream
+
+
+@contextmanager
+def open_media(path: str | Path) -> Iterator[Any]:
+    """The container of a media file; whatever is in it, no other file is opened and no address.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Not one of `FORMATS`, or not readable.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: expected a video file, found no such file")
     try:
-        with av.open(str(path)) as container:
-            stream: Any = container.streams.best("video")
-            if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-                raise ValueError(f"{path}: expected a video stream, found none")
-            width, height = stream.width, stream.height
-            if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
-                limit = f"{MAX_SIDE_PX} pixels a side and {MAX_PIXELS} in all"
-                raise ValueError(f"{path}: expected a picture of at most {limit}, found {width} x {height}")
-            stream.thread_type = "AUTO"
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # the size may change on the way
-            yield container, stream
+        with _container(path) as container:
+            yield container
     except av.error.FFmpegError as error:
         raise ValueError(f"{path}: expected a readable video, the decoder said: {error.strerror}") from error
+
+
+def _container(path: str | Path) -> Any:
+    try:  # the whole path: FFmpeg takes 12:30.mp4 for an address
+        return av.open(str(Path(path).absolute()), container_options=ITS_OWN)
+    except av.error.ArgumentError as error:
+        found = "a playlist, a stream or another format, which could make it open other files"
+        raise ValueError(f"{path}: expected a readable video ({FORMATS.replace(',', ', ')}), found {found}") from error
 
 
 def stream_start_s(stream: Any) -> float:

@@ -220,7 +220,7 @@ def describe(source: Path, model: HierSumModel, extractor: HierSumFeatureExtract
         f"- {title}: {', '.join(f'`{name}`' for name in names[title]) or 'nothing'}"
         for title in ("started anew", "left over")
     )
-    data = ModelCardData(library_name="hiersum-hf", tags=["video-summarization", "hiersum"])
+    data = ModelCardData(library_name="hiersum-hf", license="unknown", tags=["video-summarization", "hiersum"])
     return f"""---
 {data.to_yaml()}
 ---

@@ -2,7 +2,8 @@
 
 python scripts/merge_lora.py runs/tvsum-lora runs/tvsum-merged
 
-Leaves the checkpoint in a folder of its own, with the adapter's results.json, which names what was merged, and a card.
+Leaves the checkpoint in a folder of its own, with a card and the adapter's results.json, if it has one, which names
+what was merged.
 """
 
 import argparse
@@ -37,12 +38,14 @@ def merge(adapter: str, output: Path) -> None:
     results = read_results(Path(adapter, "results.json")) if Path(adapter, "results.json").is_file() else None
     HierSumPipeline(model, feature_extractor=extractor).save_pretrained(output)
     if results is None:
-        print(f"{adapter}: no results.json there, so the merged checkpoint has none, and no card.", file=sys.stderr)
-        return
-    base = json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
-    results |= {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}
+        print(
+            f"{adapter}: no results.json there, so the merged checkpoint has none: its card says so.", file=sys.stderr
+        )
+    else:
+        base = json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        results |= {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}
+        write_json(output / "results.json", results)
     write_card(output, results, extractor)
-    write_json(output / "results.json", results)
 
 
 def main() -> int:

@@ -46,6 +46,7 @@ class HubServer(ThreadingHTTPServer):
         self.repos: dict[tuple[str, str], Repo] = {}
         self.blobs: dict[str, bytes] = {}
         self.drop_uploads = False  # the connection breaks in the middle of a large file
+        self.drop_commits = False  # it breaks when all files are there, before they become a commit
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -97,18 +98,21 @@ class Handler(BaseHTTPRequestHandler):
         more = {"X_Error_Code": code} if code else {}
         self.answer({"error": message}, status, X_Error_Message=message, **more)
 
+    def hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
     def do_PUT(self):
         if self.server.drop_uploads:
-            self.rfile.read(100)
-            self.close_connection = True
-            self.connection.close()
-            return
+            return self.hang_up()
         data = self.body()
         self.server.blobs[hashlib.sha256(data).hexdigest()] = data
         self.answer({})
 
     def do_POST(self):
         path, body = urlsplit(self.path).path, self.body()
+        if self.server.drop_commits and "/commit/" in path:
+            return self.hang_up()
         if path == "/api/validate-yaml":
             return self.answer({"warnings": [], "errors": []})
         if self.token not in ("writer", "reader"):

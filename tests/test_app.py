@@ -131,10 +131,12 @@ def test_what_was_never_closed_goes_after_an_hour(scorer, upload, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("talk.mp4", b"just text\n" * 20, "expected a video"),
-        ("talk.mp4", b"", "expected a video"),
-        ("talk.mp4", b"ffconcat version 1.0\nfile clip.webm\n", "expected a video"),
-        ("talk.ts", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "expected a video"),
+        ("talk.mp4", b"just text\n" * 20, "expected a readable video"),
+        ("talk.mp4", b"", "expected a readable video"),
+        ("talk.mp4", b"ffconcat version 1.0\nfile clip.webm\n", "expected a readable video"),
+        ("talk.mp4", b"#EXTM3U\n#EXTINF:10,\nclip.webm\n#EXT-X-ENDLIST\n", "expected a readable video"),
+        ("talk.ts", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "expected a readable video"),
+        ("talk.mkv", b'<?xml version="1.0"?>\n<MPD><BaseURL>clip.webm</BaseURL></MPD>\n', "expected a readable video"),
         ("talk.html", None, "expected a file ending in .mp4"),
         ("talk", None, "expected a file ending in .mp4"),
         ("talk.webm", b"0" * 2_000_000, "expected at most 1 MB, found 2.0 MB"),
@@ -145,6 +147,20 @@ def test_what_is_no_video_is_refused(scorer, upload, tmp_path, name, content, sa
     with pytest.raises(ValueError, match=f"^{re.escape(name)}: {said}"):
         score_upload(scorer, tmp_path / "visits", upload(name, content), max_upload_mb=1)
     assert folders(tmp_path / "visits") == []
+
+
+def test_what_would_keep_the_others_waiting_is_refused(scorer, tmp_path):
+    path = tmp_path / "week.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for pts in (0, 5 * 3600):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts = pts
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(ValueError, match=r"^week\.mkv: expected at most 4 hours of video, found 5\.0"):
+        score_upload(scorer, tmp_path / "visits", path)
 
 
 def test_other_input_is_refused_by_the_names_the_visitor_knows(scorer, upload, tmp_path):
@@ -185,6 +201,7 @@ def test_texts_of_others_are_not_found_beside_the_video(scorer, upload, tmp_path
         ("a'b\"c${d}{{e}}\n.mkv", "a_b_c_d_e.mkv"),
         ("Überblick 日本.webm", "Überblick_日本.webm"),
         ("a" * 300 + ".mp4", "a" * 60 + ".mp4"),
+        ("𠀀" * 60 + ".mp4", "𠀀" * 15 + ".mp4"),
     ],
 )
 def test_names_are_made_harmless(name, safe):
@@ -312,4 +329,4 @@ def test_a_browser_is_told_what_is_refused(served, browser, upload):
     page.get_by_text("text").first.wait_for()
     page.wait_for_timeout(1000)
     page.get_by_role("button", name="Summarize").click()
-    page.get_by_text("text.mp4: expected a video").wait_for()
+    page.get_by_text("text.mp4: expected a readable video").wait_for()

@@ -155,7 +155,9 @@ def test_weights_are_found_where_training_scripts_put_them(convert, key):
     code, out, err, folder = convert(wrapped, *ENCODERS)
     assert code == 0, err
     assert "left over: `logit_scale`" in out
-    assert "left over: `logit_scale`" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "left over: `logit_scale`" in card
+    assert "license: unknown" in card, "the weights are not the project's"
     found, expected = both_logits(state, folder)
     torch.testing.assert_close(found[0].double(), expected[0], atol=1e-5, rtol=0)
 

@@ -88,19 +88,20 @@ def test_a_second_push_replaces_the_first_in_one_commit(hub, run, tmp_path):
     assert b"comes without results.json" in repo.files["README.md"]
 
 
-def test_a_broken_connection_leaves_the_repository_as_it_was(hub, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", ["drop_uploads", "drop_commits"])
+def test_a_broken_connection_leaves_the_repository_as_it_was(hub, run, tmp_path, monkeypatch, moment):
     push(run, "org/hiersum")
     other = tmp_path / "other"
     model, extractor = load_checkpoint(run)
     with torch.no_grad():
         model.frame_head.output.weight.add_(1)
     HierSumPipeline(model, feature_extractor=extractor).save_pretrained(other)
-    hub.drop_uploads = True
+    setattr(hub, moment, True)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    with pytest.raises(ConnectionError, match=r"org/hiersum: .*the push broke off; .*nothing of it is there"):
+    with pytest.raises(ConnectionError, match=r"org/hiersum: .*the push broke off; .*whole or not at all"):
         push(other, "org/hiersum")
     assert len(hub.repos["model", "org/hiersum"].commits) == 2
-    hub.drop_uploads = False
+    setattr(hub, moment, False)
     push(other, "org/hiersum")
     assert len(hub.repos["model", "org/hiersum"].commits) == 3
 
@@ -135,6 +136,8 @@ def test_bad_ids_are_refused(hub, repo_id):
     [
         ({"config.json": b'{"model_type": "bert"}', "model.safetensors": b""}, "model_type 'bert'"),
         ({"a.h5": b""}, "a.h5"),
+        ({"config.json": b"<html>"}, "config.json"),
+        ({"config.json": b'["hiersum"]'}, "config.json"),
     ],
 )
 def test_a_repository_of_something_else_is_left_alone(hub, run, files, found):
@@ -157,7 +160,12 @@ def test_a_pickle_is_not_read(hub, run, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     fake = shutil.copytree(run, tmp_path / "fake", ignore=shutil.ignore_patterns("*.safetensors", "*.bin"))
     torch.save(Bomb(), fake / name)
-    with pytest.raises(ValueError, match=rf"fake: expected weights as model.safetensors .*found {name}"):
+    with pytest.raises(ValueError, match=rf"fake: expected weights as model.safetensors, found {name}\. Pickles"):
+        push(fake, "org/fake")
+    (fake / name).rename(fake / "adapter_model.bin")
+    (fake / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    shutil.copy(run / "model.safetensors", fake)
+    with pytest.raises(ValueError, match=r"fake: expected weights as adapter_model.safetensors, found adapter_model"):
         push(fake, "org/fake")
     assert not Path("exploded").exists()
     assert not hub.repos
@@ -172,6 +180,24 @@ def test_what_is_no_checkpoint_is_refused_before_the_hub_is_asked(run, tmp_path)
         push(other, "org/hiersum")
     with pytest.raises(ValueError, match="expected an adapter for base org/base, found an ordinary checkpoint"):
         push(run, "org/hiersum", base="org/base")
+    half = shutil.copytree(run, tmp_path / "half")
+    results = json.loads((half / "results.json").read_text())
+    (half / "results.json").write_text(json.dumps({key: results[key] for key in results if key != "ci95"}))
+    with pytest.raises(ValueError, match=r"results\.json: expected the results of an evaluation, found no ci95"):
+        push(half, "org/hiersum")
+    (half / "README.md").write_text("---\nlicense: [\n---\n")
+    with pytest.raises(ValueError, match=r"README\.md: expected metadata in YAML"):
+        push(half, "org/hiersum")
+
+
+def test_a_card_of_other_terms_is_kept(run, tmp_path):
+    """Converted weights are not the project's to license."""
+    other = shutil.copytree(run, tmp_path / "other")
+    (other / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\nNot for sale.\n")
+    (tmp_path / "target").mkdir()
+    assemble_run(other, tmp_path / "target")
+    assert (tmp_path / "target/README.md").read_text() == (other / "README.md").read_text()
+    assert not (tmp_path / "target/LICENSE").exists()
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +222,10 @@ def test_an_adapter_is_pushed_with_the_hub_id_of_its_base(run, adapter, tmp_path
     assemble_run(adapter, tmp_path, "org/lora", base="org/hiersum")
     named = json.loads((tmp_path / "adapter_config.json").read_text())
     assert named["base_model_name_or_path"] == "org/hiersum"
+    with pytest.raises(
+        ValueError, match="repository of the adapter's own, found org/hiersum, its base, which would be"
+    ):
+        assemble_run(adapter, tmp_path, "org/HierSum", base="org/hiersum")
     assert "LoRA adapter of `org/hiersum`" in (tmp_path / "README.md").read_text()
     assert not (tmp_path / "model.safetensors").exists()
 
@@ -252,6 +282,7 @@ def test_a_run_survives_a_failed_push_and_says_how_to_try_again(hub, demo_record
         ([*TO, "--folds", "True"], "push_to_hub: expected False with --folds True"),
         (["--push_to_hub", "True", "--hub_model_id", "hiersum"], "hiersum: expected a Hub id 'org/name'"),
         ([*TO, "--checkpoint", ".", "--lora_r", "2"], "expected a --checkpoint on the Hub for an adapter"),
+        ([*TO, "--checkpoint", "org/hiersum", "--lora_r", "2"], "repository of the adapter's own, found org/hiersum"),
     ],
 )
 def test_flags_of_a_push_are_refused_before_anything_is_read(hub, tmp_path, monkeypatch, capsys, words, message):

@@ -62,6 +62,16 @@ def test_the_hub_shows_the_same_figures(results, tmp_path):
         assert results["protocol"] in one.metric_name
 
 
+def test_what_the_results_do_not_tell_is_said_or_named(results, tmp_path):
+    text = write_card(tmp_path, results | {"command": None}, EXTRACTOR).read_text()
+    assert "Command: not noted, seed 3." in text
+    assert "None" not in text
+    with pytest.raises(
+        ValueError, match=r"^results\.json: expected the results of an evaluation, found no ci95 and no"
+    ):
+        write_card(tmp_path, results | {"ci95": None, "baselines": []}, EXTRACTOR)
+
+
 def test_without_results_it_says_so_and_has_no_figure(tmp_path):
     text = write_card(tmp_path, None, EXTRACTOR).read_text()
     assert "without results.json: nothing is known here about how good it is" in text

@@ -1,13 +1,19 @@
 """The house: imports go one way, the travelling files stand alone, the wheel works where the source is not."""
 
 import ast
+import re
 import runpy
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 
 REPO = Path(__file__).parents[1]
@@ -128,6 +134,21 @@ def test_docstrings_name_every_config_field():
         assert f"        {name} (`" in HierSumConfig.__doc__, name
 
 
+def test_bounds_pins_and_docs_name_the_same_versions():
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    listed = map(Requirement, project["dependencies"] + project["optional-dependencies"]["app"])
+    allowed = {canonicalize_name(one.name): one.specifier for one in listed}
+    pins = dict(line.split("==") for line in (REPO / "constraints.txt").read_text().splitlines())
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    for name, versions in allowed.items():
+        assert pins[name] in versions, name
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \|$", (REPO / "docs" / "hub.md").read_text(), re.MULTILINE)
+    assert "transformers" in [name for name, _, _ in rows]
+    for name, oldest, newest in rows:
+        bounds = [Version(one.version) for one in allowed[canonicalize_name(name)] if one.operator == ">="]
+        assert (bounds, pins[canonicalize_name(name)]) == ([Version(oldest)], newest), name
+
+
 @pytest.mark.slow
 def test_the_wheel_works_elsewhere(tmp_path):
     """Built, installed into another folder and used from there, without the source."""
@@ -166,9 +187,15 @@ def test_the_wheel_works_elsewhere(tmp_path):
         "import evaluate; from hiersum_hf import evaluate_modules\n"
         "metric = evaluate.load(evaluate_modules.path('rank_correlation'))\n"
         "found = metric.compute(predictions=[[1, 2, 3]], references=[[1, 2, 3]]); assert found['kendall_tau'] == 1\n"
+        "from importlib.util import find_spec; from urllib.request import urlopen\n"
+        "from hiersum_hf import app, summarize\n"
+        "if find_spec('gradio'):\n"
+        "    page = app.launch(summarize.Scorer(HierSumFeatureExtractor()), Path('served').absolute())\n"
+        "    print('app:', urlopen(page.local_url).status); page.close()\n"
         "from hiersum_hf.cli import main; main(['--help'])\n"
     )
     # -I: neither the working folder nor the editable install may help
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "summarize" in done.stdout
+    assert "app: 200" in done.stdout or not find_spec("gradio")

@@ -188,7 +188,7 @@ def test_unreadable_parts_in_the_middle_are_passed_over_and_told(tmp_path):
     assert sum(psnr(image, whole[time_s]) > 30 for time_s, image in frames) > 0.9 * len(frames)
     assert frames[-1][0] == pytest.approx(9.96)
     (warning,) = reading.warnings
-    found = re.fullmatch(r".*a\.mp4: skipped (\d+) unreadable parts, the first after (\d\.\d) s\.", warning)
+    found = re.fullmatch(r".*a\.mp4: skipped (\d+) unreadable parts?, the first after (\d\.\d) s\.", warning)
     assert 250 - len(frames) == int(found[1])
     gap_s = next(a for (a, _), (b, _) in pairwise(frames) if b - a > 0.05)
     assert float(found[2]) == pytest.approx(gap_s, abs=0.5)  # decoder threads run ahead
@@ -198,7 +198,7 @@ def test_broken_broadcasts_are_told(tmp_path):
     path = synthetic(tmp_path / "a.ts", [k / 25 for k in range(250)], size=(160, 120), tone_hz=440, muxer="mpegts")
     reading = Reading()
     assert 200 < len(list(iter_frames(damaged(path), EVERY, reading))) < 250
-    assert re.search(r"a\.ts: skipped \d+ unreadable parts", reading.warnings[0])
+    assert re.search(r"a\.ts: skipped \d+ unreadable parts?", reading.warnings[0])
 
 
 @pytest.mark.parametrize(("name", "muxing"), [("a.mp4", {"movflags": "+faststart"}), ("a.mkv", {})])
