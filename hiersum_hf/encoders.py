@@ -21,6 +21,7 @@ T = TypeVar("T")
 OFFLINE_VIDEO_ENCODER = "efficientnet-lite0"
 DTYPES = ("float32", "float16", "bfloat16")
 BATCHES_AHEAD = 2  # decoded while one is encoded
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as CUDA and PyTorch on CPU say it
 INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
 EFFICIENTNET_SIZE = 224
 # Ids of features that come with a data set (docs/features.md) or are made up
@@ -72,6 +73,7 @@ class VideoEncoder:
 
         Raises:
             ValueError: No positive batch size, or what `encode` raises.
+            MemoryError, RuntimeError: One image alone does not fit in memory; a batch that does not is halved.
             Exception: Whatever decoding raises.
         """
         from tqdm import tqdm
@@ -83,9 +85,24 @@ class VideoEncoder:
         with bar, closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
             for batch in batches(decoded, batch_size):
                 times_s += [time_s for time_s, _ in batch]
-                features.append(self.encode([image for _, image in batch]))
+                features.append(self._encode_in_parts([image for _, image in batch]))
                 bar.update(len(batch))
         return np.concatenate(features), np.array(times_s, np.float64)
+
+    def _encode_in_parts(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """As `encode`; what does not fit in memory is halved until it does."""
+        try:
+            return self.encode(images)
+        except (MemoryError, RuntimeError) as error:
+            if len(images) == 1 or not is_out_of_memory(error):
+                raise
+        half = len(images) // 2  # out of the handler, which keeps what the first try held
+        return np.concatenate([self._encode_in_parts(images[:half]), self._encode_in_parts(images[half:])])
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, of this machine or of a GPU."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float32") -> VideoEncoder:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiersum_hf.encoders import VideoEncoder
+from hiersum_hf.encoders import VideoEncoder, is_out_of_memory
 from hiersum_hf.video import Reading, iter_frames
 
 
@@ -80,14 +80,21 @@ def frame_features(
 
     Raises:
         FileNotFoundError: There is no such video.
-        ValueError: It cannot be read, has no frames, or features that are not finite; names the video.
+        ValueError: It cannot be read or takes too much memory, has no frames, or features that are not finite; names
+            the video.
     """
     file = None if cache is None else feature_file(cache, video, settings)
     stored = None if file is None else stored_features(file)
     if stored is not None:
         return stored
     reading = Reading()
-    features, times_s = load().encode_stream(iter_frames(video, settings.sample_fps, reading), batch_size, total)
+    encoder = load()
+    try:
+        features, times_s = encoder.encode_stream(iter_frames(video, settings.sample_fps, reading), batch_size, total)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(f"{video}: expected memory to encode it, found too little: {error}") from error
     if not len(features):
         raise ValueError(f"{video}: expected frames, found none that can be decoded")
     if not np.isfinite(features).all():

@@ -8,7 +8,11 @@ from typing import Any
 
 from hiersum_hf.records import Sentence
 from hiersum_hf.sentences import merge_into_sentences
-from hiersum_hf.subtitle_tracks import base_language, opened, stream_start_s
+from hiersum_hf.subtitle_tracks import base_language, stream_start_s
+from hiersum_hf.video import open_media
+
+
+INSTALL = 'Speech recognition needs faster-whisper: pip install "hiersum-hf[asr]"'
 
 
 def transcribe(
@@ -34,8 +38,8 @@ def transcribe(
     try:
         from faster_whisper import WhisperModel
     except ImportError as error:
-        raise ImportError('Speech recognition needs faster-whisper: pip install "hiersum-hf[asr]"') from error
-    with opened(path) as container:
+        raise ImportError(INSTALL) from error
+    with open_media(path) as container:
         if not container.streams.audio:
             return []
         # Whisper counts from the first sample.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 from av.codec.codec import Properties
 from av.stream import Disposition
 from pysubs2 import SSAEvent
 
 from hiersum_hf.records import Sentence
 from hiersum_hf.subtitles import sentences_of_events
+from hiersum_hf.video import open_media
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def subtitle_tracks(path: str | Path) -> list[SubtitleTrack]:
         FileNotFoundError: There is no such file.
         ValueError: The file is not readable.
     """
-    with opened(path) as container:
+    with open_media(path) as container:
         return [_described(stream) for stream in container.streams.subtitles]
 
 
@@ -97,23 +95,6 @@ def base_language(tag: str) -> str:
         return tag.lower()
 
 
-@contextmanager
-def opened(path: str | Path) -> Iterator[Any]:
-    """The container of an existing, readable file.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not readable.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected a video file, found no such file")
-    try:
-        with av.open(str(path)) as container:
-            yield container
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path}: expected a readable video, the decoder said: {error.strerror}") from error
-
-
 def stream_start_s(stream: Any) -> float:
     """When a stream starts on the clock of its file; 0 where there is no stream or it does not say."""
     return float((stream.start_time or 0) * stream.time_base) if stream else 0.0
@@ -134,7 +115,7 @@ def _described(stream: Any) -> SubtitleTrack:
 
 def _sentences(path: str | Path, track: SubtitleTrack) -> list[Sentence]:
     events = []
-    with opened(path) as container:
+    with open_media(path) as container:
         stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
         for packet in container.demux(stream):
             begin_s = float((packet.pts or 0) * packet.time_base) - origin_s

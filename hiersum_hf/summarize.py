@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.cuts import find_cuts
-from hiersum_hf.encoders import VideoEncoder, load_video_encoder, refuse_precomputed
+from hiersum_hf.encoders import VideoEncoder, is_out_of_memory, load_video_encoder, refuse_precomputed
 from hiersum_hf.feature_cache import FrameSettings, frame_features
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
@@ -215,11 +215,21 @@ def score_record(
     sentences: Sequence[Sentence] = (),
     warnings: Sequence[str] = (),
 ) -> ScoredVideo:
-    """Scores of a video whose features are there; `level` as one the checkpoint was trained at, None without one."""
+    """Scores of a video whose features are there; `level` as one the checkpoint was trained at, None without one.
+
+    Raises:
+        ValueError: There is too little memory for all its frames together, or the features do not suit.
+    """
     if scorer.network is None:
         scores, spoken = training_free_scores(record), None
     else:
-        found = predict_scores(scorer.network, scorer.extractor, [record], level)[record.video_id]
+        try:
+            found = predict_scores(scorer.network, scorer.extractor, [record], level)[record.video_id]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            frames = f"{record.video_id}: expected memory for its {len(record.video_features)} frames together"
+            raise ValueError(f"{frames}, found too little: {error}") from error
         scores, spoken = found["scores"], found["sentence_scores"][: len(record.text_features)]
         spoken = None if level == "parent" or not len(spoken) else spoken
     return ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))

@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import set_seed
 
 from hiersum_hf import HierSumConfig, HierSumModel, HierSumPipeline
@@ -262,7 +263,7 @@ def main() -> int:
             train_folds(words, flags)
             return 0
         return train(words)
-    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
+    except (ValueError, OSError, ImportError, StrictDataclassError, SafetensorError) as error:  # the last: a full disk
         print(f"run_train.py: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
