@@ -55,7 +55,7 @@ def _schedule_groups() -> tuple[Group, ...]:
     arms = (*schedules(controls, real, 2.0), two_networks(real, 2.0))
     groups.append(Group("complementary, texts from a Sentence-BERT, 2x steps", arms))
     deeper = {"num_layers": 2}
-    arms = (*schedules(controls, None, 2.0, deeper), two_networks(None, 2.0, deeper))
+    arms = (*schedules((*controls, "m = 1/2", "adaptive"), None, 2.0, deeper), two_networks(None, 2.0, deeper))
     groups.append(Group("complementary, 2 layers, 2x steps", arms))
     return tuple(groups)
 
