@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.datasets.printable import printable
 from hiersum_hf.encoders import DTYPES
+from hiersum_hf.records import counted
 
 
 if TYPE_CHECKING:
@@ -127,12 +129,16 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     Raises:
         FileExistsError: An earlier summary is there, without --overwrite.
         FileNotFoundError: There is no such video.
-        ValueError: A wrong budget, texts of one video for several, two videos for one folder, a name not in UTF-8.
+        ImportError: What recognises speech or finds cuts is asked for and not installed.
+        NotADirectoryError, PermissionError: A folder that cannot be written to.
+        ValueError: A wrong budget or batch size, texts of one video for several, two videos for one folder, a name
+            that no page or cut list can hold.
     """
     from hiersum_hf.extract import find_videos
     from hiersum_hf.summary import parse_budget
-    from hiersum_hf.summary_files import output_folder, refuse_existing
+    from hiersum_hf.summary_files import output_folder, refuse_existing, refuse_name
 
+    _check_flags(args)
     budgets = {_name(*parse_budget(text)): text for text in args.budget or ["0.15"]}
     videos = find_videos(args.videos)
     if len(videos) > 1 and (args.subtitles or args.description):
@@ -143,8 +149,6 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     folders: dict[Path, dict[str, Path]] = {}
     owners: dict[Path, Path] = {}
     for video in videos:
-        if not _is_text(str(video)):
-            raise ValueError(f"{video}: expected a name in UTF-8, found other bytes. No page can link it.")
         owner = owners.setdefault(output_folder(video, args.output), video)
         if owner != video:
             raise ValueError(f"{output_folder(video, args.output)}: expected one video for it, found {owner}, {video}")
@@ -154,12 +158,21 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
         }
         for folder in folders[video].values():
             refuse_existing(folder, args.overwrite or args.dry_run)
+            refuse_name(video, folder)
     return folders
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name of the file system can be written in UTF-8; old disks have some in Latin-1."""
-    return name == name.encode(errors="replace").decode()
+def _check_flags(args: argparse.Namespace) -> None:
+    from hiersum_hf import cuts, speech
+
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size: expected at least 1, found {args.batch_size}")
+    if args.cache is not None and Path(args.cache).exists() and not Path(args.cache).is_dir():
+        raise NotADirectoryError(f"{args.cache}: expected a folder for features, found a file")
+    if args.transcribe is not None and find_spec("faster_whisper") is None:
+        raise ImportError(speech.INSTALL)
+    if args.shots == "cuts" and find_spec("scenedetect") is None:
+        raise ImportError(cuts.INSTALL)
 
 
 def _name(kind: str, value: float) -> str:
@@ -185,8 +198,7 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
 
 
 def _tell(summary: Summary, folder: Path) -> None:
-    total = f"{summary.length_s:.1f} of {summary.duration_s:.1f} s in {len(summary.segments)} segments"
-    print(f"{printable(summary.video)}: {total}")
+    print(f"{printable(summary.video)}: {summary.extent}")
     for segment in summary.segments:
         print(f"  {segment.start_s:8.2f} - {segment.end_s:8.2f} s   score {segment.score:.2f}")
     for sentence in summary.key_sentences:
@@ -202,7 +214,8 @@ def _plan(args: argparse.Namespace, video: Path, folders: dict[str, Path]) -> No
     from hiersum_hf.video import probe
 
     duration_s = probe(video).duration_s
-    sentences, texts, notes = read_texts(video, duration_s, args.subtitles, args.description, args.language)
+    asked = (args.subtitles, args.description, args.language, args.transcribe)
+    sentences, texts, notes = read_texts(video, duration_s, *asked, listen=False)
     scorer = args.model or "training-free"
     summaries = [
         {"budget": budget, "seconds": budget_of(budget, duration_s).seconds, "folder": str(folder)}
@@ -214,7 +227,8 @@ def _plan(args: argparse.Namespace, video: Path, folders: dict[str, Path]) -> No
         plan |= {"description": len(texts), "notes": notes, "summaries": summaries}
         print(json.dumps(plan, ensure_ascii=False), flush=True)
         return
-    about = f"{duration_s:.1f} s, {len(sentences)} sentences, {len(texts)} texts of description"
+    said, described = counted(len(sentences), "sentence"), counted(len(texts), "text")
+    about = f"{duration_s:.1f} s, {said}, {described} of description"
     lines = [f"{video}: {about}, scored by: {scorer}", *(f"  {note}" for note in notes)]
     for one in summaries:
         there = " (there is one already: needs --overwrite)" if one["exists"] and not args.overwrite else ""

@@ -11,6 +11,7 @@ from av.video.reformatter import VideoReformatter
 from hiersum_hf.video import opened, stream_start_s, timed_frames
 
 
+INSTALL = 'Cut detection needs scenedetect-headless: pip install "hiersum-hf[cuts]"'
 SIDE_PX = 256  # larger pictures are thinned to a longer side of 256 to 511, about as the library does
 SHORTEST_S = 0.5  # of the stretches between cuts; not given in the paper
 
@@ -36,7 +37,7 @@ def find_cuts(video: str | Path) -> np.ndarray:
     try:
         from scenedetect import AdaptiveDetector, FrameTimecode
     except ImportError as error:
-        raise ImportError('Cut detection needs scenedetect-headless: pip install "hiersum-hf[cuts]"') from error
+        raise ImportError(INSTALL) from error
     detector, cuts_s = AdaptiveDetector(min_scene_len=SHORTEST_S), []
     for time_s, image in _small_frames(video):
         time = FrameTimecode(time_s, 25.0)  # the rate is for frame numbers, which are not used

@@ -19,6 +19,7 @@ from hiersum_hf.datasets.printable import printable
 from hiersum_hf.encoders import load_video_encoder
 from hiersum_hf.feature_cache import FrameSettings, frame_features
 from hiersum_hf.prediction import load_checkpoint, torch_device
+from hiersum_hf.records import counted
 from hiersum_hf.text_encoders import default_extractor
 
 
@@ -137,9 +138,10 @@ def format_report(report: dict[str, Any]) -> str:
     videos, settings = report["videos"].values(), report["settings"]
     found, wall_s = sum(video["found"] for video in videos), report["wall_s"]
     rank = f"rank {report['rank']} of {report['world_size']}: " if report["world_size"] > 1 else ""
-    made_with = f"{settings['video_encoder']}, {settings['sample_fps']:g} frames a second, {settings['dtype']}"
+    rate = f"{settings['sample_fps']:g} frame{'s' * (settings['sample_fps'] != 1)} a second"
+    made_with, encoded = f"{settings['video_encoder']}, {rate}, {settings['dtype']}", len(videos) - found
     lines = [
-        f"{rank}{len(videos) - found} videos encoded, {found} found, {len(report['failed'])} failed ({made_with})",
+        f"{rank}{counted(encoded, 'video')} encoded, {found} found, {len(report['failed'])} failed ({made_with})",
         f"{rank}{report['video_s'] / 60:.1f} minutes of video in {wall_s:.1f} s: "
         f"{report['video_s'] / max(wall_s, 1e-9):.1f} x as fast as they play",
     ]

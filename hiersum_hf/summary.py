@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Budget, Segment, Sentence, Summary
+from hiersum_hf.records import Budget, Segment, Sentence, Summary, clock
 from hiersum_hf.shots import kernel_temporal_segmentation, knapsack, shot_scores
 
 
@@ -67,8 +67,9 @@ def summarize_scores(
     kept whole and moves nothing. Borders that end up less than 0.5 s after another are dropped. A shot's value is its
     mean score over time; an exact knapsack picks shots within `budget.seconds` (lengths are rounded up to its unit of
     time, 1/20,000 of the budget or 1 ms, whichever is more, so the sum never exceeds the budget by more than float
-    error). Adjacent shots become one segment. If no shot is chosen, the best-scored window within the budget that cuts
-    no such sentence is taken, `fallback` is set and a warning says so. None of this is given in the paper.
+    error). Adjacent shots become one segment. If no shot fits the budget, or only such as score less than the video on
+    average (the one short shot of a lecture, its title), the best-scored window within the budget that cuts no such
+    sentence is taken, `fallback` is set and a warning says why. None of this is given in the paper.
 
     Args:
         frame_times_s: (N,) ascending times of the sampled frames in seconds, N >= 1.
@@ -102,7 +103,7 @@ def summarize_scores(
     fallback = not chosen.any()
     spans_s = [_best_window(curve, budget.seconds, spoken_s)] if fallback else _merge(bounds_s[chosen])
     if fallback:
-        warnings = [*warnings, _why_no_shot(bounds_s, budget.seconds)]
+        warnings = [*warnings, _why_no_shot(bounds_s, values, budget.seconds)]
     return Summary(
         video=video,
         duration_s=float(duration_s),
@@ -188,12 +189,20 @@ def _timed_shots(borders_s: np.ndarray, duration_s: float, spoken_s: np.ndarray)
 
 
 def _choose(bounds_s: np.ndarray, values: np.ndarray, budget_s: float) -> np.ndarray:
-    """(S,) bool: the best shots that fit `budget_s`, all of them if the video does."""
+    """(S,) bool: the best shots that fit `budget_s`, all if the video does, none if all that fit are below average."""
     if budget_s >= bounds_s[-1, 1]:
         return np.ones(len(values), bool)
     unit_s = max(SMALLEST_UNIT_S, budget_s / MAX_UNITS)
     lengths = np.ceil((bounds_s[:, 1] - bounds_s[:, 0]) / unit_s - 1e-6)  # 1e-6 units: float error of a difference
-    return knapsack(values, lengths.astype(np.int64), math.floor(budget_s / unit_s + 1e-6))
+    capacity = math.floor(budget_s / unit_s + 1e-6)
+    if values[lengths <= capacity].max(initial=0.0) < _mean(bounds_s, values) - 1e-9:
+        return np.zeros(len(values), bool)
+    return knapsack(values, lengths.astype(np.int64), capacity)
+
+
+def _mean(bounds_s: np.ndarray, values: np.ndarray) -> float:
+    """The video's mean score, from that of its shots."""
+    return float(np.average(values, weights=np.diff(bounds_s)[:, 0]))
 
 
 def _merge(bounds_s: np.ndarray) -> list[tuple[float, float]]:
@@ -231,11 +240,17 @@ def _best_window(curve: tuple[np.ndarray, np.ndarray], length_s: float, spoken_s
     return float(starts_s[best]), float(ends_s[best])
 
 
-def _why_no_shot(bounds_s: np.ndarray, budget_s: float) -> str:
-    shortest_s = float(np.diff(bounds_s).min())
-    why = f"The budget of {budget_s:.4g} s is shorter than every shot (the shortest lasts {shortest_s:.4g} s)"
-    if shortest_s <= budget_s:
-        why = f"Every shot that fits the budget of {budget_s:.4g} s scores 0"
+def _why_no_shot(bounds_s: np.ndarray, values: np.ndarray, budget_s: float) -> str:
+    lengths_s = np.diff(bounds_s)[:, 0]
+    best = int(np.where(lengths_s <= budget_s, values, -1.0).argmax())
+    if lengths_s.min() > budget_s:
+        why = f"The budget of {budget_s:.4g} s is shorter than every shot (the shortest lasts {lengths_s.min():.4g} s)"
+    elif not values.any():
+        why = "Every shot scores 0"
+    else:
+        where = f"{clock(bounds_s[best, 0])} to {clock(bounds_s[best, 1])}, score {values[best]:.2f}"
+        why = f"Shots that fit the budget of {budget_s:.4g} s score below the video's mean of "
+        why += f"{_mean(bounds_s, values):.2f} (the best of them: {where})"
     return f"{why}: the best-scored window of that length was taken instead."
 
 

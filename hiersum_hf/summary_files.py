@@ -37,8 +37,21 @@ CUTS_HEAD = """ffconcat version 1.0
 
 def output_folder(video: str | Path, output: str | Path, budget: str | None = None) -> Path:
     """OUT/<name of the video>/, or where there are several budgets OUT/<name of the video>/<budget>/."""
-    folder = Path(output, Path(video).stem)
+    folder = Path(output, Path(video).stem.strip(".") or "video")  # "...mp4" is no folder beside the others
     return folder if budget is None else folder / budget
+
+
+def refuse_name(video: Path, folder: Path) -> None:
+    """Refuses a video that the page or the cut list in the folder cannot name.
+
+    Raises:
+        ValueError: Its name is not in UTF-8 (old disks have some in Latin-1), or has a line break.
+    """
+    link = list_link(video, folder)
+    if link != link.encode(errors="replace").decode():
+        raise ValueError(f"{video}: expected a name in UTF-8, found other bytes. No page can link it.")
+    if set("\r\n") & set(link):
+        raise ValueError(f"{video}: expected a name without line breaks, found {link!r}. No cut list can hold it.")
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:
@@ -47,12 +60,16 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
     Raises:
         FileExistsError: It is there and may not be overwritten.
         NotADirectoryError: A folder above it is a file.
+        PermissionError: It cannot be written to.
     """
     for above in (folder, *folder.parents):
         if above.exists() and not above.is_dir():
             raise NotADirectoryError(f"{above}: expected a folder for summaries, found a file.")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
+    there = next(above for above in (folder, *folder.parents) if above.exists())
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{folder}: expected a folder that can be written to, found that {there} cannot")
 
 
 def write_summary(
@@ -73,9 +90,11 @@ def write_summary(
     Raises:
         FileExistsError: The folder is there and `overwrite` is not given.
         OSError: It cannot be written, for example a full disk; nothing new is left in it.
+        ValueError: The name of the video has a line break or is not in UTF-8.
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite)
+    refuse_name(Path(video), folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -104,7 +123,7 @@ def _write_files(summary: Summary, video: Path, partial: Path, folder: Path, sen
     texts = {
         "summary.html": summary_page(summary, sentences, quote(link), pictures),
         "summary.md": markdown(summary, link),
-        "cuts.txt": cut_list(summary.segments, link, _start_s(video)),
+        "cuts.txt": cut_list(summary.segments, list_link(video, folder), _start_s(video)),
         "chapters.vtt": chapters(summary),
     }
     for name, text in texts.items():
@@ -117,6 +136,17 @@ def relative_path(video: Path, folder: Path) -> str:
         return Path(os.path.relpath(video.resolve(), folder.resolve())).as_posix()
     except ValueError:
         return video.resolve().as_posix()
+
+
+def list_link(video: Path, folder: Path) -> str:
+    """The path by which ffmpeg finds the video from a cut list in the folder.
+
+    "./" comes first, or it takes 12:30.mp4 for an address; "?" and "#" in the list's own path end what it reads as the
+    path, so that only the whole path of the video leads there.
+    """
+    whole = set("?#") & set(str(folder.resolve()))
+    link = video.resolve().as_posix() if whole else relative_path(video, folder)
+    return link if Path(link).is_absolute() else f"./{link}"
 
 
 def retime(sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:
@@ -181,10 +211,10 @@ def cut_list(segments: Iterable[Segment], link: str, origin_s: float = 0.0) -> s
     An edit decision list (CMX 3600) would need one constant frame rate and knows no longer file names.
 
     Args:
-        link: Path of the video from the list's folder.
+        link: Path of the video, as `list_link` gives it; has no line break, which no quoting can hold.
         origin_s: When the picture starts on the clock of the file.
     """
-    quoted = link.replace("'", r"'\''").replace("\n", " ")
+    quoted = link.replace("'", r"'\''")  # within quotes every other sign, a backslash too, stands for itself
     cuts = [
         f"file '{quoted}'\ninpoint {origin_s + segment.start_s:.6f}\noutpoint {origin_s + segment.end_s:.6f}\n"
         for segment in segments
@@ -218,8 +248,7 @@ def markdown(summary: Summary, link: str) -> str:
     """The summary in words: each segment's time, linked to the page beside it, and its key sentences in order."""
     lines = [
         f"# {_plain(summary.video)}\n",
-        f"{summary.length_s:.1f} of {summary.duration_s:.1f} s in {len(summary.segments)} segments "
-        f"([source](<{quote(link)}>), [player](summary.html), [short video](summary.mp4)). "
+        f"{summary.extent} ([source](<{quote(link)}>), [player](summary.html), [short video](summary.mp4)). "
         f"Scored by: {_plain(summary.scored_by)}.\n",
     ]
     for segment in summary.segments:

@@ -97,7 +97,7 @@ video.onerror = () => {
   video.src = "summary.mp4";
   get("state").textContent = "The source video cannot be played here: this is summary.mp4.";
 };
-video.onloadedmetadata = () => { if (wanted !== null) seek(wanted); };
+video.onloadedmetadata = () => { if (wanted !== null) seek(wanted); show(); };
 video.ontimeupdate = video.onseeked = show;
 video.onplay = tick;
 window.onhashchange = fromLink;
@@ -125,7 +125,7 @@ def summary_page(
 <title>{escape(summary.video)}: summary</title><style>{STYLE}</style></head>
 <body>
 <h1>{escape(summary.video)}</h1>
-<p class="soft">{summary.length_s:.1f} of {summary.duration_s:.1f} s in {len(summary.segments)} segments, scored by:
+<p class="soft">{summary.extent}, scored by:
 {escape(summary.scored_by)}. Click on a segment or on the curve to go there.</p>
 <main>
 <section><video id="video" controls preload="metadata"></video>

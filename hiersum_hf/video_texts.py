@@ -20,6 +20,7 @@ def read_texts(
     description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
     language: str | None = None,
     transcribe: str | None = None,
+    listen: bool = True,
 ) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
     """Sentences within the video, texts about it, and what the reader should know of them.
 
@@ -31,6 +32,7 @@ def read_texts(
         description: As `hiersum_hf.subtitles.as_description` takes it; () = none. Default: a file beside the video.
         language: Of subtitles, where there are several: "en", "eng", "de".
         transcribe: Size of the Whisper model for videos without subtitles; default: none is asked.
+        listen: False: only note that it will be asked.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -44,15 +46,17 @@ def read_texts(
         source = str(subtitles)
     if description is None and "description" in beside:
         description = _beside(beside["description"], as_description, notes)
-    if subtitles is None:
-        found, source = _inside(video, language, transcribe, notes)
-    else:
+    if subtitles is not None:
         found = as_sentences(subtitles)
+    else:
+        found, source = _inside(video, language, transcribe if listen else None, notes)
     sentences, warnings = fit_to_video(found, duration_s, source)
     texts = as_description(description) if description else ()
     if not sentences:
         lacking = "No subtitles" if texts else "No subtitles and no description"
-        notes.append(f"{lacking}: judged without what is said.")
+        unheard = transcribe is not None and subtitles is None and not listen
+        then = f"speech will be recognised by Whisper ({transcribe})" if unheard else "judged without what is said"
+        notes.append(f"{lacking}: {then}.")
     return sentences, texts, notes + warnings
 
 
@@ -90,14 +94,17 @@ def _inside(
         from hiersum_hf.speech import transcribe as hear
 
         found, source = hear(video, language, transcribe), f"the speech of {video}"
-        notes.append(f"No subtitles: speech recognised by Whisper ({transcribe}).")
+        heard = "speech" if found else "no speech"
+        notes.append(f"No subtitles: {heard} recognised by Whisper ({transcribe}).")
     return found, source
 
 
 def _beside(path: Path, read: Callable[[Path], Any], notes: list[str]) -> Any:
-    """What a file that nobody named holds; None, with a note, if it is no such file."""
+    """What a file that nobody named holds; None, with a note, if it is no such file or empty."""
     try:
         texts = read(path)
+        if not texts:
+            raise ValueError("expected text, found none")
     except ValueError as error:
         notes.append(f"{path.name}, found beside the video, is not used: {error}")
         return None

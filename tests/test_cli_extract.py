@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from hiersum_hf import extract
 from hiersum_hf.cli import main
+from hiersum_hf.encoders import VideoEncoder
 from hiersum_hf.text_encoders import default_extractor
 from tests.test_feature_cache import colour_encoder, write_video
 
@@ -48,6 +51,35 @@ def test_a_broken_video_is_named_and_the_exit_code_is_1(folder, loaded, tmp_path
     (folder / "c.mp4").unlink()
     assert main(words) == 0
     assert "0 videos encoded, 2 found, 0 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+     RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes")],
+    ids=["python", "device", "cpu"],
+)  # fmt: skip
+def test_too_little_memory_makes_batches_smaller_and_fails_only_what_never_fits(
+    folder, tmp_path, monkeypatch, capsys, error
+):
+    fitted = []
+
+    def embed(images):
+        if len(images) > 4 or images[0].mean() > 150:
+            raise error
+        fitted.append(len(images))
+        return torch.tensor(np.array([image.mean((0, 1)) for image in images]))
+
+    write_video(folder / "bright.mp4", brightness=160)
+    monkeypatch.setattr(extract, "load_video_encoder", lambda *which: VideoEncoder("colour", 3, embed))
+    words = ["extract", str(folder), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "2 videos encoded, 0 found, 1 failed" in out
+    assert f"failed: {folder}/bright.mp4: expected memory to encode it, found too little" in out
+    assert fitted == [3, 3] * 2
+    assert main([*words[:1], f"{folder}/a.mp4", *words[2:-2]]) == 0
+    assert "0 videos encoded, 1 found" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import sys
 from fractions import Fraction
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import av
@@ -61,6 +62,7 @@ def detector(monkeypatch):
             return [timecode] if jump > 50 else []
 
     module = ModuleType("scenedetect")
+    module.__spec__ = ModuleSpec("scenedetect", None)
     module.AdaptiveDetector, module.FrameTimecode = AdaptiveDetector, FrameTimecode
     monkeypatch.setitem(sys.modules, "scenedetect", module)
     return fed

@@ -66,6 +66,8 @@ def test_every_video_once_and_a_second_run_nothing(videos, batches, tmp_path):
     assert report["videos"][f"{videos}/1.mp4"]["frames"] == 4
     assert report["video_s"] == pytest.approx(1 + 2 + 3 + 1 + 2)
     assert "5 videos encoded, 1 found, 0 failed (colour, 2 frames a second, float32)" in format_report(report)
+    one = {"videos": {"a.mp4": {"found": False, "warnings": []}}, "settings": report["settings"] | {"sample_fps": 1.0}}
+    assert "1 video encoded, 0 found, 0 failed (colour, 1 frame a second, float32)" in format_report(report | one)
     before = contents(tmp_path / "out")
     again = run(videos, tmp_path / "out")
     assert len(batches) == 5

@@ -72,6 +72,16 @@ def test_features_computed_earlier_are_scored_by_the_same_steps(mute, encoded, t
     assert again.summarize("5s") == scored.summarize("5s")
 
 
+@pytest.mark.parametrize("error", [MemoryError("none left"), torch.OutOfMemoryError("CUDA out of memory. Tried ...")])
+def test_a_video_too_long_for_the_memory_is_named(mute, encoded, tmp_path, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("hiersum_hf.summarize.predict_scores", fails)
+    with pytest.raises(ValueError, match=r"talk\.mp4: expected memory for its 40 frames together, found too little: "):
+        score_video(tmp_path / "talk.mp4", load_scorer(mute, device="cpu"))
+
+
 def test_a_level_is_refused_before_anything_is_read(tmp_path):
     HierSumModel(HierSumConfig(**SIZES, trained_levels=["child"])).save_pretrained(tmp_path / "child")
     HierSumFeatureExtractor("eyes", "words", 8).save_pretrained(tmp_path / "child")
@@ -136,6 +146,9 @@ def test_what_is_beside_the_video_and_no_text_stops_nothing(talk):
     sentences, texts, notes = read_texts(talk, 10.0)
     assert ([s.text for s in sentences], texts) == (["Inside."], ())
     assert [note[:10] for note in notes] == ["talk.srt, ", "talk.json,", "Subtitles "]
+    for end in ("srt", "json"):
+        talk.with_suffix(f".{end}").write_text("")
+    assert [s.text for s in read_texts(talk, 10.0)[0]] == ["Inside."], "an empty file hides no track"
     with pytest.raises(ValueError, match=r"talk\.json"):
         read_texts(talk, 10.0, description=talk.with_suffix(".json"))
 
@@ -157,6 +170,14 @@ def test_speech_is_recognised_where_there_are_no_subtitles(tmp_path, monkeypatch
     sentences, _, notes = read_texts(tmp_path / "talk.mp4", 10.0, language="de", transcribe="tiny")
     assert [s.text for s in sentences] == ["('de', 'tiny')"]
     assert notes == ["No subtitles: speech recognised by Whisper (tiny)."]
+    monkeypatch.setattr("hiersum_hf.speech.transcribe", lambda *asked: [])
+    notes = read_texts(tmp_path / "talk.mp4", 10.0, description=["Leeks"], transcribe="tiny")[2]
+    assert notes[0] == "No subtitles: no speech recognised by Whisper (tiny)."
+    monkeypatch.setattr("hiersum_hf.speech.transcribe", None)
+    notes = read_texts(tmp_path / "talk.mp4", 10.0, description=["Leeks"], transcribe="tiny", listen=False)[2]
+    assert notes == ["No subtitles: speech will be recognised by Whisper (tiny)."]
+    notes = read_texts(tmp_path / "talk.mp4", 10.0, (), transcribe="tiny", listen=False)[2]
+    assert notes == ["No subtitles and no description: judged without what is said."]
     assert read_texts(tmp_path / "talk.mp4", 10.0, [(0, 1, "Given.")], transcribe="tiny")[0][0].text == "Given."
 
 

@@ -61,6 +61,20 @@ def test_scores_of_0_still_give_a_summary():
     assert (summary.segments[0].start_s, summary.segments[0].end_s) == (0, 20)
 
 
+def test_a_poor_shot_is_not_the_summary_because_it_alone_is_short():
+    """A lecture of two long shots with a title of 5 s between them."""
+    summary = summarize([60, 5, 35], [0.8, 0.1, 0.9], 20)
+    assert summary.fallback
+    assert spans(summary) == [(65, 85)]
+    why = "below the video's mean of 0.80 (the best of them: 1:00 to 1:05, score 0.10): the best-scored window"
+    assert why in summary.warnings[-1]
+    for title in (0.85, 0.9):
+        kept = summarize([60, 5, 35], [0.8, title, 0.9], 20)
+        assert (spans(kept), kept.fallback, kept.warnings) == ([(60, 65)], False, ())
+    assert spans(summarize([60, 5, 5, 30], [0.8, 0.1, 0.9, 0.7], 20)) == [(60, 70)], "with a better one it may stay"
+    assert not summarize([60, 5, 35], [0.3, 0.3, 0.3], 20).fallback, "as good as any other"
+
+
 @pytest.mark.parametrize("seconds", [50, 51, 1e6])
 def test_a_budget_as_long_as_the_video_keeps_all(seconds):
     summary = summarize([20, 30], [0.1, 0.0], seconds)

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import shutil
 from dataclasses import replace
 
 import av
@@ -16,6 +18,7 @@ from hiersum_hf.summary_files import (
     begins,
     chapters,
     cut_list,
+    list_link,
     markdown,
     output_folder,
     refuse_existing,
@@ -79,12 +82,49 @@ def test_everything_is_written_on_one_clock(source, tmp_path):
         assert Image.open(folder / name).size[0] > 300
 
 
+SEGMENTS = [Segment(2.0, 4.0, 0.9), Segment(5.0, 6.0, 0.5)]
+
+
+def played(cuts):
+    """The colour of each frame that FFmpeg gets by the list."""
+    with av.open(str(cuts), format="concat", options={"safe": "0"}) as container:
+        return [frame.to_ndarray(format="rgb24").mean(axis=(0, 1)).argmax() for frame in container.decode(video=0)]
+
+
 def test_the_cut_list_plays_the_segments(source, tmp_path):
     """ffmpeg reads it and finds the video from where the list lies; cuts fall on key frames here."""
     folder = write_summary(make_summary(source.name), source, tmp_path / "out")
-    with av.open(str(folder / "cuts.txt"), format="concat", options={"safe": "0"}) as container:
-        colours = [frame.to_ndarray(format="rgb24").mean(axis=(0, 1)).argmax() for frame in container.decode(video=0)]
-    assert colours == [1] * 20 + [2] * 10
+    assert played(folder / "cuts.txt") == [1] * 20 + [2] * 10
+
+
+NAMES = [
+    "it's.mp4", "\\'.mp4", "trailing\\.mp4", "'", '"q".mp4', " 50%20 .mp4", "what?.mp4", "a#b.mp4", "12:30.mp4",
+    "data:x.mp4", "concat:a.mp4|b.mp4", "file 'x'.mp4", "-y.mp4", "\u2028\x0b\t.mp4",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("apart", [True, False])
+def test_the_cut_list_finds_a_video_of_any_name(source, tmp_path, monkeypatch, name, apart):
+    folder, video = tmp_path / "out" / name, tmp_path / ("in" if apart else f"out/{name}") / name
+    for parent in (folder, video.parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, video)
+    (folder / "cuts.txt").write_text(cut_list(SEGMENTS, list_link(video, folder)), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    for path in ("cuts.txt", str(folder / "cuts.txt")):
+        assert played(path) == [1] * 20 + [2] * 10
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("sign", ["\n", "\r"])
+def test_a_name_with_a_line_break_cannot_add_to_the_cut_list(source, tmp_path, sign):
+    video = tmp_path / f"a{sign}file 'etc.mp4"
+    shutil.copy(source, video)
+    with pytest.raises(ValueError, match="expected a name without line breaks, found"):
+        write_summary(make_summary(video.name), video, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [video]
 
 
 def test_the_cut_list_counts_on_the_clock_of_the_file():
@@ -123,6 +163,8 @@ def test_words_in_markdown_are_words():
     assert "- [0:00 to 0:02](summary.html#t=0.00) Red \\<b\\> \\& \\*bold\\*." in text
     assert "- [0:05 to 0:06](summary.html#t=5.00) (nothing said)" in text
     assert "- No checkpoint given." in text
+    assert "3.0 of 6.0 s in 2 segments (" in text
+    assert "2.0 of 6.0 s in 1 segment (" in markdown(make_summary(segments=[(0.0, 2.0, 0.9)]), "talk.mp4")
 
 
 def test_subtitles_move_with_their_segments():
@@ -158,6 +200,7 @@ def test_an_earlier_summary_survives_a_failed_one(source, tmp_path, monkeypatch)
 def test_folders_are_named_by_video_and_budget(tmp_path):
     assert output_folder("x/talk.final.mp4", "out").parts == ("out", "talk.final")
     assert output_folder("talk.mp4", "out", "60s").parts == ("out", "talk", "60s")
+    assert output_folder("...mp4", "out").parts == ("out", "video")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NotADirectoryError, match="file: expected a folder for summaries"):
         refuse_existing(tmp_path / "file" / "talk", overwrite=True)

@@ -4,30 +4,35 @@
 is timed on the way; what it is compared with is timed beside it. On 2 cores, so that the decoder has one of its own:
 
     OMP_NUM_THREADS=1 python scripts/run_benchmark.py summarize
+
+1920 x 1080 at 30 fps, --quick: 20 s of 640 x 360. Processor times are those of the whole process, which is more than
+the step's own while a decoder works ahead.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.video import FPS, SAMPLE_FPS, SIZE, bare_cut, bare_decode, measured, render, seconds
+import numpy as np
+from benchmarks.video import FULL, QUICK, SAMPLE_FPS, bare_cut, bare_decode, measured, render, seconds
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, summarize, summary, summary_files
 from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, VideoEncoder, batches
-from hiersum_hf.records import Sentence, Summary
+from hiersum_hf.records import Sentence, Summary, counted
 from hiersum_hf.subtitles import write_srt
 from hiersum_hf.synthetic_world import ACTIONS, TELLING
 from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, TextEncoder
 from hiersum_hf.video import iter_frames
 
 
+LENGTH_S = 1800
 SUBTITLE_S = 4.5  # from one to the next: 400 in 30 minutes
 WIDTHS = 1280, 384  # of the encoders that need no network
 BATCH = 16
@@ -47,20 +52,22 @@ STEPS = {
 
 def run(quick: bool) -> list[dict]:
     """Rows in s and MB; a `ratio` is reference / ours, the note says what is wanted of it."""
-    length_s, rounds = (20, 1) if quick else (1800, 2)
+    length_s, rounds, shape = (20, 1, QUICK) if quick else (LENGTH_S, 2, FULL)
     with tempfile.TemporaryDirectory(prefix="hiersum-benchmark-") as name:
         folder = Path(name)
         scorer = summarize.load_scorer(save_checkpoint(folder / "checkpoint"))
-        short, video = (make_video(folder / f"{s}.mp4", s) for s in (max(10, length_s // 10), length_s))
+        short, video = (folder / f"{name}.mp4" for name in ("short", "whole"))
+        make_video(short, max(10, length_s // 10), shape)
+        about = make_video(video, length_s, shape)
         *_, short_mb = summarized(short, scorer)  # loads all that is loaded once
         found, times, long_mb = summarized(video, scorer)
-        bare_s, _ = seconds(lambda: bare_cut(video, list(found.segments), folder / "bare.mp4"))
-        encode_s = encoding_s(video, scorer)
+        bare = seconds(lambda: bare_cut(video, list(found.segments), folder / "bare.mp4"))
+        encode = encoding(video, scorer)
         decode = measured(lambda: sum(1 for _ in iter_frames(video, SAMPLE_FPS)), lambda: bare_decode(video), rounds)
         if bare_decode(output_of(video) / "summary.mp4") != bare_decode(folder / "bare.mp4"):
             raise RuntimeError("expected the same number of frames from both sides, found a difference")
-    times |= {"encode": encode_s, "bare cut": bare_s, "playing": length_s}
-    return rows(times, decode, found) + memory(short_mb, long_mb)
+    times |= {"encode": encode, "bare cut": np.array(bare)}
+    return rows(times, decode, found, about) + memory(short_mb, long_mb)
 
 
 def save_checkpoint(folder: Path) -> Path:
@@ -71,79 +78,91 @@ def save_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def make_video(path: Path, length_s: int) -> Path:
-    """The video, its subtitles beside it under its name."""
-    render(path, length_s)
+def make_video(path: Path, length_s: int, shape: tuple[int, int, int]) -> str:
+    """The video, its subtitles beside it under its name; returns what it is in words."""
     texts = [TELLING[i % 5].format(action=ACTIONS[i % 7]) for i in range(int(length_s / SUBTITLE_S))]
     spoken = [Sentence(text, i * SUBTITLE_S + 0.3, i * SUBTITLE_S + 3.7) for i, text in enumerate(texts)]
     write_srt(spoken, path.with_suffix(".srt"))
-    return path
+    return render(path, length_s, shape)
 
 
 def output_of(video: Path) -> Path:
     return video.with_name(f"summary-{video.stem}")
 
 
-def summarized(video: Path, scorer: summarize.Scorer) -> tuple[Summary, dict[str, float], float]:
-    """The summary, seconds of each of `STEPS` and of "all", most memory of this process meanwhile in MB."""
-    times: Counter[str] = Counter()
+def summarized(video: Path, scorer: summarize.Scorer) -> tuple[Summary, dict[str, np.ndarray], float]:
+    """The summary, what each of `STEPS` and "all" took, most memory of this process meanwhile in MB."""
+    times: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
     forget_peak()
     with ExitStack() as stack:
         for name, (owner, function) in STEPS.items():
             stack.enter_context(patch.object(owner, function, watched(getattr(owner, function), times, name)))
-        start = time.perf_counter()
+        start = clocks()
         scored = summarize.score_video(video, scorer, batch_size=BATCH)
         found = scored.summarize()
         summary_files.write_summary(found, video, output_of(video), scored.sentences)
-        times["all"] = time.perf_counter() - start
+        times["all"] = clocks() - start
     return found, dict(times), peak_mb()
 
 
-def watched(function: Callable[..., Any], times: Counter[str], name: str) -> Callable[..., Any]:
-    """The function, its seconds added to `times`."""
+def clocks() -> np.ndarray:
+    """(2,) wall and processor seconds, each since some moment."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def watched(function: Callable[..., Any], times: dict[str, np.ndarray], name: str) -> Callable[..., Any]:
+    """The function, what it takes added to `times`."""
 
     def timed(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
+        start = clocks()
         result = function(*args, **kwargs)
-        times[name] += time.perf_counter() - start
+        times[name] += clocks() - start
         return result
 
     return timed
 
 
-def encoding_s(video: Path, scorer: summarize.Scorer) -> float:
-    """Seconds that encoding takes while nobody decodes."""
-    spent: Counter[str] = Counter()
+def encoding(video: Path, scorer: summarize.Scorer) -> np.ndarray:
+    """What encoding takes while nobody waits for frames."""
+    spent = {"encode": np.zeros(2)}
     encode = watched(scorer.video_encoder.encode, spent, "encode")
     for batch in batches(iter_frames(video, SAMPLE_FPS), BATCH):
         encode([image for _, image in batch])
     return spent["encode"]
 
 
-def rows(times: dict[str, float], decode: dict[str, Any], found: Summary) -> list[dict]:
+def rows(times: dict[str, np.ndarray], decode: dict[str, Any], found: Summary, about: str) -> list[dict]:
     """The steps in their order; those that a decoder has nothing like are compared with the decoding."""
-    decode_s, encode_s, selection_s = decode["ours"], times["encode"], times["selection"] - times["shots"]
-    together = f"the encoder waits {times['frames'] - times['encoding']:.3g} s; reference: the slower of the two alone"
-    frames, cuts = len(found.scores["values"]), f"{len(found.segments)} segments, {found.length_s:.0f} s"
-    about = f"{times['playing']} s of {SIZE[0]} x {SIZE[1]} at {FPS} fps"
+    whole = np.array([decode["ours"], decode["processor_s"]])
+    slower = max(whole, times["encode"], key=lambda spent: spent[0])
+    together = f"the slower of the two alone; the encoder waits {times['frames'][0] - times['encoding'][0]:.3g} s"
+    frames, cuts = len(found.scores["values"]), f"{counted(len(found.segments), 'segment')}, {found.length_s:.0f} s"
+    scoring = times["model"] + times["selection"]
     return [
         {"what": f"decode, {about}"} | decode | {"note": wanted(decode["note"], 1 / 1.2)},
-        row(f"encode, {frames:,} frames, {OFFLINE_VIDEO_ENCODER}", encode_s, decode_s),
-        row("decode and encode", times["frames"], max(decode_s, encode_s), wanted(together, 1 / 1.1)),
-        row("encode subtitles", times["texts"], decode_s),
-        row("model", times["model"], decode_s),
-        row("shots", times["shots"], decode_s),
-        row("selection", selection_s, decode_s),
-        row("model, shots and selection", times["model"] + times["selection"], decode_s,
-            wanted("reference: decode", 1 / 0.03)),
-        row(f"writing, {cuts}", times["writing"], times["bare cut"],
-            wanted("reference: bare PyAV, the same cuts and settings", 1 / 1.3)),
-        row("the other files", times["files"] - times["writing"], decode_s),
-        row("all", times["all"], times["playing"], "reference: playing time"),
+        step(f"encode, {frames:,} frames, {OFFLINE_VIDEO_ENCODER}", times["encode"], whole),
+        step("decode and encode", times["frames"], slower, wanted(together, 1 / 1.1)),
+        step("encode subtitles", times["texts"], whole),
+        step("model", times["model"], whole),
+        step("shots", times["shots"], whole),
+        step("selection", times["selection"] - times["shots"], whole),
+        step("model, shots and selection", scoring, whole, wanted("decode", 1 / 0.03)),
+        step(f"writing, {cuts}", times["writing"], times["bare cut"],
+             wanted("bare PyAV, the same cuts and settings", 1 / 1.3)),
+        step("the other files", times["files"] - times["writing"], whole),
+        row("all", times["all"][0], found.duration_s, f"processor {times['all'][1]:.3g} s; reference: playing time"),
     ]  # fmt: skip
 
 
-def row(what: str, ours: float, reference: float, note: str = "reference: decode", unit: str = "s") -> dict:
+def step(what: str, ours: np.ndarray, reference: np.ndarray, by: str = "decode") -> dict:
+    """A row of (wall, processor) seconds; its note has the share of the reference on both clocks."""
+    wall, processor = ours / reference
+    shares = f"{wall:.1%} of its wall time, {processor:.1%} of its processor time"
+    note = f"processor {ours[1]:.3g} s against {reference[1]:.3g} s; reference: {by}; {shares}"
+    return row(what, float(ours[0]), float(reference[0]), note)
+
+
+def row(what: str, ours: float, reference: float, note: str, unit: str = "s") -> dict:
     figures = {"ours": ours, "reference": reference, "unit": unit, "ratio": reference / ours}
     return {"what": what} | figures | {"note": note}
 
