@@ -158,6 +158,7 @@ def test_two_networks_share_the_steps_and_average_their_logits():
     np.testing.assert_allclose(ablation._averaged(logits)["both"]["v"][0], [0.5, 0.5])
 
 
+@pytest.mark.slow
 def test_stages_go_on_from_each_other():
     """Parent first: the curve goes on where the first stage stopped; an adapter and a new width train too."""
     figures = run_arm(parent_first(), 0, replace(TINY, steps=10))

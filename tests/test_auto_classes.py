@@ -116,6 +116,7 @@ def test_replay_head_choice_and_levels_travel(tmp_path):
     assert (config.score_head, config.default_level, config.trained_levels) == ("replay", "both", ["child", "parent"])
 
 
+@pytest.mark.slow
 def test_the_folder_alone_is_a_pipeline_for_features(tmp_path):
     """`pipeline(..., trust_remote_code=True)` where only Transformers is installed; what that saves is as complete."""
     rng = np.random.default_rng(0)

@@ -335,6 +335,7 @@ def test_help_teaches_and_usage_errors_exit_with_2(capsys):
     assert done.value.code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nasa_13013", "sintel_trailer"])
 def test_real_videos_with_their_subtitles(test_data, name, tmp_path):
     """The main job on real input, as a process of its own."""

@@ -86,6 +86,7 @@ def test_parts_of_a_split_and_of_drawn_folds(data, tmp_path, demo_records, capsy
     assert sorted(tested) == sorted(names)
 
 
+@pytest.mark.slow
 def test_every_fold_of_a_baseline(data, capsys):
     """Mean and spread over folds, beside which a cross-validated run is to be read."""
     code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--scorer", "training-free", "--folds", "--json")

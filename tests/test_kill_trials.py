@@ -53,6 +53,7 @@ def forgetful(place):
     time.sleep(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("job", "broken", "different"), [(careless, 4, 4), (careful, 0, 0), (forgetful, 0, 4)])
 def test_what_a_kill_breaks_is_counted(trials, tmp_path, job, broken, different):
     trials["JOBS"]["job"] = job, trials["files_of"]

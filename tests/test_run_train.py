@@ -200,6 +200,7 @@ def test_a_run_can_be_started_again_from_what_it_leaves(run, folder):
     assert not any(line.startswith("learning_rate") for line in lines), "what was not given follows the defaults"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_videos_and_its_levels(run, folder):
     """On another fold it would train on its test videos; without its levels it would forget that child was trained."""
     words = ["--data", "set.h5", "--output_dir", "resumed", *SMALL, "--child_steps_per_parent", 3, "--save_steps", 3]
@@ -369,6 +370,7 @@ def test_the_checkpoint_is_selected_on_the_validation_part(run, folder):
         np.testing.assert_array_equal(model.state_dict()[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_every_fold_is_trained_once(run, folder, caplog, monkeypatch):
     """Five trainings of hours each: what is complete must not be trained again, and what was killed must go on."""
     caplog.set_level("INFO")
