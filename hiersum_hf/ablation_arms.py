@@ -148,8 +148,20 @@ def parent_first(data: Data | None = None) -> Arm:
 REPLAY = (("replay_weight", 1.0),)
 
 
-def pretrained(name: str, before: Data, after: Data, share: float = 0.5, config: Changes = (), lora_r: int = 0) -> Arm:
-    """Trained on other labels first, then on these, with the steps of an arm from scratch in total."""
+def pretrained(
+    name: str,
+    before: Data,
+    after: Data,
+    share: float = 0.5,
+    config: Changes = (),
+    lora_r: int = 0,
+    fine_tuning: Changes = (),
+) -> Arm:
+    """Trained on other labels first, then on these, with the steps of an arm from scratch in total.
+
+    `fine_tuning`: changes to the training of the second stage alone.
+    """
     training = tuple(M1.items())
     first = Stage(share, before, (*REPLAY, *config), training)
-    return one(name, first, Stage(1 - share, after, (("replay_weight", 0.0), *config), training, lora_r))
+    second = Stage(1 - share, after, (("replay_weight", 0.0), *config), (*training, *fine_tuning), lora_r)
+    return one(name, first, second)

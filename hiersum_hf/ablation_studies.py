@@ -120,6 +120,8 @@ def _pretraining_groups() -> tuple[Group, ...]:
         few = Data(videos=videos)
         kinds = {f"{kind} labels first": replace(Data(), labels=kind) for kind in ("replay", "pseudo", "shuffled")}
         arms = [arm("from scratch", few, **M1), *(pretrained(name, data, few) for name, data in kinds.items())]
+        gently, slow = "replay labels first, then a tenth of the learning rate", (("learning_rate", 4e-4),)
+        arms.append(pretrained(gently, kinds["replay labels first"], few, fine_tuning=slow))
         groups.append(
             Group(
                 f"{videos} labelled videos",

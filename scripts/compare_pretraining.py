@@ -1,7 +1,7 @@
 """Does replay pre-training help where few videos are labelled? On the demo set: from scratch against fine-tuned.
 
-    python scripts/compare_pretraining.py --output docs/results/pretraining      # about 13 minutes on 2 quiet cores
-    python scripts/compare_pretraining.py --quick --output quick                 # that it works, not what comes out
+    python scripts/compare_pretraining.py --output docs/results/demo_pretraining  # about 13 minutes on 2 quiet cores
+    python scripts/compare_pretraining.py --quick --output quick                   # that it works, not what comes out
 
 For each seed three runs: pre-training on replay curves (recipes/demo_replay.yaml), and recipes/demo_finetune.yaml on
 the first few labelled videos, once from scratch and once from that checkpoint. The same test part for all. The runs
