@@ -69,11 +69,12 @@ def _table(runs: Sequence[Mapping[str, Any]], metric: str, chosen_by: str, level
 
 def _row(name: str, runs: Sequence[Mapping[str, Any]], table: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
     shared = [level for level in runs[0]["levels"] if all(level in run["levels"] for run in runs)]
+    read = {level: _table(runs, metric, metric, level) for level in shared}
     return {
         "name": name,
         "read_at": dict(Counter(chosen_level(run, metric) for run in runs)),
         "figures": {m: _spread(values) for m, values in table.items()},
-        "levels": {level: _spread(_table(runs, metric, metric, level))["mean"] for level in shared},
+        "levels": {level: _spread(values)["mean"] for level, values in read.items() if not np.isnan(values).all()},
         "curve": _mean_curves([run["curve"] for run in runs]),
         "per_video": np.round(np.nanmean(table[metric], axis=0), 4).tolist(),
         "cpu_seconds": round(float(np.mean([run["cpu_seconds"] for run in runs])), 1),

@@ -61,6 +61,14 @@ def test_difference_is_of_the_same_videos_and_seeds():
     assert second["curve"] == {"child": [[2, 0.1, 0.0], [4, 0.2, 0.0]]}
 
 
+def test_a_level_without_the_figure_is_left_out():
+    """Sentences have no scores at parent level unless they are trained there."""
+    one = run([0.1, 0.3])
+    one["levels"]["parent"] = {name: {"kendall_tau": None} for name in one["levels"]["child"]}
+    (row,) = report_group({"a": [one]})
+    assert row["levels"] == {"child": 0.2}
+
+
 def test_adaptive_schedule_is_held_against_the_best_and_the_worst_fixed_one():
     """By the mean of the metric, whatever the order of the arms; other arms are not fixed schedules."""
     values = {"m = 5": 0.1, "adaptive": 0.35, "m = 1": 0.4, "m = 1/2": 0.2, "parent": 0.5}
