@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import av
-
 from hiersum_hf.summarize import ScoredVideo, Scorer, load_scorer, score_video
 from hiersum_hf.summary_files import FILES, write_summary
-from hiersum_hf.video import open_media
+from hiersum_hf.video import probe
 
 
 MAX_UPLOAD_MB = 500
@@ -37,7 +35,6 @@ MAX_DESCRIPTION = 10_000  # characters
 KEEP_S = 3600
 VIDEO_SUFFIXES = [".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".ogv", ".wmv"]
 SUBTITLE_SUFFIXES = [".srt", ".vtt", ".ass", ".ssa"]
-# FFmpeg's names of formats that hold a video; others (playlists, scripts) make it open further files and addresses.
 INTRODUCTION = """# Video summary
 Upload a video; its subtitles and some words about it help. {scorer}
 Your files are deleted when you close the page; those you made no summary of, about an hour later."""
@@ -136,9 +133,8 @@ def check_file(path: Path, suffixes: list[str], max_mb: float) -> None:
 
 def check_format(path: Path) -> None:
     """Raises ValueError unless the content is a video, not too long, in a format that cannot point to other files."""
-    with open_media(path) as container:
-        if (hours := (container.duration or 0) / av.time_base / 3600) > MAX_HOURS:
-            raise ValueError(f"{path}: expected at most {MAX_HOURS} hours of video, found {hours:.1f}.")
+    if (hours := probe(path).duration_s / 3600) > MAX_HOURS:
+        raise ValueError(f"{path}: expected at most {MAX_HOURS} hours of video, found {hours:.1f}.")
 
 
 def safe_name(name: str) -> str:

@@ -136,7 +136,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     """
     from hiersum_hf.extract import find_videos
     from hiersum_hf.summary import parse_budget
-    from hiersum_hf.summary_files import output_folder, refuse_existing, refuse_name
+    from hiersum_hf.summary_files import output_folder, refuse_existing, refuse_video
 
     _check_flags(args)
     budgets = {_name(*parse_budget(text)): text for text in args.budget or ["0.15"]}
@@ -158,7 +158,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
         }
         for folder in folders[video].values():
             refuse_existing(folder, args.overwrite or args.dry_run)
-            refuse_name(video, folder)
+            refuse_video(video, folder)
     return folders
 
 

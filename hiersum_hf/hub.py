@@ -28,7 +28,14 @@ MARKS = {"model": "config.json", "dataset": "dataset_info.json"}  # without it a
 BESIDE_WEIGHTS = ("recipe.yaml", "results.json", "scores.png")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "config.json", "preprocessor_config.json", "*.py")
 REPLACED = {  # of an earlier push, where this one does not have them
-    "model": ["*.safetensors", "*.safetensors.index.json", "adapter_config.json", "*_hiersum.py", *BESIDE_WEIGHTS],
+    "model": [
+        "*.safetensors",
+        "*.safetensors.index.json",
+        "adapter_config.json",
+        "*_hiersum.py",
+        "LICENSE",
+        *BESIDE_WEIGHTS,
+    ],
     "dataset": ["data-*.parquet"],
 }
 OF_A_PUSH = ("hub_model_id", "hub_private_repo")  # flags of a run
@@ -132,7 +139,7 @@ def check_push(repo_id: str, private: bool | None = None, token: str | None = No
     """Whether a push would be taken; makes the repository if there is none.
 
     Raises:
-        ValueError: A bad id, or a repository that holds something else.
+        ValueError: A bad id, a repository that holds something else, or a public one where `private` is asked for.
         PermissionError, ConnectionError: As `push`.
     """
     validate_repo_id(repo_id)
@@ -143,10 +150,13 @@ def check_push(repo_id: str, private: bool | None = None, token: str | None = No
         api.whoami()
         api.create_repo(repo_id, private=private, repo_type=kind, exist_ok=True)
         api.auth_check(repo_id, repo_type=kind, write=True)
+        public = bool(private) and not api.repo_info(repo_id, repo_type=kind).private
         found = set(api.list_repo_files(repo_id, repo_type=kind)) - NO_COPY
         mark = {}
         if MARKS[kind] in found:
             mark = _read_mark(Path(api.hf_hub_download(repo_id, MARKS[kind], repo_type=kind)))
+    if public:
+        raise ValueError(f"{repo_id}: expected a private repository, found a public one. Nothing was changed there.")
     ours = mark.get("model_type") == "hiersum" if kind == "model" else "fingerprint" in mark
     if found and not ours:
         what = f"model_type {mark['model_type']!r}" if "model_type" in mark else ", ".join(sorted(found)[:5])

@@ -23,7 +23,7 @@ from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import known_features
 from hiersum_hf.records import Sentence, Summary, VideoRecord
 from hiersum_hf.subtitles import as_description, as_sentences, fit_to_video
-from hiersum_hf.summarize import ScoredVideo, Scorer, encode_video
+from hiersum_hf.summarize import ScoredVideo, Scorer, encode_video, refuse_other_features
 from hiersum_hf.summary import parse_budget
 from hiersum_hf.video import TOLERANCE_S, probe
 from hiersum_hf.video_texts import read_texts
@@ -71,12 +71,14 @@ class InputReader:
         return replace(opened, description=(), notes=[*opened.notes, note])
 
     def _file(self, given: Mapping[str, Any], path: Path) -> VideoInputs:
+        refuse_other_features(self.scorer.checkpoint or "", self.scorer.extractor)
         duration_s = probe(path).duration_s
         sentences, description, notes = read_texts(path, duration_s, given.get("subtitles"), given.get("description"))
         name = str(given.get("video_id", path))
         return VideoInputs(self.scorer, name, duration_s, sentences, description, notes, path=path)
 
     def _frames(self, given: Mapping[str, Any], video: Any) -> VideoInputs:
+        refuse_other_features(self.scorer.checkpoint or "", self.scorer.extractor)
         name, fps = str(given.get("video_id", "video")), self.scorer.extractor.sample_fps
         times_s, images = _decoded(name, video, given.get("fps"))
         duration_s = _length_s(given, times_s, given.get("fps") or fps)

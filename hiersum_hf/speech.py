@@ -49,7 +49,7 @@ def transcribe(
     whisper = WhisperModel(model, device=kind, device_index=int(index or 0))
     spoken = None if language is None else base_language(language)
     # Without voice detection Whisper invents sentences for music and silence.
-    segments, _ = whisper.transcribe(str(path), language=spoken, word_timestamps=True, vad_filter=True)
+    segments, _ = whisper.transcribe(str(Path(path).absolute()), language=spoken, word_timestamps=True, vad_filter=True)
     return merge_into_sentences(_cues(segments, begins_s))
 
 

@@ -153,12 +153,17 @@ def load_scorer(
     if model is None:
         return Scorer(default_extractor(), device=device, dtype=dtype)
     network, extractor = load_checkpoint(model, device)
-    refuse_precomputed(extractor.video_encoder, "video file")
-    if extractor.normalization != "none":
-        found = f"one trained on features with normalization {extractor.normalization!r}"
-        raise ValueError(f"{model}: expected a checkpoint trained on features as an encoder gives them, found {found}")
+    refuse_other_features(str(model), extractor)
     usable_level(network.config, level, has_description=True)  # refuses one that was not trained
     return Scorer(extractor, network, str(model), level, device, dtype)
+
+
+def refuse_other_features(checkpoint: str, extractor: HierSumFeatureExtractor) -> None:
+    """Raises ValueError for a checkpoint for features that cannot be computed from frames."""
+    refuse_precomputed(extractor.video_encoder, "video file")
+    if extractor.normalization != "none":
+        wanted = "expected a checkpoint trained on features as an encoder gives them"
+        raise ValueError(f"{checkpoint}: {wanted}, found one with normalization {extractor.normalization!r}")
 
 
 def score_video(

@@ -41,12 +41,15 @@ def output_folder(video: str | Path, output: str | Path, budget: str | None = No
     return folder if budget is None else folder / budget
 
 
-def refuse_name(video: Path, folder: Path) -> None:
-    """Refuses a video that the page or the cut list in the folder cannot name.
+def refuse_video(video: Path, folder: Path) -> None:
+    """Refuses a video that the page or the cut list in the folder cannot name, or that would be overwritten.
 
     Raises:
-        ValueError: Its name is not in UTF-8 (old disks have some in Latin-1), or has a line break.
+        ValueError: Its name is not in UTF-8 (old disks have some in Latin-1), or has a line break; or it lies where a
+            file of the summary goes.
     """
+    if video.name in FILES and video.resolve() == (folder / video.name).resolve():
+        raise ValueError(f"{video}: expected a video elsewhere, found it where its own summary goes. Choose a folder.")
     link = list_link(video, folder)
     if link != link.encode(errors="replace").decode():
         raise ValueError(f"{video}: expected a name in UTF-8, found other bytes. No page can link it.")
@@ -94,7 +97,7 @@ def write_summary(
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite)
-    refuse_name(Path(video), folder)
+    refuse_video(Path(video), folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

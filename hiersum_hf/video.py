@@ -185,7 +185,7 @@ def stream_duration_s(container: Any, stream: Any) -> float:
     if not duration_s:
         ends = (packet.pts + (packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None)
         duration_s = float(max(ends, default=0) * stream.time_base) - stream_start_s(stream)
-    return duration_s
+    return _not_too_long(container, duration_s)
 
 
 def _announced_s(container: Any, stream: Any) -> float:
@@ -193,10 +193,14 @@ def _announced_s(container: Any, stream: Any) -> float:
     announced_s = (
         float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / av.time_base
     )
-    if announced_s > MAX_DURATION_S:
-        limit, found = f"{MAX_DURATION_S / 3600:,.0f} hours", f"{announced_s / 3600:,.0f} hours"
+    return _not_too_long(container, announced_s)
+
+
+def _not_too_long(container: Any, duration_s: float) -> float:
+    if duration_s > MAX_DURATION_S:
+        limit, found = f"{MAX_DURATION_S / 3600:,.0f} hours", f"{duration_s / 3600:,.0f} hours"
         raise ValueError(f"{container.name}: expected a video of at most {limit}, found one that claims {found}")
-    return announced_s
+    return duration_s
 
 
 def timed_frames(
@@ -251,7 +255,12 @@ def frames_from(container: Any, stream: Any, origin_s: float, start_s: float) ->
     back_s = 1.0
     while True:
         target_s = start_s - back_s
-        container.seek(int((target_s + origin_s) / stream.time_base), stream=stream)
+        try:
+            container.seek(int((target_s + origin_s) / stream.time_base), stream=stream)
+        except av.error.FFmpegError:
+            if target_s >= 0:
+                raise
+            container.seek(int(origin_s / stream.time_base), stream=stream)  # AVI and FLV refuse what is before
         frames = timed_frames(container, stream, origin_s)
         first = next(frames, None)
         if target_s < -1 or (first is not None and first[0] <= start_s):

@@ -88,6 +88,15 @@ def test_a_second_push_replaces_the_first_in_one_commit(hub, run, tmp_path):
     assert b"comes without results.json" in repo.files["README.md"]
 
 
+def test_a_public_repository_does_not_get_what_is_private(hub, run):
+    push(run, "org/hiersum")
+    with pytest.raises(ValueError, match="org/hiersum: expected a private repository, found a public one"):
+        push(run, "org/hiersum", private=True)
+    assert len(hub.repos["model", "org/hiersum"].commits) == 2
+    push(run, "org/own", private=True)
+    push(run, "org/own", private=True)
+
+
 @pytest.mark.parametrize("moment", ["drop_uploads", "drop_commits"])
 def test_a_broken_connection_leaves_the_repository_as_it_was(hub, run, tmp_path, monkeypatch, moment):
     push(run, "org/hiersum")
@@ -198,6 +207,14 @@ def test_a_card_of_other_terms_is_kept(run, tmp_path):
     assemble_run(other, tmp_path / "target")
     assert (tmp_path / "target/README.md").read_text() == (other / "README.md").read_text()
     assert not (tmp_path / "target/LICENSE").exists()
+
+
+def test_other_terms_do_not_keep_the_licence_of_an_earlier_push(hub, run, tmp_path):
+    push(run, "org/hiersum")
+    other = shutil.copytree(run, tmp_path / "other")
+    (other / "README.md").write_text("---\nlicense: unknown\n---\n")
+    push(other, "org/hiersum")
+    assert "LICENSE" not in hub.repos["model", "org/hiersum"].files
 
 
 @pytest.fixture(scope="module")

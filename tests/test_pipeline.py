@@ -210,6 +210,10 @@ def test_features_of_another_encoder_are_refused_before_anything_is_decoded(pipe
     pooled = HierSumPipeline(tiny_model(), feature_extractor=extractor(video_encoder="googlenet-pool5"), device="cpu")
     with pytest.raises(ValueError, match="googlenet-pool5: features of this encoder come with a data set"):
         pooled(str(folder / "talk.mp4"))
+    normalized = extractor(normalization="youtube8m-dequantised")
+    shifted = HierSumPipeline(tiny_model(), feature_extractor=normalized, device="cpu")
+    with pytest.raises(ValueError, match="expected a checkpoint trained on features as an encoder gives them"):
+        shifted(str(folder / "talk.mp4"))
     with pytest.raises(ValueError, match="Level 'parent' reads the description"):
         pipe(str(folder / "talk.mp4"), level="parent")
 

@@ -22,6 +22,7 @@ from hiersum_hf.summary_files import (
     markdown,
     output_folder,
     refuse_existing,
+    refuse_video,
     relative_path,
     retime,
     segment_pictures,
@@ -237,3 +238,13 @@ def test_the_curve_of_a_long_video_stays_small():
     assert points[0] == pytest.approx((0.5, 120), abs=0.6)
     assert points[-1] == pytest.approx((999.5, 0), abs=0.6)
     assert ">9:00:00<" in svg
+
+
+def test_a_video_is_never_overwritten_by_its_own_summary(tmp_path):
+    """summary.mp4 in a folder summary is where its summary goes."""
+    video = tmp_path / "summary" / "summary.mp4"
+    video.parent.mkdir()
+    video.write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"summary\.mp4: expected a video elsewhere"):
+        refuse_video(video, output_folder(video, tmp_path))
+    refuse_video(video, output_folder(video, tmp_path / "elsewhere"))

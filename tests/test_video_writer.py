@@ -226,6 +226,13 @@ def test_any_source_gives_the_right_frames_and_lengths(tmp_path, name, changes):
         assert container.streams.best("video").codec_context.pix_fmt == "yuv420p"  # browsers play nothing else
 
 
+@pytest.mark.parametrize(("name", "codec"), [("old.avi", "mpeg4"), ("old.flv", "flv1")])
+def test_files_that_refuse_moments_before_their_first_are_cut_there(tmp_path, name, codec):
+    path = synthetic(tmp_path / name, [k / 25 for k in range(100)], codec=codec)
+    write_segments(path, [Segment(0.0, 0.6, 1.0), Segment(2.0, 2.4, 1.0)], tmp_path / "out.mp4")
+    assert probe(tmp_path / "out.mp4").duration_s == pytest.approx(1.0, abs=0.05)
+
+
 def test_unreadable_parts_are_left_out_of_the_summary(tmp_path):
     path = damaged(synthetic(tmp_path / "a.mp4", [k / 25 for k in range(250)], size=(160, 120), tone_hz=440))
     write_segments(path, [Segment(0.0, 9.0, 1.0)], tmp_path / "out.mp4")
