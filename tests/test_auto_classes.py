@@ -95,6 +95,7 @@ def test_shared_layers_are_stored_once(saved):
     assert json.loads((folder / "config.json").read_text())["share_layers"] is True
 
 
+@pytest.mark.slow
 def test_the_folder_alone_gives_the_same_numbers(saved, tmp_path):
     """In a fresh process without the package, and again from what that process saves."""
     _, model = saved

@@ -32,6 +32,7 @@ def evaluate(capsys, *words):
     return code, said.out, said.err
 
 
+@pytest.mark.slow
 def test_ratings_alone(test_data, capsys):
     """The README's command: TVSum's own agreement and what chance gets."""
     ratings = test_data / "tvsum" / "ydata-tvsum50.mat"
@@ -109,6 +110,7 @@ def test_prepared_folder_gives_the_same_figures(data, tmp_path, capsys):
     assert json.loads(prepared)["per_video"] == raw["per_video"]
 
 
+@pytest.mark.slow
 def test_report_with_pictures_and_diagnosis(data, tmp_path, capsys):
     out = tmp_path / "report"
     command = ["tvsum", "--data", data, "--scorer", "oracle", "--output", out, "--plot", "--diagnose"]
@@ -125,6 +127,7 @@ def test_report_with_pictures_and_diagnosis(data, tmp_path, capsys):
     assert (out / "results.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_two_results_are_compared(data, tmp_path, capsys):
     """The oracle is better than an evenly spread summary; the same scorer again is no different."""
     for scorer in ("oracle", "uniform"):
@@ -229,6 +232,7 @@ def test_prepared_folder_is_evaluated_as_what_it_is(data, tmp_path, capsys):
     assert str(tmp_path / "p") in err
 
 
+@pytest.mark.slow
 def test_overwriting_leaves_nothing_of_the_earlier_run(data, tmp_path, capsys):
     out = tmp_path / "report"
     evaluate(capsys, "tvsum", "--data", data, "--scorer", "oracle", "--output", out, "--plot")

@@ -241,6 +241,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_tvsum_figures_are_those_of_the_field(ratings):
     records = [rated_record(video) for video in ratings]
     results = evaluate(records)

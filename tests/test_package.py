@@ -116,6 +116,7 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_training_needs_no_data_libraries():
     """GPU machines often have torch and transformers and no pyarrow: the Trainer and plain files must work there."""
     absent = ["datasets", "pyarrow", "evaluate", "av"]

@@ -367,6 +367,7 @@ def test_other_datasets_are_refused():
         RecordDataset(Dataset.from_dict({"video_id": ["a"]}))
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same(tmp_path, demo_records):
     write_tvsum(demo_records[:6], tmp_path / "set.h5")
     reader = TVSumReader(tmp_path / "set.h5")

@@ -186,6 +186,7 @@ def test_the_feature_extractor_is_found_without_reading_the_set(demo_records):
     assert parts["test"].read == [1]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_started_again_from_what_it_leaves(run, folder):
     """recipe.yaml holds what was given, so that nobody has to remember a command line."""
     (folder / "mine.yaml").write_text("data: set.h5\nschedule: child\nlr_scheduler_kwargs: {num_decay_steps: 2}\n")
@@ -343,6 +344,7 @@ def test_a_chain_of_checkpoints_says_all_that_it_was_trained_on(run, folder, bas
     assert last["test_videos"] != base_stage["test_videos"]
 
 
+@pytest.mark.slow
 def test_a_network_replaces_an_adapter(run, folder, base):
     """With the adapter's files beside it, it would never be read."""
     words = [*FROM, "--checkpoint", base, "--output_dir", "again"]

@@ -72,6 +72,7 @@ def test_labels_are_key_shots_of_the_mean_rating(demo_records):
         assert best[record.frame_labels == 1].mean() > best[record.frame_labels == 0].mean()
 
 
+@pytest.mark.slow
 def test_rendered_video_is_the_latent_one(tmp_path):
     """What the demo summarizes must be what the network was trained on."""
     video = make_video(3)
