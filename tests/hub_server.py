@@ -59,7 +59,7 @@ class HubServer(ThreadingHTTPServer):
     def environment(self, home, token: str | None = "writer") -> dict[str, str]:
         """What a process needs to take this for the Hub, set before it imports anything."""
         variables = {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
-        variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "0"}
         return variables | ({"HF_TOKEN": token} if token else {})
 
 

@@ -101,7 +101,8 @@ def test_wrong_words_are_refused(trials, capsys):
 
 
 @pytest.mark.slow
-def test_the_long_jobs_survive_a_kill():
+def test_the_long_jobs_survive_a_kill(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # as in a user's shell; the Hub of the trials is on this machine
     words = [sys.executable, str(SCRIPT), "--trials", "1", "--json"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
