@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def transcribe(
         path: Any file that FFmpeg reads; its first audio track is heard.
         language: Spoken language ("en", "eng"); default: recognised from the first half minute.
         model: Size ("tiny" to "large-v3", fetched from the Hub on first use), Hub id or folder of a converted model.
-        device: "auto", "cpu", "cuda" or "cuda:1".
+        device: "auto", "cpu", "cuda" or "cuda:1"; on any other Whisper works on the CPU.
 
     Returns:
         The sentences; none if the file has no audio or no speech.
@@ -32,25 +33,32 @@ def transcribe(
     Raises:
         ImportError: faster-whisper is not installed.
         FileNotFoundError: There is no such file.
-        ValueError: The file is not readable, or Whisper does not know the language or device.
+        ValueError: The file is not readable, or Whisper does not know the language.
         OSError: The model is not on this machine and cannot be fetched.
     """
-    try:
-        from faster_whisper import WhisperModel
-    except ImportError as error:
-        raise ImportError(INSTALL) from error
     with open_media(path) as container:
         if not container.streams.audio:
             return []
         # Whisper counts from the first sample.
         video = container.streams.best("video")
         begins_s = stream_start_s(container.streams.audio[0]) - stream_start_s(video)
+        spoken = None if language is None else base_language(language)
+        # Without voice detection Whisper invents sentences for music and silence.
+        segments, _ = _whisper(model, device).transcribe(
+            str(Path(path).absolute()), language=spoken, word_timestamps=True, vad_filter=True
+        )
+        return merge_into_sentences(_cues(segments, begins_s))
+
+
+@lru_cache(maxsize=1)
+def _whisper(model: str, device: str) -> Any:
+    """The model, loaded once for many videos."""
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError as error:
+        raise ImportError(INSTALL) from error
     kind, _, index = device.partition(":")
-    whisper = WhisperModel(model, device=kind, device_index=int(index or 0))
-    spoken = None if language is None else base_language(language)
-    # Without voice detection Whisper invents sentences for music and silence.
-    segments, _ = whisper.transcribe(str(Path(path).absolute()), language=spoken, word_timestamps=True, vad_filter=True)
-    return merge_into_sentences(_cues(segments, begins_s))
+    return WhisperModel(model, device=kind if kind in ("auto", "cuda") else "cpu", device_index=int(index or 0))
 
 
 def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:

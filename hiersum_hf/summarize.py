@@ -195,7 +195,8 @@ def score_video(
     if shots not in ("kts", "cuts"):
         raise ValueError(f'shots: expected "kts" or "cuts", found {shots!r}')
     duration_s, extractor = probe(video).duration_s, scorer.extractor
-    sentences, texts, warnings = read_texts(video, duration_s, subtitles, description, language, transcribe)
+    asked = (subtitles, description, language, transcribe, scorer.device)
+    sentences, texts, warnings = read_texts(video, duration_s, *asked)
     if not extractor.text_encoder and (sentences or texts):
         warnings.append("The checkpoint was trained without text: subtitles and description are not read.")
         texts = ()

@@ -20,6 +20,7 @@ def read_texts(
     description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
     language: str | None = None,
     transcribe: str | None = None,
+    device: str = "auto",
     listen: bool = True,
 ) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
     """Sentences within the video, texts about it, and what the reader should know of them.
@@ -32,6 +33,7 @@ def read_texts(
         description: As `hiersum_hf.subtitles.as_description` takes it; () = none. Default: a file beside the video.
         language: Of subtitles, where there are several: "en", "eng", "de".
         transcribe: Size of the Whisper model for videos without subtitles; default: none is asked.
+        device: Of the Whisper model.
         listen: False: only note that it will be asked.
 
     Raises:
@@ -49,7 +51,7 @@ def read_texts(
     if subtitles is not None:
         found = as_sentences(subtitles)
     else:
-        found, source = _inside(video, language, transcribe if listen else None, notes)
+        found, source = _inside(video, language, transcribe if listen else None, device, notes)
     sentences, warnings = fit_to_video(found, duration_s, source)
     texts = as_description(description) if description else ()
     if not sentences:
@@ -84,7 +86,7 @@ def side_files(video: str | Path, language: str | None = None) -> dict[str, Path
 
 
 def _inside(
-    video: str | Path, language: str | None, transcribe: str | None, notes: list[str]
+    video: str | Path, language: str | None, transcribe: str | None, device: str, notes: list[str]
 ) -> tuple[list[Sentence], str]:
     """Sentences of the video's own text track, else of its speech if that is asked for; and where they come from."""
     found, source = embedded_subtitles(video, language)
@@ -93,7 +95,7 @@ def _inside(
     elif transcribe is not None:
         from hiersum_hf.speech import transcribe as hear
 
-        found, source = hear(video, language, transcribe), f"the speech of {video}"
+        found, source = hear(video, language, transcribe, device), f"the speech of {video}"
         heard = "speech" if found else "no speech"
         notes.append(f"No subtitles: {heard} recognised by Whisper ({transcribe}).")
     return found, source

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from hiersum_hf import speech
 from hiersum_hf.records import Sentence
 from hiersum_hf.speech import transcribe
 
@@ -26,10 +27,12 @@ def words(text: str, start_s: float = 0.0) -> SimpleNamespace:
 @pytest.fixture
 def whisper(monkeypatch):
     """faster-whisper as its documentation describes it; the test says what it hears and reads how it was asked."""
-    heard = SimpleNamespace(segments=[], asked={})
+    heard = SimpleNamespace(segments=[], asked={}, loaded=0)
+    speech._whisper.cache_clear()
 
     class WhisperModel:
         def __init__(self, model_size_or_path, device="auto", device_index=0):
+            heard.loaded += 1
             heard.asked.update(model=model_size_or_path, device=device, device_index=device_index)
 
         def transcribe(self, audio, language=None, word_timestamps=False, vad_filter=False):
@@ -125,8 +128,25 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(tmp_path, 
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    speech._whisper.cache_clear()
     with pytest.raises(ImportError, match=r'pip install "hiersum-hf\[asr\]"'):
-        transcribe(tmp_path / "a.mp4")
+        transcribe(media(tmp_path / "a.mkv", first_sound_s=0.0))
+
+
+def test_the_model_is_loaded_once_for_many_videos_and_where_it_can_work(tmp_path, whisper):
+    path = media(tmp_path / "a.mkv", first_sound_s=0.0)
+    for _ in range(3):
+        transcribe(path, device="mps")
+    assert (whisper.loaded, whisper.asked["device"], whisper.asked["device_index"]) == (1, "cpu", 0)
+
+
+def test_sound_that_cannot_be_decoded_names_the_video(tmp_path, whisper, monkeypatch):
+    def broken(*args, **kwargs):
+        raise av.error.InvalidDataError(1, "Invalid data found")
+
+    monkeypatch.setattr(sys.modules["faster_whisper"].WhisperModel, "transcribe", broken)
+    with pytest.raises(ValueError, match=r"a\.mkv: expected a readable video, the decoder said: Invalid data"):
+        transcribe(media(tmp_path / "a.mkv", first_sound_s=0.0))
 
 
 def test_the_library_has_the_names_that_are_used():

@@ -167,8 +167,8 @@ def test_subtitles_that_reach_past_the_end_are_named_with_the_offset(talk):
 def test_speech_is_recognised_where_there_are_no_subtitles(tmp_path, monkeypatch):
     monkeypatch.setattr("hiersum_hf.video_texts.embedded_subtitles", lambda *_: ([], "no track"))
     monkeypatch.setattr("hiersum_hf.speech.transcribe", lambda *asked: [Sentence(str(asked[1:]), 0.0, 2.0)])
-    sentences, _, notes = read_texts(tmp_path / "talk.mp4", 10.0, language="de", transcribe="tiny")
-    assert [s.text for s in sentences] == ["('de', 'tiny')"]
+    sentences, _, notes = read_texts(tmp_path / "talk.mp4", 10.0, language="de", transcribe="tiny", device="cpu")
+    assert [s.text for s in sentences] == ["('de', 'tiny', 'cpu')"]
     assert notes == ["No subtitles: speech recognised by Whisper (tiny)."]
     monkeypatch.setattr("hiersum_hf.speech.transcribe", lambda *asked: [])
     notes = read_texts(tmp_path / "talk.mp4", 10.0, description=["Leeks"], transcribe="tiny")[2]
