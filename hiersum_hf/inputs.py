@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from io import TextIOBase
 from pathlib import Path
@@ -59,9 +60,9 @@ class InputReader:
             opened = self._file(given, Path(video))
         elif hasattr(video, "read"):
             folder = TemporaryDirectory(prefix="hiersum-")
-            opened = self._file(given, _copy(video, Path(folder.name)))
-            notes = [note.replace(f"{folder.name}{os.sep}", "") for note in opened.notes]
-            opened = replace(opened, notes=notes, folder=folder)
+            with without_folder(folder.name):
+                opened = self._file(given, _copy(video, Path(folder.name)))
+            opened = replace(opened, notes=[_relative(note, folder.name) for note in opened.notes], folder=folder)
         else:
             opened = self._frames(given, video)
         opened = replace(opened, budget=str(budget))
@@ -139,7 +140,12 @@ class VideoInputs:
         """
         read = self.sentences if self.scorer.extractor.text_encoder else ()
         if self.path is not None:
-            record = encode_video(self.path, self.scorer, read, self.description, self.duration_s, warnings=self.notes)
+            copied = self.folder.name if self.folder else None
+            with without_folder(copied) if copied else nullcontext():
+                record = encode_video(
+                    self.path, self.scorer, read, self.description, self.duration_s, warnings=self.notes
+                )
+            self.notes[:] = [_relative(note, copied) if copied else note for note in self.notes]
             names = ("video_features", "frame_times_s", "text_features", "description_features")
             found = {name: getattr(record, name) for name in names}
             self.duration_s = record.duration_s  # less where the pictures end too early
@@ -167,6 +173,19 @@ class VideoInputs:
             record, result["scores"], spoken, self.sentences, self.scorer, level, (*self.notes, *notes)
         )
         return scored.summarize(self.budget)
+
+
+@contextmanager
+def without_folder(folder: str | Path) -> Iterator[None]:
+    """Names files in a folder that its user does not know by their bare names in what is raised."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(_relative(str(error), folder)) from error
+
+
+def _relative(text: str, folder: str | Path) -> str:
+    return text.replace(f"{folder}{os.sep}", "")
 
 
 def _array(rows: Any) -> np.ndarray:
@@ -212,7 +231,7 @@ def _texts(
 ) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
     """Sentences, description and notes of frames or features; there is one sentence for each row of text features."""
     found = as_sentences(given.get("subtitles", ()))
-    description = as_description(given["description"]) if "description" in given else ()
+    description = as_description(given["description"]) if given.get("description") else ()
     if "text_features" not in given:
         sentences, notes = fit_to_video(found, duration_s, f"the subtitles of {name}")
         return sentences, description, notes if sentences else ["No subtitles: judged without what is said."]

@@ -25,6 +25,7 @@ TEXT_FEATURES = ("text_features", "text_times_s", "description_features")
 FEATURES = ("video_features", "frame_times_s", *TEXT_FEATURES)
 FACTS = ("video_id", "duration_s", "sample_fps", "video_encoder", "text_encoder", "normalization")
 NEEDS_PACKAGE = ("video", "fps", "subtitles", "description")
+RATE_TOLERANCE = 0.25  # a data set with every 15th frame of videos of 24 to 30 frames a second varies as much
 
 
 class HierSumPipeline(ChunkPipeline):
@@ -56,10 +57,11 @@ class HierSumPipeline(ChunkPipeline):
                   or the `subtitles` they were made from, `description_features` `(K, Dt)`, `duration_s`, `video_id`,
                   and what made the features: `video_encoder`, `text_encoder`, `normalization`, `sample_fps`.
 
-                Times are in seconds from the start of the video.
+                Times are in seconds from the start of the video. None stands for a key that is not given.
             subtitles: Of the one video: a path, the text of a subtitle file, or sentences (start_s, end_s, text).
-                Default: the text track in the video file.
+                Default: a file beside the video under its name, else the text track in it.
             description: Of the one video: a path, a text, a list of steps, or a dict with title, description and steps.
+                Default: a file beside the video under its name.
             fps (`float`): Frames a second of decoded frames that come without times.
             budget (`str` or `float`, defaults to 0.15): 0.15 = 15 % of the video, "60s" = one minute.
             level (`str`): "child", "parent", "both" or "joint"; default `config.default_level`.
@@ -72,8 +74,8 @@ class HierSumPipeline(ChunkPipeline):
         Raises:
             ImportError: Anything but features, where the package cannot be imported.
             FileNotFoundError: A file is missing.
-            ValueError: Features of another encoder or shape, unreadable files, subtitles of another video, a level
-                that cannot be read. The message names the video.
+            ValueError: Features of another encoder, rate or shape, unreadable files, subtitles of another video, a
+                level that cannot be read. The message names the video.
         """
         if isinstance(inputs, list) and {"subtitles", "description"} & kwargs.keys():
             raise ValueError(
@@ -91,6 +93,7 @@ class HierSumPipeline(ChunkPipeline):
     ) -> Iterator[dict[str, Any]]:
         """One chunk for each level to read: the network's input, and what `postprocess` needs."""
         given = more | (dict(inputs) if isinstance(inputs, Mapping) else {"video": inputs})
+        given = {key: value for key, value in given.items() if value is not None}
         check_given(self.feature_extractor, given, self._reader is not None)
         video = self._reader.open(given, budget) if self._reader else None
         described = video.has_description if video else len(given.get("description_features", ())) > 0
@@ -149,7 +152,7 @@ def check_given(extractor: Any, given: Mapping[str, Any], with_package: bool) ->
 
     Raises:
         ImportError: Anything but features, where there is no package.
-        ValueError: Unknown keys, or features of another encoder.
+        ValueError: Unknown keys, or features of another encoder or sample rate.
     """
     needing = [key for key in NEEDS_PACKAGE if key in given]
     if needing and not with_package:
@@ -164,6 +167,9 @@ def check_given(extractor: Any, given: Mapping[str, Any], with_package: bool) ->
         unused = key == "text_encoder" and not given.keys() & set(TEXT_FEATURES)
         if found and found != expected and not unused:
             raise ValueError(f"{name}: expected features with the {key} {expected!r}, found {found!r}.")
+    found, expected = given.get("sample_fps", extractor.sample_fps), extractor.sample_fps
+    if not abs(found - expected) <= RATE_TOLERANCE * expected:
+        raise ValueError(f"{name}: expected features of {expected:g} frames a second (sample_fps), found {found:g}.")
 
 
 def known_features(extractor: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -165,6 +165,24 @@ def test_files_frames_and_features_of_one_video_give_one_summary(folder, encoder
     assert [summary.video for summary in found[:2]] == ["talk.mp4", "video"]
 
 
+def test_a_damaged_open_file_is_named_as_its_user_knows_it(folder, encoders, tmp_path):
+    pipe = hiersum_hf.pipeline(folder / "model", device="cpu")
+    synthetic(tmp_path / "talk.mkv", np.arange(250) / 25)
+    whole = (tmp_path / "talk.mkv").read_bytes()
+    cut = io.BytesIO(whole[: len(whole) // 2])
+    cut.name = "talk.mkv"
+    notes = [note for note in pipe(cut).warnings if "the pictures end at" in note]
+    assert [note.partition(":")[0] for note in notes] == ["talk.mkv"]
+
+
+def test_none_is_as_good_as_nothing_given(folder, encoders):
+    pipe = hiersum_hf.pipeline(folder / "model", device="cpu")
+    nothing = dict.fromkeys(("subtitles", "description", "fps", "duration_s", "video_id"))
+    assert pipe({"video": folder / "talk.mp4"} | nothing) == pipe(folder / "talk.mp4")
+    missing = dict.fromkeys(("text_features", "description_features", "description", "frame_times_s", "sample_fps"))
+    assert pipe(features() | missing) == pipe({k: v for k, v in features().items() if k not in missing})
+
+
 def test_texts_come_in_every_form(folder, encoders):
     pipe = hiersum_hf.pipeline(folder / "model", device="cpu")
     video = str(folder / "talk.mp4")
@@ -226,8 +244,8 @@ def test_without_the_package_features_give_scores_and_files_say_what_to_install(
     assert set(scores) == {"times_s", "scores", "sentence_scores", "level", "warnings"}
     assert (scores["level"], scores["warnings"], len(scores["sentence_scores"])) == ("both", [], 3)
     assert scores["scores"].tolist() == with_package.scores["values"]
-    one = pipe({"video_features": rows(5, 12), "sample_fps": 4.0})
-    assert (one["level"], one["times_s"].tolist()) == ("child", [0, 0.25, 0.5, 0.75, 1])
+    one = pipe({"video_features": rows(5, 12), "sample_fps": 2.5, "description": None})
+    assert (one["level"], one["times_s"].tolist()) == ("child", [0, 0.4, 0.8, 1.2, 1.6])
     for given in ({"video": "talk.mp4"}, features() | {"subtitles": "talk.srt"}):
         with pytest.raises(ImportError, match=r"pip install hiersum-hf"):
             pipe(given)
@@ -250,6 +268,9 @@ BAD_INPUT = [
         ValueError,
         r"cats: video_features must have shape \(rows, 12",
     ),
+    ({"video_features": rows(4, 12), "sample_fps": 4}, ValueError, "expected features of 2 frames a second .*found 4"),
+    ({"video_features": rows(4, 12), "sample_fps": 0}, ValueError, "expected features of 2 frames a second .*found 0"),
+    (io.BytesIO(b"no video"), ValueError, "^video: expected a readable video"),
     ({"video_features": rows(4, 12) * np.nan}, ValueError, "video: video_features must be finite"),
     (features() | {"subtitles": SENTENCES[:2]}, ValueError, "for each of 3 rows of text_features, found 2"),
     (features(text_times_s=np.zeros((3, 3))), ValueError, "for each of 3 rows of text_features, found 0"),
