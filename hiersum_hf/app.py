@@ -14,8 +14,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
 from importlib.util import find_spec
@@ -97,15 +97,21 @@ def score_upload(
         folder.mkdir(mode=0o700, parents=True)
         shutil.copyfile(uploads[0], copy)
         texts = [line for line in (description or "").splitlines() if line.strip()]
-        return Visit(folder, copy, score_video(copy, scorer, uploads[1] if subtitles else None, texts), uploads)
+        scored = score_video(copy, scorer, uploads[1] if subtitles else None, texts)
+        notes = tuple(without_folders(note, folder, uploads) for note in scored.warnings)
+        return Visit(folder, copy, replace(scored, warnings=notes), uploads)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if not isinstance(error, ValueError | FileNotFoundError):
             raise
-        text = str(error)
-        for known in (folder, *(path.parent for path in uploads)):
-            text = text.replace(f"{known}{os.sep}", "")
-        raise ValueError(text) from error
+        raise ValueError(without_folders(str(error), folder, uploads)) from error
+
+
+def without_folders(text: str, folder: Path, uploads: Sequence[Path]) -> str:
+    """The text with files named as the visitor knows them."""
+    for known in (folder, *(path.parent for path in uploads)):
+        text = text.replace(f"{known}{os.sep}", "")
+    return text
 
 
 def check_uploads(video: str | Path | None, subtitles: str | Path | None, description: str, max_mb: float) -> None:
@@ -161,6 +167,7 @@ class Visits:
     """Who has uploaded what: at most one `Visit` for each session of a browser."""
 
     def __init__(self, scorer: Scorer, root: Path, max_upload_mb: float = MAX_UPLOAD_MB):
+        self.root = root
         self.score = partial(score_upload, scorer, root, max_upload_mb=max_upload_mb)
         self.of: dict[str, Visit] = {}
 
@@ -201,7 +208,8 @@ def build_page(visits: Visits, model: str | None = None) -> Any:
         try:
             return work(*given) or gr.skip()
         except (ValueError, OSError, ImportError) as error:
-            raise gr.Error(escape(str(error)), duration=None, print_exception=False) from error
+            text = re.sub(rf"{re.escape(str(visits.root))}/[^/]*/", "", str(error))  # visitors know no folders
+            raise gr.Error(escape(text), duration=None, print_exception=False) from error
 
     def start(video, subtitles, description, percent, request: gr.Request, progress=gr.Progress(track_tqdm=True)):  # noqa: B008
         progress(0, desc="Reading the video")

@@ -179,6 +179,14 @@ def test_other_input_is_refused_by_the_names_the_visitor_knows(scorer, upload, t
     assert folders(root) == []
 
 
+def test_notes_name_files_as_the_visitor_does(scorer, upload, tmp_path):
+    late = upload("late.srt", b"1\n00:00:01,000 --> 00:00:02,000\nNow.\n\n2\n00:01:00,000 --> 00:01:01,000\nLate.\n")
+    visit = score_upload(scorer, tmp_path / "visits", upload(), late)
+    (note,) = [note for note in visit.scored.warnings if "late.srt" in note]
+    assert note.startswith("late.srt")
+    assert str(tmp_path) not in note
+
+
 def test_a_description_is_never_a_path(scorer, upload, tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     visit = score_upload(scorer, tmp_path / "visits", upload(), None, str(tmp_path / "secret.txt"))
