@@ -102,16 +102,13 @@ def run(args: argparse.Namespace) -> int:
     from hiersum_hf.summarize import load_scorer
 
     folders = _folders(args)
-    scorer = None if args.dry_run else load_scorer(args.model, args.level, args.device, args.dtype)
+    scorer = load_scorer(args.model, args.level, args.device, args.dtype)
     failed = []
     for number, video in enumerate(folders, 1):
         if len(folders) > 1:
             print(f"[{number}/{len(folders)}] {printable(str(video))}", file=sys.stderr)
         try:
-            if scorer is None:
-                _plan(args, video, folders[video])
-            else:
-                _summarize(args, video, scorer, folders[video])
+            (_plan if args.dry_run else _summarize)(args, video, scorer, folders[video])
         except (ValueError, OSError) as error:
             if len(folders) == 1:
                 raise
@@ -164,11 +161,12 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
 
 def _check_flags(args: argparse.Namespace) -> None:
     from hiersum_hf import cuts, speech
+    from hiersum_hf.summary_files import refuse_unwritable
 
     if args.batch_size < 1:
         raise ValueError(f"--batch-size: expected at least 1, found {args.batch_size}")
-    if args.cache is not None and Path(args.cache).exists() and not Path(args.cache).is_dir():
-        raise NotADirectoryError(f"{args.cache}: expected a folder for features, found a file")
+    if args.cache is not None:
+        refuse_unwritable(Path(args.cache), "features")
     if args.transcribe is not None and find_spec("faster_whisper") is None:
         raise ImportError(speech.INSTALL)
     if args.shots == "cuts" and find_spec("scenedetect") is None:
@@ -198,16 +196,19 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
 
 
 def _tell(summary: Summary, folder: Path) -> None:
+    from hiersum_hf.summary_files import FILES
+
     print(f"{printable(summary.video)}: {summary.extent}")
     for segment in summary.segments:
         print(f"  {segment.start_s:8.2f} - {segment.end_s:8.2f} s   score {segment.score:.2f}")
     for sentence in summary.key_sentences:
         print(f"  “{printable(sentence['text'])}”")
-    print(printable(f"Written to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}"))
+    print(printable(f"Written to {folder}: {', '.join(FILES)}"))
 
 
-def _plan(args: argparse.Namespace, video: Path, folders: dict[str, Path]) -> None:
+def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
     """Says what would be done with a video; reads its texts and decodes no picture."""
+    from hiersum_hf.modeling.pipeline_hiersum import usable_level
     from hiersum_hf.summarize import read_texts
     from hiersum_hf.summary import budget_of
     from hiersum_hf.summary_files import FILES
@@ -216,20 +217,22 @@ def _plan(args: argparse.Namespace, video: Path, folders: dict[str, Path]) -> No
     duration_s = probe(video).duration_s
     asked = (args.subtitles, args.description, args.language, args.transcribe)
     sentences, texts, notes = read_texts(video, duration_s, *asked, listen=False)
-    scorer = args.model or "training-free"
+    if scorer.network is not None:
+        notes += usable_level(scorer.network.config, args.level, bool(texts))[1]
+    scored_by = args.model or "training-free"
     summaries = [
         {"budget": budget, "seconds": budget_of(budget, duration_s).seconds, "folder": str(folder)}
         | {"exists": folder.exists(), "files": FILES}
         for budget, folder in folders.items()
     ]
     if args.json:
-        plan = {"video": str(video), "duration_s": duration_s, "scorer": scorer, "sentences": len(sentences)}
+        plan = {"video": str(video), "duration_s": duration_s, "scorer": scored_by, "sentences": len(sentences)}
         plan |= {"description": len(texts), "notes": notes, "summaries": summaries}
         print(json.dumps(plan, ensure_ascii=False), flush=True)
         return
     said, described = counted(len(sentences), "sentence"), counted(len(texts), "text")
     about = f"{duration_s:.1f} s, {said}, {described} of description"
-    lines = [f"{video}: {about}, scored by: {scorer}", *(f"  {note}" for note in notes)]
+    lines = [f"{video}: {about}, scored by: {scored_by}", *(f"  {note}" for note in notes)]
     for one in summaries:
         there = " (there is one already: needs --overwrite)" if one["exists"] and not args.overwrite else ""
         lines.append(f"  at most {one['seconds']:.1f} s to {one['folder']}{there}: {', '.join(FILES)}")

@@ -62,15 +62,23 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
 
     Raises:
         FileExistsError: It is there and may not be overwritten.
-        NotADirectoryError: A folder above it is a file.
-        PermissionError: It cannot be written to.
+        NotADirectoryError, PermissionError: As `refuse_unwritable`.
     """
-    for above in (folder, *folder.parents):
-        if above.exists() and not above.is_dir():
-            raise NotADirectoryError(f"{above}: expected a folder for summaries, found a file.")
+    refuse_unwritable(folder, "summaries")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
+
+
+def refuse_unwritable(folder: Path, content: str) -> None:
+    """Refuses a folder that cannot be made or written to.
+
+    Raises:
+        NotADirectoryError: It or a folder above it is a file.
+        PermissionError: It cannot be written to.
+    """
     there = next(above for above in (folder, *folder.parents) if above.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there}: expected a folder for {content}, found a file.")
     if not os.access(there, os.W_OK):
         raise PermissionError(f"{folder}: expected a folder that can be written to, found that {there} cannot")
 

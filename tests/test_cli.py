@@ -107,15 +107,15 @@ def test_a_folder_is_done_but_for_what_fails(films, video, checkpoint, tmp_path,
     assert not (tmp_path / "out" / "broken").exists()
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hiersum_hf.feature_cache.iter_frames", None)
-    monkeypatch.setattr("hiersum_hf.summarize.load_checkpoint", None)
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, checkpoint, tmp_path, monkeypatch, capsys):
+    for part in ("feature_cache.iter_frames", "summarize.load_video_encoder", "summarize.load_text_encoder"):
+        monkeypatch.setattr(f"hiersum_hf.{part}", None)
     (tmp_path / "out" / "whole").mkdir(parents=True)
     command = ["summarize", str(films / "*e.mp4"), "--output", str(tmp_path / "out"), "--budget", "0.25", "--dry-run"]
-    assert main([*command, "--model", "org/hiersum"]) == 0
+    assert main([*command, "--model", str(checkpoint)]) == 0
     said = capsys.readouterr().out
     assert "whole.mp4: 17.0 s" in said
-    assert "scored by: org/hiersum" in said
+    assert f"scored by: {checkpoint}" in said
     assert "at most 4.2 s to" in said
     assert "needs --overwrite" in said
     assert main([*command, "--json"]) == 0
@@ -123,6 +123,11 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, tmp_path, mon
     assert (plan["scorer"], plan["summaries"][0]["exists"]) == ("training-free", True)
     assert plan["sentences"] > 0
     assert list((tmp_path / "out" / "whole").iterdir()) == []
+    assert main([*command, "--model", str(tmp_path / "none")]) == 2
+    assert "none: expected the folder or Hub id of a HierSum checkpoint" in capsys.readouterr().err
+    (films / "whole.txt").unlink()
+    assert main([*command, "--model", str(checkpoint), "--level", "parent"]) == 2
+    assert "Level 'parent' reads the description: give one" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(films, tmp_path, monkeypatch, capsys):

@@ -13,8 +13,8 @@ from tests.test_feature_cache import write_video
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """A dry run for a video of 3 s; nothing may be loaded for it."""
-    monkeypatch.setattr("hiersum_hf.summarize.load_scorer", None)
+    """A dry run for a video of 3 s; no encoder may be loaded for it."""
+    monkeypatch.setattr("hiersum_hf.summarize.load_video_encoder", None)
     write_video(tmp_path / "talk.mp4")
     return ["summarize", str(tmp_path / "talk.mp4"), "--output", str(tmp_path / "out"), "--dry-run"]
 
@@ -53,6 +53,7 @@ def test_a_line_break_in_a_name_is_refused_before_any_work(command, tmp_path, ca
     [
         (["--batch-size", "0"], "--batch-size: expected at least 1, found 0"),
         (["--cache", __file__], "expected a folder for features, found a file"),
+        (["--cache", f"{__file__}/cache"], "expected a folder for features, found a file"),
     ],
 )
 def test_wrong_flags_are_refused_before_any_work(command, capsys, words, message):
