@@ -12,13 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import HfApi, metadata_load
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
-from yaml import YAMLError
 
 from hiersum_hf.comparison import read_results
-from hiersum_hf.model_card import LICENCE, RULES, write_card
+from hiersum_hf.model_card import LIBRARY, LICENCE, RULES, card_data, write_card
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
 from hiersum_hf.prediction import load_checkpoint
 from hiersum_hf.training_args import HierSumTrainingArguments
@@ -94,7 +93,8 @@ def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: st
     """Fills `target` with what a checkpoint needs to be loaded, judged and trained again, and no pickle.
 
     Weights, config, feature extractor and the code of all classes; recipe, results and picture as far as the run has
-    them; licence and card. A card of another licence, as that of converted weights, goes as it is.
+    them; licence and card. Another licence than ours goes on; a card that names one and was not written by
+    `write_card`, as that of converted weights, goes as it is.
 
     Raises:
         ValueError: Not a complete HierSum checkpoint in safetensors, or an adapter whose base is a local folder.
@@ -111,9 +111,12 @@ def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: st
         HierSumPipeline(model, feature_extractor=extractor).save_pretrained(target)
     _copy(run, target, BESIDE_WEIGHTS)
     results = read_results(run / "results.json") if (run / "results.json").is_file() else None
-    if _licence(run) in (None, LICENCE):
+    told = card_data(run)
+    licence = told.get("license") or LICENCE
+    if licence == LICENCE:
         (target / "LICENSE").write_text(files("hiersum_hf").joinpath("LICENSE").read_text(encoding="utf-8"))
-        write_card(target, results, extractor, repo_id)
+    if licence == LICENCE or (results and told.get("library_name") == LIBRARY):
+        write_card(target, results, extractor, repo_id, licence)
     else:
         _copy(run, target, ("README.md",))
 
@@ -235,16 +238,6 @@ def _clear_errors(repo_id: str) -> Iterator[None]:
             f"{repo_id}: the Hub was not reached, or the push broke off; it is one commit, which arrives whole or not "
             f"at all. ({error})"
         ) from error
-
-
-def _licence(run: Path) -> str | None:
-    """What the card in a run says of its terms; None without one."""
-    card = run / "README.md"
-    try:
-        told = metadata_load(card) if card.is_file() else None
-    except (ValueError, YAMLError) as error:
-        raise ValueError(f"{card}: expected metadata in YAML at its head: {error}") from None
-    return (told or {}).get("license")
 
 
 def _refuse_pickles(run: Path) -> None:

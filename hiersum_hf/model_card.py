@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub import metadata_load
+from jinja2 import TemplateError
+from yaml import YAMLError
 
+from hiersum_hf.encoders import PRECOMPUTED
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.prediction import find_file
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
 
 
+LIBRARY = "hiersum-hf"
 LICENCE = "apache-2.0"  # of weights that were trained with this project
 TOLD = {"metrics": dict, "ci95": dict, "baselines": dict, "versions": dict, "part": str, "seed": int}
 RULES = (
@@ -33,6 +39,7 @@ def write_card(
     results: dict[str, Any] | None,
     extractor: HierSumFeatureExtractor,
     repo_id: str = "org/hiersum",
+    licence: str = LICENCE,
 ) -> Path:
     """Writes `folder`/README.md; every figure in it is one of `results` (the content of results.json).
 
@@ -43,23 +50,35 @@ def write_card(
         results: Or None.
         extractor: What goes into the network.
         repo_id: What the card's examples load.
+        licence: Of the weights, by the Hub's name; those that started from others' keep theirs (`card_data`).
 
     Raises:
-        ValueError: The results lack something that a card tells.
+        ValueError: The results lack something that a card tells, or tell something else.
     """
-    from huggingface_hub import ModelCard, ModelCardData
-
     folder = Path(folder)
     lacking = [key for key, kind in TOLD.items() if results and not isinstance(results.get(key), kind)]
     if lacking:
         raise ValueError(f"results.json: expected the results of an evaluation, found no {' and no '.join(lacking)}.")
+    try:
+        card = _card(folder, results, extractor, repo_id, licence)
+    except (TypeError, KeyError, AttributeError, ValueError, TemplateError) as error:
+        raise ValueError(f"results.json: expected what an evaluation writes, found otherwise: {error!r}") from error
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return folder / "README.md"
+
+
+def _card(
+    folder: Path, results: dict[str, Any] | None, extractor: HierSumFeatureExtractor, repo_id: str, licence: str
+) -> str:
+    from huggingface_hub import ModelCard, ModelCardData
+
     base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
     stages = _read(folder / "config.json").get("trained_on") or []
     known = results["ci95"].keys() & results["metrics"] if results else ()
     shown = {name: label for name, label in METRICS.items() if name in known}
     data = ModelCardData(
-        license=LICENCE,
-        library_name="hiersum-hf",
+        license=licence,
+        library_name=LIBRARY,
         tags=["video-summarization", "hiersum"],
         base_model=base if base and not Path(base).is_absolute() else None,
         model_name=repo_id.split("/")[-1],
@@ -76,9 +95,23 @@ def write_card(
         stages=stages,
         made_up="demo" in [results and results["dataset"], *(stage["dataset"] for stage in stages)],
         picture=(folder / "scores.png").is_file(),
+        recipe=(folder / "recipe.yaml").is_file(),
+        summarizes=extractor.video_encoder not in PRECOMPUTED and extractor.normalization == "none",
     )
-    card.save(folder / "README.md")
-    return folder / "README.md"
+    return str(card)
+
+
+def card_data(checkpoint: str | Path) -> dict[str, Any]:
+    """What the card of a checkpoint folder or Hub id says at its head: licence, library, ...; {} without one.
+
+    Raises:
+        ValueError: It is no YAML.
+    """
+    card = find_file(checkpoint, "README.md")
+    try:
+        return (metadata_load(card) if card else None) or {}
+    except (ValueError, YAMLError) as error:
+        raise ValueError(f"{card}: expected metadata in YAML at its head: {error}") from None
 
 
 def label_facts(data: str, train: Sequence[VideoRecord]) -> dict[str, Any]:

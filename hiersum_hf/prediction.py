@@ -14,7 +14,13 @@ import torch
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig
-from transformers.utils import find_adapter_config_file
+from transformers.utils import (
+    ADAPTER_CONFIG_NAME,
+    CONFIG_NAME,
+    FEATURE_EXTRACTOR_NAME,
+    cached_file,
+    find_adapter_config_file,
+)
 
 from hiersum_hf.collator import HierSumCollator
 from hiersum_hf.comparison import read_results
@@ -34,6 +40,8 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         ValueError: Not a checkpoint, or one of another model.
     """
     config = _config(checkpoint)
+    for name in (FEATURE_EXTRACTOR_NAME, ADAPTER_CONFIG_NAME):
+        read_object(find_file(checkpoint, name))
     if config.get("model_type") != "hiersum":
         raise ValueError(
             f"{checkpoint}: expected a checkpoint with model_type 'hiersum', found {config.get('model_type')!r}."
@@ -49,10 +57,40 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
 
 
 def _config(checkpoint: str | Path) -> dict[str, Any]:
+    path = find_file(checkpoint, CONFIG_NAME)
+    if path is not None:
+        return read_object(path)
     try:
-        return PreTrainedConfig.get_config_dict(checkpoint)[0]
+        return PreTrainedConfig.get_config_dict(checkpoint)[0]  # says what is wrong
     except OSError as error:
         raise ValueError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
+
+
+def find_file(checkpoint: str | Path, name: str) -> Path | None:
+    """A file of a checkpoint folder or Hub id; None where it has none, or the Hub cannot be asked."""
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
+    try:
+        found = cached_file(str(checkpoint), name, **quiet)
+    except (OSError, ValueError):  # no such folder, or no id
+        return None
+    return None if found is None else Path(found)
+
+
+def read_object(path: Path | None) -> dict[str, Any]:
+    """The content of a JSON file that holds an object; {} without a file.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(found).__name__}.")
+    return found
 
 
 def _load_network(checkpoint: str | Path) -> HierSumModel:
@@ -69,7 +107,7 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
     """The base network with the adapter merged in; config.json beside the adapter says what was trained."""
     from peft import PeftModel  # it takes seconds to import
 
-    base = json.loads(Path(adapter).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    base = read_object(Path(adapter)).get("base_model_name_or_path") or ""
     if base and Path(base).exists() and Path(base).resolve() == Path(checkpoint).resolve():
         raise ValueError(
             f"{checkpoint}: expected the checkpoint that this adapter was trained on somewhere else, found its "
@@ -113,8 +151,8 @@ def training_stages(checkpoint: str | Path) -> list[dict[str, str | None]]:
         ValueError: Not a checkpoint, or that results.json is not one.
     """
     stages = _config(checkpoint).get("trained_on")
-    path = Path(checkpoint, "results.json")
-    if stages is None and path.is_file():
+    path = find_file(checkpoint, "results.json") if stages is None else None
+    if path is not None:
         results = read_results(path)
         return [{name: results.get(name) for name in ("dataset", "split")}]
     return stages or []

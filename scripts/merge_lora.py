@@ -2,12 +2,13 @@
 
 python scripts/merge_lora.py runs/tvsum-lora runs/tvsum-merged
 
-Leaves the checkpoint in a folder of its own, with a card and the adapter's results.json, if it has one, which names
-what was merged.
+Leaves the checkpoint in a folder of its own, with a card and the adapter's recipe.yaml and results.json, if it has
+them; the latter names what was merged.
 """
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from transformers.utils import find_adapter_config_file
 
 from hiersum_hf import HierSumPipeline
 from hiersum_hf.comparison import read_results
-from hiersum_hf.model_card import write_card
-from hiersum_hf.prediction import load_checkpoint, training_stages
+from hiersum_hf.model_card import LICENCE, card_data, write_card
+from hiersum_hf.prediction import find_file, load_checkpoint, training_stages
 from hiersum_hf.results import write_json
 
 
@@ -35,7 +36,8 @@ def merge(adapter: str, output: Path) -> None:
     if found is None:
         raise ValueError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")
     model.config.trained_on = training_stages(adapter) or None
-    results = read_results(Path(adapter, "results.json")) if Path(adapter, "results.json").is_file() else None
+    told = find_file(adapter, "results.json")
+    results = None if told is None else read_results(told)
     HierSumPipeline(model, feature_extractor=extractor).save_pretrained(output)
     if results is None:
         print(
@@ -45,7 +47,9 @@ def merge(adapter: str, output: Path) -> None:
         base = json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
         results |= {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}
         write_json(output / "results.json", results)
-    write_card(output, results, extractor)
+    if recipe := find_file(adapter, "recipe.yaml"):
+        shutil.copy(recipe, output)
+    write_card(output, results, extractor, licence=card_data(adapter).get("license") or LICENCE)
 
 
 def main() -> int:

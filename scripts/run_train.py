@@ -37,7 +37,7 @@ from hiersum_hf.checkpoints import last_checkpoint
 from hiersum_hf.evaluation import compute_metrics, evaluate_scores
 from hiersum_hf.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.hub import push
-from hiersum_hf.model_card import label_facts, write_card
+from hiersum_hf.model_card import LICENCE, card_data, label_facts, write_card
 from hiersum_hf.prediction import encoder_mismatch, load_checkpoint, predict_scores
 from hiersum_hf.preflight import (
     BeginRun,
@@ -117,7 +117,8 @@ def train(words: list[str], replaced: Sequence[Path] = ()) -> int:
     results = evaluate_part(model, extractor, parts["test"], levels, common, args, "validation" if compared else None)
     results[0]["labels"] = label_facts(data.data, parts["train"])
     draw_scores(model, extractor, parts["test"], results[0], args)
-    write_card(args.output_dir, results[0], extractor, args.hub_model_id or "org/hiersum")
+    licence = card_data(flags.start.checkpoint).get("license") if flags.start.checkpoint else None
+    write_card(args.output_dir, results[0], extractor, args.hub_model_id or "org/hiersum", licence or LICENCE)
     write_json(Path(args.output_dir) / "results.json", results[0])  # last: it says that the run is complete
     print(format_table(results))
     print(f"\nCheckpoint, card and results.json: {args.output_dir}")

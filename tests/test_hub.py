@@ -209,6 +209,18 @@ def test_a_card_of_other_terms_is_kept(run, tmp_path):
     assert not (tmp_path / "target/LICENSE").exists()
 
 
+def test_a_card_of_ours_is_written_anew_with_the_terms_of_its_run(run, tmp_path):
+    """A run that started from weights of other terms."""
+    other = shutil.copytree(run, tmp_path / "other")
+    (other / "README.md").write_text("---\nlicense: cc-by-nc-4.0\nlibrary_name: hiersum-hf\n---\n")
+    (tmp_path / "target").mkdir()
+    assemble_run(other, tmp_path / "target", "org/mine")
+    card = (tmp_path / "target/README.md").read_text()
+    assert "license: cc-by-nc-4.0" in card
+    assert 'from_pretrained("org/mine"' in card
+    assert not (tmp_path / "target/LICENSE").exists()
+
+
 def test_other_terms_do_not_keep_the_licence_of_an_earlier_push(hub, run, tmp_path):
     push(run, "org/hiersum")
     other = shutil.copytree(run, tmp_path / "other")

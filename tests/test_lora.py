@@ -189,6 +189,16 @@ def test_a_merged_checkpoint_says_what_it_came_from(base, demo_records, demo_ext
     assert load_checkpoint(output)[0].config.trained_on == [{"dataset": "demo", "split": "drawn#3"}]
 
 
+def test_a_merged_checkpoint_keeps_recipe_and_terms(base, demo_records, demo_extractor, monkeypatch, capsys):
+    adapt(base, demo_records[:12], demo_extractor)
+    adapter, output = base.parent / "adapter", base.parent / "merged"
+    (adapter / "README.md").write_text("---\nlicense: unknown\n---\n")
+    (adapter / "recipe.yaml").write_text("lora_r: 2\n")
+    assert merge(adapter, output, monkeypatch, capsys)[0] == 0
+    assert (output / "recipe.yaml").read_text() == "lora_r: 2\n"
+    assert "license: unknown" in (output / "README.md").read_text()
+
+
 def test_what_cannot_be_merged_is_named(base, demo_records, demo_extractor, monkeypatch, capsys):
     """Merged in place the adapter is lost, over its base every adapter of that base is."""
     adapt(base, demo_records[:12], demo_extractor)

@@ -72,6 +72,29 @@ def test_what_the_results_do_not_tell_is_said_or_named(results, tmp_path):
         write_card(tmp_path, results | {"ci95": None, "baselines": []}, EXTRACTOR)
 
 
+@pytest.mark.parametrize(
+    "broken", [{"metrics": {"f1": "good"}}, {"labels": [1]}, {"baselines": {"random": 1}}, {"ci95": {"f1": 1}}]
+)
+def test_results_that_were_written_by_hand_are_refused(results, tmp_path, broken):
+    with pytest.raises(ValueError, match=r"^results\.json: expected what an evaluation writes"):
+        write_card(tmp_path, results | broken, EXTRACTOR)
+    with pytest.raises(ValueError, match=r"^results\.json: expected what an evaluation writes.*split"):
+        write_card(tmp_path, {key: results[key] for key in results if key != "split"}, EXTRACTOR)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_works_is_shown(results, tmp_path):
+    text = write_card(tmp_path, results, EXTRACTOR, "org/hiersum").read_text()
+    assert "hiersum summarize talk.mp4 --model org/hiersum" in text
+    assert "recipe.yaml" not in text
+    (tmp_path / "recipe.yaml").touch()
+    pool5 = HierSumFeatureExtractor("googlenet-pool5", "words", 12, 10, 2.0)
+    text = write_card(tmp_path, results, pool5).read_text()
+    assert "hiersum summarize" not in text.replace("`hiersum summarize`", "")
+    assert "this checkpoint scores such sets, not video files" in text
+    assert "The flags are in recipe.yaml, all figures in results.json." in text
+
+
 def test_without_results_it_says_so_and_has_no_figure(tmp_path):
     text = write_card(tmp_path, None, EXTRACTOR).read_text()
     assert "without results.json: nothing is known here about how good it is" in text

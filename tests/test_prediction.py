@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.prediction import encoder_mismatch, levels_to_read, predict_scores
+from hiersum_hf.prediction import encoder_mismatch, levels_to_read, load_checkpoint, predict_scores
 
 
 class OnDisk(Sequence):
@@ -161,6 +161,16 @@ def test_a_level_that_was_not_trained_is_never_averaged_in(model):
     child_only = HierSumModel(HierSumConfig(hidden_size=16, num_layers=1, trained_levels=["child"]))
     with pytest.raises(ValueError, match="trained at child"):
         levels_to_read(child_only, "both", has_description=True)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "adapter_config.json"])
+@pytest.mark.parametrize("content", ["[]", "{", '"text"'])
+def test_a_broken_config_is_named(model, demo_extractor, tmp_path, name, content):
+    for part in (model, demo_extractor):
+        part.save_pretrained(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"{name}: expected (a JSON object|JSON)"):
+        load_checkpoint(tmp_path)
 
 
 def test_features_of_another_encoder_are_refused_although_the_width_fits(model, demo_records):

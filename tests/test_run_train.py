@@ -271,8 +271,12 @@ FROM = ["--data", "set.h5", "--max_steps", 2, "--child_steps_per_parent", 1, "--
 def test_starts_from_a_checkpoint(run, folder, base):
     """Its shape comes along; a learning rate of 0 leaves its weights as they are."""
     words = ["--checkpoint", base, *FROM, "--head_dropout", 0.2, "--learning_rate", 0]
+    card = (base / "README.md").read_text()
+    (base / "README.md").write_text(card.replace("license: apache-2.0", "license: cc-by-nc-4.0"))
     code, _, err = run(*words, "--output_dir", "tuned")
     assert code == 0, err
+    (base / "README.md").write_text(card)
+    assert "license: cc-by-nc-4.0" in (folder / "tuned/README.md").read_text(), "weights keep the terms they came with"
     model, extractor = load_checkpoint(folder / "tuned")
     before, own = load_checkpoint(base)
     assert (model.config.hidden_size, model.config.head_dropout) == (16, 0.2)
