@@ -60,6 +60,11 @@ def _schedule_groups() -> tuple[Group, ...]:
     return tuple(groups)
 
 
+def _few_label_groups() -> tuple[Group, ...]:
+    """Where seeds differ most: few arms, for many seeds."""
+    return (Group("60 labelled videos", schedules(("m = 1", "m = 5", "m = 1/2", "adaptive"), Data(videos=60))),)
+
+
 def _mask_groups() -> tuple[Group, ...]:
     shifts = {
         "subtitles in time": (),
@@ -213,6 +218,7 @@ def baseline_group(data: Data) -> Group:
 
 STUDIES: dict[str, Study] = {
     "schedules": Study("Does alternating the levels beat its parts, and how often should it?", _schedule_groups()),
+    "few_labels": Study("Does the schedule matter where 60 videos are labelled?", _few_label_groups()),
     "mask": Study("Does the alignment mask or the segment embedding help, where subtitles are late?", _mask_groups()),
     "baselines": Study("Does HierSum beat simpler scorers of the same videos?", (baseline_group(Data()),)),
     "losses": Study("What is each loss term worth?", _loss_groups()),
