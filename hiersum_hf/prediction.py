@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
-from transformers import PreTrainedConfig
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     CONFIG_NAME,
@@ -40,8 +39,8 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         ValueError: Not a checkpoint, or one of another model.
     """
     config = _config(checkpoint)
-    for name in (FEATURE_EXTRACTOR_NAME, ADAPTER_CONFIG_NAME):
-        read_object(find_file(checkpoint, name))
+    for path in (Path(checkpoint, FEATURE_EXTRACTOR_NAME), Path(checkpoint, ADAPTER_CONFIG_NAME)):
+        read_object(path if path.is_file() else None)
     if config.get("model_type") != "hiersum":
         raise ValueError(
             f"{checkpoint}: expected a checkpoint with model_type 'hiersum', found {config.get('model_type')!r}."
@@ -57,13 +56,11 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
 
 
 def _config(checkpoint: str | Path) -> dict[str, Any]:
-    path = find_file(checkpoint, CONFIG_NAME)
-    if path is not None:
-        return read_object(path)
     try:
-        return PreTrainedConfig.get_config_dict(checkpoint)[0]  # says what is wrong
-    except OSError as error:
+        found: Any = cached_file(str(checkpoint), CONFIG_NAME)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
+    return read_object(Path(found) if found else None)
 
 
 def find_file(checkpoint: str | Path, name: str) -> Path | None:
