@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Sequence
@@ -140,7 +141,7 @@ def and_both(levels: Sequence[str]) -> list[str]:
 def config_arguments() -> type:
     """A dataclass of the fields of HierSumConfig that a run may choose, with their help, for HfArgumentParser."""
     lines = re.findall(
-        r"^ {8}(\w+) \(`[^\n]*?\): (.*?)(?=^ {8}\w+ \(`|^ {4}\S|\Z)", HierSumConfig.__doc__ or "", re.M | re.S
+        r"^ {4}(\w+) \(`[^\n]*?\): (.*?)(?=^ {4}\w+ \(`|^\S|\Z)", inspect.getdoc(HierSumConfig) or "", re.M | re.S
     )
     helps = {name: " ".join(text.split()).replace("%", "%%") for name, text in lines}
     types = HierSumConfig.__annotations__
