@@ -90,9 +90,9 @@ def _fresh_lines(lines: list[str], before: list[str]) -> list[str]:
 def _split(cue: Sentence) -> list[Sentence]:
     """The sentences of one cue; its time is shared in proportion to characters."""
     parts = _SENTENCE_BREAK.sub(r"\1\2\n", " ".join(cue.text.split())).splitlines()
-    pieces, start_s = [], cue.start_s
-    for part in parts:
-        share_s = (cue.end_s - cue.start_s) * len(part) / sum(map(len, parts))
-        pieces.append(Sentence(part, start_s, cue.end_s if part is parts[-1] else start_s + share_s))
+    pieces, start_s, letters = [], cue.start_s, sum(map(len, parts))
+    for number, part in enumerate(parts, 1):
+        share_s = (cue.end_s - cue.start_s) * len(part) / letters
+        pieces.append(Sentence(part, start_s, cue.end_s if number == len(parts) else start_s + share_s))
         start_s += share_s
     return pieces

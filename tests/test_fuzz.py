@@ -179,9 +179,10 @@ def test_sentences_of_cues_that_overlap_are_in_order(read):
     read("srt", put("a.srt", "".join(f"{k}\n{cue}\n" for k, cue in enumerate(cues))))
 
 
-def test_braces_that_stay_open_take_linear_time(read):
+@pytest.mark.parametrize("text", ["{" * 50_000, "?\n" * 50_000], ids=["braces that stay open", "a cue of sentences"])
+def test_long_cues_take_linear_time(read, text):
     begin = time.process_time()
-    read("srt", put("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n" + "{" * 50_000 + "\n"))
+    read("srt", put("a.srt", f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n"))
     assert time.process_time() - begin < 4, "linear, not quadratic"
 
 

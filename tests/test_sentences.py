@@ -97,6 +97,10 @@ def test_a_cue_with_two_sentences_shares_its_time_by_characters():
     assert first.end_s == second.start_s == pytest.approx(10.0 + 3.0 * 10 / 28)
 
 
+def test_equal_sentences_of_a_cue_share_its_time_too():
+    assert merge_into_sentences([Sentence("? ? ?", 0.0, 3.0)]) == [Sentence("?", k, k + 1) for k in range(3)]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
