@@ -18,6 +18,7 @@ from hiersum_hf.modeling.losses_hiersum import (
 )
 
 
+LOG_2 = torch.tensor(math.log(2))
 LOG_10 = torch.tensor(math.log(10.0))
 
 
@@ -111,6 +112,11 @@ def test_the_same_description_is_found_whatever_the_padding():
     text[1, :2] = text[0, :2]
     expected = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
     assert torch.equal(same_text(text, mask), expected)
+    near = text.clone()
+    near[1, 0, 0] += 1e-3
+    assert not same_text(near, mask)[0, 1], "another text, if a similar one"
+    assert not same_text(near * 1000, mask)[0, 1]
+    assert same_text(torch.zeros(2, 1, 5), torch.ones(2, 1).bool()).all()
 
 
 def test_hard_negatives_by_hand():
@@ -143,6 +149,56 @@ def test_intra_contrast_by_hand():
     assert loss.item() == pytest.approx(math.log1p(math.exp(-10) + math.exp(-20)), rel=2e-2)
     assert intra_contrast_loss(query, query, negatives, shown & False, torch.tensor([True]), LOG_10) == 0
     assert intra_contrast_loss(query, query, negatives, shown, torch.tensor([False]), LOG_10) == 0
+
+
+def unit(angle: float) -> list[float]:
+    return [math.cos(angle), math.sin(angle)]
+
+
+def side_by_hand(key: float, other: float, negatives: list[float]) -> float:
+    """Contrast at scale 2 of directions in the plane, given as angles."""
+    return math.log1p(sum(math.exp(2 * (math.cos(key - n) - math.cos(key - other))) for n in negatives))
+
+
+def test_intra_contrast_of_both_sides_by_hand():
+    """Two videos, of which the second has no key sentence and counts as 0; ratio 2: two of four frames."""
+    frames = torch.tensor([[unit(a) for a in (0.0, 0.3, 1.5, 2.0)]] * 2)
+    sentences = torch.tensor([[unit(a) for a in (0.5, 1.2, 3.0)]] * 2)
+    frame_key = torch.tensor([[True, True, False, False]] * 2)
+    sentence_key = torch.tensor([[True, False, False], [False] * 3])
+    frame_logits, sentence_logits = torch.tensor([[9.0, 8, 1, 2]] * 2), torch.tensor([[9.0, 1, 3]] * 2)
+    inputs = (frames, frame_logits, frame_key, everywhere(frame_key), sentences)
+    text = (sentence_key, everywhere(sentence_key), LOG_2)
+    video_side = side_by_hand(0.15, 0.5, [1.5, 2.0]) / 2
+    text_side = side_by_hand(0.5, 0.15, [3.0]) / 2
+    options = {"ratio": 2, "dilation": 0}
+    both = video_text_intra_loss(*inputs, sentence_logits, *text, **options)
+    assert both.item() == pytest.approx((video_side + text_side) / 2, rel=1e-4)
+    assert video_text_intra_loss(*inputs, None, *text, **options).item() == pytest.approx(video_side, rel=1e-4)
+
+
+def test_intra_contrast_with_one_text_or_none():
+    frames, key = torch.tensor([[unit(0.0), unit(1.0)]]), torch.tensor([[True, False]])
+    logits, all_frames = torch.tensor([[1.0, 0.0]]), torch.tensor([[True, True]])
+    one, none = torch.tensor([[unit(0.5)]]), torch.zeros(1, 0, 2)
+    yes, empty = torch.tensor([[True]]), torch.zeros(1, 0, dtype=torch.bool)
+    options = {"ratio": 2, "dilation": 0}
+    loss = video_text_intra_loss(frames, logits, key, all_frames, one, None, yes, yes, LOG_2, **options)
+    assert loss.item() == pytest.approx(side_by_hand(0.0, 0.5, [1.0]), rel=1e-4)
+    args = (frames, logits, key, all_frames, none, torch.zeros(1, 0), empty, empty, LOG_2)
+    assert video_text_intra_loss(*args, **options) == 0
+
+
+def test_hard_negatives_keep_four_positions_away_and_are_a_sixteenth():
+    scores = torch.zeros(1, 32)
+    scores[0, [11, 12, 24, 25, 3]] = torch.tensor([9.0, 8, 7, 6, 5])  # 12 to 24 lie within 4 of the positives
+    positive = torch.zeros_like(scores).bool()
+    positive[0, 16:21] = True
+    index, valid = hard_negatives(scores, positive, everywhere(scores))
+    assert index[valid].tolist() == [11, 25]
+    frames = torch.randn(1, 32, 4)
+    args = (frames, scores, positive, everywhere(scores), frames[:, :1], None, *[torch.tensor([[True]])] * 2, LOG_10)
+    assert video_text_intra_loss(*args) == video_text_intra_loss(*args, ratio=16, dilation=4)
 
 
 def test_intra_choice_is_detached_and_gradient_goes_through_the_embeddings():
