@@ -5,7 +5,7 @@ TORCH ?= torch
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow coverage check format clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt
@@ -25,6 +25,9 @@ test: $(READY)  ## unit tests, offline, under 3 minutes; one process a core, eac
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+coverage: $(READY)  ## of the unit tests, branches included
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov
 
 check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
