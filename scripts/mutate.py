@@ -1,0 +1,101 @@
+"""Mutation testing: which small changes to the parts that every figure rests on do the tests not notice?
+
+    pip install cosmic-ray
+    python scripts/mutate.py                    # every part; hours
+    python scripts/mutate.py losses --work demo/mutation
+
+Works on a copy of the sources in --work and goes on where it was interrupted; what went unnoticed is tried again with
+the tests as they are now. Delete the folder when the sources have changed. Left out are changes that nearly repeat
+another (of eleven other binary operators one is tried). Prints for each part how many changes the tests noticed, and
+the others as diffs.
+"""
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+REPO = Path(__file__).parents[1]
+METRICS = [f"hiersum_hf/metrics/{name}.py" for name in ("clips", "inputs", "key_shots", "ranks", "segments", "texts")]
+PARTS: dict[str, tuple[list[str], list[str], str]] = {  # files, tests, names of functions
+    "losses": (["modeling/losses_hiersum.py"], ["losses", "modeling"], ""),
+    "mask": (["modeling/attention_hiersum.py"], ["attention"], ""),
+    "sampler": (["hiersum_hf/sampler.py"], ["sampler", "trainer"], ""),
+    "knapsack": (["hiersum_hf/shots.py"], ["properties", "shots", "summary"], "knapsack"),
+    "metrics": (METRICS, ["metrics", "clips", "segments", "texts", "protocols", "properties"], ""),
+}
+TRIED = re.compile(
+    r"core/(NumberReplacer|AddNot|ReplaceTrueWithFalse|ReplaceFalseWithTrue|ReplaceOrWithAnd|ReplaceAndWithOr"
+    r"|ZeroIterationForLoop|ReplaceUnaryOperator_Delete_\w+|ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Lt_LtE|LtE_Lt"
+    r"|Gt_GtE|GtE_Gt|Is_IsNot|IsNot_Is)|ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Mod_Mul"
+    r"|Pow_Mul|BitAnd_BitOr|RShift_LShift))"
+)
+TIMEOUT_S = 120.0
+
+
+def copy_sources(target: Path) -> None:
+    """The files that git knows, with `modeling` where Python finds it before an installed one; tests every time."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (REPO / name).is_file() and (name.startswith("tests/") or not (target / name).exists()):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPO / name, target / name)
+    if not (target / "hiersum_hf/modeling").exists():
+        (target / "hiersum_hf/modeling").symlink_to("../modeling")
+
+
+def mutate(part: str, work: Path) -> None:
+    """Runs the tests for every change that has no result yet, then prints score and survivors."""
+    from cosmic_ray.commands import init
+    from cosmic_ray.mutating import mutate_and_test
+    from cosmic_ray.work_db import use_db
+    from cosmic_ray.work_item import TestOutcome
+    from tqdm import tqdm
+
+    files, tests, functions = PARTS[part]
+    sources, session = work / part, work / f"{part}.sqlite"
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+    command = shlex.join([*words, *(f"tests/test_{name}.py" for name in tests)])
+    copy_sources(sources)
+    os.chdir(sources)
+    subprocess.run(shlex.split(command), check=True, stdout=subprocess.DEVNULL)  # they pass where nothing is changed
+    with use_db(session) as database:
+        if not database.num_work_items:
+            init(map(Path, files), database, {})
+        wanted = {
+            item.job_id: item
+            for item in database.work_items
+            for change in item.mutations
+            if TRIED.fullmatch(change.operator_name) and re.match(functions, change.definition_name or "")
+        }
+        noticed_before = {job for job, result in database.results if result.test_outcome != TestOutcome.SURVIVED}
+        for job in tqdm(wanted.keys() - noticed_before, desc=part, unit="change"):
+            database.set_result(job, mutate_and_test(wanted[job].mutations, command, TIMEOUT_S))
+        found = {job: result for job, result in database.results if job in wanted}
+    survivors = [result.diff for result in found.values() if result.test_outcome == TestOutcome.SURVIVED]
+    noticed = len(found) - len(survivors)
+    print(f"| {part} | {len(found)} | {noticed} | {noticed / len(found):.1%} |", *survivors, sep="\n", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"which (default: all): {', '.join(PARTS)}")
+    parser.add_argument("--work", type=Path, default=Path("demo/mutation"), help="copies and results (%(default)s)")
+    args = parser.parse_args()
+    if unknown := sorted(set(args.parts) - set(PARTS)):
+        parser.error(f"expected parts of {', '.join(PARTS)}; found {', '.join(unknown)}")
+    args.work.mkdir(parents=True, exist_ok=True)
+    work = args.work.resolve()
+    print("| part | changes | noticed | score |\n|---|---|---|---|")
+    for part in args.parts or PARTS:
+        mutate(part, work)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
