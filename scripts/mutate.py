@@ -5,7 +5,7 @@
     python scripts/mutate.py losses --work demo/mutation
 
 Works on a copy of the sources in --work and goes on where it was interrupted; what went unnoticed is tried again with
-the tests as they are now. Delete the folder when the sources have changed. Left out are changes that nearly repeat
+the tests as they are now, and a part whose files have changed begins anew. Left out are changes that nearly repeat
 another (of eleven other binary operators one is tried). Prints for each part how many changes the tests noticed, and
 the others as diffs.
 """
@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 
@@ -39,10 +40,10 @@ TIMEOUT_S = 120.0
 
 
 def copy_sources(target: Path) -> None:
-    """The files that git knows, with `modeling` where Python finds it before an installed one; tests every time."""
+    """The files that git knows, with `modeling` where Python finds it before an installed one."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
-        if (REPO / name).is_file() and (name.startswith("tests/") or not (target / name).exists()):
+        if (REPO / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPO / name, target / name)
     if not (target / "hiersum_hf/modeling").exists():
@@ -58,7 +59,8 @@ def mutate(part: str, work: Path) -> None:
     from tqdm import tqdm
 
     files, tests, functions = PARTS[part]
-    sources, session = work / part, work / f"{part}.sqlite"
+    content = sha256(b"".join((REPO / file).read_bytes() for file in files)).hexdigest()[:8]
+    sources, session = work / part, work / f"{part}-{content}.sqlite"
     words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     command = shlex.join([*words, *(f"tests/test_{name}.py" for name in tests)])
     copy_sources(sources)
