@@ -40,12 +40,9 @@ TIMEOUT_S = 120.0
 
 
 def copy_sources(target: Path) -> None:
-    """The files that git knows, with `modeling` where Python finds it before an installed one."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (REPO / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPO / name, target / name)
+    """What the tests need, with `modeling` where Python finds it before an installed one."""
+    skipped = shutil.ignore_patterns(".*", "demo", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(REPO, target, ignore=skipped, dirs_exist_ok=True)
     if not (target / "hiersum_hf/modeling").exists():
         (target / "hiersum_hf/modeling").symlink_to("../modeling")
 
