@@ -26,6 +26,8 @@ MAX_BRACES = 999  # of one cue; for those that stay open pysubs2 takes quadratic
 LEGACY_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "cp932", "gb18030"]
 LEGACY_ENCODINGS += ["big5", "cp949", "utf_16_le", "utf_16_be"]
 
+DETECTED_IN = 10_000  # characters from which pysubs2 tells the format
+_STYLES = re.compile(r"V4\+? Styles", re.IGNORECASE)
 _WORD_TIME = re.compile(r"<(?:\d+:)?\d{2}:\d{2}\.\d{3}>")
 
 
@@ -190,8 +192,13 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
 def _parse(text: str, source: str) -> list[Sentence]:
     import pysubs2
 
+    cues = text
+    if text.lstrip().startswith("WEBVTT"):
+        cues = _bare_cues(text)
+    elif styles := _STYLES.search(text, 0, DETECTED_IN):
+        cues = _bare_events(text, f"[{styles[0]}]")
     try:
-        events = pysubs2.SSAFile.from_string(_bare_cues(text) if text.lstrip().startswith("WEBVTT") else text)
+        events = pysubs2.SSAFile.from_string(cues)
     except (pysubs2.Pysubs2Error, ValueError) as error:
         found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
         raise ValueError(f"{source}: expected a subtitle file (SubRip, WebVTT or SubStation), found {found}") from error
@@ -253,6 +260,11 @@ def _bare_cues(webvtt: str) -> str:
     blocks = re.split(r"\n{2,}", _WORD_TIME.sub("", webvtt))
     cues = [block[block.rfind("\n", 0, block.index("-->")) + 1 :] for block in blocks if "-->" in block]
     return "\n\n".join(["WEBVTT", *cues])
+
+
+def _bare_events(substation: str, styles: str) -> str:
+    """SubStation without what no sentence needs; pysubs2 fails at a style without colours, for one."""
+    return "\n".join([styles, "[Events]", *re.findall(r"^[ \t]*Dialogue:.*", substation, re.MULTILINE)])
 
 
 def _srt_time(time_s: float) -> str:
