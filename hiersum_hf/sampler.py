@@ -23,7 +23,7 @@ def steps_of_global_step(global_step: int) -> tuple[int, int]:
     """
     if global_step < 0:
         raise ValueError(f"global_step must not be negative, got {global_step}.")
-    return (max(global_step - 1, 0), 1) if global_step else (1, 0)
+    return (global_step - 1, 1) if global_step else (1, 0)
 
 
 class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):

@@ -49,7 +49,7 @@ def same_text(text_features: Tensor, text_mask: Tensor) -> Tensor:
     """(B, B) bool: which videos of the batch have the same text, judged by the sum of its features (B, M, Dt)."""
     signature = torch.where(text_mask[..., None], text_features.float(), 0.0).sum(dim=1)  # (B, Dt)
     distance = (signature[:, None] - signature[None]).abs().amax(dim=-1)
-    return distance <= 1e-6 * signature.abs().amax().clamp(min=1e-6)
+    return distance <= 1e-6 * signature.abs().amax()
 
 
 def inter_contrast_loss(

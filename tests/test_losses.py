@@ -27,12 +27,12 @@ def everywhere(tensor):
 
 
 def test_focal_by_hand():
-    """p = 0.75 and 0.5; labels 1 and 0: 0.5 (0.25^2 ln(4/3) + 0.5^2 ln 2) / 2 = 0.0478."""
-    logits = torch.tensor([[math.log(3.0), 0.0]])
-    expected = (0.5 * 0.0625 * math.log(4 / 3) + 0.5 * 0.25 * math.log(2)) / 2
-    labels = torch.tensor([[1, 0]])
+    """p = 0.75, 0.5 and 0.25; labels 1, 0, 0: 0.5 (0.25^2 ln(4/3) + 0.5^2 ln 2 + 0.25^2 ln(4/3)) / 3 = 0.0349."""
+    logits = torch.tensor([[math.log(3.0), 0.0, -math.log(3.0)]])
+    expected = (2 * 0.5 * 0.0625 * math.log(4 / 3) + 0.5 * 0.25 * math.log(2)) / 3
+    labels = torch.tensor([[1, 0, 0]])
     assert focal_loss(logits, labels, everywhere(logits)).item() == pytest.approx(expected, rel=1e-6)
-    assert expected == pytest.approx(0.0478, abs=1e-4)
+    assert expected == pytest.approx(0.0349, abs=1e-4)
 
 
 def test_balanced_focal_by_hand():
@@ -87,6 +87,14 @@ def test_inter_contrast_by_hand():
     assert swapped.item() == pytest.approx(10 + math.log1p(math.exp(-10)), rel=1e-5)
 
 
+def test_inter_contrast_goes_from_video_to_text_and_back():
+    """Both texts are those of the first video: it cannot tell them apart, and they both choose it."""
+    video, text, none_alike = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.eye(2, dtype=torch.bool)
+    loss = inter_contrast_loss(video, text, LOG_10, torch.tensor([True, True]), none_alike)
+    to_text, to_video = math.log(2), (math.log1p(math.exp(-10)) + math.log1p(math.exp(10))) / 2
+    assert loss.item() == pytest.approx((to_text + to_video) / 2, rel=1e-5)
+
+
 def test_inter_contrast_leaves_out_videos_without_text_and_copies_of_a_text():
     video, text = torch.randn(3, 4), torch.randn(3, 4)
     apart = torch.eye(3, dtype=torch.bool)
@@ -116,6 +124,10 @@ def test_the_same_description_is_found_whatever_the_padding():
     near[1, 0, 0] += 1e-3
     assert not same_text(near, mask)[0, 1], "another text, if a similar one"
     assert not same_text(near * 1000, mask)[0, 1]
+    assert not same_text(near * 1e-6, mask)[0, 1], "nor does the scale of the features matter"
+    rounded = text.clone()
+    rounded[1, :2] *= 1 + 3e-7
+    assert same_text(rounded * 1e3, mask)[0, 1], "sums in another order"
     assert same_text(torch.zeros(2, 1, 5), torch.ones(2, 1).bool()).all()
 
 
@@ -133,6 +145,15 @@ def test_hard_negatives_do_not_depend_on_padding():
     mask = torch.tensor([[True] * 4 + [False] * 4])
     index, valid = hard_negatives(scores, torch.zeros_like(mask), mask, ratio=2, dilation=0)
     assert index[valid].tolist() == [3, 2]  # 4 // 2, not 8 // 2
+
+
+def test_a_short_video_has_one_hard_negative_beside_a_long_one():
+    scores = torch.arange(20.0).repeat(2, 1)
+    mask = torch.arange(20) < torch.tensor([[20], [4]])
+    index, valid = hard_negatives(scores, torch.zeros_like(mask), mask, ratio=8, dilation=0)
+    assert [row[ok].tolist() for row, ok in zip(index, valid, strict=True)] == [[19, 18], [3]]
+    index, valid = hard_negatives(scores[:, :4], torch.zeros(2, 4).bool(), mask[:, :4], ratio=8, dilation=0)
+    assert (index.tolist(), valid.all()) == ([[3], [3]], True)
 
 
 def test_no_negatives_where_every_position_is_near_a_positive():
@@ -196,7 +217,10 @@ def test_hard_negatives_keep_four_positions_away_and_are_a_sixteenth():
     positive[0, 16:21] = True
     index, valid = hard_negatives(scores, positive, everywhere(scores))
     assert index[valid].tolist() == [11, 25]
-    frames = torch.randn(1, 32, 4)
+    long = torch.zeros(1, 240)
+    assert hard_negatives(long, torch.zeros_like(long).bool(), everywhere(long))[0].shape == (1, 15)
+    scores, positive = torch.randn(1, 240), torch.arange(240)[None] == 100
+    frames = torch.randn(1, 240, 4)
     args = (frames, scores, positive, everywhere(scores), frames[:, :1], None, *[torch.tensor([[True]])] * 2, LOG_10)
     assert video_text_intra_loss(*args) == video_text_intra_loss(*args, ratio=16, dilation=4)
 

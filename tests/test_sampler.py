@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiersum_hf.level_planner import planned_parent_steps
-from hiersum_hf.sampler import AlternatingBatchSampler, steps_of_global_step
+from hiersum_hf.sampler import AlternatingBatchSampler, row_counts, steps_of_global_step
 
 
 def levels(sampler, epochs=1):
@@ -51,6 +52,40 @@ def test_more_parent_than_child_steps():
 def test_single_levels(schedule):
     sampler = AlternatingBatchSampler(range(5), range(3), batch_size=2, schedule=schedule)
     assert levels(sampler) == [schedule] * (2 if schedule == "parent" else 3)
+    pool = 3 if schedule == "parent" else 5
+    drawn = []
+    for epoch in range(pool):
+        sampler.set_epoch(epoch)
+        drawn += [index for batch in sampler for _, index in batch]
+    assert all(sorted(drawn[i : i + pool]) == list(range(pool)) for i in range(0, len(drawn) - pool + 1, pool))
+    assert [sampler.steps_before(7, level) for level in ("child", "parent", "joint")].count(0) == 2
+    assert sampler.steps_before(7, schedule) == 7
+
+
+def test_the_defaults_are_those_of_the_signature():
+    sampler = AlternatingBatchSampler(range(9), range(4), 2)
+    told = AlternatingBatchSampler(range(9), range(4), 2, "alternate", 1, 1, 1, 0, 50, None, None)
+    told.set_epoch(0)
+    assert list(sampler) == list(told)
+    assert sampler.window == 50
+    adaptive = AlternatingBatchSampler(range(9), range(4), 2, "adaptive", plan=[25])
+    assert [adaptive.level(step) for step in (48, 49)] == ["child", "parent"]
+
+
+def test_batch_mates_of_like_length_come_from_fifty_batches():
+    """Lengths that count the videos: sorted, the first hundred drawn are pairs of one pass's first hundred videos."""
+    videos = 120
+    mixed = AlternatingBatchSampler(range(videos), [], 2, "child")
+    grouped = AlternatingBatchSampler(range(videos), [], 2, "child", lengths=np.arange(videos))
+    order = [index for batch in mixed for _, index in batch]
+    parts = sorted(order[:100]), sorted(order[100:])
+    wanted = {tuple(part[i : i + 2]) for part in parts for i in range(0, len(part), 2)}
+    assert {tuple(index for _, index in batch) for batch in grouped} == wanted
+
+
+def test_a_missing_part_of_a_record_counts_as_no_rows():
+    records = [SimpleNamespace(texts=None), SimpleNamespace(texts=("a", "b")), SimpleNamespace(texts=())]
+    assert row_counts(records, "texts").tolist() == [0, 2, 0]
 
 
 @pytest.mark.parametrize("global_step", [2, 3, 6, 11])
@@ -204,6 +239,8 @@ def test_ranks_see_one_level_and_share_the_videos(
     [
         ({"parent_pool": []}, "needs videos with a description and its features, found none"),
         ({"child_pool": [], "parent_pool": []}, "needs videos"),
+        ({"child_pool": [], "schedule": "child"}, "The child schedule needs videos, found none"),
+        ({"child_pool": []}, "The alternate schedule needs videos, found none"),
         ({"child_steps": 0}, "child_steps must be at least 1, got 0"),
         ({"batch_size": -1}, "batch_size must be at least 1"),
         ({"schedule": "adaptive", "parent_pool": []}, "adaptive schedule needs videos with a description"),
@@ -213,3 +250,7 @@ def test_ranks_see_one_level_and_share_the_videos(
 def test_impossible_schedules_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         AlternatingBatchSampler(**{"child_pool": range(3), "parent_pool": range(3), "batch_size": 2} | changes)
+
+
+def test_the_parent_schedule_needs_descriptions_alone():
+    assert levels(AlternatingBatchSampler([], range(3), 2, "parent")) == ["parent"] * 2
