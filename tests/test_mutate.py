@@ -30,6 +30,16 @@ def test_the_copy_is_what_python_finds(mutate, tmp_path):
     assert Path(found.stdout.strip()) == tmp_path / "hiersum_hf/modeling/losses_hiersum.py"
 
 
+def test_a_fork_tells_whether_tests_pass(mutate, tmp_path, monkeypatch):
+    (tmp_path / "changed.py").write_text("one = 1")
+    (tmp_path / "test_it.py").write_text("import changed\n\ndef test_it(): assert changed.one == 1")
+    monkeypatch.chdir(tmp_path)
+    assert mutate["tests_pass"](["-p", "no:cacheprovider", "test_it.py"])
+    (tmp_path / "changed.py").write_text("one = 2")
+    assert not mutate["tests_pass"](["-p", "no:cacheprovider", "test_it.py"])
+    assert "changed" not in sys.modules
+
+
 def test_one_change_of_each_kind_is_tried(mutate):
     tried = mutate["TRIED"].fullmatch
     assert tried("core/ReplaceBinaryOperator_Add_Sub")
