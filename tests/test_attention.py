@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hiersum_hf.modeling import attention_hiersum, modeling_hiersum
-from hiersum_hf.modeling.attention_hiersum import align, alignment_mask, attend, count_pairs, list_pairs
+from hiersum_hf.modeling.attention_hiersum import align, alignment_mask, attend, channels, count_pairs, list_pairs
 
 from .conftest import random_batch, tiny_model, without_labels
 
@@ -84,6 +84,26 @@ def test_pairs_written_out_by_hand():
     assert frame[:4].tolist() == [1, 2, 2, 3]  # tokens: CLS_V, three frames, CLS_T, three texts
     assert text[:4].tolist() == [5, 5, 7, 7]
     assert bias.tolist() == [0, 0, 0, -torch.inf, -torch.inf, -torch.inf]
+    assert list_pairs(count, spans, video_mask, 3)[2].isnan().all(), "one too few"
+    assert count_pairs(video_mask, text_mask, spans.flip(-1), "child").tolist() == [[0, 0, 0]], "they end before"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "level", "used", "width"),
+    [(torch.float32, "child", 2, 2), (torch.float32, "joint", 5, 8), (torch.bfloat16, "child", 3, 8),
+     (torch.bfloat16, "joint", 6, 8)],
+)  # fmt: skip
+def test_channels_tell_the_sink_in_full_and_fill_a_fast_width(dtype, level, used, width):
+    (query, *_), masks = made_up(level)
+    alignment = align(*masks, level, 99)
+    sink = torch.randn(query.shape[:3], generator=torch.Generator().manual_seed(0)) * 50
+    of_query, of_key, of_sink = channels(sink, alignment, query.to(dtype))
+    assert of_query.shape == of_key.shape == (2, 49, 4, width)
+    assert of_sink.shape == (2, 1, 4, width)
+    assert not of_query[..., used:].any()
+    assert not of_key[..., used:].any()
+    told = (of_query.float() * of_sink.float()).sum(-1)
+    torch.testing.assert_close(told, sink, atol=2e-3, rtol=0)  # 50 in bfloat16 alone: to 0.2
 
 
 def test_a_list_too_short_is_never_taken_for_a_result():
