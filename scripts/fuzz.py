@@ -30,6 +30,7 @@ from typing import Any
 
 from fuzzing.damage import make_input
 from fuzzing.targets import EXPECTED, TARGETS, Target
+from tqdm import tqdm
 
 
 MEMORY, SLOW_S, HANG_S = 2 << 30, 5.0, 300  # bytes, seconds of the processor, seconds on the wall
@@ -117,7 +118,7 @@ class Tally:
 
 def fuzz(name: str, indices: range, seed: int, minutes: float, keep: Path | None) -> Tally:
     """Starts a process for the target, and another one behind each input that ends it."""
-    tally, begin = Tally(name), time.monotonic()
+    tally, begin, bar = Tally(name), time.monotonic(), tqdm(desc=name, total=len(indices), unit="input", leave=False)
     while indices and time.monotonic() < begin + minutes * 60:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             receive, send = get_context("fork").Pipe(duplex=False)
@@ -129,6 +130,7 @@ def fuzz(name: str, indices: range, seed: int, minutes: float, keep: Path | None
                 while receive.poll(HANG_S):
                     tally.add(*(told := receive.recv()))
                     indices = range(told[0] + 1, indices.stop)
+                    bar.update()
             except EOFError:  # done, or dead
                 process.join(HANG_S)
             if process.is_alive():
@@ -137,6 +139,7 @@ def fuzz(name: str, indices: range, seed: int, minutes: float, keep: Path | None
             if process.exitcode and indices:
                 tally.add(indices.start, "uncaught", 0.0, f"the process ended with {process.exitcode}")
                 indices = indices[1:]
+    bar.close()
     return tally
 
 
