@@ -219,7 +219,8 @@ def test_hard_negatives_keep_four_positions_away_and_are_a_sixteenth():
     assert index[valid].tolist() == [11, 25]
     long = torch.zeros(1, 240)
     assert hard_negatives(long, torch.zeros_like(long).bool(), everywhere(long))[0].shape == (1, 15)
-    scores, positive = torch.randn(1, 240), torch.arange(240)[None] == 100
+    distance = torch.arange(240.0)[None] - 100
+    scores, positive = -distance.abs(), distance == 0  # the nearest that may be taken is
     frames = torch.randn(1, 240, 4)
     args = (frames, scores, positive, everywhere(scores), frames[:, :1], None, *[torch.tensor([[True]])] * 2, LOG_10)
     assert video_text_intra_loss(*args) == video_text_intra_loss(*args, ratio=16, dilation=4)

@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,9 @@ def test_each_variant_has_its_values():
     shots, scores = [[0, 10], [10, 20], [20, 100]], np.repeat([0.0011, 0.0019, 0], [10, 10, 80])
     for variant, first in (("hiersum", 10), ("mrhisum", 10), ("dsnet", 0), ("a2summ", 0)):
         assert chosen(key_shot_summary(scores, np.arange(100), 100, shots, variant)) == (first, first + 9, 10)
+    for mean, taken in ((0.001, 10), (0.0009999, 0)):  # int(1000 mean) is 1, 0
+        scores = np.repeat([mean, 0], [10, 90])
+        assert key_shot_summary(scores, np.arange(100), 100, shots, "dsnet").sum() == taken
 
 
 def test_budget_is_read_as_the_decimal_it_is():
@@ -73,6 +77,9 @@ def test_budget_is_read_as_the_decimal_it_is():
     shots = [[0, 29], [29, 100]]
     assert key_shot_summary(np.ones(100), np.arange(100), 100, shots, budget=0.29).sum() == 29
     assert key_shot_summary(np.ones(100), np.arange(100), 100, shots, budget=1).sum() == 100
+    for first, taken in ((150, 150), (151, 0)):  # 15 % unless told otherwise
+        shots = [[0, first], [first, 1000]]
+        assert key_shot_summary([1.0], [0], 1000, shots).sum() == taken
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,9 @@ def test_length_and_coverage_by_hand():
     assert temporal_coverage(summary, parts=2) == 1
     assert temporal_coverage([True, False, True]) == 2 / 3  # three frames have three parts
     assert temporal_coverage(np.zeros(20)) == 0
+    assert temporal_coverage(summary, parts=1) == 1
+    with pytest.raises(ValueError, match="parts: expected at least 1, found 0"):
+        temporal_coverage(summary, parts=0)
     for measure in (summary_length, temporal_coverage):
         with pytest.raises(ValueError, match="n_frames >= 1"):
             measure([])
@@ -167,7 +177,8 @@ def test_tables_and_scipy_agree_on_long_rows():
     x = rng.random(2000)
     for y in (rng.integers(1, 6, 2000), rng.integers(0, 30, 2000), rng.integers(0, 40, 2000), rng.random(2000), -x):
         assert tau_b(x, y) == pytest.approx(kendalltau(x, y).statistic, abs=1e-12)
-    assert np.isnan(tau_b([1.0], [2.0]))
+    with warnings.catch_warnings(action="error"):
+        assert np.isnan(tau_b([1.0], [2.0]))
     assert np.isnan(tau_b([1.0, 2.0], [3.0, 3.0]))
     assert tau_b([1.0, 2.0], [9.0, 3.0]) == -1
 
@@ -181,7 +192,9 @@ def test_constants_are_dropped_or_score_0():
     value, dropped = kendall_tau([1, 2, 3], users[1:])
     assert np.isnan(value)
     assert dropped == 1
+    assert np.isnan(spearman_rho([1, 2, 3], users[1:])[0])
     assert is_constant([5, 5, 5])
+    assert is_constant([])
     assert np.isnan(kendall_tau([0.5], [[3.0]])[0])  # one frame
     assert tau_rho_mean_user([5, 5, 5], users) == (0, 0)
     assert np.isnan(tau_rho_mean_user([1, 2, 3], [[1, 2, 3], [3, 2, 1]])).all()

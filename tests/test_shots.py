@@ -136,8 +136,21 @@ def test_knapsack_equals_brute_force(items, capacity):
 def test_knapsack_breaks_ties_towards_the_first():
     assert knapsack([0.5, 0.5, 0.5], [10, 10, 10], 20).tolist() == [True, True, False]
     assert knapsack([0.0, 0.0], [1, 1], 2).tolist() == [False, False]
-    with pytest.raises(ValueError, match="weights >= 0"):
-        knapsack([1.0], [-1], 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "capacity", "message"),
+    [
+        ([1.0], [-1], 5, "weights >= 0"),
+        ([1.0], [1], -1, "a capacity >= 0"),
+        ([np.nan], [1], 5, "finite values"),
+        ([1.0, 2.0], [1], 5, r"as many values as weights, found \(2,\) and \(1,\)"),
+        ([[1.0]], [[1]], 5, "as many values as weights"),
+    ],
+)
+def test_impossible_knapsacks_are_refused(values, weights, capacity, message):
+    with pytest.raises(ValueError, match=message):
+        knapsack(values, weights, capacity)
 
 
 def test_scores_fill_from_pick_to_pick():

@@ -73,6 +73,11 @@ def test_cosine_of_odd_videos():
     assert matched_cosine(FRAMES[:1], none, FRAMES) == 0
     assert np.isnan(matched_cosine(none, FRAMES, FRAMES))
     assert np.isnan(matched_cosine(FRAMES[:1], FRAMES[:1], FRAMES[:1]))  # one frame: nothing to scale by
+    assert matched_cosine(FRAMES[:1], FRAMES[:1], FRAMES[1:]) == 1  # not among the frames: (1 - .6) / (.8 - .6)
+    assert matched_cosine(FRAMES[:1], [[-1.0, 0.1]], FRAMES) == 0
+    assert matched_cosine(FRAMES[:1], 0.1 * FRAMES[2:], 0.5 * FRAMES) == pytest.approx(0.5)
+    alike = [[0.3 * k, 0.7 * k] for k in range(1, 8)]  # of length 1 they differ by rounding
+    assert np.isnan(matched_cosine(FRAMES[:1], alike[:1], alike))
     dark = np.vstack([FRAMES, [[0, 0]]])  # a row of zeros has similarity 0
     assert matched_cosine(FRAMES[:1], FRAMES[2:], dark) == pytest.approx(0.8)
 
