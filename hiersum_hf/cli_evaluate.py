@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,6 +244,15 @@ def _evaluate_checkpoint(
     return results, records, scores
 
 
+def _remove_pictures(folder: Path) -> None:
+    """Those of an earlier run, by `report.file_name`; what else there is stays."""
+    for picture in folder.glob("*.png"):
+        if re.search(r"-[0-9a-f]{12}\.png$", picture.name):
+            picture.unlink()
+    with suppress(OSError):  # not empty, or none
+        folder.rmdir()
+
+
 def _write(
     args: argparse.Namespace,
     results: dict[str, Any],
@@ -255,9 +265,9 @@ def _write(
 
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.html").unlink(missing_ok=True)  # of an earlier run, which --overwrite replaces
-    shutil.rmtree(folder / "videos", ignore_errors=True)
     write_json(folder / "results.json", results)
+    (folder / "report.html").unlink(missing_ok=True)  # of an earlier run, which --overwrite replaces
+    _remove_pictures(folder / "videos")
     if not args.plot:
         return [folder / "results.json"]
     from hiersum_hf.report import plot_videos, write_page

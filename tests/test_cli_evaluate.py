@@ -241,6 +241,17 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(data, tmp_path, capsys):
     assert sorted(path.name for path in out.iterdir()) == ["notes.txt", "results.json"]
 
 
+def test_overwriting_leaves_what_others_keep_in_a_folder_called_videos(data, tmp_path, capsys):
+    (tmp_path / "videos").mkdir()
+    mine, earlier = tmp_path / "videos" / "mine.png", tmp_path / "videos" / "a-0123456789ab.png"
+    mine.touch()
+    earlier.touch()
+    code, *_ = evaluate(capsys, "tvsum", "--data", data, "--scorer", "uniform", "--output", tmp_path, "--overwrite")
+    assert code == 0
+    assert mine.exists()
+    assert not earlier.exists()
+
+
 def test_what_was_asked_for_is_in_the_json(data, tmp_path, capsys):
     evaluate(capsys, "tvsum", "--data", data, "--scorer", "uniform", "--output", tmp_path / "u")
     other = tmp_path / "u" / "results.json"
