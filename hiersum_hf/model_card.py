@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import metadata_load
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from jinja2 import TemplateError
-from yaml import YAMLError
 
 from hiersum_hf.encoders import PRECOMPUTED
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.prediction import find_file
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
+from hiersum_hf.yaml_text import load_yaml
 
 
 LIBRARY = "hiersum-hf"
@@ -109,8 +109,12 @@ def card_data(checkpoint: str | Path) -> dict[str, Any]:
     """
     card = find_file(checkpoint, "README.md")
     try:
-        return (metadata_load(card) if card else None) or {}
-    except (ValueError, YAMLError) as error:
+        head = REGEX_YAML_BLOCK.search(card.read_text(encoding="utf-8")) if card else None
+        said = (load_yaml(head[2]) if head else None) or {}
+        if not isinstance(said, dict):
+            raise ValueError(f"found {type(said).__name__}")
+        return said
+    except ValueError as error:
         raise ValueError(f"{card}: expected metadata in YAML at its head: {error}") from None
 
 

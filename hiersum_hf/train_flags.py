@@ -17,13 +17,13 @@ from transformers.hf_argparser import string_to_bool
 
 from hiersum_hf.training_args import HierSumTrainingArguments, config_arguments
 from hiersum_hf.training_data import DataArguments
+from hiersum_hf.yaml_text import load_yaml
 
 
 READ_BY = {  # flags of one schedule
     "adaptive_window": "adaptive", "child_steps_per_parent": "alternate", "parent_steps_per_child": "alternate",
 }  # fmt: skip
 NOT_IN_A_RECIPE = ("overwrite", "resume_from_checkpoint", "push_to_hub", "hub_model_id", "hub_private_repo")
-MAX_VALUES = 10_000  # of a recipe
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", string_to_bool: "true or false"}
 
 
@@ -189,23 +189,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a recipe, found no such file.")
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        recipe = load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path}: expected a recipe in YAML: {error}") from None
     if not isinstance(recipe, dict):
         raise ValueError(f"{path}: expected a recipe of `flag: value` lines, found {type(recipe).__name__}.")
-    if _is_larger(recipe, MAX_VALUES):
-        raise ValueError(f"{path}: expected a recipe of at most {MAX_VALUES} values, found more.")
     return recipe
-
-
-def _is_larger(value: Any, limit: int) -> bool:
-    """Whether a value has more parts than this: by YAML's aliases a few lines may stand for more than memory holds."""
-    waiting, count = [value], 0
-    while waiting and count <= limit:
-        node, count = waiting.pop(), count + 1
-        waiting += [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return count > limit
 
 
 def _texts(value: Any) -> list[str]:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hiersum_hf.yaml_text import load_yaml
 
 
 KEYS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
+MAX_VALUES = 10_000_000  # in YAML
 LISTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 
 
@@ -38,12 +39,12 @@ def read_splits(path: str | Path) -> list[dict[str, list[str]]]:
 def _from_mappings(path: Path) -> list[dict[str, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        content = json.loads(text) if path.suffix == ".json" else load_yaml(text, MAX_VALUES)
         splits = [_parts(split) for split in ([content] if isinstance(content, dict) else content)]
         if not splits:
             raise ValueError("an empty list")
         return splits
-    except (ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         form = "a mapping or a list of mappings with lists of ids under train_keys and test_keys"
         raise ValueError(f"{path}: expected {form}, found something else ({error!r:.200})") from None
 
