@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     CONFIG_NAME,
     FEATURE_EXTRACTOR_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
     cached_file,
     find_adapter_config_file,
 )
@@ -28,6 +30,9 @@ from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtract
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import Encoders, VideoRecord
 from hiersum_hf.sampler import row_counts
+
+
+ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
 
 
 def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSumModel, HierSumFeatureExtractor]:
@@ -92,6 +97,9 @@ def read_object(path: Path | None) -> dict[str, Any]:
 
 def _load_network(checkpoint: str | Path) -> HierSumModel:
     """The network of an ordinary checkpoint."""
+    shards = read_object(find_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).get("weight_map") or {}
+    if not isinstance(shards, dict) or not all(re.fullmatch(r"[\w.-]+\.safetensors", str(x)) for x in shards.values()):
+        raise ValueError(f"{checkpoint}: expected .safetensors files beside {SAFE_WEIGHTS_INDEX_NAME}, found others.")
     loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True, use_safetensors=True)
     model, loading = loaded
     lacking = sorted(loading["missing_keys"])
@@ -104,7 +112,10 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
     """The base network with the adapter merged in; config.json beside the adapter says what was trained."""
     from peft import PeftModel  # it takes seconds to import
 
-    base = read_object(Path(adapter)).get("base_model_name_or_path") or ""
+    described = read_object(Path(adapter))
+    if described.get("peft_type") != "LORA" or find_file(checkpoint, ADAPTER_WEIGHTS_NAME) is None:
+        raise ValueError(f"{checkpoint}: expected a LoRA adapter in {ADAPTER_WEIGHTS_NAME}, found none.")
+    base = str(described.get("base_model_name_or_path") or "")
     if base and Path(base).exists() and Path(base).resolve() == Path(checkpoint).resolve():
         raise ValueError(
             f"{checkpoint}: expected the checkpoint that this adapter was trained on somewhere else, found its "
@@ -115,7 +126,10 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
     except ValueError as error:
         raise ValueError(f"{checkpoint}: expected the checkpoint that this adapter was trained on: {error}") from None
     model, _ = with_config(network, HierSumConfig.from_pretrained(checkpoint))
-    return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
+    try:
+        return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{checkpoint}: expected a LoRA adapter of this network: {error!r}") from None
 
 
 def with_config(
