@@ -130,7 +130,9 @@ def stored_features(file: Path) -> FrameFeatures | None:
             warnings, end_s = tuple(map(str, members["warnings"])), float(members["end_s"])
         if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
             raise ValueError(f"shapes {features.shape} and {times_s.shape}")
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
         logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", file, error)
         return None
     return FrameFeatures(features, times_s, file, True, warnings, end_s)
