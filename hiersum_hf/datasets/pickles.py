@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,9 +58,9 @@ def convert_pickled_arrays(source: str | Path, output: str | Path | None = None)
 
 
 def _write(file: h5py.File, name: Any, array: Any, source: Path) -> None:
+    if not isinstance(name, str):
+        raise ValueError(f"{source}: expected ids that are strings, found {type(name).__name__}")
     try:
-        if not isinstance(name, str):
-            raise ValueError("expected ids that are strings")
         file.create_dataset(name, data=_array(array).astype(np.float32))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{source}, id {name!r}: {error}") from None
@@ -70,6 +71,7 @@ def _load(source: Path) -> dict[Any, Any]:
     with source.open("rb") as file:
         try:
             npy = _is_npy(file)
+            _refuse_far_memos(file)
             content = _Unpickler(file).load()
             if npy:  # np.save wraps the dict in an array of one object
                 content = content.objects()
@@ -78,6 +80,15 @@ def _load(source: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{source}: expected a pickled dict id -> array, found {type(content).__name__.strip('_')}")
     return content
+
+
+def _refuse_far_memos(file: BinaryIO) -> None:
+    """The unpickler makes room for every number up to the greatest that is noted: a few bytes may ask for gigabytes."""
+    begin, size = file.tell(), os.fstat(file.fileno()).st_size
+    for code, number, _ in pickletools.genops(file):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and number is not None and number > size:
+            raise ValueError(f"object number {number} in {size} bytes")
+    file.seek(begin)
 
 
 def _reason(error: Exception) -> str:
@@ -173,7 +184,9 @@ def _array(value: Any) -> np.ndarray:
     if not isinstance(dtype, _Dtype) or dtype.code not in DTYPES or dtype.order not in ("<", ">", "|", "="):
         kind = getattr(dtype, "code", dtype)
         raise ValueError(f"expected an array of numbers, found one of {'objects' if kind in ('O', 'O8') else kind}")
-    if not isinstance(shape, tuple) or not all(isinstance(size, int) and size >= 0 for size in shape):
+    if not isinstance(shape, tuple) or not all(isinstance(size, int) for size in shape):
+        raise ValueError(f"expected a shape, found {type(shape).__name__}")  # to print nested ones can take for ever
+    if min(shape, default=0) < 0:
         raise ValueError(f"expected a shape, found {shape!r:.80}")
     kind = np.dtype(dtype.order.replace("|", "=") + dtype.code)
     size = math.prod(shape) * kind.itemsize
