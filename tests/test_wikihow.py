@@ -182,6 +182,11 @@ def test_broken_archives_say_so(tmp_path, articles):
         articles.write_bytes(content)
         with pytest.raises(ValueError, match=r"how_to_steps\.tar\.gz: expected a"):
             read_articles(articles)
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    articles.write_bytes(gzip.compress((header.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 3000))
+    with pytest.raises(ValueError, match=r"how_to_steps\.tar\.gz: expected a complete tar\.gz archive"):
+        read_articles(articles)
     write_archive(articles, {"a/Egg.json": article(), "b/Egg.json": article()})
     with pytest.raises(ValueError, match=r"b/Egg\.json: expected one article of this name"):
         read_articles(articles)

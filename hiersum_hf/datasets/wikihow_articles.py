@@ -113,7 +113,9 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
                     )
                 file = archive.extractfile(member)
                 yield member.name, b"" if file is None else file.read()
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error, tarfile.TarError) as error:
+        if str(error).startswith(str(path)):
+            raise
         raise ValueError(f"{path}: expected a complete tar.gz archive ({error})") from None
 
 
