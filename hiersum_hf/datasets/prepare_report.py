@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -27,7 +28,7 @@ MISSING = {
 }
 ENCODERS = {"video": "video encoder", "normalization": "normalization", "text": "text encoder"}
 CARD = """---
-pretty_name: {name}
+pretty_name: {pretty_name}
 tags:
 - video-summarization
 - hiersum
@@ -137,7 +138,7 @@ def dataset_card(report: Mapping[str, Any], name: str) -> str:
     counts = {**report["findings"], "skipped": report["skipped"]}
     rows = [*_rows(report), *((kind, f"{len(items):,}") for kind, items in counts.items() if items)]
     table = "\n".join(f"| {kind} | {value} |" for kind, value in rows)
-    return CARD.format(name=name, version=version("hiersum-hf"), rows=table)
+    return CARD.format(name=name, pretty_name=json.dumps(name), version=version("hiersum-hf"), rows=table)
 
 
 def _rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
