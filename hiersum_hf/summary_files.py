@@ -65,7 +65,7 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
         NotADirectoryError, PermissionError: As `refuse_unwritable`.
     """
     refuse_unwritable(folder, "summaries")
-    if folder.exists() and not overwrite:
+    if os.path.lexists(folder) and not overwrite:
         raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
 
 
@@ -107,7 +107,7 @@ def write_summary(
     refuse_existing(folder, overwrite)
     refuse_video(Path(video), folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name[:60]}.", dir=folder.parent))
     try:
         _write_files(summary, Path(video), partial, folder, sentences)
         folder.mkdir(exist_ok=True)
