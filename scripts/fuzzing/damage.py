@@ -57,7 +57,7 @@ def odd_array(array: Any, rng: random.Random) -> Any:
         warnings.simplefilter("ignore")
         try:
             return rng.choice(changes)()
-        except (TypeError, ValueError, IndexError, OverflowError):
+        except (TypeError, ValueError, IndexError, OverflowError, RuntimeError):
             return filled
 
 
