@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import os
 import socket
 import threading
@@ -22,6 +23,8 @@ from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.datasets.tvsum import TVSumReader
 from hiersum_hf.datasets.youtube8m import add_features
 from hiersum_hf.encoders import load_video_encoder
+from hiersum_hf.feature_cache import stored_features
+from hiersum_hf.model_card import card_data
 from hiersum_hf.prediction import load_checkpoint
 from hiersum_hf.records import Segment
 from hiersum_hf.subtitle_tracks import subtitle_tracks
@@ -237,6 +240,18 @@ def test_a_bomb_of_features_is_not_unpacked(tmp_path, monkeypatch):
         read_features(tmp_path / "bomb.npz")
 
 
+@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 77)], ids=["encrypted", "an unknown compression"])
+def test_members_that_cannot_be_unpacked_are_named(at, value, tmp_path):
+    file = tmp_path / "a.npz"
+    np.savez(file, video_features=np.ones((2, 3)))
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\x01\x02") + at] = value
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npz: expected an \.npz file of arrays"):
+        read_features(file)
+    assert stored_features(file) is None
+
+
 def test_an_array_that_claims_too_much_is_named(tmp_path):
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (2**50,)})
@@ -251,9 +266,13 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+MERGES = "a0: &a0 {k: v}\n" + "".join(f"a{i}: &a{i}\n  <<: [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        MERGES,  # each line takes twice the time of the one before
         "train_keys: !!python/object/apply:os.mkdir [ran]\ntest_keys: [b]\n",
         f"{LAUGHS}train_keys: *j\ntest_keys: [b]\n",  # a billion words in 400 letters
     ],
@@ -263,9 +282,11 @@ def test_yaml_runs_nothing_and_does_not_grow(text, tmp_path, monkeypatch):
     Path("splits.yml").write_text(text)
     with pytest.raises(ValueError, match=r"splits\.yml: expected a mapping"):
         read_splits("splits.yml")
-    if "!!" in text:
-        with pytest.raises(ValueError, match=r"splits\.yml: expected a recipe"):
-            read_recipe(Path("splits.yml"))
+    with pytest.raises(ValueError, match=r"splits\.yml: expected a recipe"):
+        read_recipe(Path("splits.yml"))
+    Path("README.md").write_text(f"---\n{text}---\n")
+    with pytest.raises(ValueError, match=r"README\.md: expected metadata in YAML"):
+        card_data(tmp_path)
     assert not Path("ran").exists()
 
 
@@ -297,6 +318,24 @@ def test_pickled_weights_are_not_read(checkpoint):
     torch.save(model.state_dict(), checkpoint / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"run: expected a complete HierSum checkpoint"):
         load_checkpoint(checkpoint)
+
+
+def test_pickles_are_not_read_by_way_of_an_index_or_an_adapter(checkpoint):
+    model, _ = load_checkpoint(checkpoint)
+    (checkpoint / "model.safetensors").unlink()
+    torch.save(model.state_dict(), checkpoint / "w.bin")
+    for file in ("w.bin", "../base/model.safetensors"):
+        index = {"metadata": {}, "weight_map": dict.fromkeys(model.state_dict(), file)}
+        (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+        with pytest.raises(ValueError, match=r"run: expected \.safetensors files beside"):
+            load_checkpoint(checkpoint)
+    torch.save({}, checkpoint / "adapter_model.bin")
+    for kind in ("LORA", "XLORA"):
+        adapter = {"peft_type": kind, "base_model_name_or_path": "org/base"}
+        (checkpoint / "adapter_config.json").write_text(json.dumps(adapter))
+        with pytest.raises(ValueError, match=r"run: expected a LoRA adapter in adapter_model\.safetensors"):
+            load_checkpoint(checkpoint)
+        (checkpoint / "adapter_model.safetensors").touch()  # the other kind is refused even so
 
 
 @pytest.mark.parametrize("load", [load_video_encoder, load_text_encoder])
