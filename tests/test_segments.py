@@ -46,4 +46,4 @@ def test_a_constant_score_stays_constant_over_segments():
     means = segment_means(np.full(12, 0.1), np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 2]), 3)
     assert len(set(means.tolist())) == 1
     assert segment_means([1e-13, 2e-13, 0], [0, 1, 2], 3).tolist() == [1e-13, 2e-13, 0], "small is not equal"
-    assert segment_means([1, 1 - 4e-12, 1 - 4e-14], [0, 1, 2], 3).tolist() == [1, 1 - 4e-12, 1], "12 digits are"
+    assert segment_means([1, 1 - 4e-12, 1 - 4e-13], [0, 1, 2], 3).tolist() == [1, 1 - 4e-12, 1], "12 digits are"

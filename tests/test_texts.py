@@ -99,6 +99,7 @@ def test_bad_features_name_the_video(reference, predicted, frames, message):
 def test_selection():
     assert top_k([0.5, 0.9, 0.5, 0.5], 2).tolist() == [0, 1]
     assert top_k([1.0, 2.0], 0).tolist() == []
+    assert top_k([1.0, 2.0], 2).tolist() == [0, 1]
     assert top_k(np.ones(100), 3).tolist() == [0, 1, 2]
     assert oracle_k([0, 1, 1, -100]) == 2
     assert [ratio_k(n) for n in (0, 1, 13, 14, 20, 100)] == [0, 1, 1, 2, 3, 15]
