@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.tvsum_ratings import open_h5, read_array
+from hiersum_hf.datasets.h5_file import open_h5, read_array
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hiersum_hf.datasets.tvsum_ratings import open_h5, read_array, read_rate, read_text
+from hiersum_hf.datasets.h5_file import open_h5, read_array, read_attributes, read_rate, read_text
 from hiersum_hf.records import Encoders
 
 
@@ -35,7 +35,7 @@ def read_frame_features(path: str | Path, video_id: str) -> tuple[dict[str, Any]
         try:
             if video_id not in file:
                 raise ValueError("expected features, found none")
-            attributes = {**file.attrs, **file[video_id].attrs}
+            attributes = read_attributes(file, file[video_id])
             return _members(file[video_id], attributes), attributes
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise ValueError(f"{path}, video {video_id}: {error}") from None

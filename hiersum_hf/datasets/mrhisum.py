@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.h5_file import open_h5, read_attributes, read_text, row_count
 from hiersum_hf.datasets.mrhisum_files import (
     SCORES,
     SUMMARIES,
@@ -27,7 +28,6 @@ from hiersum_hf.datasets.mrhisum_files import (
     repeats_found,
 )
 from hiersum_hf.datasets.replay import ReplayLabels
-from hiersum_hf.datasets.tvsum_ratings import open_h5, read_text, row_count
 from hiersum_hf.datasets.youtube8m import DEQUANTIZATIONS, RGB_WIDTH, add_features
 from hiersum_hf.records import Encoders, VideoRecord
 
@@ -119,7 +119,7 @@ class MrHiSumReader(ReplayLabels):
         if "features" not in group:
             raise ValueError("expected features, which the user adds from YouTube-8M, found none")
         features = read_features(group["features"], RGB_WIDTH)
-        name = read_text(group["features"].attrs, "dequantization", self.dequantization)
+        name = read_text(read_attributes(group["features"]), "dequantization", self.dequantization)
         return features, name, read_annotation(group, len(features), self)
 
     def _published(self) -> dict[str, list[str]]:

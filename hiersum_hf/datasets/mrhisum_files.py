@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.h5_file import open_h5, read_array
 from hiersum_hf.datasets.printable import printable
 from hiersum_hf.datasets.replay import ReplayLabels, parse_views
-from hiersum_hf.datasets.tvsum_ratings import open_h5, read_array
 from hiersum_hf.shots import clip_shots
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.h5_file import open_h5, row_count
 from hiersum_hf.datasets.mrhisum_files import (
     VideoInfo,
     drop_repeats,
@@ -32,7 +33,6 @@ from hiersum_hf.datasets.mrhisum_files import (
     repeats_found,
 )
 from hiersum_hf.datasets.replay import ReplayLabels
-from hiersum_hf.datasets.tvsum_ratings import open_h5, row_count
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 

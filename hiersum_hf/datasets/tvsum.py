@@ -16,9 +16,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.h5_file import open_h5
 from hiersum_hf.datasets.mrhisum_files import load_video
 from hiersum_hf.datasets.tvsum_members import CLOSED, read_group
-from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, open_h5, read_ratings
+from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, read_ratings
 from hiersum_hf.datasets.tvsum_texts import TextFiles, names_of, with_sentence_labels
 from hiersum_hf.records import VideoRecord
 

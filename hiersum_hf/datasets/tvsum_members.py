@@ -12,7 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, read_array, read_rate, read_text
+from hiersum_hf.datasets.h5_file import read_array, read_attributes, read_rate, read_strings, read_text
+from hiersum_hf.datasets.tvsum_ratings import TVSumVideo
 from hiersum_hf.datasets.tvsum_texts import cut_sentences
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
@@ -140,7 +141,7 @@ def _positive(what: str, rate: float) -> float:
 
 def _encoders(group: h5py.Group, sample_fps: float) -> Encoders | None:
     """What the group's attributes say, else what the file's name says: the field's own files say it only there."""
-    attrs = group.attrs
+    attrs = read_attributes(group)
     if "video_encoder" in attrs:
         names = read_text(attrs, "video_encoder"), read_text(attrs, "text_encoder", "")
         return Encoders(*names, read_rate(attrs, "sample_fps"))
@@ -185,7 +186,7 @@ def _text_features(group: h5py.Group, key: str, rows: int) -> dict[str, np.ndarr
 def _strings(group: h5py.Group, key: str) -> list[str]:
     if key not in group:
         return []
-    found = _array(group, key)
-    if found.ndim != 1 or h5py.check_string_dtype(group[key].dtype) is None:
-        raise ValueError(f"{key}: expected a list of strings, found {found.dtype} of shape {found.shape}")
-    return list(group[key].asstr()[()])
+    try:
+        return read_strings(group[key])
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None

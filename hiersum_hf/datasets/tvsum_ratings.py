@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_links import refuse_links, refuse_outside
+from hiersum_hf.datasets.h5_file import open_h5, read_array, row_count
 from hiersum_hf.records import VideoRecord
 
 
@@ -20,7 +17,6 @@ RATING_STEP = 15  # the field reads the ratings at every 15th frame
 RATING_FPS = 30.0  # where the file does not tell a video's length; TVSum's own are 24 to 30
 MAT_FIELDS = {"video", "title", "category", "user_anno", "length"}
 MAX_LETTERS = 10_000  # of a title
-MAX_ARRAY_BYTES = 2**30  # 3 days of 1024 features a second; a few bytes of HDF5 may claim more than memory holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,59 +128,3 @@ def _read_tsv(path: Path) -> list[TVSumVideo]:
     if not videos:
         raise ValueError(f"{path}: expected rows of id, category and ratings, found an empty table")
     return videos
-
-
-@contextmanager
-def open_h5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file for reading.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is none, links to other files, or is found to be damaged while it is read; names the path.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: expected an HDF5 file")
-    try:
-        refuse_links(path)
-        with h5py.File(path, "r") as file:
-            yield file
-    except FileNotFoundError:  # of another file
-        raise
-    except (OSError, RuntimeError, KeyError, MemoryError) as error:  # what h5py makes of damage
-        raise ValueError(f"{path}: expected a complete HDF5 file, found a broken one: {error}") from error
-
-
-def read_array(member: Any) -> np.ndarray:
-    """The array of a data set; ValueError if it is none, in other files, or claims more than `MAX_ARRAY_BYTES`."""
-    if not isinstance(member, h5py.Dataset) or member.shape is None:
-        raise ValueError(f"expected an array, found {'a group' if isinstance(member, h5py.Group) else 'none'}")
-    size = math.prod(member.shape) * member.dtype.itemsize
-    if size > MAX_ARRAY_BYTES:
-        raise ValueError(f"expected at most {MAX_ARRAY_BYTES} bytes, found shape {member.shape}, {size} bytes")
-    refuse_outside(member)
-    return np.asarray(member[()])
-
-
-def row_count(member: Any) -> int:
-    """Rows of a data set, 0 for anything else."""
-    return (getattr(member, "shape", None) or (0,))[0]
-
-
-def read_text(attributes: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """The attribute as text; ValueError if it is none."""
-    value = attributes.get(name, default)
-    if isinstance(value, bytes):
-        value = value.decode()
-    if not isinstance(value, str):
-        raise ValueError(f"attribute {name}: expected a text, found {value!r:.80}")
-    return str(value)
-
-
-def read_rate(attributes: Mapping[str, Any], name: str) -> float:
-    """The attribute as a number above 0; ValueError if it is none."""
-    value = np.asarray(attributes.get(name, np.nan))
-    if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < value.item() < np.inf:
-        raise ValueError(f"{name}: expected a positive rate, found {value.tolist()!r:.80}")
-    return float(value.item())

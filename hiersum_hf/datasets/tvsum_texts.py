@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from hiersum_hf.datasets.bliss import read_json_object
-from hiersum_hf.datasets.h5_links import refuse_outside
+from hiersum_hf.datasets.h5_file import open_h5, read_strings
 from hiersum_hf.datasets.mrhisum_files import load_video, read_features
-from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, open_h5
+from hiersum_hf.datasets.tvsum_ratings import TVSumVideo
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_labels_from_frames
 from hiersum_hf.subtitles import read_subtitles
@@ -146,8 +146,7 @@ def names_of(group: h5py.Group, rated: TVSumVideo | None) -> list[str]:
     names = [group.name.strip("/")]
     member = group.get("video_name") if isinstance(group, h5py.Group) else None
     if isinstance(member, h5py.Dataset) and member.size == 1 and h5py.check_string_dtype(member.dtype):
-        refuse_outside(member)
-        names += np.ravel(member.asstr("utf-8")[()]).tolist()
+        names += read_strings(member)
     return names + ([rated.video_id] if rated else [])
 
 

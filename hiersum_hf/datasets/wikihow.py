@@ -23,8 +23,8 @@ import numpy as np
 
 from hiersum_hf.datasets.bliss import read_json_object
 from hiersum_hf.datasets.feature_file import read_frame_features
+from hiersum_hf.datasets.h5_file import read_rate
 from hiersum_hf.datasets.tvsum_members import DEFAULT_FPS
-from hiersum_hf.datasets.tvsum_ratings import read_rate
 from hiersum_hf.datasets.wikihow_articles import Article, read_articles, videos_of_articles
 from hiersum_hf.metrics import LENGTH_TOLERANCE
 from hiersum_hf.records import VideoRecord

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_links import refuse_links
+from hiersum_hf.datasets.h5_file import refuse_links
 
 
 RGB_WIDTH, AUDIO_WIDTH = 1024, 128
