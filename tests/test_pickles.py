@@ -48,6 +48,9 @@ def check_equal(path, arrays):
         assert np.array_equal(found[name], array)
 
 
+TWICE = b"q\x01h\x01\x86"  # the object on top is noted, and becomes a tuple of itself and itself
+
+
 def unframed(raw: bytes) -> bytes:
     """A pickle of protocol 4 or 5 without the length of its only frame."""
     return raw[:2] + raw[11:]
@@ -139,6 +142,12 @@ def shape_of(claimed: int) -> bytes:
         (unframed(shape_of(-1)), r"id 'a': expected a shape, found \(-1,\)"),
         (pickle.dumps([1, 2]), "expected a pickled dict id -> array, found list"),
         (b"\x80\x02}r" + (2**31 - 1).to_bytes(4, "little") + b".", "object number 2147483647 in 9 bytes"),
+        (b"\x80\x02}N" + TWICE * 60 + b"Ns.", "an id of more than 100 parts"),
+        (b"\x80\x02}(N" + TWICE * 60 + b"Nu.", "an id of more than 100 parts"),
+        (b"\x80\x02(N" + TWICE * 60 + b"Nd.", "an id of more than 100 parts"),
+        (b"\x80\x04\x8f(N" + TWICE * 60 + b"\x90.", "an id of more than 100 parts"),
+        (b"\x80\x04(NN" + TWICE * 60 + b"\x91.", "an id of more than 100 parts"),
+        (b"\x80\x02}N" + b"2\x86" * 60 + b"Ns.", "the instruction DUP, which no pickle of arrays has"),
         (pickle.dumps({1: np.ones(2)}), "expected ids that are strings, found int"),
         (pickle.dumps({"a": [1.0, 2.0]}), "id 'a': expected an array, found list"),
         (pickle.dumps({"a": {"b": np.ones(2)}}), "id 'a': expected an array, found dict"),
@@ -171,3 +180,11 @@ def test_nothing_is_replaced(tmp_path):
     assert (tmp_path / "x.h5").read_text() == "mine"
     with pytest.raises(FileNotFoundError, match=r"y\.npy"):
         convert_pickled_arrays(tmp_path / "y.npy")
+
+
+def test_a_dtype_of_nested_tuples_is_never_hashed(tmp_path):
+    code = b"N" + TWICE * 60 + b"\x85"
+    array = b"cnumpy\nndarray\n)\x81(K\x01K\x02\x85cnumpy\ndtype\n" + code + b"R\x89C\x10" + b"0" * 16 + b"tb"
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04}X\x01\x00\x00\x00a" + array + b"s.")
+    with pytest.raises(ValueError, match=r"x\.pkl, id 'a': expected an array of numbers, found one of tuple"):
+        convert_pickled_arrays(tmp_path / "x.pkl")

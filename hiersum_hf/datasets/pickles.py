@@ -19,6 +19,8 @@ import numpy as np
 
 
 DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
+HASHING = {"SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"}  # instructions of a pickle
+MAX_ID_PARTS = 100  # an honest id is one text
 
 
 def convert_pickled_arrays(source: str | Path, output: str | Path | None = None) -> Path:
@@ -71,7 +73,7 @@ def _load(source: Path) -> dict[Any, Any]:
     with source.open("rb") as file:
         try:
             npy = _is_npy(file)
-            _refuse_far_memos(file)
+            _refuse_bombs(file)
             content = _Unpickler(file).load()
             if npy:  # np.save wraps the dict in an array of one object
                 content = content.objects()
@@ -82,12 +84,38 @@ def _load(source: Path) -> dict[Any, Any]:
     return content
 
 
-def _refuse_far_memos(file: BinaryIO) -> None:
-    """The unpickler makes room for every number up to the greatest that is noted: a few bytes may ask for gigabytes."""
+def _refuse_bombs(file: BinaryIO) -> None:
+    """Follow how many parts each object on the unpickler's stack has, shared ones counted each time.
+
+    A few bytes may nest tuples that hold the same tuple twice: to hash one of them, as an id, takes for ever. And the
+    unpickler makes room for every number up to the greatest under which an object is noted.
+    """
     begin, size = file.tell(), os.fstat(file.fileno()).st_size
+    stack: list[int] = []
+    marks: list[int] = []
+    noted: dict[int, int] = {}
+    number: Any
     for code, number, _ in pickletools.genops(file):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and number is not None and number > size:
-            raise ValueError(f"object number {number} in {size} bytes")
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            number = len(noted) if number is None else number
+            if number > size:
+                raise ValueError(f"object number {number} in {size} bytes")
+            noted[number] = stack[-1]
+        elif code.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(noted[number])
+        elif code.name == "MARK":
+            marks.append(len(stack))
+        elif code.name in ("DUP", "POP"):
+            raise ValueError(f"the instruction {code.name}, which no pickle of arrays has")
+        else:
+            before = code.stack_before
+            marked = pickletools.markobject in before
+            items = marks.pop() if marked else len(stack) - len(before)
+            start = items - (before.index(pickletools.markobject) if marked else 0)
+            hashed = stack[items + (code.name == "SETITEM") :: 1 if code.name in ("ADDITEMS", "FROZENSET") else 2]
+            if code.name in HASHING and max(hashed, default=0) > MAX_ID_PARTS:
+                raise ValueError(f"an id of more than {MAX_ID_PARTS} parts")
+            stack[start:] = [min(sum(stack[start:]) + 1, MAX_ID_PARTS + 1)] * len(code.stack_after)
     file.seek(begin)
 
 
@@ -181,9 +209,11 @@ def _array(value: Any) -> np.ndarray:
     if not isinstance(value, _Array) or value.state is None:
         raise ValueError(f"expected an array, found {type(value).__name__.strip('_')}")
     *_, shape, dtype, fortran, data = value.state
-    if not isinstance(dtype, _Dtype) or dtype.code not in DTYPES or dtype.order not in ("<", ">", "|", "="):
-        kind = getattr(dtype, "code", dtype)
-        raise ValueError(f"expected an array of numbers, found one of {'objects' if kind in ('O', 'O8') else kind}")
+    known = isinstance(dtype, _Dtype) and isinstance(dtype.code, str) and dtype.code in DTYPES
+    if not known or dtype.order not in ("<", ">", "|", "="):
+        kind = getattr(dtype, "code", None)
+        found = "objects" if kind in ("O", "O8") else kind if isinstance(kind, str) else type(kind).__name__
+        raise ValueError(f"expected an array of numbers, found one of {found:.80}")
     if not isinstance(shape, tuple) or not all(isinstance(size, int) for size in shape):
         raise ValueError(f"expected a shape, found {type(shape).__name__}")  # to print nested ones can take for ever
     if min(shape, default=0) < 0:
