@@ -15,7 +15,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hiersum_hf.aside import aside
 from hiersum_hf.encoders import VideoEncoder, is_out_of_memory
 from hiersum_hf.video import Reading, iter_frames
 
@@ -143,22 +143,17 @@ def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
     if frames.file is None:
         return
     frames.file.parent.mkdir(parents=True, exist_ok=True)
-    partial = frames.file.with_name(f".{frames.file.name}.{os.getpid()}")
     rate, encoder_id = np.array(float(settings.sample_fps)), np.array(settings.video_encoder)
-    try:
-        with partial.open("wb") as target:
-            np.savez(
-                target,
-                video_features=frames.features,
-                frame_times_s=frames.times_s,
-                sample_fps=rate,
-                warnings=np.array(frames.warnings, str),
-                end_s=np.array(frames.end_s),
-                video_encoder=encoder_id,
-            )
-        os.replace(partial, frames.file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with aside(frames.file) as partial, partial.open("wb") as target:
+        np.savez(
+            target,
+            video_features=frames.features,
+            frame_times_s=frames.times_s,
+            sample_fps=rate,
+            warnings=np.array(frames.warnings, str),
+            end_s=np.array(frames.end_s),
+            video_encoder=encoder_id,
+        )
 
 
 def _files_of(encoder_id: str) -> list[tuple[str, int, int]]:

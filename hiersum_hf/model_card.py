@@ -13,6 +13,7 @@ import numpy as np
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from jinja2 import TemplateError
 
+from hiersum_hf.aside import write_text
 from hiersum_hf.encoders import PRECOMPUTED
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.prediction import find_file
@@ -63,7 +64,7 @@ def write_card(
         card = _card(folder, results, extractor, repo_id, licence)
     except (TypeError, KeyError, AttributeError, ValueError, TemplateError) as error:
         raise ValueError(f"results.json: expected what an evaluation writes, found otherwise: {error!r}") from error
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    write_text(folder / "README.md", card)
     return folder / "README.md"
 
 

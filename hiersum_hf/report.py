@@ -6,7 +6,6 @@ Letters: N sampled frames, U annotators, n_frames original frames.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.aside import aside
 from hiersum_hf.diagnosis import Check, reference_for, scores_of
 from hiersum_hf.plot import plot_histogram, plot_prediction
 from hiersum_hf.records import VideoRecord
@@ -262,6 +262,5 @@ def _refuse(path: Path, overwrite: bool) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with aside(path) as partial:
+        partial.write_bytes(content)

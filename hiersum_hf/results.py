@@ -25,12 +25,13 @@ come from.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from hiersum_hf.aside import write_text
 
 
 SCHEMA = 1
@@ -102,11 +103,4 @@ def write_json(path: str | Path, data: Any) -> None:
     Raises:
         ValueError: If it holds NaN or infinity.
     """
-    path = Path(path)
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from argparse import ArgumentDefaultsHelpFormatter, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -15,6 +14,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
+from hiersum_hf.aside import write_text
 from hiersum_hf.training_args import HierSumTrainingArguments, config_arguments
 from hiersum_hf.training_data import DataArguments
 from hiersum_hf.yaml_text import load_yaml
@@ -215,9 +215,7 @@ def _kind(name: str, flags: HfArgumentParser) -> str:
 def write_recipe(run: Path, given: Mapping[str, Any]) -> None:
     """Leaves what was given as `run`/recipe.yaml, from which the run can be started again."""
     run.mkdir(parents=True, exist_ok=True)
-    partial = run / f".recipe.yaml.{os.getpid()}"
-    partial.write_text(yaml.safe_dump(_plain(given), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    os.replace(partial, run / "recipe.yaml")
+    write_text(run / "recipe.yaml", yaml.safe_dump(_plain(given), sort_keys=False, allow_unicode=True))
 
 
 def recipe_differences(run: Path, given: Mapping[str, Any]) -> list[str]:

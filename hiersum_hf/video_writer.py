@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,6 +15,7 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
+from hiersum_hf.aside import aside
 from hiersum_hf.records import Segment
 from hiersum_hf.video import (
     TOLERANCE_S,
@@ -59,26 +59,22 @@ def write_segments(path: str | Path, segments: Sequence[Segment], output: str | 
         raise FileNotFoundError(f"{output}: expected an existing folder to write into, found none")
     if output.exists() and Path(path).exists() and output.samefile(path):
         raise ValueError(f"{output}: expected an output other than the source video")
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     options = {"movflags": "+faststart"}
-    try:
-        with (
-            _write_errors(output),
-            av.open(str(partial), "w", format="mp4", options=options) as target,
-            opened(path) as (container, stream),
-            opened(path) as (container_2, _),  # sound has its own reader: each seeks and decodes at its own pace
-        ):
-            placed = _placed(path, segments, stream_duration_s(container, stream))
-            sources = [_pictures(container, stream, placed, target)]
-            audio = container_2.streams.best("audio")
-            if audio is not None:
-                sources.append(_sound(container_2, audio, stream_start_s(stream), placed, target))
-            for _, packets in heapq.merge(*sources, key=lambda item: item[0]):
-                with _write_errors(output):
-                    target.mux(packets)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        aside(output) as partial,
+        _write_errors(output),
+        av.open(str(partial), "w", format="mp4", options=options) as target,
+        opened(path) as (container, stream),
+        opened(path) as (container_2, _),  # sound has its own reader: each seeks and decodes at its own pace
+    ):
+        placed = _placed(path, segments, stream_duration_s(container, stream))
+        sources = [_pictures(container, stream, placed, target)]
+        audio = container_2.streams.best("audio")
+        if audio is not None:
+            sources.append(_sound(container_2, audio, stream_start_s(stream), placed, target))
+        for _, packets in heapq.merge(*sources, key=lambda item: item[0]):
+            with _write_errors(output):
+                target.mux(packets)
 
 
 @contextmanager
@@ -86,7 +82,7 @@ def _write_errors(output: Path) -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        told = f"{output}: expected room for a whole file, found: {error.strerror}. The unfinished file is removed."
+        told = f"{output}: expected to write a whole file, found: {error.strerror}. Nothing of it is left."
         raise OSError(error.errno, told) from error
 
 

@@ -9,7 +9,6 @@ stay in --runs; OUTPUT.json and OUTPUT.md are what docs/results keeps.
 """
 
 import argparse
-import os
 import shlex
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hiersum_hf.aside import write_text
 from hiersum_hf.comparison import compare, read_results
 from hiersum_hf.evaluation import evaluate_scores
 from hiersum_hf.results import versions, write_json
@@ -153,9 +153,7 @@ def main() -> int:
     report = collect([run_seed(args.runs, seed, args.train_videos, args.quick) for seed in seeds], args.train_videos)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(files[0], report)
-    partial = files[1].with_name(f".{files[1].name}.{os.getpid()}")
-    partial.write_text(page := as_markdown(report), encoding="utf-8")
-    os.replace(partial, files[1])
+    write_text(files[1], page := as_markdown(report))
     print(page)
     return 0
 

@@ -8,10 +8,8 @@ OUT/README.md. What the file cannot tell are flags: the heads, and what made the
 """
 
 import argparse
-import os
 import pickle
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +21,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hiersum_hf.aside import aside
 from hiersum_hf.datasets.bliss import TEXT_DIM, TEXT_ENCODER, VIDEO_DIM, VIDEO_ENCODER
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -248,16 +247,10 @@ Weights:
 def write_checkpoint(output: Path, model: HierSumModel, extractor: HierSumFeatureExtractor, card: str) -> None:
     """The folder appears under its name when it is complete."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
+    with aside(output) as partial:
         model.save_pretrained(partial)
         extractor.save_pretrained(partial)
         ModelCard(card).save(partial / "README.md")
-        if output.exists():
-            output.rmdir()  # it is empty
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def run(args: argparse.Namespace) -> str:

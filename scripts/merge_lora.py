@@ -15,6 +15,7 @@ from pathlib import Path
 from transformers.utils import find_adapter_config_file
 
 from hiersum_hf import HierSumPipeline
+from hiersum_hf.aside import aside
 from hiersum_hf.comparison import read_results
 from hiersum_hf.model_card import LICENCE, card_data, write_card
 from hiersum_hf.prediction import find_file, load_checkpoint, training_stages
@@ -26,6 +27,7 @@ def merge(adapter: str, output: Path) -> None:
 
     Raises:
         FileExistsError: The output is a file, or a folder with something in it, as the adapter's and its base's are.
+        OSError: The output cannot be written (a full disk); nothing of it is left.
         ValueError: No adapter, or one whose base is missing.
     """
     if output.exists() and (output.is_file() or any(output.iterdir())):
@@ -38,7 +40,6 @@ def merge(adapter: str, output: Path) -> None:
     model.config.trained_on = training_stages(adapter) or None
     told = find_file(adapter, "results.json")
     results = None if told is None else read_results(told)
-    HierSumPipeline(model, feature_extractor=extractor).save_pretrained(output)
     if results is None:
         print(
             f"{adapter}: no results.json there, so the merged checkpoint has none: its card says so.", file=sys.stderr
@@ -46,10 +47,14 @@ def merge(adapter: str, output: Path) -> None:
     else:
         base = json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
         results |= {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}
-        write_json(output / "results.json", results)
-    if recipe := find_file(adapter, "recipe.yaml"):
-        shutil.copy(recipe, output)
-    write_card(output, results, extractor, licence=card_data(adapter).get("license") or LICENCE)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with aside(output) as partial:
+        HierSumPipeline(model, feature_extractor=extractor).save_pretrained(partial)
+        if results is not None:
+            write_json(partial / "results.json", results)
+        if recipe := find_file(adapter, "recipe.yaml"):
+            shutil.copy(recipe, partial)
+        write_card(partial, results, extractor, licence=card_data(adapter).get("license") or LICENCE)
 
 
 def main() -> int:

@@ -33,6 +33,7 @@ from hiersum_hf.ablation_arms import Group, Study
 from hiersum_hf.ablation_data import QUICK, Scale
 from hiersum_hf.ablation_report import as_markdown, draw, report_group
 from hiersum_hf.ablation_studies import STUDIES, on_prepared
+from hiersum_hf.aside import aside
 from hiersum_hf.results import versions
 
 
@@ -99,9 +100,8 @@ def collect(study: Study, work: Path, seeds: Sequence[int], scale: Scale) -> lis
 
 def write_aside(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with aside(path) as partial:
+        partial.write_bytes(content)
 
 
 def write_json_lines(path: Path, report: dict) -> None:

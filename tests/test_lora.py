@@ -21,6 +21,8 @@ from hiersum_hf.training_args import HierSumTrainingArguments
 from hiersum_hf.transfer import SaveConfig, load_for_transfer
 from tests.conftest import random_batch, tiny_model, without_labels
 
+from .test_faults import small_disk
+
 
 MERGE = Path(__file__).parents[1] / "scripts" / "merge_lora.py"
 
@@ -238,3 +240,13 @@ def test_an_adapter_without_its_base_is_named(base, demo_records, demo_extractor
     adapter.rename(base)  # now the adapter lies where its base was
     with pytest.raises(ValueError, match=r"base: expected the checkpoint .* is the adapter itself"):
         load_checkpoint(base)
+
+
+def test_a_full_disk_leaves_no_half_merged_checkpoint(base, demo_records, demo_extractor, monkeypatch, capsys):
+    adapt(base, demo_records[:12], demo_extractor)
+    adapter, output = base.parent / "adapter", base.parent / "merged"
+    with small_disk():
+        code, err = merge(adapter, output, monkeypatch, capsys)
+    assert (code, err.count("merged: expected room")) == (2, 1)
+    assert sorted(path.name for path in base.parent.glob("[.m]*")) == []
+    assert merge(adapter, output, monkeypatch, capsys)[0] == 0

@@ -23,7 +23,7 @@ PACKAGES = {"datasets", "metrics", "evaluate_modules"}
 # A module imports from lower floors only; modules of one floor do not know each other.
 FLOORS = [
     {"modeling"},
-    {"records", "ablation_arms", "yaml_text"},
+    {"records", "ablation_arms", "yaml_text", "aside"},
     {"sentences", "shots", "synthetic_world", "ablation_studies"},
     {"subtitles", "video"},
     {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video", "cuts"},

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.aside import write_text
 from hiersum_hf.datasets import replay
 from hiersum_hf.datasets.folder import FolderReader
 from hiersum_hf.datasets.wikihow_articles import Article, read_articles, videos_of_articles, youtube_id
@@ -223,9 +224,7 @@ def write_fetch_list(articles: str | Path, output: str | Path, overwrite: bool =
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output}: expected no such file yet")
     urls = {WATCH_URL + a.youtube_id if a.youtube_id else a.url: None for a in read_steps(articles) if a.url}
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    partial.write_text("".join(f"{url}\n" for url in urls), encoding="utf-8")
-    os.replace(partial, output)
+    write_text(output, "".join(f"{url}\n" for url in urls))
     return len(urls)
 
 

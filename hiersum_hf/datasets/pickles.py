@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from hiersum_hf.aside import aside
+
 
 DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 HASHING = {"SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"}  # instructions of a pickle
@@ -48,14 +50,9 @@ def convert_pickled_arrays(source: str | Path, output: str | Path | None = None)
     if output.exists():
         raise FileExistsError(f"{output}: expected no such file yet; remove it to convert {source.name} again")
     arrays = _load(source)
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with h5py.File(partial, "w") as file:
-            for name, array in arrays.items():
-                _write(file, name, array, source)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with aside(output) as partial, h5py.File(partial, "w") as file:
+        for name, array in arrays.items():
+            _write(file, name, array, source)
     return output
 
 

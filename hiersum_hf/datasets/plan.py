@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.aside import write_text
 from hiersum_hf.datasets.profile import Profile
 from hiersum_hf.datasets.replay import read_json
 
@@ -83,13 +83,3 @@ def check_finished(folder: str | Path) -> None:
             f"{folder}: expected a finished prepared folder, found no report.json in it: not finished. Run "
             "the same `hiersum prepare` again; it goes on where it stopped."
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """The text under this name, whole or not at all."""
-    partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial_path.write_text(text, encoding="utf-8")
-        os.replace(partial_path, path)
-    finally:
-        partial_path.unlink(missing_ok=True)

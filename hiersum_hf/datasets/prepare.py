@@ -10,9 +10,7 @@ Work that was interrupted goes on where it stopped: a file appears under its nam
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,14 +24,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
-from hiersum_hf.datasets.plan import claim, claimed, make_plan, write_text
+from hiersum_hf.aside import aside, write_text
+from hiersum_hf.datasets.plan import claim, claimed, make_plan
 from hiersum_hf.datasets.prepare_report import dataset_card, facts, make_report
 from hiersum_hf.datasets.profile import Profile
 from hiersum_hf.datasets.schema import ARRAYS, schema, to_row, to_table
 from hiersum_hf.records import VideoRecord
 
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROW_GROUP_BYTES = 32 << 20  # of features; what a reader or writer holds at a time
 
 
@@ -181,23 +179,16 @@ def _write_file(
     if part is not None:
         return part
     part = {"rules": asdict(rules), "videos": {}, "skipped": {}, "mismatches": {}}
-    partial_path = path.with_name(f".{path.name}.{os.getpid()}")
     half = features["video_features"].dtype == "float16"  # no dictionary: it is read 4 times as slowly
-    try:
-        with pq.ParquetWriter(
+    with (
+        aside(path) as partial_path,
+        pq.ParquetWriter(
             partial_path, features.arrow_schema, use_dictionary=not half, write_statistics=False
-        ) as writer:
-            for rows in _row_groups(reader, names, features, profile, part):
-                writer.write_table(to_table(rows, features))
-            writer.add_key_value_metadata({"hiersum": json.dumps(part)})
-        os.replace(partial_path, path)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        told = f"{path}: expected room for it, found none. Make room and run the same again: what is done stays."
-        raise OSError(error.errno, told) from error
-    finally:
-        partial_path.unlink(missing_ok=True)
+        ) as writer,
+    ):
+        for rows in _row_groups(reader, names, features, profile, part):
+            writer.write_table(to_table(rows, features))
+        writer.add_key_value_metadata({"hiersum": json.dumps(part)})
     return part
 
 

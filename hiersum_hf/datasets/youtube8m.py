@@ -6,7 +6,6 @@ little endian, checksums CRC-32C in a masked form. Letters: T seconds (rows), on
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
+from hiersum_hf.aside import aside
 from hiersum_hf.datasets.h5_file import refuse_links
 
 
@@ -196,17 +196,13 @@ def add_features(
     output = Path(output)
     if output.exists():
         raise ValueError(f"{output}: expected a new file, found one that exists")
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
+    with aside(output) as partial:
         shutil.copyfile(h5_path, partial)
         with _open_copy(partial, h5_path) as file:
             absent = sorted(record_ids.keys() - file.keys())
             if absent:
                 raise ValueError(f"{h5_path}: expected groups for all videos, found none for {', '.join(absent[:5])}")
             missing = _fill(file, tfrecords, record_ids, dequantization)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
     return missing
 
 

@@ -1,0 +1,54 @@
+"""What is written appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def aside(path: str | Path) -> Iterator[Path]:
+    """A hidden name beside `path` to write a file or folder to, which takes its place at the end of the block.
+
+    Where the block fails nothing is left of it, and what was there before stays. A folder takes the place of an empty
+    one alone.
+
+    Raises:
+        OSError: No room, or no right to write there; names `path`.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name[:50]}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if partial.is_dir() and path.is_dir():
+            path.rmdir()
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            told = f"{path}: expected room for it, found none. Make room and run the same again: what is done stays."
+            raise OSError(error.errno, told) from error
+        if error.filename == str(partial):
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise
+    except SafetensorError as error:
+        raise OSError(f"{path}: expected room for it, found: {error}") from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """The text in UTF-8 under this name, whole or not at all. Raises as `aside`."""
+    with aside(path) as partial:
+        partial.write_text(text, encoding="utf-8")
