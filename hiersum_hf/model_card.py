@@ -14,6 +14,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from jinja2 import TemplateError
 
 from hiersum_hf.aside import write_text
+from hiersum_hf.datasets.printable import in_card, in_code
 from hiersum_hf.encoders import PRECOMPUTED
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.prediction import find_file
@@ -88,6 +89,8 @@ def _card(
     card = ModelCard.from_template(
         data,
         template_str=template(),
+        text=in_card,
+        code=in_code,
         results=results,
         extractor=extractor,
         base=base,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -13,6 +11,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from hiersum_hf.aside import NO_ROOM
+from hiersum_hf.datasets.printable import in_markdown
 from hiersum_hf.plot import PICTURE_WIDTH, contact_sheet, plot_summary
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
@@ -114,9 +114,9 @@ def write_summary(
         for file in partial.iterdir():
             os.replace(file, folder / file.name)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in NO_ROOM:
             raise
-        raise OSError(errno.ENOSPC, f"{folder}: the disk is full; the unfinished summary was removed") from error
+        raise OSError(error.errno, f"{folder}: the disk is full; the unfinished summary was removed") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -258,18 +258,13 @@ def _vtt_time(time_s: float) -> str:
 def markdown(summary: Summary, link: str) -> str:
     """The summary in words: each segment's time, linked to the page beside it, and its key sentences in order."""
     lines = [
-        f"# {_plain(summary.video)}\n",
+        f"# {in_markdown(summary.video)}\n",
         f"{summary.extent} ([source](<{quote(link)}>), [player](summary.html), [short video](summary.mp4)). "
-        f"Scored by: {_plain(summary.scored_by)}.\n",
+        f"Scored by: {in_markdown(summary.scored_by)}.\n",
     ]
     for segment in summary.segments:
         time = f"[{clock(segment.start_s)} to {clock(segment.end_s)}](summary.html#t={segment.start_s:.2f})"
-        said = _plain(summary.said_in(segment))
+        said = in_markdown(summary.said_in(segment))
         lines.append(f"- {time} {said or '(nothing said)'}")
-    notes = [f"- {_plain(warning)}" for warning in summary.warnings]
+    notes = [f"- {in_markdown(warning)}" for warning in summary.warnings]
     return "\n".join([*lines, *(["\n## Notes\n", *notes] if notes else [])]) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", " ".join(text.split()))

@@ -15,7 +15,7 @@ from hiersum_hf import synthetic
 from hiersum_hf.datasets import plan
 from hiersum_hf.datasets import prepare as module
 from hiersum_hf.datasets.prepare import prepare
-from hiersum_hf.datasets.prepare_report import format_report
+from hiersum_hf.datasets.prepare_report import dataset_card, format_report, make_report
 from hiersum_hf.datasets.prepared import load_prepared, prepared_dataset, stream_prepared
 from hiersum_hf.datasets.profile import Profile
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
@@ -486,3 +486,11 @@ def test_frames_without_features_are_no_features(demo_records):
     assert back[0].video_features.shape == (0, 0)
     assert back.widths["video_features"] == 0
     np.testing.assert_array_equal(back[0].frame_times_s, record.frame_times_s)
+
+
+def test_the_card_shows_names_from_the_data_as_text():
+    report = make_report([], {"video": "a|b\n# c", "text": "<img src=x>\x1b[0m"}, findings={})
+    card = dataset_card(report, "[my](set)")
+    assert r"| video encoder | a\|b\\n# c |" in card
+    assert r"| text encoder | \<img src=x\>\\x1b\[0m |" in card
+    assert "\n# \\[my\\](set)\n" in card

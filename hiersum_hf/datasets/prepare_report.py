@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.printable import printable
+from hiersum_hf.datasets.printable import in_card, printable
 from hiersum_hf.datasets.replay import POSITIVE_RATES
 from hiersum_hf.records import VideoRecord
 
@@ -137,8 +137,8 @@ def dataset_card(report: Mapping[str, Any], name: str) -> str:
     """README.md of a prepared folder: what it holds, and for `datasets` where the rows are. Names no files."""
     counts = {**report["findings"], "skipped": report["skipped"]}
     rows = [*_rows(report), *((kind, f"{len(items):,}") for kind, items in counts.items() if items)]
-    table = "\n".join(f"| {kind} | {value} |" for kind, value in rows)
-    return CARD.format(name=name, pretty_name=json.dumps(name), version=version("hiersum-hf"), rows=table)
+    table = "\n".join(f"| {kind} | {in_card(value)} |" for kind, value in rows)
+    return CARD.format(name=in_card(name), pretty_name=json.dumps(name), version=version("hiersum-hf"), rows=table)
 
 
 def _rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

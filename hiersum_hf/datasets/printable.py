@@ -1,6 +1,27 @@
-"""Names out of data, shown to people: a file from a stranger must not steer the terminal."""
+"""Texts out of data, shown to people: a file from a stranger must not steer the terminal or the page."""
+
+import re
+from typing import Any
+
+
+LONGEST = 1000  # characters of a name in a card
 
 
 def printable(text: str) -> str:
     """The text with control characters and the like as escapes: ANSI colours, line breaks, text from right to left."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def in_markdown(text: Any) -> str:
+    """A line that Markdown, also in a table, shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>|~&!]|^#)", r"\\\1", " ".join(str(text).split()))
+
+
+def in_code(text: Any) -> str:
+    """A line between backticks of Markdown, outside a table."""
+    return printable(" ".join(str(text).split())[:LONGEST]).replace("`", "'")
+
+
+def in_card(text: Any) -> str:
+    """A name in a card."""
+    return in_markdown(printable(str(text)[:LONGEST]))
