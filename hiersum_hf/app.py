@@ -33,6 +33,7 @@ MAX_HOURS = 4  # of video: all visitors wait for the one before
 MAX_SUBTITLES_MB = 5
 MAX_DESCRIPTION = 10_000  # characters
 KEEP_S = 3600
+FOLDERS = re.compile(r"(?<![\w:/])/[^\s'\"]*/")
 VIDEO_SUFFIXES = [".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".ogv", ".wmv"]
 SUBTITLE_SUFFIXES = [".srt", ".vtt", ".ass", ".ssa"]
 INTRODUCTION = """# Video summary
@@ -64,7 +65,10 @@ class Visit:
         folder = self.folder / f"{self.video.stem}-summary-{percent}"
         if not folder.exists():
             write_summary(self.scored.summarize(str(percent / 100)), self.video, folder, self.scored.sentences)
-            shutil.make_archive(str(folder), "zip", self.folder, folder.name)
+        archive = folder.with_name(f"{folder.name}.zip")
+        if not archive.exists():
+            with tempfile.TemporaryDirectory(dir=self.folder) as half:
+                os.replace(shutil.make_archive(f"{half}/all", "zip", self.folder, folder.name), archive)
         return folder
 
 
@@ -112,6 +116,11 @@ def without_folders(text: str, folder: Path, uploads: Sequence[Path]) -> str:
     for known in (folder, *(path.parent for path in uploads)):
         text = text.replace(f"{known}{os.sep}", "")
     return text
+
+
+def for_visitors(text: str, root: Path) -> str:
+    """The text without folders of the server."""
+    return FOLDERS.sub("", text.replace(str(root), ""))
 
 
 def check_uploads(video: str | Path | None, subtitles: str | Path | None, description: str, max_mb: float) -> None:
@@ -208,7 +217,7 @@ def build_page(visits: Visits, model: str | None = None) -> Any:
         try:
             return work(*given) or gr.skip()
         except (ValueError, OSError, ImportError) as error:
-            text = re.sub(rf"{re.escape(str(visits.root))}/[^/]*/", "", str(error))  # visitors know no folders
+            text = for_visitors(str(error), visits.root)
             raise gr.Error(escape(text), duration=None, print_exception=False) from error
 
     def start(video, subtitles, description, percent, request: gr.Request, progress=gr.Progress(track_tqdm=True)):  # noqa: B008

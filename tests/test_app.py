@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
@@ -15,12 +16,14 @@ import numpy as np
 import pytest
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.app import KEEP_S, MAX_DESCRIPTION, Visits, launch, safe_name, score_upload, view
+from hiersum_hf.app import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, launch, safe_name, score_upload, view
 from hiersum_hf.cli import main
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.summarize import Scorer
 from hiersum_hf.summary_files import FILES
 from hiersum_hf.video import probe
+
+from .test_faults import small_disk
 
 
 SAID = "1\n00:00:00,200 --> 00:00:02,000\nGreen <script>document.title = 'stolen'</script> & ${document.title = 1}.\n"
@@ -185,6 +188,35 @@ def test_notes_name_files_as_the_visitor_does(scorer, upload, tmp_path):
     (note,) = [note for note in visit.scored.warnings if "late.srt" in note]
     assert note.startswith("late.srt")
     assert str(tmp_path) not in note
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/srv/my app/visits/Xy-1/talk.mp4: expected room for it", "talk.mp4: expected room for it"),
+        ("No space left on device: '/tmp/h/uploads/ab/talk.mp4'", "No space left on device: 'talk.mp4'"),
+        ("['/srv/my app/visits/Xy-1/x/frames.npz'] 3/4 and/or 24 / 25", r"\['frames.npz'\] 3/4 and/or 24 / 25"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+    ],
+)
+def test_visitors_see_no_folder_of_the_server(text, shown):
+    assert re.fullmatch(shown, for_visitors(text, Path("/srv/my app/visits")))
+
+
+def test_a_disk_that_was_full_leaves_nothing_half_made(scorer, upload, tmp_path):
+    """Cut short while the files are written, and while the archive is."""
+    visit = score_upload(scorer, tmp_path / "visits", upload())
+    with small_disk(), pytest.raises(OSError, match="summary-50: the disk is full"):
+        visit.summarize(50)
+    folder = visit.summarize(50)
+    archive = folder.with_name("my_talk-summary-50.zip")
+    archive.unlink()
+    with small_disk(), pytest.raises(OSError, match="too large"):
+        visit.summarize(50)
+    assert not archive.exists()
+    visit.summarize(50)
+    assert zipfile.is_zipfile(archive)
+    assert sorted(path.name for path in visit.folder.iterdir()) == [folder.name, archive.name, "my_talk.webm"]
 
 
 def test_a_description_is_never_a_path(scorer, upload, tmp_path):
