@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiersum_hf.datasets.printable import printable, printable_lines
+
 
 if TYPE_CHECKING:
     from hiersum_hf.records import VideoRecord
@@ -104,11 +106,11 @@ def run(args: argparse.Namespace) -> None:
         if args.output or args.plot or args.diagnose:
             raise ValueError("--compare with two files prints alone: expected no --output, --plot, --diagnose")
         comparison = compare(others[0], others[1], args.seed)
-        print(json.dumps(comparison) if args.json else format_comparison(comparison))
+        print(json.dumps(comparison) if args.json else printable_lines(format_comparison(comparison)))
         return
     _check(args)
     if warning := keep_to_own_split(args):
-        print(f"note: {warning}", file=sys.stderr)
+        print(f"note: {printable(warning)}", file=sys.stderr)
     results, records, scores = _evaluate(args)
     if all(value is None for value in results["metrics"].values()):
         raise ValueError(f"{args.data}: nothing to compare {args.scorer} with in {len(results['per_video'])} videos.")
@@ -121,21 +123,21 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         more: dict[str, Any] = {"comparison": compared} if compared else {}
         more |= {"diagnosis": [asdict(check) for check in checks]} if checks else {}
-        print(json.dumps(results | more, ensure_ascii=False))
+        print(json.dumps(results | more))
         return
-    print(format_table([results]))
+    print(printable_lines(format_table([results])))
     if args.folds:
         from hiersum_hf.folds import format_folds
 
-        print("\n" + format_folds(results))
+        print("\n" + printable_lines(format_folds(results)))
     if compared:
-        print("\n" + format_comparison(compared))
+        print("\n" + printable_lines(format_comparison(compared)))
     if checks:
         from hiersum_hf.diagnosis import format_diagnosis
 
-        print("\n" + format_diagnosis(checks))
+        print("\n" + printable_lines(format_diagnosis(checks)))
     if written:
-        print("\nWritten: " + ", ".join(map(str, written)))
+        print("\nWritten: " + ", ".join(printable(str(path)) for path in written))
 
 
 def _check(args: argparse.Namespace) -> None:

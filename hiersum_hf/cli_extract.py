@@ -56,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
     videos = find_videos(args.videos)
     settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype)
     report = extract(videos, args.output, settings, args.device, args.batch_size)
-    print(json.dumps(report, ensure_ascii=False) if args.json else format_report(report))
+    print(json.dumps(report) if args.json else format_report(report))
     return 1 if report["failed"] else 0

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiersum_hf.datasets.printable import printable
+
 
 if TYPE_CHECKING:
     from hiersum_hf.datasets.prepare import Reader
@@ -153,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
         dataset=args.dataset,
         allow_encoder_mismatch=args.allow_encoder_mismatch,
     )
-    print(json.dumps(report, ensure_ascii=False) if args.json else format_report(report))
+    print(json.dumps(report) if args.json else format_report(report))
     return 1 if report["skipped"] else 0
 
 
@@ -163,7 +165,7 @@ def _list(reader: Reader, as_json: bool) -> int:
 
     splits = {part: len(names) for part, names in reader.splits.items()}
     listing = {"videos": len(reader.video_ids), "splits": splits, "findings": reader.findings}
-    print(json.dumps(listing, ensure_ascii=False) if as_json else format_listing(listing))
+    print(json.dumps(listing) if as_json else format_listing(listing))
     return 0
 
 
@@ -192,7 +194,7 @@ def _convert_pickles(args: argparse.Namespace, settings: dict[str, Any]) -> None
     sources = BLiSSReader(args.source).pickles if args.dataset == "bliss" else [Path(args.text_features)]
     for path in sources:
         if not path.with_suffix(".h5").exists():
-            print(f"{convert_pickled_arrays(path)}: made from {path.name}", file=sys.stderr)
+            print(printable(f"{convert_pickled_arrays(path)}: made from {path.name}"), file=sys.stderr)
     if args.dataset != "bliss":
         settings["text_features"] = sources[0].with_suffix(".h5")
 

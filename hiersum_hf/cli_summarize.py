@@ -190,7 +190,7 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
         for warning in summary.warnings:
             print(f"note: {printable(warning)}", file=sys.stderr)
         if args.json:
-            print(json.dumps(summary.to_dict(), ensure_ascii=False), flush=True)
+            print(json.dumps(summary.to_dict()), flush=True)
         else:
             _tell(summary, folder)
 
@@ -228,7 +228,7 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     if args.json:
         plan = {"video": str(video), "duration_s": duration_s, "scorer": scored_by, "sentences": len(sentences)}
         plan |= {"description": len(texts), "notes": notes, "summaries": summaries}
-        print(json.dumps(plan, ensure_ascii=False), flush=True)
+        print(json.dumps(plan), flush=True)
         return
     said, described = counted(len(sentences), "sentence"), counted(len(texts), "text")
     about = f"{duration_s:.1f} s, {said}, {described} of description"

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from hiersum_hf.aside import aside
 from hiersum_hf.datasets.bliss import TEXT_DIM, TEXT_ENCODER, VIDEO_DIM, VIDEO_ENCODER
+from hiersum_hf.datasets.printable import printable
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
@@ -279,7 +280,7 @@ def main() -> int:
     try:
         report = run(args)
     except (ValueError, OSError) as error:
-        print(f"convert_a2summ_checkpoint.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"convert_a2summ_checkpoint.py: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     print(f"{report}\nConverted checkpoint: {args.output}")
     return 0

@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from hiersum_hf.datasets.printable import printable
 from hiersum_hf.hub import push
 
 
@@ -31,7 +32,7 @@ def main() -> int:
     try:
         address = push(args.folder, args.repo_id, args.private, base=args.base)
     except (ValueError, OSError, ImportError) as error:
-        print(f"export_to_hub.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"export_to_hub.py: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     print(f"Pushed: {address}")
     return 0

@@ -17,6 +17,7 @@ from transformers.utils import find_adapter_config_file
 from hiersum_hf import HierSumPipeline
 from hiersum_hf.aside import aside
 from hiersum_hf.comparison import read_results
+from hiersum_hf.datasets.printable import printable
 from hiersum_hf.model_card import LICENCE, card_data, write_card
 from hiersum_hf.prediction import find_file, load_checkpoint, training_stages
 from hiersum_hf.results import write_json
@@ -65,7 +66,7 @@ def main() -> int:
     try:
         merge(args.adapter, args.output)
     except (ValueError, OSError, ImportError) as error:
-        print(f"merge_lora.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"merge_lora.py: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     print(f"Merged checkpoint: {args.output}")
     return 0

@@ -34,6 +34,7 @@ from hiersum_hf.ablation_data import QUICK, Scale
 from hiersum_hf.ablation_report import as_markdown, draw, report_group
 from hiersum_hf.ablation_studies import STUDIES, on_prepared
 from hiersum_hf.aside import aside
+from hiersum_hf.datasets.printable import printable
 from hiersum_hf.results import versions
 
 
@@ -161,7 +162,7 @@ def main() -> int:
             compute(args.work, study, seeds, scale, args.processes)
         groups = collect(study, args.work, seeds, scale)
     except (ValueError, OSError, ImportError) as error:
-        print(f"run_ablation.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"run_ablation.py: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     report = {
         "schema": "ablation-1", "study": args.study, "question": study.question, "metric": study.metric,

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hiersum_hf.datasets.printable import printable, printable_lines
 from hiersum_hf.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.results import format_table, write_json
 from hiersum_hf.training_data import DataArguments
@@ -68,14 +69,14 @@ def run(argv: Sequence[str]) -> None:
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, results)
-    print(format_table([results]), format_folds(results), f"Written to {output}", sep="\n\n")
+    print(printable_lines(f"{format_table([results])}\n\n{format_folds(results)}\n\nWritten to {output}"))
 
 
 def main() -> int:
     try:
         run(sys.argv[1:])
     except (ValueError, OSError, ImportError) as error:
-        print(f"run_eval.py: error: {error}", file=sys.stderr)
+        print(f"run_eval.py: error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
 

@@ -34,6 +34,7 @@ from transformers import set_seed
 
 from hiersum_hf import HierSumConfig, HierSumModel, HierSumPipeline
 from hiersum_hf.checkpoints import last_checkpoint
+from hiersum_hf.datasets.printable import printable, printable_lines
 from hiersum_hf.evaluation import compute_metrics, evaluate_scores
 from hiersum_hf.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.hub import push
@@ -120,7 +121,7 @@ def train(words: list[str], replaced: Sequence[Path] = ()) -> int:
     licence = card_data(flags.start.checkpoint).get("license") if flags.start.checkpoint else None
     write_card(args.output_dir, results[0], extractor, args.hub_model_id or "org/hiersum", licence or LICENCE)
     write_json(Path(args.output_dir) / "results.json", results[0])  # last: it says that the run is complete
-    print(format_table(results))
+    print(printable_lines(format_table(results)))
     print(f"\nCheckpoint, card and results.json: {args.output_dir}")
     return push_run(args) if pushing else 0
 
@@ -209,7 +210,10 @@ def push_run(args) -> int:
         print(f"Pushed: {push(args.output_dir, args.hub_model_id, args.hub_private_repo)}")
     except (ValueError, OSError) as error:
         again = shlex.join(["python", "scripts/export_to_hub.py", str(args.output_dir), args.hub_model_id])
-        print(f"run_train.py: {' '.join(str(error).split())}\nThe run is complete. Push it: {again}", file=sys.stderr)
+        print(
+            f"run_train.py: {printable(' '.join(str(error).split()))}\nThe run is complete. Push it: {again}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -248,7 +252,8 @@ def train_folds(words: list[str], flags: Flags) -> None:
             run, flags.data, allow_encoder_mismatch=args.allow_encoder_mismatch, device=device, command=command(words)
         )
         write_json(run / "results.json", results)
-        print(format_table([results]), format_folds(results), f"Written to {run / 'results.json'}", sep="\n\n")
+        text = f"{format_table([results])}\n\n{format_folds(results)}\n\nWritten to {run / 'results.json'}"
+        print(printable_lines(text))
 
 
 def command(words: list[str]) -> str:
@@ -265,7 +270,7 @@ def main() -> int:
             return 0
         return train(words)
     except (ValueError, OSError, ImportError, StrictDataclassError, SafetensorError) as error:  # the last: a full disk
-        print(f"run_train.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"run_train.py: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
 
 

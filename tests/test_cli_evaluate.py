@@ -1,12 +1,14 @@
 """`hiersum evaluate` as a user types it: figures, parts, reports, comparisons, and what it says to bad input."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
 from hiersum_hf.cli import main
 from hiersum_hf.datasets.tvsum import write_tvsum
+from hiersum_hf.records import Encoders
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +278,17 @@ def test_truncated_file_is_named(data, tmp_path, capsys):
     code, _, err = evaluate(capsys, "tvsum", "--data", tmp_path / "half.h5")
     assert code == 2
     assert "half.h5" in err
+
+
+def test_names_from_the_data_do_not_steer_the_terminal(tmp_path, checkpoint, demo_records, capsys):
+    evil = "evil\x1b[31m\u202e\x9b"
+    encoders = Encoders("other", "synthetic", 2.0)
+    write_tvsum([replace(demo_records[0], video_id=evil, encoders=encoders)], tmp_path / "set.h5")
+    words = ("tvsum", "--data", tmp_path / "set.h5", "--scorer", checkpoint)
+    shown = r"evil\x1b[31m\u202e\x9b"
+    code, _, err = evaluate(capsys, *words)
+    assert (code, shown in err, evil in err) == (2, True, False)
+    code, out, _ = evaluate(capsys, *words, "--allow-encoder-mismatch")
+    assert (code, shown in out, evil in out) == (0, True, False)
+    code, out, _ = evaluate(capsys, *words, "--allow-encoder-mismatch", "--json")
+    assert (code, out.isascii(), evil in json.loads(out)["encoder_mismatch"]) == (0, True, True)

@@ -12,6 +12,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """The text with its line breaks, each line `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def in_markdown(text: Any) -> str:
     """A line that Markdown, also in a table, shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>|~&!]|^#)", r"\\\1", " ".join(str(text).split()))
