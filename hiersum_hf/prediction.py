@@ -33,6 +33,7 @@ from hiersum_hf.sampler import row_counts
 
 
 ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
+MAX_ADAPTERS = 10  # one trained on the other
 
 
 def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSumModel, HierSumFeatureExtractor]:
@@ -50,6 +51,8 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         raise ValueError(
             f"{checkpoint}: expected a checkpoint with model_type 'hiersum', found {config.get('model_type')!r}."
         )
+    if any(name.endswith("attn_implementation") and "/" in str(value) for name, value in config.items()):
+        raise ValueError(f"{checkpoint}: expected attention by Transformers itself, found code from the Hub.")
     try:
         feature_extractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
         adapter = find_adapter_config_file(str(checkpoint))
@@ -116,11 +119,7 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
     if described.get("peft_type") != "LORA" or find_file(checkpoint, ADAPTER_WEIGHTS_NAME) is None:
         raise ValueError(f"{checkpoint}: expected a LoRA adapter in {ADAPTER_WEIGHTS_NAME}, found none.")
     base = str(described.get("base_model_name_or_path") or "")
-    if base and Path(base).exists() and Path(base).resolve() == Path(checkpoint).resolve():
-        raise ValueError(
-            f"{checkpoint}: expected the checkpoint that this adapter was trained on somewhere else, found its "
-            "base_model_name_or_path is the adapter itself."
-        )
+    _refuse_circle(checkpoint)
     try:
         network, _ = load_checkpoint(base)
     except ValueError as error:
@@ -130,6 +129,21 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
         return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{checkpoint}: expected a LoRA adapter of this network: {error!r}") from None
+
+
+def _refuse_circle(checkpoint: str | Path) -> None:
+    """Raises ValueError if an adapter's base is an adapter, and so on, that leads back to one of them."""
+    passed: list[str] = []
+    place = str(checkpoint)
+    while place:
+        place = str(Path(place).resolve()) if Path(place).exists() else place
+        if place in passed or len(passed) == MAX_ADAPTERS:
+            raise ValueError(
+                f"{checkpoint}: expected the checkpoint that this adapter was trained on somewhere else, found its "
+                f"base_model_name_or_path {'leads back to itself' if place in passed else 'never ends'}."
+            )
+        passed.append(place)
+        place = str(read_object(find_file(place, ADAPTER_CONFIG_NAME)).get("base_model_name_or_path") or "")
 
 
 def with_config(

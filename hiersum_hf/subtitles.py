@@ -20,6 +20,7 @@ from hiersum_hf.sentences import merge_into_sentences, without_repeats
 # Not given in the paper: a last subtitle may stay on screen this much longer than the video without a warning.
 MAX_OVERRUN_S = 1.0
 
+MAX_DIGITS = 9  # of a step's number
 MAX_BRACES = 999  # of one cue; for those that stay open pysubs2 takes quadratic time
 
 # What subtitle files are written in, besides Unicode; where the bytes fit several equally well, the first counts.
@@ -284,7 +285,8 @@ def _texts(content: Any, source: str) -> tuple[str, ...]:
     items = content
     if isinstance(content, dict):
         steps = content.get("steps") or []
-        numbered = [content[key] for key in sorted(filter(str.isdecimal, content), key=int)]
+        numbers = [key for key in content if key.isdecimal() and len(key) <= MAX_DIGITS]
+        numbered = [content[key] for key in sorted(numbers, key=int)]
         items = [content.get("title"), content.get("description"), *(steps if isinstance(steps, list) else [steps])]
         items = [item for item in items + numbered if item is not None]
     if not isinstance(items, (list, tuple)):

@@ -238,7 +238,7 @@ def test_an_adapter_without_its_base_is_named(base, demo_records, demo_extractor
     with pytest.raises(ValueError, match=r"adapter: expected the checkpoint that this adapter was trained on: .*base"):
         load_checkpoint(adapter)
     adapter.rename(base)  # now the adapter lies where its base was
-    with pytest.raises(ValueError, match=r"base: expected the checkpoint .* is the adapter itself"):
+    with pytest.raises(ValueError, match=r"base: expected the checkpoint .* leads back to itself"):
         load_checkpoint(base)
 
 
@@ -250,3 +250,15 @@ def test_a_full_disk_leaves_no_half_merged_checkpoint(base, demo_records, demo_e
     assert (code, err.count("merged: expected room")) == (2, 1)
     assert sorted(path.name for path in base.parent.glob("[.m]*")) == []
     assert merge(adapter, output, monkeypatch, capsys)[0] == 0
+
+
+def test_adapters_of_each_other_are_named_once(base, demo_records, demo_extractor):
+    adapt(base, demo_records[:12], demo_extractor)
+    one, other = base.parent / "adapter", base.parent / "other"
+    shutil.copytree(one, other)
+    for folder, on in ((one, other), (other, one)):
+        described = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps(described | {"base_model_name_or_path": str(on)}))
+    with pytest.raises(ValueError, match=r"adapter: expected .* leads back to itself\.$") as refused:
+        load_checkpoint(one)
+    assert len(str(refused.value)) < 500

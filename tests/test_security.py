@@ -320,6 +320,14 @@ def test_pickled_weights_are_not_read(checkpoint):
         load_checkpoint(checkpoint)
 
 
+@pytest.mark.parametrize("told", ["evil/kernel", {"": "evil/kernel@main:run"}])
+def test_kernels_of_the_hub_are_not_asked_for(told, checkpoint):
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"attn_implementation": told}))
+    with pytest.raises(ValueError, match="expected attention by Transformers itself, found code from the Hub"):
+        load_checkpoint(checkpoint)
+
+
 def test_pickles_are_not_read_by_way_of_an_index_or_an_adapter(checkpoint):
     model, _ = load_checkpoint(checkpoint)
     (checkpoint / "model.safetensors").unlink()

@@ -161,7 +161,8 @@ def test_written_subtitles_read_back(tmp_path):
         ),
         (
             "a.json",
-            '{"video_url": "u", "10": {"text": "x"}, "2": {"text": "ii"}, "1": {"text": "i"}}',
+            '{"video_url": "u", "10": {"text": "x"}, "2": {"text": "ii"}, "1": {"text": "i"}, "%s": "far"}'
+            % ("9" * 9999),
             ("i", "ii", "x"),
         ),
     ],

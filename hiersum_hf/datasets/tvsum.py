@@ -128,7 +128,7 @@ def _ratings(path: Path, changed_ns: int) -> list[TVSumVideo]:
 def _number(name: str) -> tuple[int, str]:
     """Sort key that puts video_2 before video_10."""
     digits = re.search(r"\d+$", name)
-    return (int(digits.group()) if digits else 0), name
+    return (int(digits.group()[-15:]) if digits else 0), name
 
 
 def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
