@@ -22,9 +22,10 @@ from h5py import h5l
 MAX_ARRAY_BYTES = 2**30  # 3 days of 1024 features a second; a few bytes of HDF5 may claim more than memory holds
 MAX_TEXTS, MAX_TEXT_BYTES = 2**18, 2**26  # of one data set
 INSIDE = (h5l.TYPE_HARD, h5l.TYPE_SOFT)  # kinds of links that end in the file itself
-HEAP, HEAP_HEAD = b"GCOL\x01\x00\x00\x00", struct.Struct("<8xQ")  # its length; objects follow
+HEAP, HEAP_HEAD, MIN_HEAP = b"GCOL\x01", struct.Struct("<8xQ"), 4096  # its length; objects follow
 OBJECT_HEAD = struct.Struct("<H6xQ")  # its number, 0 for what is free; its length, for the free one with this head
 BLOCK = 2**24  # bytes searched at once
+CACHE = 2**23  # bytes of chunks kept: more than MAX_TEXTS entries of a chunk take
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def open_h5(path: Path) -> Iterator[h5py.File]:
         raise ValueError(f"{path}: expected an HDF5 file")
     try:
         refuse_links(path)
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", rdcc_nbytes=CACHE) as file:
             yield file
     except FileNotFoundError:  # of another file
         raise
@@ -71,6 +72,7 @@ def read_array(member: Any) -> np.ndarray:
     if size > MAX_ARRAY_BYTES:
         raise ValueError(f"expected at most {MAX_ARRAY_BYTES} bytes, found shape {member.shape}, {size} bytes")
     _refuse_outside(member)
+    _refuse_large_chunks(member)
     return np.asarray(member[()])
 
 
@@ -85,9 +87,12 @@ def read_strings(member: Any) -> list[str]:
     if kind is None or member.shape is None:
         raise ValueError(f"expected texts, found {getattr(member, 'dtype', 'none')}")
     count = math.prod(member.shape)
-    if count > MAX_TEXTS or count * member.dtype.itemsize > MAX_TEXT_BYTES:
+    if max(count, math.prod(member.chunks or ())) > MAX_TEXTS or count * member.dtype.itemsize > MAX_TEXT_BYTES:
         raise ValueError(f"expected at most {MAX_TEXTS} texts and {MAX_TEXT_BYTES} bytes, found shape {member.shape}")
     _refuse_outside(member)
+    _refuse_large_chunks(member)
+    if kind.length is not None:
+        return np.ravel(member.asstr()[()]).tolist()
     _refuse_broken_heap(member.file)
     texts, left = [], MAX_TEXT_BYTES
     for index in np.ndindex(member.shape):  # one by one: all may be the same long text of the heap
@@ -158,6 +163,13 @@ def _link_out(path: Path, _changed: int, _size: int) -> str | None:
         return file.id.links.visit(visit, info=True)
 
 
+def _refuse_large_chunks(member: h5py.Dataset) -> None:
+    """HDF5 unpacks a chunk as a whole, however little is read of it."""
+    size = math.prod(member.chunks or ()) * member.dtype.itemsize
+    if size > MAX_ARRAY_BYTES:
+        raise ValueError(f"expected chunks of at most {MAX_ARRAY_BYTES} bytes, found {member.chunks}, {size} bytes")
+
+
 def _refuse_broken_heap(file: h5py.File) -> None:
     """A second for each GB of the file, once for each process."""
     if file.id.get_create_plist().get_sizes() != (8, 8):
@@ -170,29 +182,37 @@ def _refuse_broken_heap(file: h5py.File) -> None:
 
 
 @lru_cache(maxsize=16)
-def _broken_heap(path: Path, _changed: int, _size: int) -> int | None:
+def _broken_heap(path: Path, _changed: int, size: int) -> int | None:
     """The first byte of the first heap whose objects do not fill it exactly, None if there is none."""
+    room = size  # heaps lie beside each other: what they hold is no more than the file
     with path.open("rb") as file:
-        return next((start for start in _heaps(file) if not _is_whole(file, start)), None)
+        for start, length in _heaps(file, size):
+            room -= length
+            if room < 0 or not _is_whole(file, start, length):
+                return start
+    return None
 
 
-def _heaps(file: BinaryIO) -> Iterator[int]:
-    """The first byte of each."""
+def _heaps(file: BinaryIO, file_size: int) -> Iterator[tuple[int, int]]:
+    """First byte and length of each; those that are too short or long are none to HDF5 either."""
     start, block = 0, file.read(BLOCK)
     while block:
         at = block.find(HEAP)
         while at >= 0:
-            yield start + at
+            file.seek(start + at)
+            head = file.read(HEAP_HEAD.size)
+            length = HEAP_HEAD.unpack(head)[0] if len(head) == HEAP_HEAD.size else 0
+            if MIN_HEAP <= length <= file_size - start - at:
+                yield start + at, length
             at = block.find(HEAP, at + 1)
         start += max(1, len(block) - len(HEAP) + 1)  # a heap may begin at the end of a block
         file.seek(start)
         block = file.read(BLOCK)
 
 
-def _is_whole(file: BinaryIO, start: int) -> bool:
-    file.seek(start)
-    head = file.read(HEAP_HEAD.size)
-    size = HEAP_HEAD.unpack(head)[0] - len(head) if len(head) == HEAP_HEAD.size else -1
+def _is_whole(file: BinaryIO, start: int, size: int) -> bool:
+    file.seek(start + HEAP_HEAD.size)
+    size -= HEAP_HEAD.size
     while size >= OBJECT_HEAD.size:
         head = file.read(OBJECT_HEAD.size)
         if len(head) < OBJECT_HEAD.size:
@@ -203,4 +223,4 @@ def _is_whole(file: BinaryIO, start: int) -> bool:
             return False
         file.seek(taken - OBJECT_HEAD.size, 1)
         size -= taken
-    return size >= 0
+    return True
