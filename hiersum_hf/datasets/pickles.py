@@ -7,10 +7,14 @@ afterwards, from a few checked dtypes and from bytes whose number fits the shape
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import pickle
 import pickletools
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +26,9 @@ from hiersum_hf.aside import aside
 
 DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 HASHING = {"SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"}  # instructions of a pickle
-MAX_ID_PARTS = 100  # an honest id is one text
+TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
+MAX_GROWTH = 8  # bytes written for each of the source, at most; those of truth values become 4
+MAX_DIMENSIONS, MAX_SIDE, MAX_SLASHES = 32, 2**48, 8
 
 
 def convert_pickled_arrays(source: str | Path, output: str | Path | None = None) -> Path:
@@ -49,20 +55,32 @@ def convert_pickled_arrays(source: str | Path, output: str | Path | None = None)
         raise FileNotFoundError(f"{source}: expected a pickled dict of arrays, found no such file")
     if output.exists():
         raise FileExistsError(f"{output}: expected no such file yet; remove it to convert {source.name} again")
-    arrays = _load(source)
+    arrays = {name: _checked(name, array, source) for name, array in _load(source).items()}
+    size, room = 4 * sum(array.size for array in arrays.values()), shutil.disk_usage(output.parent).free
+    if size > MAX_GROWTH * source.stat().st_size:
+        raise ValueError(f"{source}: expected arrays of their own, found the same under many ids, {size} bytes in all")
+    if size > room:  # HDF5 ends the process where a file cannot be closed
+        raise OSError(errno.ENOSPC, f"{output}: expected room for {size} bytes, found {room}")
     with aside(output) as partial, h5py.File(partial, "w") as file:
         for name, array in arrays.items():
-            _write(file, name, array, source)
+            with _told_of(source, name):
+                file.create_dataset(name, data=array.astype(np.float32))
     return output
 
 
-def _write(file: h5py.File, name: Any, array: Any, source: Path) -> None:
-    if not isinstance(name, str):
-        raise ValueError(f"{source}: expected ids that are strings, found {type(name).__name__}")
+def _checked(name: str, array: Any, source: Path) -> np.ndarray:
+    with _told_of(source, name):
+        if name.count("/") > MAX_SLASHES:
+            raise ValueError(f"expected an id of at most {MAX_SLASHES} slashes, found {name.count('/')}")
+        return _array(array)
+
+
+@contextmanager
+def _told_of(source: Path, name: str) -> Iterator[None]:
     try:
-        file.create_dataset(name, data=_array(array).astype(np.float32))
+        yield
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{source}, id {name!r}: {error}") from None
+        raise ValueError(f"{source}, id {name[:80]!r}: {error}") from None
 
 
 def _load(source: Path) -> dict[Any, Any]:
@@ -82,15 +100,15 @@ def _load(source: Path) -> dict[Any, Any]:
 
 
 def _refuse_bombs(file: BinaryIO) -> None:
-    """Follow how many parts each object on the unpickler's stack has, shared ones counted each time.
+    """Follow which objects on the unpickler's stack are texts, the only ones that may be hashed.
 
-    A few bytes may nest tuples that hold the same tuple twice: to hash one of them, as an id, takes for ever. And the
-    unpickler makes room for every number up to the greatest under which an object is noted.
+    A few bytes may nest tuples that hold the same tuple twice, or name a thousand numbers of one hash: as ids they take
+    for ever. And the unpickler makes room for every number up to the greatest under which an object is noted.
     """
     begin, size = file.tell(), os.fstat(file.fileno()).st_size
-    stack: list[int] = []
+    stack: list[bool] = []
     marks: list[int] = []
-    noted: dict[int, int] = {}
+    noted: dict[int, bool] = {}
     number: Any
     for code, number, _ in pickletools.genops(file):
         if code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
@@ -109,10 +127,10 @@ def _refuse_bombs(file: BinaryIO) -> None:
             marked = pickletools.markobject in before
             items = marks.pop() if marked else len(stack) - len(before)
             start = items - (before.index(pickletools.markobject) if marked else 0)
-            hashed = stack[items + (code.name == "SETITEM") :: 1 if code.name in ("ADDITEMS", "FROZENSET") else 2]
-            if code.name in HASHING and max(hashed, default=0) > MAX_ID_PARTS:
-                raise ValueError(f"an id of more than {MAX_ID_PARTS} parts")
-            stack[start:] = [min(sum(stack[start:]) + 1, MAX_ID_PARTS + 1)] * len(code.stack_after)
+            ids = stack[items + (code.name == "SETITEM") :: 1 if code.name in ("ADDITEMS", "FROZENSET") else 2]
+            if code.name in HASHING and not all(ids):
+                raise ValueError("ids that are no strings")
+            stack[start:] = [code.name in TEXTS] * len(code.stack_after)
     file.seek(begin)
 
 
@@ -183,17 +201,25 @@ class _Scalar(_Array):
         self.state = (1, (), dtype, False, data)
 
 
-class _Latin1(_Array):
-    """In place of `codecs.encode`, by which pickles of protocols 0 to 2 write bytes."""
+class _Latin1:
+    """In place of `codecs.encode`, by which pickles of protocols 0 to 2 write bytes; encoded once they are used."""
 
-    def __new__(cls, text: str, encoding: str) -> Any:
-        return str.encode(text, "latin1")
+    def __init__(self, text: Any, *_: Any):
+        self.text = text
+
+
+class _NoBytes:
+    """In place of `bytes`, by which pickles of protocols 0 to 2 write none."""
+
+    def __new__(cls, *_: Any) -> Any:
+        return b""
 
 
 STAND_INS: dict[tuple[str, str], type] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Latin1,
+    ("__builtin__", "bytes"): _NoBytes,
 }
 for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
     STAND_INS[f"{_core}.multiarray", "_reconstruct"] = _Array
@@ -211,10 +237,12 @@ def _array(value: Any) -> np.ndarray:
         kind = getattr(dtype, "code", None)
         found = "objects" if kind in ("O", "O8") else kind if isinstance(kind, str) else type(kind).__name__
         raise ValueError(f"expected an array of numbers, found one of {found:.80}")
-    if not isinstance(shape, tuple) or not all(isinstance(size, int) for size in shape):
+    if not isinstance(shape, tuple) or not all(isinstance(side, int) for side in shape):
         raise ValueError(f"expected a shape, found {type(shape).__name__}")  # to print nested ones can take for ever
-    if min(shape, default=0) < 0:
-        raise ValueError(f"expected a shape, found {shape!r:.80}")
+    if len(shape) > MAX_DIMENSIONS or not all(0 <= side < MAX_SIDE for side in shape):
+        raise ValueError(f"expected a shape, found {shape[:MAX_DIMENSIONS]!r:.80}")
+    if isinstance(data, _Latin1) and isinstance(data.text, str):
+        data = data.text.encode("latin1")
     kind = np.dtype(dtype.order.replace("|", "=") + dtype.code)
     size = math.prod(shape) * kind.itemsize
     if not isinstance(data, bytes | bytearray) or len(data) != size:
