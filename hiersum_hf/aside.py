@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +20,23 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def aside(path: str | Path) -> Iterator[Path]:
     """A hidden name beside `path` to write a file or folder to, which takes its place at the end of the block.
 
-    Where the block fails nothing is left of it, and what was there before stays. A folder takes the place of an empty
-    one alone.
+    Where the block fails nothing is left of it, and what was there before stays. A folder goes into one that is there
+    if that is empty.
 
     Raises:
         OSError: No room, or no right to write there; names `path`.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name[:50]}.{os.getpid()}.partial")
+    path = Path(os.path.abspath(path))
+    partial = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
         if partial.is_dir() and path.is_dir():
-            path.rmdir()
-        os.replace(partial, path)
+            if any(path.iterdir()):
+                raise OSError(errno.ENOTEMPTY, f"{path}: expected an empty folder")
+            for file in partial.iterdir():
+                shutil.move(file, path)
+        else:
+            os.replace(partial, path)
     except OSError as error:
         if error.errno in NO_ROOM:
             told = f"{path}: expected room for it, found none. Make room and run the same again: what is done stays."

@@ -48,20 +48,34 @@ def test_names_as_long_as_file_systems_take(tmp_path):
     assert os.listdir(tmp_path) == [name]
 
 
-def test_a_folder_takes_the_place_of_an_empty_one_alone(tmp_path):
-    for name in ("new", "empty", "full"):
-        if name != "new":
-            (tmp_path / name).mkdir()
-        if name == "full":
-            (tmp_path / name / "mine").write_text("mine")
-            with pytest.raises(OSError, match="full"), aside(tmp_path / name) as partial:
-                partial.mkdir()
-        else:
-            with aside(tmp_path / name) as partial:
-                partial.mkdir()
-                (partial / "a").write_text("a")
+def write_folder(path):
+    with aside(path) as partial:
+        (partial / "deep").mkdir(parents=True)
+        (partial / "deep" / "a").write_text("a")
+
+
+def test_a_folder_goes_into_an_empty_one_and_into_no_other(tmp_path, monkeypatch):
+    for name in ("empty", "target", "full", "here"):
+        (tmp_path / name).mkdir(mode=0o750)
+    (tmp_path / "full" / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to("target")
+    for name in ("new", "empty", "link"):
+        write_folder(tmp_path / name)
+    monkeypatch.chdir(tmp_path / "here")
+    write_folder(".")
+    with pytest.raises(OSError, match="full: expected an empty folder"):
+        write_folder(tmp_path / "full")
     files = [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()]
-    assert sorted(files) == ["empty/a", "full/mine", "new/a"]
+    assert sorted(files) == ["empty/deep/a", "full/mine", "here/deep/a", "new/deep/a", "target/deep/a"]
+    assert (tmp_path / "empty").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_names_that_begin_alike_do_not_meet(tmp_path):
+    with aside(tmp_path / ("A" * 60 + "1")) as one, aside(tmp_path / ("A" * 60 + "2")) as other:
+        one.write_text("1")
+        other.write_text("2")
+    assert contents(tmp_path) == {"A" * 60 + "1": b"1", "A" * 60 + "2": b"2"}
 
 
 def test_a_full_disk_costs_the_new_file_alone(tmp_path):
