@@ -138,7 +138,12 @@ def dataset_card(report: Mapping[str, Any], name: str) -> str:
     counts = {**report["findings"], "skipped": report["skipped"]}
     rows = [*_rows(report), *((kind, f"{len(items):,}") for kind, items in counts.items() if items)]
     table = "\n".join(f"| {kind} | {in_card(value)} |" for kind, value in rows)
-    return CARD.format(name=in_card(name), pretty_name=json.dumps(name), version=version("hiersum-hf"), rows=table)
+    return CARD.format(
+        name=in_card(name),
+        pretty_name=json.dumps(printable(name), ensure_ascii=False),
+        version=version("hiersum-hf"),
+        rows=table,
+    )
 
 
 def _rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

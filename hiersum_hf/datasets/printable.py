@@ -2,14 +2,22 @@
 
 import re
 from typing import Any
+from unicodedata import category
 
 
+JOINERS = "\u200c\u200d"  # of Persian words and of emoji
+MARKS = re.compile(r"[\\`*_{}\[\]<>|~&!]|^[-+=#]|#$")
+NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")  # of a list
 LONGEST = 1000  # characters of a name in a card
 
 
 def printable(text: str) -> str:
     """The text with control characters and the like as escapes: ANSI colours, line breaks, text from right to left."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c in JOINERS else _other(c) for c in text)
+
+
+def _other(letter: str) -> str:
+    return " " if category(letter) == "Zs" else repr(letter)[1:-1]
 
 
 def printable_lines(text: str) -> str:
@@ -19,7 +27,7 @@ def printable_lines(text: str) -> str:
 
 def in_markdown(text: Any) -> str:
     """A line that Markdown, also in a table, shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>|~&!]|^#)", r"\\\1", " ".join(str(text).split()))
+    return NUMBER.sub(r"\1\\\2", MARKS.sub(r"\\\g<0>", " ".join(str(text).split())))
 
 
 def in_code(text: Any) -> str:
