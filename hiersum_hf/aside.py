@@ -57,3 +57,9 @@ def write_text(path: str | Path, text: str) -> None:
     """The text in UTF-8 under this name, whole or not at all. Raises as `aside`."""
     with aside(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """The content under this name, whole or not at all. Raises as `aside`."""
+    with aside(path) as partial:
+        partial.write_bytes(content)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.aside import aside
+from hiersum_hf.aside import write_bytes
 from hiersum_hf.diagnosis import Check, reference_for, scores_of
 from hiersum_hf.plot import plot_histogram, plot_prediction
 from hiersum_hf.records import VideoRecord
@@ -81,7 +81,7 @@ def plot_videos(
     drawn = set()
     for record in records:
         if record.video_id in paths:
-            _write(paths[record.video_id], _picture(record, scores_of(record, scores), results))
+            write_bytes(paths[record.video_id], _picture(record, scores_of(record, scores), results))
             drawn.add(record.video_id)
     return [path for name, path in paths.items() if name in drawn]
 
@@ -162,7 +162,7 @@ def write_page(
     page = (
         f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}<script>{SORT}</script></body></html>"
     )
-    _write(path, page.encode("utf-8", "replace"))
+    write_bytes(path, page.encode("utf-8", "replace"))
     return path
 
 
@@ -259,8 +259,3 @@ def _words(value: Any) -> str:
 def _refuse(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path}: expected no such file yet. Give --overwrite to replace it.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with aside(path) as partial:
-        partial.write_bytes(content)

@@ -101,6 +101,7 @@ def write_json(path: str | Path, data: Any) -> None:
     """Write `data` as JSON, whole or not at all.
 
     Raises:
+        OSError: No room, or no right to write there; names the path.
         ValueError: If it holds NaN or infinity.
     """
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

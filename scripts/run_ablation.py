@@ -33,7 +33,7 @@ from hiersum_hf.ablation_arms import Group, Study
 from hiersum_hf.ablation_data import QUICK, Scale
 from hiersum_hf.ablation_report import as_markdown, draw, report_group
 from hiersum_hf.ablation_studies import STUDIES, on_prepared
-from hiersum_hf.aside import aside
+from hiersum_hf.aside import write_bytes
 from hiersum_hf.datasets.printable import printable
 from hiersum_hf.results import versions
 
@@ -99,16 +99,10 @@ def collect(study: Study, work: Path, seeds: Sequence[int], scale: Scale) -> lis
     return groups
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with aside(path) as partial:
-        partial.write_bytes(content)
-
-
 def write_json_lines(path: Path, report: dict) -> None:
     """JSON with a line for each arm: thousands of per-video figures, yet a diff can be read."""
     text = json.dumps(report, ensure_ascii=False, allow_nan=False)
-    write_aside(path, (text.replace('{"name": ', '\n{"name": ') + "\n").encode())
+    write_bytes(path, (text.replace('{"name": ', '\n{"name": ') + "\n").encode())
 
 
 def fill(page: Path, results: Path) -> None:
@@ -119,7 +113,7 @@ def fill(page: Path, results: Path) -> None:
         table = as_markdown(report) if report.get("schema") == "ablation-1" else ""
         marks = rf"(<!-- {re.escape(file.stem)} -->\n).*?(<!-- end -->)"
         text = re.sub(marks, lambda m, table=table: f"{m[1]}{table}{m[2]}", text, flags=re.S) if table else text
-    write_aside(page, text.encode())
+    write_bytes(page, text.encode())
 
 
 def command(args: argparse.Namespace) -> str:
@@ -171,8 +165,9 @@ def main() -> int:
         "versions": versions(), "command": command(args),
         "groups": groups,
     }  # fmt: skip
+    args.output.mkdir(parents=True, exist_ok=True)
     write_json_lines(args.output / f"{args.study}.json", report)
-    write_aside(args.output / f"{args.study}.png", draw(report))
+    write_bytes(args.output / f"{args.study}.png", draw(report))
     print(as_markdown(report))
     return 0
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hiersum_hf import report
-from hiersum_hf.aside import aside, write_text
+from hiersum_hf.aside import aside, write_bytes, write_text
 from hiersum_hf.datasets.howto import write_fetch_list
 from hiersum_hf.train_flags import write_recipe
 
@@ -91,7 +90,7 @@ def test_a_full_disk_costs_the_new_file_alone(tmp_path):
         with full(videos):
             write_fetch_list(articles, videos, overwrite=True)
         with full(page):
-            report._write(page, LONG.encode())
+            write_bytes(page, LONG.encode())
         with pytest.raises(OSError, match="weights: expected room for it"):
             write_weights(tmp_path / "weights")
     assert contents(tmp_path) == before

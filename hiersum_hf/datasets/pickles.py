@@ -47,7 +47,9 @@ def convert_pickled_arrays(source: str | Path, output: str | Path | None = None)
         FileNotFoundError: There is no such source.
         FileExistsError: The output is there already.
         ValueError: The pickle asks for anything but arrays (the message names it; nothing of it has run), is cut off,
-            claims more than it holds, or is no dict of numeric arrays. Names the source and the id.
+            claims more than it holds, is no dict of numeric arrays, or has the same one under so many ids that more
+            than `MAX_GROWTH` times its size would be written. Names the source and the id.
+        OSError: No room for the output, of which nothing is left.
     """
     source = Path(source)
     output = source.with_suffix(".h5") if output is None else Path(output)
