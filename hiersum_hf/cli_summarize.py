@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.datasets.printable import printable
 from hiersum_hf.encoders import DTYPES
-from hiersum_hf.records import counted
+from hiersum_hf.records import clock, counted
 
 
 if TYPE_CHECKING:
     from hiersum_hf.records import Summary
+    from hiersum_hf.selection import Selection
     from hiersum_hf.summarize import Scorer
 
 SUMMARIZE_HELP = """what is written to OUT/<name of the video>/ (with several budgets to OUT/<name>/<budget>/):
@@ -26,7 +27,8 @@ SUMMARIZE_HELP = """what is written to OUT/<name of the video>/ (with several bu
 examples:
   hiersum summarize talk.mp4 --output summaries
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --output summaries
-  hiersum summarize talks 'more/**/*.mkv' --budget 0.15 --budget 60s --output summaries --dry-run
+  hiersum summarize talks 'more/**/*.mkv' --budget 15% --budget 1:30 --output summaries --dry-run
+  hiersum summarize repair.mp4 --query "how is the valve seated?" --keep 1:20-1:40 --skip 0-0:30 --output summaries
 """
 
 
@@ -49,11 +51,13 @@ def add(commands: Any) -> None:
         "--budget",
         action="append",
         metavar="B",
-        help="length of the summary: 0.15 = 15 %% of the video (default), 60s = one minute; may be given several times",
+        help="length of the summary: 0.15 or 15%% of the video (default), 60s, 1:30 or 10min; a bare number is a share "
+        "up to 1, seconds above; may be given several times",
     )
     summarize.add_argument("--dry-run", action="store_true", help="only say what would be read and written")
     summarize.add_argument("--json", action="store_true", help="print each summary.json in one line on stdout")
     _add_texts(summarize.add_argument_group("texts"))
+    _add_choice(summarize.add_argument_group("what is chosen"))
     _add_scores(summarize.add_argument_group("scores"))
     summarize.set_defaults(run=run)
 
@@ -71,6 +75,35 @@ def _add_texts(group: Any) -> None:
         "--transcribe",
         metavar="SIZE",
         help="recognise speech where there are no subtitles, with a Whisper model: tiny, small, ..., or a folder",
+    )
+
+
+def _add_choice(group: Any) -> None:
+    group.add_argument(
+        "--query",
+        action="append",
+        metavar="TEXT",
+        help="what the summary shall be about, beside the description; may be given several times",
+    )
+    for name, what in (("keep", "must be in the summary"), ("skip", "must not be in it")):
+        group.add_argument(
+            f"--{name}",
+            action="append",
+            metavar="FROM-TO",
+            help=f"a stretch that {what}, whatever the scores say: 1:20-1:40; may be given several times",
+        )
+    group.add_argument(
+        "--selection",
+        choices=["importance", "keyshot"],
+        default="importance",
+        help="importance = the stretches worth most, each step of the description represented; keyshot = the field's "
+        "rule, whole shots by a knapsack (%(default)s)",
+    )
+    group.add_argument(
+        "--min-segment",
+        default="3s",
+        metavar="T",
+        help="least length of a segment, if it is not one whole sentence (%(default)s)",
     )
 
 
@@ -102,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
     from hiersum_hf.summarize import load_scorer
 
     folders = _folders(args)
+    args.chosen_by = _selection(args)
     scorer = load_scorer(args.model, args.level, args.device, args.dtype)
     failed = []
     for number, video in enumerate(folders, 1):
@@ -132,8 +166,8 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
             that no page or cut list can hold.
     """
     from hiersum_hf.extract import find_videos
-    from hiersum_hf.summary import parse_budget
     from hiersum_hf.summary_files import output_folder, refuse_existing, refuse_video
+    from hiersum_hf.timeline import parse_budget
 
     _check_flags(args)
     budgets = {_name(*parse_budget(text)): text for text in args.budget or ["0.15"]}
@@ -173,6 +207,17 @@ def _check_flags(args: argparse.Namespace) -> None:
         raise ImportError(cuts.INSTALL)
 
 
+def _selection(args: argparse.Namespace) -> Selection:
+    """How to choose, as the flags say. Raises ValueError for times that are none."""
+    from hiersum_hf.selection import Selection
+    from hiersum_hf.timeline import parse_spans, parse_time
+    from hiersum_hf.topics import checked_queries
+
+    args.query = checked_queries(args.query)
+    keep, skip = parse_spans(args.keep, "--keep"), parse_spans(args.skip, "--skip")
+    return Selection(args.selection, parse_time(args.min_segment), keep=keep, skip=skip)
+
+
 def _name(kind: str, value: float) -> str:
     """A budget as the name of a folder: 0.15, 60s."""
     return f"{value:g}s" if kind == "seconds" else f"{value:g}"
@@ -183,9 +228,9 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
     from hiersum_hf.summary_files import write_summary
 
     texts = (args.subtitles, args.description, args.language, args.transcribe)
-    scored = score_video(video, scorer, *texts, args.batch_size, args.cache, args.shots)
+    scored = score_video(video, scorer, *texts, args.batch_size, args.cache, args.shots, args.query)
     for budget, folder in folders.items():
-        summary = scored.summarize(budget)
+        summary = scored.summarize(budget, args.chosen_by)
         write_summary(summary, video, folder, scored.sentences, args.overwrite)
         for warning in summary.warnings:
             print(f"note: {printable(warning)}", file=sys.stderr)
@@ -198,20 +243,27 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
 def _tell(summary: Summary, folder: Path) -> None:
     from hiersum_hf.summary_files import FILES
 
-    print(f"{printable(summary.video)}: {summary.extent}")
-    for segment in summary.segments:
-        print(f"  {segment.start_s:8.2f} - {segment.end_s:8.2f} s   score {segment.score:.2f}")
+    print(f"{printable(summary.video)}: {summary.extent}, {summary.asked_for}")
+    for number, segment in enumerate(summary.segments):
+        shows = f"   {printable('; '.join(steps))}" if (steps := summary.steps_in(number)) else ""
+        print(f"  {segment.start_s:8.2f} - {segment.end_s:8.2f} s   score {segment.score:.2f}{shows}")
     for sentence in summary.key_sentences:
         print(f"  “{printable(sentence['text'])}”")
+    for query in summary.queries:
+        times = ", ".join(f"{clock(m['start_s'])} to {clock(m['end_s'])}" for m in query["moments"])
+        print(printable(f"Nearest to {query['text']!r}: {times}"))
+    if summary.left_out:
+        print(printable(f"Not shown: {'; '.join(summary.left_out)}"))
     print(printable(f"Written to {folder}: {', '.join(FILES)}"))
 
 
 def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
     """Says what would be done with a video; reads its texts and decodes no picture."""
     from hiersum_hf.modeling.pipeline_hiersum import usable_level
+    from hiersum_hf.selection import check_wishes
     from hiersum_hf.summarize import read_texts
-    from hiersum_hf.summary import budget_of
     from hiersum_hf.summary_files import FILES
+    from hiersum_hf.timeline import budget_of
     from hiersum_hf.video import probe
 
     duration_s = probe(video).duration_s
@@ -219,6 +271,8 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     sentences, texts, notes = read_texts(video, duration_s, *asked, listen=False)
     if scorer.network is not None:
         notes += usable_level(scorer.network.config, args.level, bool(texts))[1]
+    for budget in folders:
+        check_wishes(args.chosen_by, str(video), duration_s, budget_of(budget, duration_s).seconds)
     scored_by = args.model or "training-free"
     summaries = [
         {"budget": budget, "seconds": budget_of(budget, duration_s).seconds, "folder": str(folder)}

@@ -1,7 +1,7 @@
 """Features of videos' frames in a folder: one file for a video's content and what its features are made with.
 
     CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder,
-                                      warnings, end_s
+                                      warnings, end_s, contrast (N,), change (N,)
 
 <content> is a hash of every byte of the video file, <settings> one of the encoder, the sample rate, the precision and
 `FEATURE_VERSION`: a renamed video is found again, a changed one is not. Features are kept as the encoder gives them,
@@ -20,17 +20,19 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hiersum_hf.aside import aside
 from hiersum_hf.encoders import VideoEncoder, is_out_of_memory
+from hiersum_hf.stills import Glances
 from hiersum_hf.video import Reading, iter_frames
 
 
 logger = logging.getLogger(__name__)
 
+GLANCED = ("contrast", "change")
 FEATURE_VERSION = 1  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
 
 
@@ -51,6 +53,7 @@ class FrameFeatures(NamedTuple):
         file: Where they are kept, None without a cache.
         found: They were there already.
         warnings, end_s: As in `hiersum_hf.video.Reading`.
+        glances: What the pictures show; None in files of earlier versions.
     """
 
     features: np.ndarray
@@ -59,6 +62,7 @@ class FrameFeatures(NamedTuple):
     found: bool
     warnings: tuple[str, ...] = ()
     end_s: float = math.inf
+    glances: Glances | None = None
 
 
 def frame_features(
@@ -87,10 +91,11 @@ def frame_features(
     stored = None if file is None else stored_features(file)
     if stored is not None:
         return stored
-    reading = Reading()
+    reading, glances = Reading(), Glances()
     encoder = load()
     try:
-        features, times_s = encoder.encode_stream(iter_frames(video, settings.sample_fps, reading), batch_size, total)
+        frames = glances.watch(iter_frames(video, settings.sample_fps, reading))
+        features, times_s = encoder.encode_stream(frames, batch_size, total)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -100,7 +105,7 @@ def frame_features(
     if not np.isfinite(features).all():
         made_by = f"{settings.video_encoder} in {settings.dtype}"
         raise ValueError(f"{video}: expected finite features, found NaN or infinity by {made_by}")
-    computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s)
+    computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s, glances)
     _store(computed, settings)
     return computed
 
@@ -128,6 +133,9 @@ def stored_features(file: Path) -> FrameFeatures | None:
         with np.load(file, allow_pickle=False) as members:
             features, times_s = members["video_features"], members["frame_times_s"]
             warnings, end_s = tuple(map(str, members["warnings"])), float(members["end_s"])
+            glances = Glances(*(members[name].tolist() for name in GLANCED)) if set(GLANCED) <= {*members} else None
+        if glances is not None and not len(glances.contrast) == len(glances.change) == len(times_s):
+            raise ValueError(f"{len(glances.contrast)} and {len(glances.change)} glances at {len(times_s)} frames")
         if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
             raise ValueError(f"shapes {features.shape} and {times_s.shape}")
     except (
@@ -135,7 +143,7 @@ def stored_features(file: Path) -> FrameFeatures | None:
     ) as error:  # fmt: skip
         logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", file, error)
         return None
-    return FrameFeatures(features, times_s, file, True, warnings, end_s)
+    return FrameFeatures(features, times_s, file, True, warnings, end_s, glances)
 
 
 def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
@@ -144,6 +152,7 @@ def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
         return
     frames.file.parent.mkdir(parents=True, exist_ok=True)
     rate, encoder_id = np.array(float(settings.sample_fps)), np.array(settings.video_encoder)
+    glanced: dict[str, Any] = {name: np.array(getattr(frames.glances, name)) for name in GLANCED if frames.glances}
     with aside(frames.file) as partial, partial.open("wb") as target:
         np.savez(
             target,
@@ -153,6 +162,7 @@ def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
             warnings=np.array(frames.warnings, str),
             end_s=np.array(frames.end_s),
             video_encoder=encoder_id,
+            **glanced,
         )
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import TextIOBase
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from hiersum_hf.key_shots import frame_edges
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import known_features
-from hiersum_hf.records import Sentence, Summary, VideoRecord
+from hiersum_hf.records import Encoders, Sentence, Summary, VideoRecord
+from hiersum_hf.selection import IMPORTANCE, MIN_SEGMENT_S, Selection
+from hiersum_hf.stills import Glances, heard
 from hiersum_hf.subtitles import as_description, as_sentences, fit_to_video
-from hiersum_hf.summarize import ScoredVideo, Scorer, encode_video, refuse_other_features
-from hiersum_hf.summary import parse_budget
+from hiersum_hf.summarize import ScoredVideo, Scorer, ask, encode_video, refuse_other_features
+from hiersum_hf.timeline import parse_budget, parse_spans
+from hiersum_hf.topics import checked_queries
 from hiersum_hf.video import TOLERANCE_S, probe
 from hiersum_hf.video_texts import read_texts
 
@@ -45,14 +49,16 @@ class InputReader:
         """Reads what is cheap to read of a video and refuses what cannot work, before anything is decoded.
 
         Args:
-            given: One video as `HierSumPipeline.__call__` takes it, as a dict with `video` or `video_features`.
+            given: One video as `HierSumPipeline.__call__` takes it, as a dict with `video` or `video_features`, and
+                how to choose: `query`, `selection`, `min_segment`, `keep`, `skip`.
             budget: 0.15 = 15 % of the video, "60s" = one minute.
 
         Raises:
             FileNotFoundError: A file is missing.
             ValueError: An unreadable file, frames or features of a wrong shape, subtitles of another video.
         """
-        parse_budget(str(budget))
+        parse_budget(budget)
+        queries, selection = checked_queries(given.get("query")), selection_of(given)
         video = given.get("video")
         if "video_features" in given:
             opened = self._features(given)
@@ -65,7 +71,7 @@ class InputReader:
             opened = replace(opened, notes=[_relative(note, folder.name) for note in opened.notes], folder=folder)
         else:
             opened = self._frames(given, video)
-        opened = replace(opened, budget=str(budget))
+        opened = replace(opened, budget=str(budget), queries=queries, selection=selection)
         if self.scorer.extractor.text_encoder or not (opened.sentences or opened.has_description):
             return opened
         note = "The checkpoint was trained without text: subtitles and description are not read."
@@ -114,6 +120,8 @@ class VideoInputs:
             earlier, as `HierSumFeatureExtractor` takes them.
         budget: Length of the summary.
         folder: Where the copy of an open file lies until it is encoded.
+        queries, selection: What the summary shall be about, and how it is chosen.
+        glances, heard: What the pictures show and where there is sound, known once it is encoded.
     """
 
     scorer: Scorer
@@ -127,6 +135,10 @@ class VideoInputs:
     features: Mapping[str, np.ndarray] | None = None
     budget: str = "0.15"
     folder: TemporaryDirectory | None = None
+    queries: tuple[str, ...] = ()
+    selection: Selection = field(default_factory=Selection)
+    glances: Glances | None = None
+    heard: np.ndarray | None = None
 
     @property
     def has_description(self) -> bool:
@@ -142,9 +154,11 @@ class VideoInputs:
         if self.path is not None:
             copied = self.folder.name if self.folder else None
             with without_folder(copied) if copied else nullcontext():
-                record = encode_video(
+                record, self.glances = encode_video(
                     self.path, self.scorer, read, self.description, self.duration_s, warnings=self.notes
                 )
+                if self.glances is not None and not self.sentences:
+                    self.heard = heard(self.path, frame_edges(record.frame_times_s, record.duration_s))
             self.notes[:] = [_relative(note, copied) if copied else note for note in self.notes]
             names = ("video_features", "frame_times_s", "text_features", "description_features")
             found = {name: getattr(record, name) for name in names}
@@ -154,7 +168,8 @@ class VideoInputs:
         elif self.features is not None:
             found = dict(self.features)
         else:
-            features, times_s = self.scorer.video_encoder.encode_stream(self.frames)
+            self.glances = Glances()
+            features, times_s = self.scorer.video_encoder.encode_stream(self.glances.watch(self.frames))
             found = {"video_features": features, "frame_times_s": times_s}
         for key, texts in (("text_features", [s.text for s in read]), ("description_features", [*self.description])):
             if key not in found and texts:
@@ -167,12 +182,41 @@ class VideoInputs:
         self, features: Mapping[str, np.ndarray], result: Mapping[str, np.ndarray], level: str, notes: Sequence[str]
     ) -> Summary:
         """The summary, from what `encode` gave and the network's `scores` (N,) and `sentence_scores` (M,) or (0,)."""
-        record = VideoRecord(self.video_id, features["video_features"], features["frame_times_s"], self.duration_s)
+        extractor, nothing = self.scorer.extractor, np.zeros((0, self.scorer.extractor.text_dim), np.float32)
+        record = VideoRecord(
+            self.video_id,
+            features["video_features"],
+            features["frame_times_s"],
+            self.duration_s,
+            encoders=Encoders(extractor.video_encoder, extractor.text_encoder, extractor.sample_fps),
+            sentences=self.sentences if "text_features" in features else (),
+            text_features=features.get("text_features", nothing),
+            description=self.description,
+            description_features=features.get("description_features", nothing),
+        )
         spoken = result["sentence_scores"] if len(result["sentence_scores"]) else None
         scored = ScoredVideo(
-            record, result["scores"], spoken, self.sentences, self.scorer, level, (*self.notes, *notes)
+            record,
+            result["scores"],
+            spoken,
+            self.sentences,
+            self.scorer,
+            level,
+            (*self.notes, *notes),
+            glances=self.glances,
+            heard=self.heard,
         )
-        return scored.summarize(self.budget)
+        return ask(scored, self.queries).summarize(self.budget, self.selection)
+
+
+def selection_of(given: Mapping[str, Any]) -> Selection:
+    """How to choose, by `selection`, `min_segment`, `keep` and `skip` of what was given."""
+    return Selection(
+        rule=given.get("selection", IMPORTANCE),
+        min_segment_s=float(given.get("min_segment", MIN_SEGMENT_S)),
+        keep=parse_spans(given.get("keep"), "keep"),
+        skip=parse_spans(given.get("skip"), "skip"),
+    )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,10 +59,19 @@ def contact_sheet(summary: Summary, pictures: Mapping[int, np.ndarray], path: st
     for place, number in enumerate(sorted(pictures)):
         x, y = gap + place % columns * (width + gap), line + gap + place // columns * (height + line + gap)
         segment = summary.segments[number]
-        label = f"{clock(segment.start_s)} to {clock(segment.end_s)}   score {segment.score:.2f}"
+        shown = "; ".join(summary.steps_in(number)) or f"score {segment.score:.2f}"
+        label = _shortened(f"{clock(segment.start_s)} to {clock(segment.end_s)}   {shown}", draw, font, width)
         sheet.paste(Image.fromarray(pictures[number]), (x, y))
         draw.text((x, y + height + 3), label, fill="black", font=font)
     sheet.save(path)
+
+
+def _shortened(text: str, draw: Any, font: Any, width: int) -> str:
+    """The text, cut so that it is no wider than this."""
+    if draw.textlength(text, font=font) <= width:
+        return text
+    fits = next(n for n in range(len(text), 0, -1) if draw.textlength(f"{text[:n]}…", font=font) <= width)
+    return f"{text[:fits]}…"
 
 
 def plot_prediction(

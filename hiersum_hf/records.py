@@ -114,7 +114,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Summary:
-    """A video summary; `to_dict` gives the content of `summary.json`, schema 1.
+    """A video summary; `to_dict` gives the content of `summary.json`, schema 2.
 
     Args:
         video: Name of the video file.
@@ -122,15 +122,21 @@ class Summary:
         budget: What was asked for.
         level: Level the scores come from ("child", "parent", "both", "joint"), or None for a scorer without levels.
         scorer: Name of the scorer, "checkpoint" for a model.
-        fallback: True if no shot that fits the budget scores as much as the video on average, or none fits, and the
-            best-scored window of that length was taken.
+        fallback: True if no stretch is worth its cost (by the key-shot rule: no shot that fits the budget scores as
+            much as the video on average, or none fits), and the best-scored window of that length was taken.
         segments: The chosen stretches in order; together at most `budget.seconds`.
         key_sentences: Sentences of the chosen stretches with their scores: {start_s, end_s, text, score}.
-        shots: Every shot: {start_s, end_s, score, selected}.
+        shots: Every shot: {start_s, end_s, score, selected}; selected is what lies in the segments for the most part.
         scores: {times_s, values}: importance of each sampled frame.
         checkpoint: Path or id of the checkpoint, or None.
         encoders: {video, text} encoder ids.
         warnings: What the reader should know.
+        selection: {rule, min_segment_s, run_cost}: how the stretches were chosen.
+        queries: What was asked for: {text, moments [{start_s, end_s, score}]}, the nearest moments first, their score a
+            cosine.
+        steps: The texts of the description: {text, segments, found}: numbers from 0 of the segments that show it, and
+            whether anything in the video is near it.
+        kept, skipped: {start_s, end_s} that had to be, or not to be, in the summary.
     """
 
     video: str
@@ -146,11 +152,16 @@ class Summary:
     checkpoint: str | None
     encoders: dict[str, str | None]
     warnings: tuple[str, ...] = ()
+    selection: dict[str, Any] = field(default_factory=dict)
+    queries: tuple[dict[str, Any], ...] = ()
+    steps: tuple[dict[str, Any], ...] = ()
+    kept: tuple[dict[str, float], ...] = ()
+    skipped: tuple[dict[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as plain JSON types, with `schema` 1 in front."""
+        """The summary as plain JSON types, with `schema` 2 in front."""
         plain = asdict(self)
-        return {"schema": 1} | {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+        return {"schema": 2} | {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @property
     def length_s(self) -> float:
@@ -161,6 +172,12 @@ class Summary:
     def extent(self) -> str:
         """How much was chosen."""
         return f"{self.length_s:.1f} of {self.duration_s:.1f} s in {counted(len(self.segments), 'segment')}"
+
+    @property
+    def asked_for(self) -> str:
+        """What the budget was understood to be."""
+        share = f"{self.budget.value * 100:.4g} % of the video, " if self.budget.kind == "ratio" else ""
+        return f"at most {share}{self.budget.seconds:.1f} s"
 
     @property
     def title(self) -> str:
@@ -210,6 +227,15 @@ class Summary:
             f"<div><b>{escape(self.title)}</b>{self.to_svg()}<table><tr><th>segment</th><th>score</th>"
             f'<th style="text-align: left">said</th></tr>{"".join(rows)}</table><ul>{notes}</ul></div>'
         )
+
+    def steps_in(self, number: int) -> list[str]:
+        """The steps that segment `number` shows."""
+        return [step["text"] for step in self.steps if number in step["segments"]]
+
+    @property
+    def left_out(self) -> list[str]:
+        """The steps that no segment shows."""
+        return [step["text"] for step in self.steps if not step["segments"]]
 
     def said_in(self, segment: Segment) -> str:
         """The key sentences whose middle lies in the segment, "" if there are none."""

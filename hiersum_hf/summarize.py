@@ -14,14 +14,26 @@ import numpy as np
 from hiersum_hf.cuts import find_cuts
 from hiersum_hf.encoders import VideoEncoder, is_out_of_memory, load_video_encoder, refuse_precomputed
 from hiersum_hf.feature_cache import FrameSettings, frame_features
+from hiersum_hf.key_shots import frame_edges
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import usable_level
 from hiersum_hf.prediction import load_checkpoint, predict_scores, torch_device
 from hiersum_hf.records import Encoders, Sentence, Summary, VideoRecord
 from hiersum_hf.scorers import training_free_scores
-from hiersum_hf.summary import budget_of, parse_budget, summarize_scores
+from hiersum_hf.selection import STILL_COVERAGE, Background, Selection
+from hiersum_hf.stills import Glances, heard, nothing_there, still_stretches
+from hiersum_hf.summary import summarize_scores
 from hiersum_hf.text_encoders import TextEncoder, default_extractor, load_text_encoder
+from hiersum_hf.timeline import budget_of, parse_budget
+from hiersum_hf.topics import (
+    asked_scores,
+    checked_queries,
+    is_answered,
+    relevance_to,
+    sentence_of_frames,
+    step_of_frames,
+)
 from hiersum_hf.video import probe
 from hiersum_hf.video_texts import read_texts
 
@@ -70,6 +82,10 @@ class ScoredVideo:
         level: Level that was read, None without levels.
         warnings: What the reader should know.
         cuts_s: Times where shots begin; None: shots follow from the features.
+        queries, relevance, answered: What was asked for, the (Q, N) cosines of the moments to it, and (Q,) whether
+            anything is near; None without queries.
+        glances: What the pictures show; None where they are not known.
+        heard: (N,) whether there is sound at each frame; None where that is not known or not needed.
     """
 
     record: VideoRecord
@@ -80,9 +96,22 @@ class ScoredVideo:
     level: str | None
     warnings: tuple[str, ...] = ()
     cuts_s: np.ndarray | None = None
+    queries: tuple[str, ...] = ()
+    relevance: np.ndarray | None = None
+    answered: np.ndarray | None = None
+    glances: Glances | None = None
+    heard: np.ndarray | None = None
 
-    def summarize(self, budget: str = "0.15") -> Summary:
-        """The summary: "0.15" = at most 15 % of the video, "60s" = at most one minute."""
+    def summarize(self, budget: str | float = "0.15", selection: Selection | None = None) -> Summary:
+        """Choose a summary.
+
+        Args:
+            budget: "0.15" or "15%" of the video; "60s", "1:30", "10min".
+            selection: How to choose; default: the rule for people with segments of at least 3 s.
+
+        Raises:
+            ValueError: A wrong budget, or what is to be kept or skipped cannot be.
+        """
         duration_s, extractor = self.record.duration_s, self.scorer.extractor
         shown = [i for i, sentence in enumerate(self.sentences) if sentence.start_s < duration_s]
         spoken = None if self.sentence_scores is None else self.sentence_scores[shown]
@@ -101,6 +130,32 @@ class ScoredVideo:
             sentence_scores=spoken,
             cuts_s=self.cuts_s,
             warnings=self.warnings,
+            selection=selection,
+            background=self.background,
+        )
+
+    @cached_property
+    def background(self) -> Background:
+        """What is known beside scores and sentences: steps, queries, pictures that show nothing, silence."""
+        record = self.record
+        step_of = step_of_frames(record) if len(record.description) == len(record.description_features) else None
+        covered, coverage = step_of, {}
+        edges_s = frame_edges(record.frame_times_s, record.duration_s)
+        if self.glances is not None and not self.sentences and not record.description:
+            covered, coverage = still_stretches(np.array(self.glances.change), edges_s), {"coverage": STILL_COVERAGE}
+        said = sentence_of_frames(self.sentences, record.frame_times_s) >= 0 if self.sentences else self.heard
+        dead = None if self.glances is None else nothing_there(self.glances, edges_s, said)
+        return Background(
+            steps=tuple(record.description),
+            step_of=step_of,
+            queries=self.queries,
+            relevance=self.relevance,
+            answered=self.answered,
+            covered=covered,
+            dead=dead,
+            quiet=None if self.heard is None else ~self.heard,
+            words=record.text_features if len(record.text_features) == len(self.sentences) else np.zeros((0, 0)),
+            **coverage,
         )
 
 
@@ -109,9 +164,11 @@ def summarize_video(
     subtitles: str | Path | Iterable[Any] | None = None,
     description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
     model: str | Path | None = None,
-    budget: str = "0.15",
+    budget: str | float = "0.15",
     level: str | None = None,
     device: str = "auto",
+    queries: str | Iterable[str] | None = None,
+    selection: Selection | None = None,
 ) -> tuple[Summary, tuple[Sentence, ...]]:
     """Summary of a video file, and all sentences of its subtitles.
 
@@ -119,7 +176,8 @@ def summarize_video(
         video: Any file that FFmpeg reads.
         subtitles, description: As `read_texts` takes them.
         model, level, device: As `load_scorer` takes them.
-        budget: "0.15" = 15 % of the video, "60s" = one minute.
+        budget, selection: As `ScoredVideo.summarize` takes them.
+        queries: As `score_video` takes them.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -127,8 +185,8 @@ def summarize_video(
             not trained at the level. The message names the file.
     """
     parse_budget(budget)
-    scored = score_video(video, load_scorer(model, level, device), subtitles, description)
-    return scored.summarize(budget), scored.sentences
+    scored = score_video(video, load_scorer(model, level, device), subtitles, description, queries=queries)
+    return scored.summarize(budget, selection), scored.sentences
 
 
 def load_scorer(
@@ -176,6 +234,7 @@ def score_video(
     batch_size: int = 16,
     cache: str | Path | None = None,
     shots: str = "kts",
+    queries: str | Iterable[str] | None = None,
 ) -> ScoredVideo:
     """Reads, decodes, encodes and scores a video file.
 
@@ -185,13 +244,15 @@ def score_video(
         batch_size: Frames encoded together.
         cache: Folder of features, as `hiersum_hf.feature_cache` keeps them; default: none.
         shots: "kts" = where the features change, "cuts" = where the picture changes abruptly (see `find_cuts`).
+        queries: What the summary shall be about: one text or several.
 
     Raises:
         ImportError: Cuts are asked for and their detector is not installed.
         FileNotFoundError: A file is missing.
-        ValueError: A file is unreadable, no subtitle lies in the video, the level needs a description, or `shots` is
-            neither.
+        ValueError: A file is unreadable, no subtitle lies in the video, the level needs a description, `shots` is
+            neither, or a query has no words or nothing in the video can be compared with it.
     """
+    queries = checked_queries(queries)
     if shots not in ("kts", "cuts"):
         raise ValueError(f'shots: expected "kts" or "cuts", found {shots!r}')
     duration_s, extractor = probe(video).duration_s, scorer.extractor
@@ -210,8 +271,11 @@ def score_video(
     if cuts_s is not None:
         warnings.append(f"Shots begin where the picture changes abruptly (cuts found: {len(cuts_s)}).")
     read = sentences if extractor.text_encoder else ()
-    record = encode_video(video, scorer, read, texts, duration_s, batch_size, cache, warnings)
-    return replace(score_record(record, scorer, level, sentences, warnings), cuts_s=cuts_s)
+    record, glances = encode_video(video, scorer, read, texts, duration_s, batch_size, cache, warnings)
+    scored = score_record(record, scorer, level, sentences, warnings, queries)
+    edges_s = frame_edges(record.frame_times_s, record.duration_s)
+    sound = heard(video, edges_s) if glances is not None and not sentences else None
+    return replace(scored, cuts_s=cuts_s, glances=glances, heard=sound)
 
 
 def score_record(
@@ -220,11 +284,13 @@ def score_record(
     level: str | None = None,
     sentences: Sequence[Sentence] = (),
     warnings: Sequence[str] = (),
+    queries: Sequence[str] = (),
 ) -> ScoredVideo:
     """Scores of a video whose features are there; `level` as one the checkpoint was trained at, None without one.
 
     Raises:
-        ValueError: There is too little memory for all its frames together, or the features do not suit.
+        ValueError: There is too little memory for all its frames together, the features do not suit, or nothing in
+            the video can be compared with the queries.
     """
     if scorer.network is None:
         scores, spoken = training_free_scores(record), None
@@ -238,7 +304,31 @@ def score_record(
             raise ValueError(f"{frames}, found too little: {error}") from error
         scores, spoken = found["scores"], found["sentence_scores"][: len(record.text_features)]
         spoken = None if level == "parent" or not len(spoken) else spoken
-    return ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))
+    scored = ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))
+    return ask(scored, queries)
+
+
+def ask(scored: ScoredVideo, queries: Sequence[str]) -> ScoredVideo:
+    """Blend what was asked for into the scores of a video.
+
+    Raises:
+        ValueError: Nothing in the video can be compared with the queries, or no text encoder reads them.
+    """
+    if not queries:
+        return scored
+    if not scored.scorer.extractor.text_encoder:
+        raise ValueError("query: expected a checkpoint with a text encoder, found one that was trained without text")
+    relevance = relevance_to(scored.record, scored.scorer.text_encoder.encode(list(queries)))
+    answered = np.array([is_answered(scored.record, row) for row in relevance])
+    notes = [
+        f"Nothing in the video is near to the query {query!r} (nearest: cosine {row.max():.2f}): chosen without it."
+        for query, row, near in zip(queries, relevance, answered, strict=True)
+        if not near
+    ]
+    asked: dict[str, Any] = {"queries": tuple(queries), "relevance": relevance, "answered": answered}
+    if answered.any():
+        asked |= {"scores": asked_scores(scored.scores, relevance[answered]), "sentence_scores": None}
+    return replace(scored, warnings=(*scored.warnings, *notes), **asked)
 
 
 def encode_video(
@@ -250,8 +340,8 @@ def encode_video(
     batch_size: int = 16,
     cache: str | Path | None = None,
     warnings: list[str] | None = None,
-) -> VideoRecord:
-    """The video as a record, encoded with the encoders and at the sample rate that the scorer names.
+) -> tuple[VideoRecord, Glances | None]:
+    """The video as a record, encoded with the encoders and at the sample rate that the scorer names; its pictures.
 
     `warnings` gets what `iter_frames` says of parts that cannot be decoded; a video whose pictures end too early is as
     long as they are.
@@ -264,7 +354,7 @@ def encode_video(
         warnings += frames.warnings
     nothing = np.zeros((0, extractor.text_dim), np.float32)
     last_s = frames.times_s[-1]
-    return VideoRecord(
+    record = VideoRecord(
         video_id=str(video),
         video_features=frames.features,
         frame_times_s=frames.times_s,
@@ -275,3 +365,4 @@ def encode_video(
         description=tuple(description),
         description_features=scorer.text_encoder.encode(description) if description else nothing,
     )
+    return record, frames.glances

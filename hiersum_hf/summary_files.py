@@ -239,11 +239,12 @@ def _start_s(video: Path) -> float:
 
 
 def chapters(summary: Summary) -> str:
-    """WebVTT chapters of the summary's video, one a segment: its time in the source and its first key sentence."""
+    """WebVTT chapters of the summary's video, one a segment: its time in the source and its steps, else its words."""
     cues = ["WEBVTT\n"]
-    for segment, begin_s in zip(summary.segments, begins(summary.segments), strict=True):
+    for number, (segment, begin_s) in enumerate(zip(summary.segments, begins(summary.segments), strict=True)):
         end_s = begin_s + segment.end_s - segment.start_s
         said = " ".join(summary.said_in(segment).split())
+        said = "; ".join(summary.steps_in(number)) or said
         title = clock(segment.start_s) + (f" {said[:80]}{'…' * (len(said) > 80)}" if said else "")
         escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         cues.append(f"{_vtt_time(begin_s)} --> {_vtt_time(end_s)}\n{escaped}\n")
@@ -259,12 +260,29 @@ def markdown(summary: Summary, link: str) -> str:
     """The summary in words: each segment's time, linked to the page beside it, and its key sentences in order."""
     lines = [
         f"# {in_markdown(summary.video)}\n",
-        f"{summary.extent} ([source](<{quote(link)}>), [player](summary.html), [short video](summary.mp4)). "
-        f"Scored by: {in_markdown(summary.scored_by)}.\n",
+        f"{summary.extent}, {summary.asked_for} ([source](<{quote(link)}>), [player](summary.html), "
+        f"[short video](summary.mp4)). Scored by: {in_markdown(summary.scored_by)}.\n",
     ]
-    for segment in summary.segments:
+    for number, segment in enumerate(summary.segments):
         time = f"[{clock(segment.start_s)} to {clock(segment.end_s)}](summary.html#t={segment.start_s:.2f})"
         said = in_markdown(summary.said_in(segment))
-        lines.append(f"- {time} {said or '(nothing said)'}")
+        steps = "".join(f"**{in_markdown(step)}** " for step in summary.steps_in(number))
+        lines.append(f"- {time} {steps}{said or '(nothing said)'}")
+    lines += _asked(summary)
+    if summary.left_out:
+        lines += ["\n## Not in this summary\n", *(f"- {in_markdown(step)}" for step in summary.left_out)]
     notes = [f"- {in_markdown(warning)}" for warning in summary.warnings]
     return "\n".join([*lines, *(["\n## Notes\n", *notes] if notes else [])]) + "\n"
+
+
+def _asked(summary: Summary) -> list[str]:
+    """The nearest moments of each query."""
+    lines = []
+    for query in summary.queries:
+        lines.append(f"\n## {in_markdown(query['text'])}\n")
+        lines += [
+            f"- [{clock(m['start_s'])} to {clock(m['end_s'])}](summary.html#t={m['start_s']:.2f}), "
+            f"cosine {m['score']:.2f}"
+            for m in query["moments"]
+        ]
+    return lines

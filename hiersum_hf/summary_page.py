@@ -18,9 +18,10 @@ from hiersum_hf.records import Sentence, Summary, clock
 
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #222; --soft: #68707a; --line: #d9dde2; --card: #f6f7f9; --on: #fdebd2 }
+:root { color-scheme: light dark; --ink: #222; --soft: #68707a; --line: #d9dde2; --card: #f6f7f9; --on: #fdebd2;
+  --accent: #9a5b00 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --soft: #9aa3ad; --line: #3a4048; --card: #23272d; --on: #4d3a1f }
+  :root { --ink: #e8eaed; --soft: #9aa3ad; --line: #3a4048; --card: #23272d; --on: #4d3a1f; --accent: #f0b35e }
   body { background: #17191d }
 }
 * { box-sizing: border-box }
@@ -40,7 +41,10 @@ ol button { display: flex; gap: .8rem; width: 100%; text-align: left; font: inhe
   background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .5rem; margin-bottom: .5rem }
 ol button:hover, ol button.on { background: var(--on) }
 ol img { width: 8rem; height: 4.5rem; object-fit: contain; background: #000; border-radius: 4px; flex: none }
-.when { font-weight: 600 } .words { overflow-wrap: anywhere; display: block }
+.when { font-weight: 600 } .step { display: block; color: var(--accent) }
+.words { overflow-wrap: anywhere; display: block }
+.asked button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-decoration: underline;
+  cursor: pointer } .asked { margin: .4rem 0; overflow-wrap: anywhere }
 #notes { color: var(--soft); font-size: .9em; overflow-wrap: anywhere }
 @media (max-width: 55rem) { main { grid-template-columns: 1fr } ol { max-height: none } }
 """
@@ -80,6 +84,7 @@ function show() {
 function tick() { show(); if (!video.paused) requestAnimationFrame(tick); }
 function fromLink() { const t = parseFloat(location.hash.slice(3)); if (t >= 0) { seek(t); show(); } }
 cards.forEach((card, k) => card.onclick = () => { seek(data.segments[k].start_s); show(); });
+document.querySelectorAll("button[data-at]").forEach(mark => mark.onclick = () => { seek(+mark.dataset.at); show(); });
 get("curve").onclick = event => {
   const box = get("curve").getBoundingClientRect();
   seek(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * data.duration_s);
@@ -125,14 +130,14 @@ def summary_page(
 <title>{escape(summary.video)}: summary</title><style>{STYLE}</style></head>
 <body>
 <h1>{escape(summary.video)}</h1>
-<p class="soft">{summary.extent}, scored by:
+<p class="soft">{summary.extent} ({escape(summary.asked_for)}), scored by:
 {escape(summary.scored_by)}. Click on a segment or on the curve to go there.</p>
 <main>
 <section><video id="video" controls preload="metadata"></video>
 <div id="curve">{summary.to_svg()}<div id="head"></div></div>
 <p id="said"></p><p id="state" class="soft"></p>
 <button id="play" aria-pressed="false">Play only the summary</button>
-</section>
+{_asked(summary)}{_left_out(summary)}</section>
 <section><ol>{"".join(cards)}</ol></section>
 </main>
 <ul id="notes">{notes}</ul>
@@ -144,12 +149,31 @@ def summary_page(
 
 def _card(summary: Summary, number: int, picture: np.ndarray | None) -> str:
     segment = summary.segments[number]
+    steps = "".join(f'<span class="step">{escape(step)}</span>' for step in summary.steps_in(number))
     image = "" if picture is None else f'<img alt="" src="{_data_url(picture)}">'
     return (
         f'<li><button>{image}<span><span class="when">{clock(segment.start_s)} to {clock(segment.end_s)}</span> '
-        f'<span class="soft">score {segment.score:.2f}</span>'
+        f'<span class="soft">score {segment.score:.2f}</span>{steps}'
         f'<span class="words">{escape(summary.said_in(segment))}</span></span></button></li>'
     )
+
+
+def _asked(summary: Summary) -> str:
+    """The queries with their nearest moments, which can be clicked."""
+    lines = []
+    for query in summary.queries:
+        moments = ", ".join(
+            f'<button data-at="{m["start_s"]:.2f}">{clock(m["start_s"])} to {clock(m["end_s"])}</button>'
+            for m in query["moments"]
+        )
+        lines.append(f'<p class="asked"><b>{escape(query["text"])}</b> {moments}</p>')
+    return "".join(lines)
+
+
+def _left_out(summary: Summary) -> str:
+    """The steps that no segment shows."""
+    steps = "; ".join(map(escape, summary.left_out))
+    return f'<p class="asked">Not in this summary: {steps}</p>' if steps else ""
 
 
 def _data_url(picture: np.ndarray) -> str:

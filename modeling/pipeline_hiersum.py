@@ -24,7 +24,8 @@ LEVELS = ("child", "parent", "both", "joint")
 TEXT_FEATURES = ("text_features", "text_times_s", "description_features")
 FEATURES = ("video_features", "frame_times_s", *TEXT_FEATURES)
 FACTS = ("video_id", "duration_s", "sample_fps", "video_encoder", "text_encoder", "normalization")
-NEEDS_PACKAGE = ("video", "fps", "subtitles", "description")
+CHOICE = ("query", "selection", "min_segment", "keep", "skip")  # how a summary is chosen
+NEEDS_PACKAGE = ("video", "fps", "subtitles", "description", *CHOICE)
 RATE_TOLERANCE = 0.25  # a data set with every 15th frame of videos of 24 to 30 frames a second varies as much
 
 
@@ -63,7 +64,12 @@ class HierSumPipeline(ChunkPipeline):
             description: Of the one video: a path, a text, a list of steps, or a dict with title, description and steps.
                 Default: a file beside the video under its name.
             fps (`float`): Frames a second of decoded frames that come without times.
-            budget (`str` or `float`, defaults to 0.15): 0.15 = 15 % of the video, "60s" = one minute.
+            budget (`str` or `float`, defaults to 0.15): 0.15 or "15%" of the video; "60s", "1:30", "10min".
+            query (`str` or list): What the summary shall be about, one text or several.
+            keep, skip: Stretches that must, or must not, be in it, whatever the scores: "1:20-1:40", (80, 100), or a
+                list of these.
+            selection (`str`, defaults to "importance"): How it is chosen; "keyshot" is the field's rule.
+            min_segment (`float`, defaults to 3): Least length of a segment in seconds.
             level (`str`): "child", "parent", "both" or "joint"; default `config.default_level`.
             batch_size (`int`): How many forwards run together; no score depends on it.
 
@@ -84,9 +90,12 @@ class HierSumPipeline(ChunkPipeline):
             )
         return super().__call__(inputs, *args, **kwargs)
 
-    def _sanitize_parameters(self, subtitles=None, description=None, fps=None, budget=None, level=None):
+    def _sanitize_parameters(self, subtitles=None, description=None, fps=None, budget=None, level=None, **choice):
         given = {"subtitles": subtitles, "description": description, "fps": fps, "budget": budget, "level": level}
-        return {key: value for key, value in given.items() if value is not None}, {}, {}
+        unknown = sorted(choice.keys() - set(CHOICE))
+        if unknown:
+            raise TypeError(f"unexpected {', '.join(unknown)}; expected {', '.join((*given, *CHOICE))}")
+        return {key: value for key, value in (given | choice).items() if value is not None}, {}, {}
 
     def preprocess(
         self, inputs: Any, level: str | None = None, budget: str | float = "0.15", **more

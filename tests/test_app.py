@@ -64,7 +64,7 @@ def scorer(monkeypatch):
 
     def encode(video, scorer, sentences, description, duration_s, batch_size=16, cache=None, warnings=None):
         features = np.random.default_rng(0).random((12, 8), np.float32)
-        return VideoRecord(str(video), features, np.arange(12) / 2, duration_s, description=tuple(description))
+        return VideoRecord(str(video), features, np.arange(12) / 2, duration_s, description=tuple(description)), None
 
     monkeypatch.setattr("hiersum_hf.summarize.encode_video", encode)
     return Scorer(HierSumFeatureExtractor("eyes", "words", 8, 8))

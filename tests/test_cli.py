@@ -65,8 +65,9 @@ def test_summarize_writes_a_video_within_the_budget_and_its_papers(video, checkp
     keys = (
         "schema video duration_s budget level scorer fallback segments key_sentences shots scores checkpoint encoders"
     )
-    assert set(summary) == {*keys.split(), "warnings"}
-    assert (summary["schema"], summary["level"], summary["scorer"]) == (1, "both", "checkpoint")
+    assert set(summary) == {*keys.split(), "warnings", "selection", "queries", "steps", "kept", "skipped"}
+    assert summary["selection"] == {"rule": "importance", "min_segment_s": 3.0, "run_cost": 1.0}
+    assert (summary["schema"], summary["level"], summary["scorer"]) == (2, "both", "checkpoint")
     assert summary["budget"] == {"kind": "seconds", "value": 8.0, "seconds": 8.0}
     assert summary["encoders"] == {"video": OFFLINE_VIDEO_ENCODER, "text": OFFLINE_TEXT_ENCODER}
     total_s = sum(segment["end_s"] - segment["start_s"] for segment in summary["segments"])
@@ -163,9 +164,13 @@ def test_features_kept_by_the_cache_are_not_computed_again(video, tmp_path, monk
     assert one == two
 
 
-def test_a_budget_shorter_than_every_shot_is_said(video, checkpoint, tmp_path, capsys):
-    assert main(arguments(video, tmp_path, "--model", checkpoint, "--budget", "0.3s")) == 0
-    assert "shorter than every shot" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("rule", "why"), [("keyshot", "shorter than every shot"), ("importance", "best-scored window")]
+)
+def test_a_budget_shorter_than_every_shot_is_said(video, checkpoint, tmp_path, capsys, rule, why):
+    flags = ["--model", checkpoint, "--budget", "0.3s", "--selection", rule]
+    assert main(arguments(video, tmp_path, *flags)) == 0
+    assert why in capsys.readouterr().err
     summary = json.loads((tmp_path / "clip" / "summary.json").read_text())
     assert summary["fallback"]
     assert probe(tmp_path / "clip" / "summary.mp4").duration_s == pytest.approx(0.3, abs=0.09)
@@ -187,7 +192,7 @@ def test_earlier_summary_stays_without_overwrite_and_other_files_stay_with_it(vi
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "clip" / "summary.json").read_text() == "mine"
     assert main([*command, "--overwrite"]) == 0
-    assert json.loads((tmp_path / "clip" / "summary.json").read_text())["schema"] == 1
+    assert json.loads((tmp_path / "clip" / "summary.json").read_text())["schema"] == 2
     assert (tmp_path / "clip" / "notes.txt").read_text() == "mine too"
 
 
@@ -296,7 +301,7 @@ def wide_model(folder, video):
 
 
 def no_such_budget(folder, video):
-    return {"--budget": "150%"}, "budget: expected a ratio"
+    return {"--budget": "150%"}, "budget: expected a share"
 
 
 def level_without_model(folder, video):

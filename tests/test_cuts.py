@@ -135,7 +135,7 @@ def encoded(monkeypatch):
 
     def encode(video, scorer, sentences, description, duration_s, *args):
         seen.append(video)
-        return VideoRecord(str(video), np.ones((6, 8), np.float32), np.arange(6) / 2, duration_s)
+        return VideoRecord(str(video), np.ones((6, 8), np.float32), np.arange(6) / 2, duration_s), None
 
     monkeypatch.setattr("hiersum_hf.summarize.encode_video", encode)
     return seen

@@ -16,6 +16,7 @@ from hiersum_hf.cli import main
 from hiersum_hf.encoders import VideoEncoder
 from hiersum_hf.prediction import predict_scores
 from hiersum_hf.records import Sentence, Summary, VideoRecord
+from hiersum_hf.selection import Selection
 from hiersum_hf.subtitles import write_srt
 from hiersum_hf.summarize import summarize_video
 from hiersum_hf.video import iter_frames
@@ -124,13 +125,40 @@ def test_pipeline_command_and_api_cut_the_same_segments(folder, encoders):
     files = {"subtitles": texts / "talk.srt", "description": texts / "talk.txt"}
     words = ["summarize", video, "--subtitles", files["subtitles"], "--description", files["description"]]
     words += ["--model", folder / "model", "--budget", "4s", "--output", folder / "out", "--device", "cpu"]
+    words += ["--query", "Cut it.", "--keep", "0:08-0:09", "--skip", "0-1", "--min-segment", "1.5s"]
     assert main(list(map(str, words))) == 0
     command = json.loads((folder / "out/talk/summary.json").read_text())
-    api = summarize_video(video, *files.values(), folder / "model", "4s", device="cpu")[0]
+    wishes = Selection(min_segment_s=1.5, keep=((8, 9),), skip=((0, 1),))
+    api = summarize_video(
+        video, *files.values(), folder / "model", "4s", device="cpu", queries="Cut it.", selection=wishes
+    )[0]
     pipe = hiersum_hf.pipeline(folder / "model", device="cpu", budget="4s")
-    summary = pipe(str(video), **files)
+    summary = pipe(str(video), **files, query="Cut it.", keep="0:08-0:09", skip=(0, 1), min_segment=1.5)
+    assert any(one.start_s <= 8 and one.end_s >= 9 for one in summary.segments)
+    assert summary.queries[0]["moments"]
+    assert summary.kept == ({"start_s": 8.0, "end_s": 9.0},)
     assert summary == api
     assert json.loads(json.dumps(summary.to_dict())) == command
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"query": " "}, "query: expected words"),
+        ({"keep": "8-5"}, "keep: expected a stretch with its end after its start"),
+        ({"keep": (0, 9), "budget": "4s"}, "at least the 9.0 s that are to be kept, found 4.0 s"),
+        ({"selection": "best"}, "selection: expected one of importance, keyshot"),
+        ({"min_segment": -1}, "min_segment_s: expected seconds from 0 on"),
+    ],
+)
+def test_wrong_wishes_are_named(folder, encoders, words, message):
+    with pytest.raises(ValueError, match=message):
+        hiersum_hf.pipeline(folder / "model", device="cpu")(folder / "talk.mp4", **words)
+
+
+def test_a_wish_that_is_none_is_named(folder, encoders):
+    with pytest.raises(TypeError, match=r"unexpected kept; expected .*keep"):
+        hiersum_hf.pipeline(folder / "model", device="cpu")(folder / "talk.mp4", kept="1-2")
 
 
 def test_files_beside_the_video_are_read_as_the_api_reads_them(folder, encoders, tmp_path):
@@ -158,7 +186,10 @@ def test_files_frames_and_features_of_one_video_give_one_summary(folder, encoder
     sampled = list(iter_frames(folder / "talk.mp4", 2.0))
     seen = encoders([image for _, image in sampled])
     times_s = np.array([time_s for time_s, _ in sampled])
-    found.append(pipe({"video_features": seen, "frame_times_s": times_s, "duration_s": 10.0} | given))
+    features = {"video_features": seen, "frame_times_s": times_s, "duration_s": 10.0}
+    assert pipe(features | given).scores == expected.scores, "features do not tell which pictures stand still"
+    by_shots = {"selection": "keyshot"}
+    assert pipe(features | given, **by_shots).segments == pipe(folder / "talk.mp4", **given, **by_shots).segments
     for summary in found:
         assert (summary.segments, summary.shots) == (expected.segments, expected.shots)
         assert (summary.scores, summary.key_sentences) == (expected.scores, expected.key_sentences)
@@ -284,7 +315,7 @@ def test_bad_input_is_named(pipe, given, error, message):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"), [({"level": "uncle"}, "child, parent, both, joint"), ({"budget": 7}, "budget")]
+    ("words", "message"), [({"level": "uncle"}, "child, parent, both, joint"), ({"budget": "7 apples"}, "budget")]
 )
 def test_bad_words_are_named(pipe, words, message):
     with pytest.raises(ValueError, match=message):

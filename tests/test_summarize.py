@@ -33,7 +33,7 @@ def encoded(monkeypatch):
     def encode(video, scorer, sentences, description, duration_s, batch_size=16, cache=None, warnings=None):
         seen.extend([*sentences, *description])
         features = np.random.default_rng(0).random((40, 8), np.float32)
-        return VideoRecord(str(video), features, np.arange(40) / 2, duration_s)
+        return VideoRecord(str(video), features, np.arange(40) / 2, duration_s), None
 
     monkeypatch.setattr("hiersum_hf.summarize.encode_video", encode)
     monkeypatch.setattr("hiersum_hf.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False))

@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiersum_hf.records import Budget, Sentence, VideoRecord
+from hiersum_hf.records import Budget, Encoders, Sentence, VideoRecord
 from hiersum_hf.scorers import score_frames, training_free_scores, uniform_scores
-from hiersum_hf.summary import parse_budget, summarize_scores
+from hiersum_hf.selection import RULES, Selection
+from hiersum_hf.summary import summarize_scores
+
+
+KEYSHOT = Selection("keyshot")
 
 
 def scenes(*lengths):
@@ -23,7 +27,7 @@ def summarize(lengths, scene_scores, seconds, **kwargs):
     scores = np.repeat(scene_scores, lengths).astype(float)
     budget = Budget("seconds", seconds, seconds)
     times_s = np.arange(len(scores)).astype(float)
-    defaults = {"video": "film.mp4", "scorer": "training-free"}
+    defaults = {"video": "film.mp4", "scorer": "training-free", "selection": KEYSHOT}
     return summarize_scores(times_s, scores, float(len(scores)), scenes(*lengths), budget, **defaults | kwargs)
 
 
@@ -35,7 +39,7 @@ def test_the_best_shots_that_fit_are_taken():
     assert (summary.segments[0].start_s, summary.segments[0].end_s) == (20, 70)
     assert summary.segments[0].score == pytest.approx((30 * 0.9 + 20 * 0.5) / 50)
     assert not summary.fallback
-    assert json.loads(json.dumps(summary.to_dict()))["schema"] == 1
+    assert json.loads(json.dumps(summary.to_dict()))["schema"] == 2
 
 
 def test_a_gap_keeps_segments_apart():
@@ -46,8 +50,9 @@ def test_a_gap_keeps_segments_apart():
 def test_nothing_fits_so_the_best_window_is_taken_and_said():
     scores = np.repeat([0.1, 0.9, 0.2], [40, 10, 50])
     summary = summarize_scores(
-        np.arange(100.0), scores, 100.0, scenes(100), Budget("ratio", 0.125, 12.5), video="x", scorer="random"
-    )
+        np.arange(100.0), scores, 100.0, scenes(100), Budget("ratio", 0.125, 12.5), video="x", scorer="random",
+        selection=KEYSHOT,
+    )  # fmt: skip
     assert summary.fallback
     assert [(s.start_s, s.end_s) for s in summary.segments] == [(40, 52.5)]
     assert summary.segments[0].score == pytest.approx((9 + 0.5) / 12.5)
@@ -89,7 +94,7 @@ def test_one_frame():
 
 
 def test_a_first_frame_after_0_and_a_last_one_past_the_end():
-    kwargs = {"video": "x", "scorer": "random"}
+    kwargs = {"video": "x", "scorer": "random", "selection": KEYSHOT}
     times_s, scores = np.arange(100) + 0.5, np.repeat([0.2, 0.8], 50)
     summary = summarize_scores(times_s, scores, 98.0, scenes(50, 50), Budget("seconds", 60, 60.0), **kwargs)
     assert [(shot["start_s"], shot["end_s"]) for shot in summary.shots] == [(0, 50.5), (50.5, 98)]
@@ -101,14 +106,17 @@ def test_a_first_frame_after_0_and_a_last_one_past_the_end():
     st.lists(st.tuples(st.integers(3, 40), st.floats(0, 1)), min_size=1, max_size=12),
     st.floats(0.01, 1.2),
     st.sampled_from([0.5, 1 / 3, 1001 / 30000, 7.3]),
+    st.sampled_from(RULES),
 )
-def test_the_budget_is_never_exceeded_and_nothing_is_empty(parts, ratio, period_s):
+def test_the_budget_is_never_exceeded_and_nothing_is_empty(parts, ratio, period_s, rule):
     lengths, scene_scores = [n for n, _ in parts], [score for _, score in parts]
     scores = np.repeat(scene_scores, lengths)
     duration_s = len(scores) * period_s
     budget = Budget("ratio", ratio, ratio * duration_s)
     times_s = np.arange(len(scores)) * period_s
-    summary = summarize_scores(times_s, scores, duration_s, scenes(*lengths), budget, video="x", scorer="random")
+    summary = summarize_scores(
+        times_s, scores, duration_s, scenes(*lengths), budget, video="x", scorer="random", selection=Selection(rule)
+    )
     spans = [(s.start_s, s.end_s) for s in summary.segments]
     assert 0 < sum(end_s - start_s for start_s, end_s in spans) <= budget.seconds + 1e-6
     assert all(start_s < end_s for start_s, end_s in spans)
@@ -177,7 +185,7 @@ def test_the_window_of_the_fallback_cuts_no_sentence():
     assert spans(summary) == [(7, 27)]  # not [0, 20), whose end is spoken over
     best = summarize_scores(
         np.arange(40.0), np.repeat([0.1, 0.9, 0.1], [12, 4, 24]), 40.0, scenes(40), Budget("seconds", 12, 12.0),
-        video="x", scorer="random", sentences=sentences,
+        video="x", scorer="random", sentences=sentences, selection=KEYSHOT,
     )  # fmt: skip
     assert spans(best) == [(7, 16)]
     assert best.fallback
@@ -191,8 +199,9 @@ def test_the_window_of_the_fallback_cuts_no_sentence():
     st.floats(0.02, 1.1),
     st.sampled_from([0.5, 1001 / 30000 * 15]),
     st.booleans(),
+    st.sampled_from(RULES),
 )
-def test_no_sentence_that_fits_is_cut(parts, speech, ratio, period_s, overlapping):
+def test_no_sentence_that_fits_is_cut(parts, speech, ratio, period_s, overlapping, rule):
     lengths = [n for n, _ in parts]
     scores = np.repeat([score for _, score in parts], lengths)
     duration_s, sentences, now_s = len(scores) * period_s, [], -1.0
@@ -203,7 +212,7 @@ def test_no_sentence_that_fits_is_cut(parts, speech, ratio, period_s, overlappin
     budget = Budget("ratio", ratio, ratio * duration_s)
     summary = summarize_scores(
         np.arange(len(scores)) * period_s, scores, duration_s, scenes(*lengths), budget, video="x", scorer="random",
-        sentences=sentences,
+        sentences=sentences, selection=Selection(rule),
     )  # fmt: skip
     found = spans(summary)
     assert 0 < sum(end_s - start_s for start_s, end_s in found) <= budget.seconds + 1e-6
@@ -245,20 +254,6 @@ def test_bad_input_names_the_video():
         summarize_scores([0.0, 1.0], [1, 1], float("nan"), np.ones((2, 2)), **args)
 
 
-@pytest.mark.parametrize(
-    ("text", "budget"),
-    [("0.15", ("ratio", 0.15)), ("1", ("ratio", 1.0)), ("60s", ("seconds", 60.0)), (" .5 s", ("seconds", 0.5))],
-)
-def test_budgets(text, budget):
-    assert parse_budget(text) == budget
-
-
-@pytest.mark.parametrize("text", ["0", "1.5", "0s", "-1", "15%", "60", "", "nan", "1e3s", "s"])
-def test_wrong_budgets_say_what_is_accepted(text):
-    with pytest.raises(ValueError, match=r'ratio in \(0, 1\] such as "0.15" or seconds such as "60s"'):
-        parse_budget(text)
-
-
 def record(n=16, **parts):
     defaults = {"video_features": np.ones((n, 4), np.float32), "frame_times_s": np.arange(n) / 2, "duration_s": n / 2}
     return VideoRecord(video_id="v", **defaults | parts)
@@ -281,7 +276,9 @@ def test_scorers_by_name():
     assert np.array_equal(score_frames(record(user_scores=users), "oracle"), users.mean(0))
     with pytest.raises(ValueError, match="video v: the oracle needs annotators, scores or labels"):
         score_frames(record(), "oracle")
-    with pytest.raises(ValueError, match="expected one of random, uniform, oracle, training-free; found 'best'"):
+    with pytest.raises(
+        ValueError, match="expected one of random, uniform, position, title, oracle, training-free; found 'best'"
+    ):
         score_frames(record(), "best")
 
 
@@ -291,7 +288,7 @@ SPOKEN = (Sentence("off topic", 0.0, 2.0), Sentence("on topic", 3.0, 5.0))
 def test_training_free_prefers_frames_whose_sentence_fits_the_description():
     text = np.eye(2, 5, dtype=np.float32)
     scores = training_free_scores(record(sentences=SPOKEN, text_features=text, description_features=text[1:]))
-    assert scores[6:10].min() > scores[10:].max() > scores[:4].max()  # on topic, silent, off topic
+    assert scores[6:10].min() > scores[:4].max()  # on topic, off topic
     assert ((scores > 0) & (scores < 1)).all()
 
 
@@ -306,7 +303,26 @@ def test_training_free_without_text_prefers_the_typical_frame():
     features = np.repeat(np.eye(4)[:2], [12, 4], axis=0)
     scores = training_free_scores(record(video_features=features))
     assert scores[:12].min() > scores[12:].max()
-    assert training_free_scores(record()).tolist() == [0.5] * 16  # nothing to tell frames apart
+
+
+def test_training_free_prefers_the_middle_where_nothing_tells_frames_apart():
+    scores = training_free_scores(record())
+    assert scores.argmax() == 8
+    assert scores[0] == scores.min()
+
+
+def test_training_free_compares_frames_with_a_description_of_their_own_encoder():
+    features = np.repeat(np.eye(4, dtype=np.float32)[[0, 1, 0]], [20, 20, 24], axis=0)
+    about = {"video_features": features, "description_features": np.eye(4, dtype=np.float32)[1:2]}
+    same, other = Encoders("clip", "clip", 2.0), Encoders("clip", "sbert", 2.0)
+    scores = score_frames(record(64, **about, encoders=same), "title")
+    assert set(np.flatnonzero(scores == scores.max())) == set(range(24, 36)), "averaged over 9 samples"
+    assert training_free_scores(record(64, **about, encoders=same))[20:40].min() > 0.6
+    assert training_free_scores(record(64, **about, encoders=other))[20:40].max() < 0.5, "likeness alone"
+    for encoders in (other, None):
+        with pytest.raises(ValueError, match="video v: title needs a description, and frames and texts of one encoder"):
+            score_frames(record(64, **about, encoders=encoders), "title")
+    assert score_frames(record(64, **about), "position").argmax() == 32
 
 
 def test_training_free_names_the_video_with_bad_features():

@@ -1,0 +1,205 @@
+"""The stretches of a line of borders that are worth most within a budget: an exact dynamic programme.
+
+Letters: B + 1 borders, B atoms between them, C units of the budget. Nothing here is given in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+UNITS = 6000  # of the budget: what a run's length is rounded up to
+ROUNDING = 1e-6  # units: float error of a difference
+EVEN, MOSTLY = 1e-6, 0.99
+OPEN = -1  # a run ends that has been open
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """What runs are chosen from.
+
+    Args:
+        borders_s: (B + 1,) ascending seconds; runs begin and end there.
+        gains: (B,) what each atom, the stretch from a border to the next, adds to a run.
+        shortest_s: Least length of a run.
+        whole: Pairs of borders (start, end) that may be a run of their own, however short.
+        run_cost: Of every run.
+        costs: (B + 1,) of a run that begins or ends there.
+        barred: (B,) atoms that no run may hold.
+        kept: (B,) atoms that runs must hold; they cost no budget.
+    """
+
+    borders_s: np.ndarray
+    gains: np.ndarray
+    shortest_s: float
+    whole: Sequence[tuple[int, int]]
+    run_cost: float
+    costs: np.ndarray
+    barred: np.ndarray
+    kept: np.ndarray
+
+    @cached_property
+    def lengths_s(self) -> np.ndarray:
+        """(B,) seconds of each atom."""
+        return np.diff(self.borders_s)
+
+    def value(self, runs: Sequence[tuple[int, int]]) -> float:
+        """What these runs are worth: gains less costs."""
+        return sum(
+            float(self.gains[start:end].sum() - self.run_cost - self.costs[start] - self.costs[end])
+            for start, end in runs
+        )
+
+
+def best_runs(line: Line, budget_s: float) -> list[tuple[int, int]]:
+    """Choose the runs of greatest value that together last no longer than the budget.
+
+    A run is a pair of borders, lasts at least `shortest_s` or is one of `whole`, and holds no barred atom; runs that
+    touch cost as two. The optimum is exact but for lengths, which are rounded up to 1/6,000 of the budget unless
+    borders are multiples of one length. Time and memory are linear in the number of borders: a few vectors of C numbers
+    for the borders of one shortest run, and three bits for each border and unit.
+
+    Args:
+        line: What to choose from.
+        budget_s: Seconds; kept atoms are not counted.
+
+    Returns:
+        (start, end) borders of each run, ascending; empty if no run is worth its cost.
+    """
+    return _Search(line, budget_s).runs()
+
+
+class _Search:
+    """One pass over the borders with the best value for each use of the budget, outside of runs and inside one.
+
+    `outside[i]` (C + 1,) is the best value up to border i within so many units where no run is open, `inside` where
+    one is that may end here. A run opens by a leap over its shortest length, or over the whole of a pair.
+    """
+
+    def __init__(self, line: Line, budget_s: float):
+        self.line, unit_s = line, _unit_s(line, budget_s)
+        free = np.append(0.0, np.cumsum(np.where(line.kept, 0.0, line.lengths_s))) / unit_s
+        self.begun = np.floor(free + ROUNDING).astype(np.int64)  # units used up to a run that begins here,
+        self.ended = np.ceil(free - ROUNDING).astype(np.int64)  # and up to one that ends here
+        opened = np.flatnonzero(np.diff(np.append(False, line.kept).astype(np.int8)) == 1)
+        between = int((self.begun[opened] < self.ended[opened]).sum())
+        self.begun[opened] = self.ended[opened]  # else what is kept would cost a unit
+        self.capacity = max(0, int(budget_s / unit_s + ROUNDING) - between)
+        costs = len(line.borders_s) * (line.run_cost + 2 * np.abs(line.costs).max())
+        must = 1.0 + np.abs(line.gains).sum() + costs  # no loss is worth leaving out what is kept
+        self.gains = np.append(0.0, np.cumsum(line.gains + must * line.kept))
+        self.bars = np.append(0, np.cumsum(line.barred))
+        self.leaps = _leaps(line)
+        # For each border the leaps that improved `inside` and `outside` there, with bits that say at which use
+        self.opened: list[list[tuple[int, np.ndarray]]] = [[]]
+        self.closed: list[list[tuple[int, np.ndarray]]] = [[]]
+
+    def runs(self) -> list[tuple[int, int]]:
+        """The best runs."""
+        inside = self._never()
+        outside = {0: np.zeros(self.capacity + 1)}
+        needed = {start: end for end in sorted(self.leaps) for start, _ in self.leaps[end]}  # the last leap from each
+        for j in range(1, len(self.line.borders_s)):
+            inside, outside[j] = self._step(j, inside, outside)
+            for start in [i for i in outside if i < j and needed.get(i, 0) <= j]:
+                del outside[start]
+        return self._walk_back()
+
+    def _step(self, j: int, inside: np.ndarray, outside: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """`inside` and `outside` at border j."""
+        cost = self.line.costs[j]
+        if self.line.barred[j - 1]:
+            inside = self._never()
+        else:
+            inside = _shifted(inside, self.ended[j] - self.ended[j - 1], self.gains[j] - self.gains[j - 1])
+        best, opened, closed = outside[j - 1].copy(), [], []
+        for start, must_end in self.leaps.get(j, ()):
+            offer = self._offer(start, j, outside[start])
+            if offer is not None and must_end:
+                closed.append((start, _take(best, offer - cost)))
+            elif offer is not None:
+                opened.append((start, _take(inside, offer)))
+        closed.append((OPEN, _take(best, inside - cost)))
+        self.opened.append(opened)
+        self.closed.append(closed)
+        return inside, best
+
+    def _offer(self, start: int, end: int, outside: np.ndarray) -> np.ndarray | None:
+        """(C + 1,) value of a run over a leap, None if it is barred or too long."""
+        used = self.ended[end] - self.begun[start]
+        if used > self.capacity or self.bars[end] > self.bars[start]:
+            return None
+        return _shifted(
+            outside, used, self.gains[end] - self.gains[start] - self.line.run_cost - self.line.costs[start]
+        )
+
+    def _never(self) -> np.ndarray:
+        return np.full(self.capacity + 1, -np.inf)
+
+    def _walk_back(self) -> list[tuple[int, int]]:
+        """The runs behind the best value at the last border."""
+        runs, j, left = [], len(self.line.borders_s) - 1, self.capacity
+        while j > 0:
+            end, start = j, _taken(self.closed[j], left)
+            if start is None:
+                j -= 1
+                continue
+            if start == OPEN:
+                while (start := _taken(self.opened[j], left)) is None:
+                    left -= self.ended[j] - self.ended[j - 1]
+                    j -= 1
+            left -= self.ended[j] - self.begun[start]
+            runs.append((start, end))
+            j = start
+        return runs[::-1]
+
+
+def _leaps(line: Line) -> dict[int, list[tuple[int, bool]]]:
+    """For each border those at which a run that may end here can have begun, and whether it must end here."""
+    found: dict[int, list[tuple[int, bool]]] = {}
+    ends = np.searchsorted(line.borders_s, line.borders_s + line.shortest_s - 1e-9)
+    for start, end in enumerate(np.maximum(ends, np.arange(len(ends)) + 1)):
+        if end < len(line.borders_s):
+            found.setdefault(int(end), []).append((start, False))
+    for start, end in line.whole:
+        if line.borders_s[end] - line.borders_s[start] < line.shortest_s - 1e-9:
+            found.setdefault(end, []).append((start, True))
+    return found
+
+
+def _unit_s(line: Line, budget_s: float) -> float:
+    """The length of most atoms, which are sampled frames, if nearly all borders are multiples of it; else a part.
+
+    The part is about 1/6,000 of the budget.
+    """
+    unit_s, atom_s = max(budget_s / UNITS, 1e-9), float(np.median(line.lengths_s))
+    if atom_s <= unit_s:
+        return unit_s
+    multiples = line.borders_s / atom_s
+    even = np.mean(np.abs(multiples - np.round(multiples)) < EVEN)
+    return atom_s if even >= MOSTLY else atom_s / float(np.ceil(atom_s / unit_s))
+
+
+def _shifted(values: np.ndarray, units: int, worth: float) -> np.ndarray:
+    """values[c - units] + worth, -inf where c < units."""
+    result = np.full(len(values), -np.inf)
+    if units < len(values):
+        np.add(values[: len(values) - units], worth, out=result[units:])
+    return result
+
+
+def _take(best: np.ndarray, offer: np.ndarray) -> np.ndarray:
+    """Raises `best` to the offer where that is more; tells where, in bits."""
+    better = offer > best + 1e-12
+    np.copyto(best, offer, where=better)
+    return np.packbits(better)
+
+
+def _taken(offers: list[tuple[int, np.ndarray]], left: int) -> int | None:
+    """Where the last offer began that was taken at this use of the budget; None if none was."""
+    bits = (start for start, taken in reversed(offers) if taken[left >> 3] >> (7 - (left & 7)) & 1)
+    return next(bits, None)
