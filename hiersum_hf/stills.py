@@ -18,7 +18,7 @@ from hiersum_hf.video import open_media, stream_start_s
 
 POINTS = 128  # of a picture's longer side that are looked at
 BLANK = 6.0  # standard deviation of grey levels, of 255; a dark film picture has 7 and more
-STILL = 1.5  # mean difference of colour levels from one sampled frame to the next; codecs make 1.4 of a still picture
+STILL = 2.0  # mean difference of colour levels from one sampled frame to the next; codecs make 1.6 of a still picture
 STILL_S = 3.0  # pictures that stand shorter are seen as moving
 SPEECH_S = 4.0  # a still picture this near to a sentence is spoken to
 SILENT_DB, QUIETER_DB = -50.0, 25.0  # below full scale; below the loud parts
