@@ -1,10 +1,12 @@
 """HierSum: video summarization from subtitles and descriptions, as a Transformers model.
 
-Importing the package registers the model with the Auto classes of Transformers and the pipeline with its tasks.
+Importing the package registers the model with the Auto classes of Transformers and the pipeline with its tasks. The
+names of `__all__` are promised; those that need a decoder, an encoder or the Trainer are loaded when first used.
 """
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -12,8 +14,52 @@ from hiersum_hf.modeling.modeling_hiersum import HierSumModel, HierSumOutput
 from hiersum_hf.modeling.pipeline_hiersum import TASK, HierSumPipeline
 
 
+if TYPE_CHECKING:
+    from hiersum_hf.datasets.prepared import load_prepared
+    from hiersum_hf.datasets.sources import prepare
+    from hiersum_hf.evaluation import evaluate_scores
+    from hiersum_hf.hub import push
+    from hiersum_hf.prediction import load_checkpoint
+    from hiersum_hf.records import Segment, Sentence, Summary, VideoRecord
+    from hiersum_hf.selection import Selection
+    from hiersum_hf.subtitles import read_subtitles
+    from hiersum_hf.summarize import load_scorer, score_video
+    from hiersum_hf.summary_files import write_summary
+    from hiersum_hf.trainer import HierSumTrainer
+    from hiersum_hf.training_args import HierSumTrainingArguments
+
 __version__ = "0.1.0"
-__all__ = ["HierSumConfig", "HierSumFeatureExtractor", "HierSumModel", "HierSumOutput", "HierSumPipeline", "pipeline"]
+__all__ = [
+    "HierSumConfig", "HierSumFeatureExtractor", "HierSumModel", "HierSumOutput", "HierSumPipeline", "HierSumTrainer",
+    "HierSumTrainingArguments", "Segment", "Selection", "Sentence", "Summary", "VideoRecord", "evaluate_scores",
+    "load_checkpoint", "load_prepared", "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video",
+    "write_summary",
+]  # fmt: skip
+_LOADED_ON_USE = {
+    "HierSumTrainer": "trainer",
+    "HierSumTrainingArguments": "training_args",
+    **dict.fromkeys(("Segment", "Sentence", "Summary", "VideoRecord"), "records"),
+    "Selection": "selection",
+    "evaluate_scores": "evaluation",
+    "load_checkpoint": "prediction",
+    "load_prepared": "datasets.prepared",
+    **dict.fromkeys(("load_scorer", "score_video"), "summarize"),
+    "prepare": "datasets.sources",
+    "push": "hub",
+    "read_subtitles": "subtitles",
+    "write_summary": "summary_files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on its first use (PEP 562)."""
+    if name not in _LOADED_ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LOADED_ON_USE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def pipeline(model: str | Path, device: str = "auto", **kwargs: Any) -> HierSumPipeline:

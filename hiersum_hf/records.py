@@ -177,7 +177,7 @@ class Summary:
     def asked_for(self) -> str:
         """What the budget was understood to be."""
         share = f"{self.budget.value * 100:.4g} % of the video, " if self.budget.kind == "ratio" else ""
-        return f"at most {share}{self.budget.seconds:.1f} s"
+        return f"at most {share}{f'{self.budget.seconds:.2f}'.rstrip('0').rstrip('.')} s"
 
     @property
     def title(self) -> str:

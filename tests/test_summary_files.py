@@ -164,10 +164,8 @@ def test_words_in_markdown_are_words():
     assert "- [0:00 to 0:02](summary.html#t=0.00) Red \\<b\\> \\& \\*bold\\*." in text
     assert "- [0:05 to 0:06](summary.html#t=5.00) (nothing said)" in text
     assert "- No checkpoint given." in text
-    assert "3.0 of 6.0 s in 2 segments, at most 3.0 s (" in text
-    assert "2.0 of 6.0 s in 1 segment, at most 3.0 s (" in markdown(
-        make_summary(segments=[(0.0, 2.0, 0.9)]), "talk.mp4"
-    )
+    assert "3.0 of 6.0 s in 2 segments, at most 3 s (" in text
+    assert "2.0 of 6.0 s in 1 segment, at most 3 s (" in markdown(make_summary(segments=[(0.0, 2.0, 0.9)]), "talk.mp4")
 
 
 def test_subtitles_move_with_their_segments():

@@ -13,6 +13,7 @@ from hiersum_hf.datasets.howto import HowToReader
 from hiersum_hf.datasets.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.plan import check_finished
 from hiersum_hf.datasets.prepare import Reader
+from hiersum_hf.datasets.prepare import prepare as write_prepared
 from hiersum_hf.datasets.replay_reader import ReplayReader
 from hiersum_hf.datasets.trimodal import TrimodalReader
 from hiersum_hf.datasets.tvsum import TVSumReader
@@ -83,6 +84,46 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
     text_encoder = settings.get("text_encoder")
     computable = text_encoder and text_encoder not in PRECOMPUTED  # else titles stay without features
     return EmbeddedReader(reader, str(text_encoder)) if computable else reader, files
+
+
+def prepare(
+    name: str,
+    source: str | Path,
+    output: str | Path,
+    *,
+    half: bool = False,
+    skip_bad: bool = False,
+    num_proc: int = 1,
+    allow_encoder_mismatch: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Read a data set as the field exchanges it and store it in one schema, as `hiersum prepare` does.
+
+    Args:
+        name, source, settings: As `open_reader` takes them.
+        output: The folder; one that holds work from the same source and settings is completed.
+        half: Store features in half precision.
+        skip_bad, num_proc, allow_encoder_mismatch, progress: As `hiersum_hf.datasets.prepare.prepare` takes them.
+
+    Returns:
+        The report: counts, what was dropped and why.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: As `open_reader` and `hiersum_hf.datasets.prepare.prepare`.
+    """
+    reader, files = open_reader(name, source, **settings)
+    return write_prepared(
+        reader,
+        output,
+        files,
+        dataset=name,
+        dtype="float16" if half else "float32",
+        skip_bad=skip_bad,
+        num_proc=num_proc,
+        allow_encoder_mismatch=allow_encoder_mismatch,
+        progress=progress,
+    )
 
 
 def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, list[Path]]:
