@@ -21,15 +21,24 @@ if TYPE_CHECKING:
 
 DATASETS = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
 WITHOUT_SCORES = ("random", "human", "shot-oracle")
-WITHOUT_CHECKPOINT = ("oracle", "uniform", "training-free")
+WITHOUT_CHECKPOINT = ("oracle", "uniform", "position", "title", "training-free")
 HELP = """scorers:
   random         mean of 20 seeded draws, with its standard error
   uniform        evenly spread moments
+  position       nearness to the middle of the video
+  title          similarity to the description; frames and texts must be of one encoder
   human          each annotator against the others
   oracle         mean of the annotators, or the reference itself (it reads the answers)
   shot-oracle    the shots within the budget with the greatest F1
   training-free  similarity to description and subtitles, from features alone
   else           a checkpoint folder, or a Hub id like org/name
+
+Beside the scorer every report shows random, position, title, oracle and human, where the data allows them.
+
+metrics under every protocol, where frames have scores (docs/evaluation.md says more):
+  captured            importance above the video's mean that the summary for people holds, which `hiersum summarize`
+                      makes of 15 % of the video, as a share of the most possible: 1 is the best, 0 chance
+  captured (key-shot) the same for the field's key-shot rule, on the same shots
 
 protocols (hiersum_hf/protocols.py says what each of them does):
   tvsum, summe,  hiersum-keyshot-v1, a2summ-keyshot, dsnet-keyshot, mrhisum-keyshot,
@@ -43,6 +52,8 @@ examples:
   hiersum evaluate tvsum --data ydata-tvsum50.mat --scorer human
   hiersum evaluate tvsum --data prepared/tvsum --scorer runs/tvsum/fold_0 --split-file splits.json --fold 0 \\
       --output reports/tvsum --plot --diagnose
+  hiersum evaluate tvsum --data captions.h5 --scorer title --video-encoder sentence-transformers/all-MiniLM-L6-v2 \\
+      --text-encoder sentence-transformers/all-MiniLM-L6-v2
   hiersum evaluate mrhisum --data prepared/mrhisum --scorer org/hiersum --part test --json > results.json
   hiersum evaluate --compare reports/ours/results.json reports/theirs/results.json
 """
@@ -63,6 +74,10 @@ def add(commands: Any) -> None:
     evaluate.add_argument("--scorer", default="random", help="a baseline or a checkpoint, see below (%(default)s)")
     evaluate.add_argument("--level", choices=["child", "parent", "both", "joint"], help="level of a checkpoint")
     evaluate.add_argument("--protocol", metavar="NAME", help="another protocol than the data set's first, see below")
+
+    made = evaluate.add_argument_group("what made the features, where the data does not say")
+    made.add_argument("--video-encoder", metavar="ID", help="of the frames; another id than the data's is refused")
+    made.add_argument("--text-encoder", metavar="ID", help="of the texts; makes features for texts that have none")
 
     which = evaluate.add_argument_group("which videos")
     which.add_argument("--part", choices=["all", "train", "validation", "test"], help="default: test, if split")
@@ -149,6 +164,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.folds and (args.plot or args.diagnose or args.part or args.fold is not None):
         raise ValueError("--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose")
     is_baseline = args.scorer in (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
+    if args.folds and not is_baseline and (args.video_encoder or args.text_encoder):
+        raise ValueError("--video-encoder, --text-encoder: expected no --folds of checkpoints, which name their own")
     if args.level and (is_baseline or args.folds):
         raise ValueError("--level: expected one checkpoint as --scorer, its folds and baselines have their own or none")
     if args.part == "all" and (args.split_file or args.fold is not None):
@@ -171,7 +188,7 @@ def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], Sequence[VideoR
     from hiersum_hf.evaluation import evaluate_scores
     from hiersum_hf.evaluation_data import EvaluationData
 
-    data = EvaluationData(args.dataset, args.data, args.ratings)
+    data = EvaluationData(args.dataset, args.data, args.ratings, args.video_encoder, args.text_encoder)
     about = {"dataset": args.dataset, "seed": args.seed, "protocol": args.protocol}
     about |= {"command": shlex.join(["hiersum", *sys.argv[1:]])}
     if args.folds:

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
 from tqdm.auto import tqdm
 
+from hiersum_hf.importance import CAPTURED, Importance, importance_of, known_mean
 from hiersum_hf.metrics import is_constant
 from hiersum_hf.protocols import protocols_of, reference_of
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.reference import MEASURED, Reference
+from hiersum_hf.reference import MEASURED, UNKNOWN, Reference
 from hiersum_hf.results import METRICS, SCHEMA, versions
+from hiersum_hf.scorers import position_scores, random_scores, shares_space, title_scores
 
 
-BASELINES = ("random", "human", "shot-oracle")  # scorers that need no scores
+WITHOUT_SCORES = ("random", "human", "shot-oracle")  # scorers that need none
 RANDOM_DRAWS = 20
+CAPTURED_DRAWS = 5  # of these, whose selections are made: each takes as long as all other figures of a draw
 RESAMPLES = 2000
 
 
@@ -30,7 +34,8 @@ def mean_metrics(
 ) -> dict[str, float]:
     """The default protocol's figures of (N,) scores by video id, averaged over videos; no baselines, no intervals.
 
-    Figures that no video has are left out.
+    Figures that no video has are left out, and so is what selections capture: to make them takes too long for every
+    evaluation of a training.
     """
     references = [reference_of(record, dataset) for record in records]
     means = _means([reference.measure(_scores_of(reference.record, scores)) for reference in references])
@@ -69,15 +74,22 @@ def evaluate_scores(
     (`metrics.key_shot_summary`: 15 % of the frames, value = mean of the shot's frames, exact knapsack) against each
     annotator's, mean over annotators ("summe": max); Kendall tau-b and Spearman rho of the raw scores against each
     annotator, mean over annotators; all averaged over videos. Constant annotators are dropped and counted, constant
-    predictions score 0 and are flagged. A record without shots is cut by kernel temporal segmentation, one without
-    user summaries gets those of its annotators' scores under the same rule, one without annotators is compared with
-    its `frame_scores` as the only one, and the protocol's name then ends in "-single-reference". What cannot be
-    measured is null.
+    predictions have rank correlations of 0 and are flagged. A record without shots is cut by kernel temporal
+    segmentation, one without user summaries gets those of its annotators' scores under the same rule, one without
+    annotators is compared with its `frame_scores` as the only one, and the protocol's name then ends in
+    "-single-reference". What cannot be measured is null.
+
+    Beside it, under every protocol and wherever frames have scores, what selections by these scores capture of the
+    importance: `importance.Importance.captured`.
+
+    The baselines are "random" (mean of the draws; the selections of the first five), "position", "title" (where every
+    video has a description, and frames and texts are of one encoder), "oracle" and "human" (each annotator against the
+    others); null where a set cannot have one.
 
     Args:
         records: The videos, at least one, with different ids; read once, their features are not kept.
-        scores: (N,) importance for each video id; None to report the baseline that `scorer` names: "random" (mean of
-            the draws), "human" (each annotator against the others) or "shot-oracle" (best shots under the budget).
+        scores: (N,) importance for each video id; None to report what `scorer` names: "random", "human" or
+            "shot-oracle" (the best shots under the budget).
         sentence_scores: (M,) for each video id, for protocols that select sentences; where missing, a sentence scores
             the mean of its frames.
         protocol: Default: the data set's first.
@@ -91,26 +103,29 @@ def evaluate_scores(
         ValueError: If there are no records, ids repeat, or a video's scores are missing, of another length or NaN;
             the message names the video. If the data set has no such protocol.
     """
-    if scores is None and scorer not in BASELINES:
-        raise ValueError(f"scorer {scorer!r}: expected scores (only {', '.join(BASELINES)} need none)")
+    if scores is None and scorer not in WITHOUT_SCORES:
+        raise ValueError(f"scorer {scorer!r}: expected scores (only {', '.join(WITHOUT_SCORES)} need none)")
     if draws < RANDOM_DRAWS:
         raise ValueError(f"draws: expected at least {RANDOM_DRAWS}, found {draws}")
-    references, fingerprint = _references(records, dataset, protocol)
+    videos, fingerprint = _videos(records, dataset, protocol, progress)
     sentences = sentence_scores or {}
-    measured, drawn, human = [], [], []
-    for reference in tqdm(references, desc="measuring", unit="video", disable=None if progress else True):
-        name = reference.record.video_id
-        if baselines is None or scorer in ("random", "human"):
-            drawn.append([reference.random(seed + draw) for draw in range(draws)])
-            human.append(reference.human())
+    measured, drawn, compared = [], [], []
+    for video in tqdm(videos, desc="measuring", unit="video", disable=None if progress else True):
+        if baselines is None or scorer == "random":
+            drawn.append([video.draw(seed + k, selects=k < CAPTURED_DRAWS) for k in range(draws)])
+        if baselines is None:
+            compared.append(video.baselines())
         if scores is not None:
-            measured.append(reference.measure(_scores_of(reference.record, scores), sentences.get(name)))
+            measured.append(video.measure(_scores_of(video.record, scores), sentences.get(video.record.video_id)))
+        elif scorer == "random":
+            measured.append(_mean_draw(drawn[-1]))
         elif scorer == "shot-oracle":
-            measured.append(reference.shot_oracle())
+            measured.append(video.shot_oracle())
         else:
-            measured.append(human[-1] if scorer == "human" else _mean_draw(drawn[-1]))
-    if baselines is None or not drawn:
-        baselines = baselines or {"random": _random_baseline(drawn), "human": _human_baseline(human)}
+            measured.append(compared[-1]["human"] if compared else video.human())
+    if baselines is None:
+        baselines = _baselines(drawn, compared)
+    references = [video.reference for video in videos]
     name = protocol or protocols_of(dataset)[0]
     return {
         "schema": SCHEMA,
@@ -138,16 +153,76 @@ def evaluate_scores(
     }
 
 
-def _references(records: Iterable[VideoRecord], dataset: str, protocol: str | None) -> tuple[list[Reference], str]:
-    """What each record is compared with, and the fingerprint of all."""
-    references, digest = [], hashlib.sha256()
-    for record in records:
-        references.append(reference_of(record, dataset, protocol))
-        references[-1].update_fingerprint(digest)
-    names = [reference.record.video_id for reference in references]
+@dataclass(frozen=True, eq=False)
+class _Video:
+    """What the scores of one video are measured by.
+
+    `importance` is None where no video of the set has any, `title`, (N,) scores by its title, where it has none or
+    cannot be compared with the frames.
+    """
+
+    reference: Reference
+    importance: Importance | None
+    title: np.ndarray | None
+
+    @property
+    def record(self) -> VideoRecord:
+        return self.reference.record
+
+    def measure(self, scores: np.ndarray, sentence_scores: np.ndarray | None = None) -> dict[str, float]:
+        return self._captured(scores) | self.reference.measure(scores, sentence_scores)
+
+    def draw(self, seed: int, selects: bool) -> dict[str, float]:
+        """Figures of random scores; unknown what they capture, unless a selection is to be made."""
+        scores = random_scores(self.record, seed) if selects else None
+        return self._captured(scores) | self.reference.random(seed)
+
+    def human(self) -> dict[str, float]:
+        """Every annotator against the others."""
+        return (self.importance.human() if self.importance else {}) | self.reference.human()
+
+    def shot_oracle(self) -> dict[str, float]:
+        """The best shots; they are no scores by which a selection could be made."""
+        return self._captured(None) | self.reference.shot_oracle()
+
+    def baselines(self) -> dict[str, dict[str, float] | None]:
+        """Figures of each baseline but random, None where this video cannot have it."""
+        oracle, labels = self.reference.oracle_scores(), self.record.sentence_labels
+        return {
+            "position": self.measure(position_scores(self.record)),
+            "title": None if self.title is None else self.measure(self.title),
+            "oracle": None if oracle is None else self.measure(oracle, labels),
+            "human": self.human(),
+        }
+
+    def _captured(self, scores: np.ndarray | None) -> dict[str, float]:
+        """Nothing in a set without importance, unknown without scores."""
+        if self.importance is None:
+            return {}
+        return dict.fromkeys(CAPTURED, UNKNOWN) if scores is None else self.importance.captured(scores)
+
+
+def _videos(
+    records: Iterable[VideoRecord], dataset: str, protocol: str | None, progress: bool
+) -> tuple[list[_Video], str]:
+    """What each record is measured by, and the fingerprint of all."""
+    videos, digest = [], hashlib.sha256()
+    for record in tqdm(records, desc="reading", unit="video", disable=None if progress else True):
+        reference = reference_of(record, dataset, protocol)
+        reference.update_fingerprint(digest)
+        videos.append(_Video(reference, importance_of(record), _title_scores(record)))
+    names = [video.record.video_id for video in videos]
     if len(set(names)) != len(names) or not names:
         raise ValueError(f"expected at least one video, each id once; found {len(names)}, {len(set(names))} different")
-    return references, digest.hexdigest()[:16]
+    if not any(video.importance.is_known for video in videos if video.importance):
+        videos = [replace(video, importance=None) for video in videos]
+    return videos, digest.hexdigest()[:16]
+
+
+def _title_scores(record: VideoRecord) -> np.ndarray | None:
+    frames, texts = record.video_features, record.description_features
+    comparable = len(texts) > 0 and shares_space(record) and frames.shape[1] == texts.shape[1]
+    return title_scores(record) if comparable else None
 
 
 def _scores_of(record: VideoRecord, scores: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -170,22 +245,36 @@ def _means(videos: Sequence[dict[str, float]]) -> dict[str, float | None]:
 
 def _mean_draw(draws: Sequence[dict[str, float]]) -> dict[str, float]:
     """A video's mean over draws."""
-    return {name: float(np.mean([figures[name] for figures in draws])) for name in draws[0]}
+    return {name: known_mean([figures[name] for figures in draws]) for name in draws[0]}
+
+
+def _baselines(
+    drawn: Sequence[Sequence[dict[str, float]]], compared: Sequence[Mapping[str, dict[str, float] | None]]
+) -> dict[str, Any]:
+    """Means over videos by the baseline's name, from the draws and the other baselines of each video."""
+    found = {name: [video[name] for video in compared] for name in compared[0]}
+    return {"random": _random_baseline(drawn)} | {name: _baseline(name, videos) for name, videos in found.items()}
 
 
 def _random_baseline(drawn: Sequence[Sequence[dict[str, float]]]) -> dict[str, Any]:
     """Mean over draws of the mean over videos, and its standard error; `drawn` has the draws of each video."""
     means = [_means(draw) for draw in zip(*drawn, strict=True)]
-    table = {name: np.array([mean[name] for mean in means], float) for name in means[0]}  # (draws,), None is NaN
-    errors = {name: float(values.std(ddof=1) / np.sqrt(len(means))) for name, values in table.items()}
-    figures = {name: float(values.mean()) for name, values in table.items()}
+    table = {name: np.array([mean[name] for mean in means if mean[name] is not None]) for name in means[0]}
+    errors = {
+        name: float(values.std(ddof=1) / len(values) ** 0.5) if len(values) else UNKNOWN
+        for name, values in table.items()
+    }
+    figures = {name: known_mean(values) for name, values in table.items()}
     return _plain(figures) | {"draws": len(means), "standard_error": _plain(errors)}
 
 
-def _human_baseline(videos: Sequence[dict[str, float]]) -> dict[str, float | None] | None:
-    """None where no video has several annotators."""
-    means = _means(videos)
-    return means if any(value is not None for value in means.values()) else None
+def _baseline(name: str, videos: Sequence[dict[str, float] | None]) -> dict[str, float | None] | None:
+    """Means over videos; None where no video has a figure, and of the title where some have none."""
+    known = [figures for figures in videos if figures is not None]
+    means = _means(known)
+    if (name == "title" and len(known) < len(videos)) or all(value is None for value in means.values()):
+        return None
+    return means
 
 
 def _interval(values: Sequence[float], seed: int) -> list[float] | None:

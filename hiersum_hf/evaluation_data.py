@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hiersum_hf.comparison import read_results
 from hiersum_hf.datasets.tvsum import TVSumReader
 from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.datasets.tvsum_texts import UNKNOWN
 from hiersum_hf.prediction import training_stages
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.records import Encoders, VideoRecord
 from hiersum_hf.sampler import row_counts
 from hiersum_hf.training_data import DataArguments, choose_split, embed_all, split_name
 
@@ -27,13 +31,23 @@ class EvaluationData:
         dataset: Name of the data set.
         data: Prepared folder, source of the data set's reader, or TVSum's ratings (.mat, .tsv).
         ratings: TVSum's ratings, to go with a feature file.
+        video_encoder, text_encoder: Ids of what made the features, where the data carries none; texts without features
+            get those of `text_encoder`.
 
     Raises:
         FileNotFoundError, ValueError: The data or the ratings cannot be read.
     """
 
-    def __init__(self, dataset: str, data: str | Path, ratings: str | Path | None = None):
+    def __init__(
+        self,
+        dataset: str,
+        data: str | Path,
+        ratings: str | Path | None = None,
+        video_encoder: str | None = None,
+        text_encoder: str | None = None,
+    ):
         self.data, path = str(data), Path(data)
+        self.video_encoder, self.text_encoder = video_encoder, text_encoder
         self.shipped: list[dict[str, list[str]]] = []
         self._records: Any = None  # a list, or a prepared folder's records on disk
         self._reader: Any = None
@@ -69,18 +83,25 @@ class EvaluationData:
             split_seed: Draws the folds.
 
         Raises:
-            FileNotFoundError, ValueError: As `training_data.choose_split`, or the part has no videos.
+            FileNotFoundError, ValueError: As `training_data.choose_split`, the part has no videos, or the data names
+                another encoder than the one that was given.
         """
         if part is None:
             part = "test" if split_file or fold is not None or self.shipped else "all"
         if part == "all":
-            return self._read(None), part, None
+            return self._encoded(self._read(None)), part, None
         chosen = DataArguments(data=self.data, split_file=split_file, split_seed=split_seed, fold=fold or 0)
         videos = choose_split(chosen, self._groups(), self.shipped, needed=(part,))[part]
         if not videos:
             raise ValueError(f"{split_file or self.data}: expected videos in the part {part}, found none")
         name = f"published#{chosen.fold}" if self.shipped and not split_file else split_name(chosen)
-        return self._read(videos), part, name
+        return self._encoded(self._read(videos)), part, name
+
+    def _encoded(self, records: Sequence[VideoRecord]) -> Sequence[VideoRecord]:
+        """The records with the encoders that were given, those of a prepared folder in memory then."""
+        if self.video_encoder or self.text_encoder:
+            records = [with_encoders(record, self.video_encoder, self.text_encoder) for record in records]
+        return with_text_features(records, self.text_encoder) if self.text_encoder else records
 
     def _groups(self) -> dict[str, str | None]:
         """Every video with its group; where the source ships a split, the groups are respected already."""
@@ -102,6 +123,32 @@ class EvaluationData:
             return self._records.select(videos)
         by_id = {record.video_id: record for record in self._records}
         return [by_id[video] for video in videos]
+
+
+def with_encoders(record: VideoRecord, video_encoder: str | None, text_encoder: str | None) -> VideoRecord:
+    """Name what made the record's features, where it does not say.
+
+    Raises:
+        ValueError: It names another encoder.
+    """
+    made = record.encoders or Encoders("", "", _sample_fps(record))
+    has_texts = len(record.text_features) + len(record.description_features) > 0
+    video = _named(record, "video", made.video, video_encoder if record.video_features.shape[1] else None)
+    text = _named(record, "text", made.text, text_encoder if has_texts else None)
+    return replace(record, encoders=replace(made, video=video, text=text))
+
+
+def _named(record: VideoRecord, side: str, found: str, given: str | None) -> str:
+    if given and found not in ("", UNKNOWN, given):
+        raise ValueError(
+            f"video {record.video_id}: --{side}-encoder: expected {found!r}, as the data says, found {given!r}"
+        )
+    return given or found
+
+
+def _sample_fps(record: VideoRecord) -> float:
+    times_s = record.frame_times_s
+    return 1 / float(np.median(np.diff(times_s)) if len(times_s) > 1 else record.duration_s)
 
 
 def with_text_features(records: Sequence[VideoRecord], text_encoder: str) -> Sequence[VideoRecord]:

@@ -171,7 +171,7 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about) -> dict:
         "metrics": {name: float(values.mean()) if len(values) else None for name, values in table.items()},
         "spread": {name: float(values.std(ddof=1)) if len(values) > 1 else None for name, values in table.items()},
         "ci95": {
-            name: mean_interval(_known([figures[name] for figures in per_video.values()]), seed)
+            name: mean_interval(_known([figures.get(name) for figures in per_video.values()]), seed)
             for name in whole["ci95"]
         },
         "per_video": per_video,
@@ -209,7 +209,7 @@ def _pooled(figures: Sequence[dict]) -> dict:
     """A video's figures, their mean where several folds test it."""
     if len(figures) == 1:
         return figures[0]
-    means = {name: _known([one[name] for one in figures]) for name in figures[0] if name in METRICS}
+    means = {name: _known([one.get(name) for one in figures]) for name in figures[0] if name in METRICS}
     flags = {name: value for one in figures for name, value in one.items() if name not in METRICS}
     return {name: float(values.mean()) if len(values) else None for name, values in means.items()} | flags
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.importance import rated_frames
 from hiersum_hf.metrics import cut_to_common, key_shot_summary
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.reference import Reference, ReplayReference
@@ -103,12 +104,11 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
 
 def _users(record: VideoRecord) -> np.ndarray | None:
     """(U, N) annotators, else the one curve, else the labels (NaN where a frame has none)."""
-    users = record.user_scores
-    if users is None and record.frame_scores is not None:
-        users = record.frame_scores[None].astype(np.float64)
-    if users is None and record.frame_labels is not None:
-        users = np.where(record.frame_labels == -100, np.nan, record.frame_labels)[None].astype(np.float64)
-    return None if users is None else cut_to_common(np.empty(len(record.frame_times_s)), users, record.video_id)[1]
+    users, labels = rated_frames(record), record.frame_labels
+    if users is not None or labels is None:
+        return users
+    users = np.where(labels == -100, np.nan, labels)[None].astype(np.float64)
+    return cut_to_common(np.empty(len(record.frame_times_s)), users, record.video_id)[1]
 
 
 def _label_parts(record: VideoRecord, picks: np.ndarray, n_frames: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hiersum_hf.importance import UNKNOWN, filled
 from hiersum_hf.metrics import (
     BUDGET_PERCENT,
     clip_average_precision,
@@ -32,7 +33,6 @@ from hiersum_hf.shots import best_shots, clip_shots
 
 
 MEASURED = ("f1", "kendall_tau", "spearman_rho")
-UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,13 @@ class Reference:
 
     def random(self, seed: int) -> dict[str, float]:
         return self.measure(random_scores(self.record, seed), random_sentence_scores(self.record, seed))
+
+    def oracle_scores(self) -> np.ndarray | None:
+        """(N,) mean of the annotators, else the curve or the labels, the least where a frame has none; None without."""
+        if self.users is None:
+            return None
+        n, mean = len(self.record.frame_times_s), self.users.mean(axis=0)
+        return filled(np.pad(mean, (0, n - len(mean)), constant_values=UNKNOWN))
 
     def human(self) -> dict[str, float]:
         """Every annotator against the others."""

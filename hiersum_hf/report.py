@@ -174,8 +174,17 @@ def _figures(results: dict[str, Any]) -> str:
         if figures is not None and name != results["scorer"]:
             errors = figures.get("standard_error") or {}
             rows.append((name, *(_figure(figures.get(m)) + _error(errors.get(m)) for m in shown)))
-    note = "<p>In brackets: 95 % bootstrap interval over videos; ±: standard error of the random draws.</p>"
-    return _table(("scorer", *(METRICS.get(m, m) for m in shown)), rows) + note
+    note = "In brackets: 95 % bootstrap interval over videos; ±: standard error of the random draws."
+    return _table(("scorer", *(METRICS.get(m, m) for m in shown)), rows) + f"<p>{note}{_about_captured(shown)}</p>"
+
+
+def _about_captured(shown: Sequence[str]) -> str:
+    if "captured" not in shown:
+        return ""
+    return (
+        " Captured: importance above the video's mean in the 15 % that these scores select for people (key-shot: by "
+        "the field's rule), as a share of the most that 15 % could hold. 1 is the best possible, 0 is chance."
+    )
 
 
 def _folds(results: dict[str, Any]) -> str:
@@ -201,7 +210,7 @@ def _histogram(results: dict[str, Any]) -> str:
     if not known:
         return ""
     marks = {results["scorer"]: results["metrics"]["kendall_tau"]}
-    marks |= {name: (figures or {}).get("kendall_tau") for name, figures in results["baselines"].items()}
+    marks |= {name: (results["baselines"].get(name) or {}).get("kendall_tau") for name in ("random", "human")}
     drawn = plot_histogram(known, {name: tau for name, tau in marks.items() if tau is not None}, "tau of a video")
     return f"<h2>Videos</h2>{_image(drawn, 'tau per video')}"
 

@@ -8,9 +8,11 @@ come from.
 | protocol | a name of `hiersum_hf.protocols`, with "-single-reference" where a curve stands for the annotators |
 | scorer, level, score_head, checkpoint | what scored them; "checkpoint" for a network |
 | selected_on | the part on which checkpoint and level were chosen, null where nothing was chosen |
-| metrics | means over videos, null where the protocol has no such figure |
+| metrics | means over videos of METRICS, null where the data set or the protocol has no such figure: `captured` and
+  `captured_keyshot` (`hiersum_hf.importance`) under every protocol, the others as the protocol says |
 | selection | mean `length` of the summaries, a share of the video, and `coverage`, the share of tenths they touch |
-| baselines | {random: {metrics, draws, standard_error}, human: {metrics} or null} |
+| baselines | {random: {metrics, draws, standard_error}, position, title, oracle, human: {metrics} or null}; earlier
+  files lack some of them, and the captured figures |
 | ci95 | 95 % percentile bootstrap over videos for each metric measured, null for a single video |
 | per_video | the metrics of each video, perhaps constant_prediction |
 | dropped | how many of what met a special rule |
@@ -36,6 +38,7 @@ from hiersum_hf.aside import write_text
 
 SCHEMA = 1
 METRICS = {
+    "captured": "captured", "captured_keyshot": "captured (key-shot)",
     "f1": "F1", "kendall_tau": "tau", "spearman_rho": "rho", "map50": "mAP50", "map15": "mAP15", "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum", "cosine": "cosine", "precision": "precision", "recall": "recall",
 }  # fmt: skip
@@ -65,11 +68,11 @@ def format_table(results: Sequence[dict[str, Any]]) -> str:
         raise ValueError(f"expected results of one data set, part and protocol, found {sorted(headings)}")
     shown = [name for name in METRICS if any(name in r["ci95"] for r in results)]
     rows: list[tuple[str, ...]] = [("scorer", *(METRICS[name] for name in shown))]
-    rows += [(_row_name(r), *(_cell(r["metrics"][m], r["ci95"].get(m)) for m in shown)) for r in results]
+    rows += [(_row_name(r), *(_cell(r["metrics"].get(m), r["ci95"].get(m)) for m in shown)) for r in results]
     baselines = results[0]["baselines"]
     for name, figures in baselines.items():
         if figures is not None and name not in {r["scorer"] for r in results}:
-            rows.append((f"[{name}]", *(_cell(figures[m], None) for m in shown)))
+            rows.append((f"[{name}]", *(_cell(figures.get(m), None) for m in shown)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([headings.pop(), "", *lines, *_notes(results)])

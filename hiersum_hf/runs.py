@@ -102,10 +102,14 @@ class _Search:
         """The best runs."""
         inside = self._never()
         outside = {0: np.zeros(self.capacity + 1)}
-        needed = {start: end for end in sorted(self.leaps) for start, _ in self.leaps[end]}  # the last leap from each
+        last = {i: i + 1 for i in range(len(self.line.borders_s))}  # border at which the values at i are needed last
+        last |= {start: end for end in sorted(self.leaps) for start, _ in self.leaps[end]}
+        done: dict[int, list[int]] = {}
+        for start, end in last.items():
+            done.setdefault(end, []).append(start)
         for j in range(1, len(self.line.borders_s)):
             inside, outside[j] = self._step(j, inside, outside)
-            for start in [i for i in outside if i < j and needed.get(i, 0) <= j]:
+            for start in done.get(j, ()):
                 del outside[start]
         return self._walk_back()
 
@@ -186,9 +190,9 @@ def _unit_s(line: Line, budget_s: float) -> float:
 
 def _shifted(values: np.ndarray, units: int, worth: float) -> np.ndarray:
     """values[c - units] + worth, -inf where c < units."""
-    result = np.full(len(values), -np.inf)
-    if units < len(values):
-        np.add(values[: len(values) - units], worth, out=result[units:])
+    result, kept = np.empty_like(values), max(len(values) - units, 0)
+    result[: len(values) - kept] = -np.inf
+    np.add(values[:kept], worth, out=result[len(values) - kept :])
     return result
 
 

@@ -90,13 +90,14 @@ def oracle_scores(record: VideoRecord) -> np.ndarray:
     """(N,) mean of the annotators: what the best scorer could know. For evaluation only, it reads the answers.
 
     Annotations keep their own scale (TVSum: 1 to 5). Without annotators: the record's scores, else its labels; frames
-    that have none get the least one.
+    that have none, and those that annotators are one or two short of, get the least one.
 
     Raises:
         ValueError: If the record has none of them.
     """
     if record.user_scores is not None:
-        return record.user_scores.mean(axis=0)
+        mean = record.user_scores.mean(axis=0)[: len(record.frame_times_s)]
+        return np.pad(mean, (0, len(record.frame_times_s) - len(mean)), constant_values=mean.min())
     known = record.frame_scores if record.frame_scores is not None else record.frame_labels
     if known is None:
         raise ValueError(f"video {record.video_id}: the oracle needs annotators, scores or labels, found none")
@@ -127,7 +128,7 @@ def training_free_scores(record: VideoRecord) -> np.ndarray:
     """
     if not record.video_features.shape[1]:
         raise ValueError(f"video {record.video_id}: training-free needs frame features, found none")
-    relevances = [standardised(moving_average(cue, _width(record))) for cue in _relevances(record)]
+    relevances = [standardised(moving_average(cue, samples_averaged(record))) for cue in _relevances(record)]
     place, alike = standardised(position_scores(record)), standardised(_likeness(record))
     if not relevances:
         cues, weights = [alike, place], [1.0, 0.25]
@@ -149,13 +150,13 @@ def title_scores(record: VideoRecord) -> np.ndarray:
     Raises:
         ValueError: There is no description, or frames and texts have no space in common.
     """
-    if not len(record.description_features) or not shares_space(record):
+    if not len(record.description_features) or not shares_space(record) or not record.video_features.shape[1]:
         encoders = record.encoders or "unknown encoders"
         raise ValueError(
             f"video {record.video_id}: title needs a description, and frames and texts of one encoder; found "
             f"{counted(len(record.description_features), 'text')} and {encoders}"
         )
-    return moving_average(_frame_cue(record), _width(record))
+    return moving_average(_frame_cue(record), samples_averaged(record))
 
 
 def shares_space(record: VideoRecord) -> bool:
@@ -165,10 +166,11 @@ def shares_space(record: VideoRecord) -> bool:
 
 
 def moving_average(values: np.ndarray, width: int) -> np.ndarray:
-    """(N,) mean of each value and its neighbours, `width` in all, fewer at the ends."""
-    sums, n = np.append(0.0, np.cumsum(values, dtype=np.float64)), len(values)
+    """Mean of each of N rows (or values) and its neighbours, `width` in all, fewer at the ends."""
+    n = len(values)
+    sums = np.concatenate([np.zeros_like(values[:1], np.float64), np.cumsum(values, axis=0, dtype=np.float64)])
     first, last = np.maximum(np.arange(n) - width // 2, 0), np.minimum(np.arange(n) + width // 2 + 1, n)
-    return (sums[last] - sums[first]) / (last - first)
+    return (sums[last] - sums[first]) / (last - first).reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _relevances(record: VideoRecord) -> list[np.ndarray]:
@@ -186,7 +188,7 @@ def _frame_cue(record: VideoRecord) -> np.ndarray:
     return (unit_rows(record, "video_features") @ unit_rows(record, "description_features").T).max(axis=1)
 
 
-def _width(record: VideoRecord) -> int:
+def samples_averaged(record: VideoRecord) -> int:
     """Odd number of sampled frames that `AVERAGED_S` has."""
     period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else AVERAGED_S
     return round(AVERAGED_S / period_s) // 2 * 2 + 1

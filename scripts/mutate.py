@@ -25,13 +25,16 @@ import pytest
 
 
 REPO = Path(__file__).parents[1]
-METRICS = [f"hiersum_hf/metrics/{name}.py" for name in ("clips", "inputs", "key_shots", "ranks", "segments", "texts")]
+METRICS = [
+    f"hiersum_hf/metrics/{name}.py"
+    for name in ("clips", "inputs", "key_shots", "ranks", "seconds", "segments", "texts")
+]
 PARTS: dict[str, tuple[list[str], list[str], str]] = {  # files, tests, names of functions
     "losses": (["modeling/losses_hiersum.py"], ["losses", "modeling"], ""),
     "mask": (["modeling/attention_hiersum.py"], ["attention", "modeling"], ""),
     "sampler": (["hiersum_hf/sampler.py"], ["sampler", "trainer"], ""),
     "knapsack": (["hiersum_hf/shots.py"], ["properties", "shots", "summary"], "knapsack|_take"),
-    "metrics": (METRICS, ["metrics", "clips", "segments", "texts", "protocols", "properties"], ""),
+    "metrics": (METRICS, ["metrics", "clips", "segments", "texts", "importance", "protocols", "properties"], ""),
 }
 TRIED = re.compile(
     r"core/(NumberReplacer|AddNot|ReplaceTrueWithFalse|ReplaceFalseWithTrue|ReplaceOrWithAnd|ReplaceAndWithOr"

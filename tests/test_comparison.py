@@ -123,7 +123,7 @@ def test_table(results):
         "second: random",
         "32 videos of both",
     ]
-    assert [line.split()[0] for line in lines[5:]] == ["metric", "F1", "tau", "rho"]
+    assert [line.split()[0] for line in lines[5:]] == ["metric", "captured", "captured", "F1", "tau", "rho"]
     assert lines[6].endswith("first better")
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from transformers import EvalPrediction
 
+from hiersum_hf.comparison import compare
 from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
 from hiersum_hf.evaluation import compute_metrics, evaluate_scores, mean_metrics
+from hiersum_hf.importance import importance_of
 from hiersum_hf.protocols import reference_of
 from hiersum_hf.records import Encoders, VideoRecord
 from hiersum_hf.results import format_table, write_json
-from hiersum_hf.scorers import oracle_scores
+from hiersum_hf.scorers import oracle_scores, position_scores, random_scores, title_scores
 
 
 KEYS = {
@@ -23,6 +25,7 @@ KEYS = {
     *("seed", "versions", "command", "selection"),
 }
 METRICS = {"f1", "kendall_tau", "spearman_rho", "map50", "map15", "rouge1", "rouge2", "rougeLsum", "cosine"}
+CAPTURED = {"captured", "captured_keyshot"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def evaluate(records, scores=None, **kwargs):
 def test_every_key_is_there_and_plain(records):
     results = evaluate(records, level="child", checkpoint="out", split="split.yml#0", command="hiersum evaluate")
     assert set(results) == KEYS
-    assert set(results["metrics"]) == METRICS | {"precision", "recall"}
+    assert set(results["metrics"]) == METRICS | CAPTURED | {"precision", "recall"}
     assert results["protocol"] == "hiersum-keyshot-v1"
     assert results["encoders"] == {"video": "some/video", "text": "some/text", "sample_fps": 2.0}
     assert json.loads(json.dumps(results, allow_nan=False)) == results
@@ -97,7 +100,7 @@ def test_fingerprint_is_of_what_scores_are_compared_with(records):
 
 def test_baselines_can_be_the_scorer(records):
     human, chance = evaluate(records, scorer="human"), evaluate(records, scorer="random")
-    for metric in ("f1", "kendall_tau", "spearman_rho"):
+    for metric in ("f1", "kendall_tau", "spearman_rho", *CAPTURED):
         assert human["metrics"][metric] == pytest.approx(human["baselines"]["human"][metric])
         assert chance["metrics"][metric] == pytest.approx(chance["baselines"]["random"][metric])
     assert chance["baselines"]["random"]["draws"] == 20
@@ -134,6 +137,7 @@ def test_the_trainer_gets_the_same_figures(records):
     scores = {record.video_id: oracle_scores(record) for record in records}
     prediction = EvalPrediction(predictions=scores, label_ids=records)
     assert compute_metrics(prediction) == mean_metrics(records, scores)
+    assert set(mean_metrics(records, scores)) == {"f1", "kendall_tau", "spearman_rho"}  # no selection at every step
 
 
 def test_other_protocols_by_name(records):
@@ -158,7 +162,7 @@ def test_f1_by_hand():
         results = evaluate([record], {"v": users[0]}, scorer="x", dataset=dataset)
         assert results["metrics"]["f1"] == pytest.approx(f1)
         assert mean_metrics([record], {"v": users[0]}, dataset)["f1"] == pytest.approx(f1)
-    assert results["ci95"] == {"f1": None, "kendall_tau": None, "spearman_rho": None}  # one video
+    assert results["ci95"] == dict.fromkeys(["f1", "kendall_tau", "spearman_rho", *CAPTURED])  # one video
 
 
 def test_shots_and_frames_are_made_where_missing(records):
@@ -226,10 +230,73 @@ def test_table(records):
     table = format_table([evaluate(records), evaluate(records, scorer="human")])
     lines = table.splitlines()
     assert lines[0] == "tvsum test, 4 videos, protocol hiersum-keyshot-v1"
-    assert [line.split()[0] for line in lines[2:]] == ["scorer", "oracle", "human", "[random]", "random:"]
+    assert [line.split()[0] for line in lines[2:]] == ["scorer", "oracle", "human", "[random]", "[position]", "random:"]
     assert "[" in lines[3]
     with pytest.raises(ValueError, match="expected results of one data set"):
         format_table([evaluate(records), evaluate(records, part="val")])
+
+
+def test_earlier_results_can_still_be_shown(records):
+    """Files of before have neither what selections capture nor the baselines position, title and oracle."""
+    results = evaluate(records)
+    for figures in (results["metrics"], results["ci95"], *results["per_video"].values()):
+        for name in CAPTURED:
+            del figures[name]
+    results["baselines"] = {name: results["baselines"][name] for name in ("random", "human")}
+    for name in CAPTURED:
+        del results["baselines"]["random"][name], results["baselines"]["random"]["standard_error"][name]
+    lines = format_table([results]).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["scorer", "oracle", "[random]", "[human]", "random:"]
+    assert "captured" not in lines[2]
+    both = format_table([evaluate(records), results]).splitlines()
+    assert both[2].split()[1] == "captured"
+    assert compare(evaluate(records), results)["metrics"].keys() == {"f1", "kendall_tau", "spearman_rho"}
+
+
+def test_every_report_has_the_baselines_that_its_data_allows(records):
+    """A reader sees at once what the place in the video, its title, chance, people and the answer itself would get."""
+    one = Encoders("same", "same", 2.0)
+    titled = [replace(r, encoders=one, description=("t",), description_features=r.video_features[7:8]) for r in records]
+    baselines = evaluate(titled)["baselines"]
+    assert list(baselines) == ["random", "position", "title", "oracle", "human"]
+    for name, score in (("position", position_scores), ("title", title_scores), ("oracle", oracle_scores)):
+        alone = evaluate(titled, {r.video_id: score(r) for r in titled})["metrics"]
+        assert baselines[name] == {metric: alone[metric] for metric in baselines[name]}
+    assert {name for name, figures in baselines.items() if figures.keys() >= CAPTURED} == set(baselines)
+    assert evaluate([*titled[:3], records[3]])["baselines"]["title"] is None  # one video has none
+    assert evaluate([replace(r, encoders=records[0].encoders) for r in titled])["baselines"]["title"] is None
+    unknown = [replace(r, user_scores=None, user_summaries=None) for r in titled]
+    scores = {r.video_id: np.arange(40.0) for r in unknown}
+    assert evaluate(unknown, scores)["baselines"]["oracle"] is evaluate(unknown, scores)["baselines"]["human"] is None
+
+
+def test_what_selections_capture_stands_beside_every_protocol(records):
+    """Eight scenes of 2.5 s of 20: 3 s are selected. Without features there are no shots, with labels alone nothing."""
+    for protocol in (None, "mean-user", "csta-summe"):
+        metrics = evaluate(records, protocol=protocol)["metrics"]
+        assert 0.8 < metrics["captured"] <= 1
+        assert 0 < metrics["captured_keyshot"] < metrics["captured"]
+    bare = evaluate([replace(r, video_features=np.zeros((40, 0))) for r in records])
+    assert bare["metrics"]["captured"] > 0.8
+    assert bare["metrics"]["captured_keyshot"] is None
+    assert bare["baselines"]["random"]["captured_keyshot"] is None
+    labels = [replace(r, user_scores=None, frame_labels=np.arange(40) % 2) for r in records]
+    results = evaluate(labels, {r.video_id: np.arange(40.0) for r in labels}, dataset="bliss")
+    assert results["metrics"]["captured"] is None
+    assert not CAPTURED & results["ci95"].keys()
+
+
+def test_random_selections_are_those_of_the_first_draws(records):
+    """Selections take long: five draws, whose standard error says so. The other figures are of all draws."""
+    importances = [importance_of(record) for record in records]
+    drawn = [
+        [i.captured(random_scores(r, draw))["captured"] for r, i in zip(records, importances, strict=True)]
+        for draw in range(5)
+    ]
+    means = np.mean(drawn, axis=1)
+    random = evaluate(records, scorer="random")["baselines"]["random"]
+    assert random["captured"] == pytest.approx(means.mean())
+    assert random["standard_error"]["captured"] == pytest.approx(means.std(ddof=1) / 5**0.5)
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):

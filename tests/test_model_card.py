@@ -44,12 +44,21 @@ def test_every_figure_of_the_card_is_in_the_results(results, tmp_path):
     for name, cell in zip(columns, found["this checkpoint"], strict=True):
         figures = list(map(float, re.findall(r"-?\d\.\d{4}", cell)))
         assert figures == pytest.approx([results["metrics"][name], *results["ci95"][name]], abs=5e-5)
-    for baseline in ("random", "human"):
+    for baseline in ("random", "position", "human"):
         for name, cell in zip(columns, found[baseline], strict=True):
             assert float(cell) == pytest.approx(results["baselines"][baseline][name], abs=5e-5)
     expected = ["part test", "split drawn#0", "5 videos", results["protocol"], "level both", "`train --seed 3`, seed 3"]
     for words in [*expected, "`eyes`, width 12, 2.0 frames", *filter(None, results["versions"].values())]:
         assert words in text, words
+
+
+def test_results_of_an_earlier_version_make_a_card(results, tmp_path):
+    """Those have fewer baselines, and baselines of fewer figures."""
+    chance = {name: value for name, value in results["baselines"]["random"].items() if "captured" not in name}
+    earlier = results | {"baselines": {"random": chance, "human": None}}
+    found = rows(write_card(tmp_path, earlier, EXTRACTOR).read_text())
+    assert found["random"][:3] == ["-", "-", f"{chance['f1']:.4f}"]
+    assert not {"position", "title", "human"} & found.keys()
 
 
 def test_the_hub_shows_the_same_figures(results, tmp_path):

@@ -24,10 +24,11 @@ PACKAGES = {"datasets", "metrics", "evaluate_modules"}
 FLOORS = [
     {"modeling"},
     {"records", "ablation_arms", "yaml_text", "aside"},
-    {"sentences", "shots", "synthetic_world", "ablation_studies"},
-    {"subtitles", "video"},
-    {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video", "cuts"},
+    {"sentences", "shots", "synthetic_world", "ablation_studies", "timeline", "runs", "spoken"},
+    {"subtitles", "video", "key_shots"},
+    {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video", "cuts", "stills", "selection"},
     {"datasets", "feature_cache", "text_encoders", "speech", "scorers", "evaluate_modules"},
+    {"topics", "importance"},
     {"synthetic", "summary", "reference", "collator", "sampler", "level_planner", "results"},
     {"reference_labels", "comparison"},
     {"protocols", "ablation_report"},
@@ -200,3 +201,20 @@ def test_the_wheel_works_elsewhere(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "summarize" in done.stdout
     assert "app: 200" in done.stdout or not find_spec("gradio")
+
+
+def test_public_names_are_there_and_say_what_they_are():
+    code = (
+        "import hiersum_hf; print(all(getattr(hiersum_hf, name).__doc__ for name in hiersum_hf.__all__), "
+        "set(hiersum_hf.__all__) <= set(dir(hiersum_hf)), hasattr(hiersum_hf, 'nosuch'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "False"]
+
+
+def test_no_public_name_is_a_modules():
+    """A function named like a module of the package would hide it, or be hidden by it."""
+    import hiersum_hf
+
+    modules = {path.stem for path in (REPO / "hiersum_hf").iterdir()} | {"modeling"}
+    assert not modules & set(hiersum_hf.__all__)

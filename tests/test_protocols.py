@@ -78,7 +78,9 @@ def test_replay_protocol_adds_map(curve):
     assert wrong["metrics"]["map15"] == pytest.approx(1 / 7)
     assert wrong["metrics"]["map50"] == pytest.approx((1 / 5 + 2 / 6 + 3 / 7) / 3)
     assert right["baselines"]["human"] is None
-    assert set(right["ci95"]) == {"f1", "kendall_tau", "spearman_rho", "map50", "map15"}
+    assert set(right["ci95"]) == {
+        *("captured", "captured_keyshot", "f1", "kendall_tau", "spearman_rho", "map50", "map15"),
+    }
 
 
 def test_replay_videos_without_positive_clips_are_counted(curve):

@@ -24,6 +24,7 @@ from hiersum_hf.metrics.ranks import (
     tau_rho_csta_summe,
     tau_rho_mean_user,
 )
+from hiersum_hf.metrics.seconds import captured
 from hiersum_hf.metrics.segments import segment_f1, segment_means, segment_prediction
 from hiersum_hf.metrics.texts import matched_cosine, oracle_k, ratio_k, rouge, top_k
 
@@ -31,6 +32,7 @@ from hiersum_hf.metrics.texts import matched_cosine, oracle_k, ratio_k, rouge, t
 __all__ = [
     "BUDGET_PERCENT",
     "LENGTH_TOLERANCE",
+    "captured",
     "clip_average_precision",
     "cut_to_common",
     "f1_score",

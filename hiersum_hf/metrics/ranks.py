@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata
 
 from hiersum_hf.metrics.inputs import cut_to_common, finite_row
 
@@ -143,8 +143,7 @@ def _untied(counts: np.ndarray) -> int:
 
 def _rho_matrix(rows: np.ndarray) -> np.ndarray:
     """(R, R) Spearman rho between R >= 2 rows, none of them constant."""
-    rho = np.asarray(spearmanr(rows, axis=1).statistic)
-    return rho if rho.ndim else np.array([[1.0, float(rho)], [float(rho), 1.0]])  # scipy: a scalar for two rows
+    return np.corrcoef(rankdata(rows, axis=1))
 
 
 def _comparable(scores: np.ndarray, user_scores: np.ndarray, video_id: str) -> tuple[np.ndarray, np.ndarray, int]:
