@@ -15,8 +15,8 @@ from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
 from hiersum_hf.aside import write_text
+from hiersum_hf.data_arguments import DataArguments
 from hiersum_hf.training_args import HierSumTrainingArguments, config_arguments
-from hiersum_hf.training_data import DataArguments
 from hiersum_hf.yaml_text import load_yaml
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hiersum_hf import synthetic
+from hiersum_hf.data_arguments import DataArguments
 from hiersum_hf.datasets.embed import embed_texts
 from hiersum_hf.datasets.replay import threshold_labels
 from hiersum_hf.datasets.split_files import read_splits
@@ -29,40 +30,6 @@ from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, load_text_encoder
 logger = logging.getLogger(__name__)
 
 DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 200}
-
-
-@dataclass
-class DataArguments:
-    """Which videos to train on."""
-
-    data: str = field(
-        default="demo",
-        metadata={"help": "'demo' (made up), a folder made by `hiersum prepare`, or a file in TVSum's h5 format."},
-    )
-    ratings: str | None = field(
-        default=None,
-        metadata={"help": "ydata-tvsum50.mat: titles (the parent text) and every annotator's ratings."},
-    )
-    split_file: str | None = field(
-        default=None,
-        metadata={"help": "A published split file (yml or json). Default: 5 disjoint folds, drawn by the seed."},
-    )
-    split_seed: int = field(default=0, metadata={"help": "Draws the folds, whatever the seed of the training."})
-    fold: int = field(default=0, metadata={"help": "Which split or fold to train on, from 0."})
-    train_videos: int | None = field(
-        default=None, metadata={"help": "Train on the first so many training videos only, as for a learning curve."}
-    )
-    demo_replay: bool = field(
-        default=False,
-        metadata={"help": "Train on made-up replay curves, not on the demo set's annotators; its test part has these."},
-    )
-    video_encoder: str = field(
-        default="unknown", metadata={"help": "What the frame features were made with, where the file does not say."}
-    )
-    text_encoder: str = field(
-        default="sentence-transformers/all-mpnet-base-v2",
-        metadata={"help": "Encoder of titles and sentences that have no features yet."},
-    )
 
 
 def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:

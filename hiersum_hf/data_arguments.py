@@ -1,0 +1,39 @@
+"""The flags that say which videos a run reads, apart from what reads them: `--help` needs no decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class DataArguments:
+    """Which videos to train on."""
+
+    data: str = field(
+        default="demo",
+        metadata={"help": "'demo' (made up), a folder made by `hiersum prepare`, or a file in TVSum's h5 format."},
+    )
+    ratings: str | None = field(
+        default=None,
+        metadata={"help": "ydata-tvsum50.mat: titles (the parent text) and every annotator's ratings."},
+    )
+    split_file: str | None = field(
+        default=None,
+        metadata={"help": "A published split file (yml or json). Default: 5 disjoint folds, drawn by the seed."},
+    )
+    split_seed: int = field(default=0, metadata={"help": "Draws the folds, whatever the seed of the training."})
+    fold: int = field(default=0, metadata={"help": "Which split or fold to train on, from 0."})
+    train_videos: int | None = field(
+        default=None, metadata={"help": "Train on the first so many training videos only, as for a learning curve."}
+    )
+    demo_replay: bool = field(
+        default=False,
+        metadata={"help": "Train on made-up replay curves, not on the demo set's annotators; its test part has these."},
+    )
+    video_encoder: str = field(
+        default="unknown", metadata={"help": "What the frame features were made with, where the file does not say."}
+    )
+    text_encoder: str = field(
+        default="sentence-transformers/all-mpnet-base-v2",
+        metadata={"help": "Encoder of titles and sentences that have no features yet."},
+    )
