@@ -16,6 +16,7 @@ from transformers.hf_argparser import string_to_bool
 
 from hiersum_hf.aside import write_text
 from hiersum_hf.data_arguments import DataArguments
+from hiersum_hf.recipe_files import find_recipe
 from hiersum_hf.training_args import HierSumTrainingArguments, config_arguments
 from hiersum_hf.yaml_text import load_yaml
 
@@ -107,7 +108,7 @@ def parser(description: str | None = None) -> HfArgumentParser:
 
 
 def parse(words: Sequence[str], description: str | None = None) -> Flags:
-    """Flags, or a recipe file and flags that override it.
+    """Parses flags, or a recipe (its name in the package, or a file) and flags that override it.
 
     Raises:
         FileNotFoundError: No such recipe.
@@ -116,17 +117,29 @@ def parse(words: Sequence[str], description: str | None = None) -> Flags:
     """
     flags = parser(description)
     recipe: dict[str, Any] = {}
-    if words and words[0].endswith((".yaml", ".yml")):
-        recipe, words = _given(flags, recipe_words(Path(words[0]), flags))[0], words[1:]
+    if has_recipe(words):
+        recipe, words = _given(flags, recipe_words(find_recipe(words[0]), flags))[0], words[1:]
     asked, unknown = _given(flags, words)
     if "schedule" in asked:
         recipe = {name: value for name, value in recipe.items() if name not in READ_BY}
     given = recipe | asked
     if unknown:
-        raise ValueError(f"unknown flag {unknown[0]}.{_nearest(unknown[0].lstrip('-').split('=')[0], flags)}")
+        _refuse_unknown(unknown[0], flags)
     data, config, training, start = flags.parse_dict(given)
     _refuse_idle(given, training)
     return Flags(data, config, training, start, given)
+
+
+def has_recipe(words: Sequence[str]) -> bool:
+    """Tells whether a command line begins with a recipe."""
+    return bool(words) and not words[0].startswith("-")
+
+
+def _refuse_unknown(word: str, flags: HfArgumentParser) -> NoReturn:
+    """Raises ValueError for a word that is neither the recipe, nor a flag, nor its value."""
+    if not word.startswith("-"):
+        raise ValueError(f"{word}: expected the recipe before all flags, and one value behind each flag.")
+    raise ValueError(f"unknown flag {word}.{_nearest(word.lstrip('-').split('=')[0], flags)}")
 
 
 def _refuse_idle(given: Mapping[str, Any], training: HierSumTrainingArguments) -> None:

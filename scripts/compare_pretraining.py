@@ -3,9 +3,9 @@
     python scripts/compare_pretraining.py --output docs/results/demo_pretraining  # about 13 minutes on 2 quiet cores
     python scripts/compare_pretraining.py --quick --output quick                   # that it works, not what comes out
 
-For each seed three runs: pre-training on replay curves (recipes/demo_replay.yaml), and recipes/demo_finetune.yaml on
-the first few labelled videos, once from scratch and once from that checkpoint. The same test part for all. The runs
-stay in --runs; OUTPUT.json and OUTPUT.md are what docs/results keeps.
+For each seed three runs: pre-training on replay curves (recipe demo_replay), and recipe demo_finetune on the first
+few labelled videos, once from scratch and once from that checkpoint. The same test part for all. The runs stay in
+--runs; OUTPUT.json and OUTPUT.md are what docs/results keeps.
 """
 
 import argparse
@@ -41,7 +41,7 @@ QUICK = {
 
 def train(recipe: str, output: Path, seed: int, *flags: str, quick: bool) -> dict:
     """One run of scripts/run_train.py; its results."""
-    words = [str(SCRIPTS / "run_train.py"), str(SCRIPTS / "recipes" / f"{recipe}.yaml"), "--seed", str(seed)]
+    words = [str(SCRIPTS / "run_train.py"), recipe, "--seed", str(seed)]
     words += ["--output_dir", str(output), "--overwrite", "True", "--disable_tqdm", "True", *flags]
     words += QUICK[recipe] if quick else []
     print(shlex.join(["python", *words]), file=sys.stderr)

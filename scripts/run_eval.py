@@ -1,6 +1,6 @@
 r"""Evaluate a cross-validated run: every fold's checkpoint on the videos of its own test part.
 
-    accelerate launch scripts/run_train.py scripts/recipes/tvsum.yaml --folds True --output_dir runs/tvsum \
+    accelerate launch scripts/run_train.py tvsum --folds True --output_dir runs/tvsum \
         --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat
     python scripts/run_eval.py runs/tvsum --folds 5 --output runs/tvsum/again.json \
         --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat

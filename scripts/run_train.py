@@ -1,14 +1,14 @@
 r"""Train HierSum and evaluate it on the videos it has not seen.
 
-    accelerate launch scripts/run_train.py                                 # the demo set, scripts/recipes/demo.yaml
-    accelerate launch scripts/run_train.py scripts/recipes/tvsum.yaml \
+    accelerate launch scripts/run_train.py                                 # the demo set, recipe demo
+    accelerate launch scripts/run_train.py tvsum \
         --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat --learning_rate 5e-4
 
 From a checkpoint, with an adapter, every fold:
 
     accelerate launch scripts/run_train.py --data prepared/tvsum --checkpoint runs/replay --transfer_widths True
     accelerate launch scripts/run_train.py --data prepared/tvsum --checkpoint runs/tvsum/fold_0 --lora_r 8
-    accelerate launch scripts/run_train.py scripts/recipes/tvsum.yaml --data prepared/tvsum --folds True
+    accelerate launch scripts/run_train.py tvsum --data prepared/tvsum --folds True
 
 Two processes: `accelerate launch --multi_gpu --num_processes 2`, on CPU too (there with --use_cpu True at the end;
 --cpu --num_processes 2 would start one process, and is refused).
@@ -54,22 +54,18 @@ from hiersum_hf.preflight import (
 from hiersum_hf.report import plot_videos
 from hiersum_hf.results import format_table, write_json
 from hiersum_hf.scorers import score_frames
-from hiersum_hf.train_flags import Flags, parse
+from hiersum_hf.train_flags import Flags, has_recipe, parse
 from hiersum_hf.trainer import HierSumTrainer
 from hiersum_hf.training_data import dataset_name, extractor_of, load_parts, split_name
 from hiersum_hf.transfer import SaveConfig, fit_renewed, load_for_transfer, note_training, stage_of, trained_levels
 
 
-DEMO = Path(__file__).parent / "recipes" / "demo.yaml"
-
-
 def with_demo(words: list[str]) -> list[str]:
     """Without --data and recipe it is the demo recipe."""
-    is_recipe = bool(words) and words[0].endswith((".yaml", ".yml"))
-    if is_recipe or any(word.split("=")[0] in ("--data", "-h", "--help") for word in words):
+    if has_recipe(words) or any(word.split("=")[0] in ("--data", "-h", "--help") for word in words):
         return words
-    print(f"No data given: training on the made-up demo set, as {DEMO.name} says.", file=sys.stderr)
-    return [str(DEMO), *words]
+    print("No data given: training on the made-up demo set, as recipe demo says.", file=sys.stderr)
+    return ["demo", *words]
 
 
 def train(words: list[str], replaced: Sequence[Path] = ()) -> int:

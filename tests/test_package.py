@@ -23,7 +23,7 @@ PACKAGES = {"datasets", "metrics", "evaluate_modules"}
 # A module imports from lower floors only; modules of one floor do not know each other.
 FLOORS = [
     {"modeling"},
-    {"records", "ablation_arms", "yaml_text", "aside", "data_arguments"},
+    {"records", "ablation_arms", "yaml_text", "aside", "data_arguments", "recipe_files"},
     {"sentences", "shots", "synthetic_world", "ablation_studies", "timeline", "runs", "spoken"},
     {"subtitles", "video", "key_shots"},
     {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video", "cuts", "stills", "selection"},

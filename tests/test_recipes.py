@@ -20,6 +20,7 @@ from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.tvsum import write_tvsum
 from hiersum_hf.metrics import kendall_tau
 from hiersum_hf.prediction import load_checkpoint
+from hiersum_hf.recipe_files import find_recipe, headline, list_recipes, recipe_names
 from hiersum_hf.synthetic import make_video
 from hiersum_hf.train_flags import parse
 from hiersum_hf.train_flags import parser as train_parser
@@ -30,7 +31,7 @@ from tests.test_run_train import like_mrhisum, prepared
 
 REPO = Path(__file__).parents[1]
 SCRIPTS = REPO / "scripts"
-RECIPES = {path.stem: path for path in sorted((SCRIPTS / "recipes").glob("*.yaml"))}
+RECIPES = {name: find_recipe(name) for name in recipe_names()}
 NEEDS = {"finetune": "wikihow_replay", "lora": "wikihow_replay", "demo_finetune": "demo_replay"}  # a checkpoint of
 SHORT = ["--max_steps", 2, "--per_device_train_batch_size", 2, "--use_cpu", True, "--disable_tqdm", True,
          "--logging_steps", 1]  # fmt: skip
@@ -88,7 +89,7 @@ def trained(data, few_demo_videos, monkeypatch, capsys):
         folder = data / "runs" / name
         if (folder / "results.json").exists():
             return folder
-        words = [RECIPES[name], *SHORT, "--output_dir", folder]
+        words = [name, *SHORT, "--output_dir", folder]
         words += [] if name.startswith("demo") else ["--data", data / (name if (data / name).exists() else "tvsum")]
         words += ["--child_steps_per_parent", 1] if LEARNED[name][0] == "child,parent" else []
         words += SMALL if name not in ("finetune", "lora") else []  # theirs are the checkpoint's
@@ -139,13 +140,45 @@ def test_every_flag_of_the_page_exists():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_understood_and_says_how_to_start_it(name):
     """A flag that was renamed would stop a user on their first day."""
-    flags = parse([str(RECIPES[name]), *(["--checkpoint", "runs/replay"] if name in NEEDS else [])])
+    flags = parse([name, *(["--checkpoint", "runs/replay"] if name in NEEDS else [])])
     assert flags.training.output_dir in ("demo/run", f"runs/{name}", f"demo/{name.removeprefix('demo_')}")
     assert flags.training.max_grad_norm == 1.0
     assert flags.training.lr_scheduler_type == "warmup_stable_decay"
     head = RECIPES[name].read_text().split("\n\n")[0]
-    own = f"scripts/recipes/{name}.yaml"
-    assert any(own in words or (name == "demo" and words[-1] == "scripts/run_train.py") for words in commands(head))
+    assert any(name in words or (name == "demo" and words[-1] == "scripts/run_train.py") for words in commands(head))
+
+
+def test_the_list_has_a_line_for_every_recipe():
+    """What a user chooses from: whole sentences that fit a terminal."""
+    lines = list_recipes().splitlines()
+    assert [line.split()[0] for line in lines] == list(LEARNED)
+    assert all(len(line) <= 100 and line.endswith(".") for line in lines)
+    assert headline("tvsum") in lines[-3]
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [("tvsun", "tvsum"), ("TVSum", "tvsum"), ("scripts/recipes/lora.yaml", "lora"), ("howto", "wikihow_pseudo")],
+)
+def test_a_recipe_that_is_missing_is_refused_with_the_nearest_name(word, name):
+    with pytest.raises(FileNotFoundError, match=rf"{word}: expected a recipe's name .*, found neither. .* {name}\?"):
+        find_recipe(word)
+
+
+def test_a_recipe_of_ones_own_is_a_yaml_file(tmp_path, monkeypatch):
+    """A data file in its place must not be read as one, however large; a name is the package's before any file's."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.yaml", "set.h5", "tvsum"):
+        (tmp_path / name).write_text("output_dir: here\n")
+    assert find_recipe("mine.yaml") == Path("mine.yaml")
+    assert find_recipe("tvsum") == RECIPES["tvsum"]
+    with pytest.raises(FileNotFoundError, match=r"set\.h5: expected a recipe's name or a YAML file"):
+        find_recipe("set.h5")
+
+
+def test_a_recipe_behind_flags_is_said():
+    with pytest.raises(ValueError, match="tvsum: expected the recipe before all flags, and one value behind each"):
+        parse(["--learning_rate", "1", "tvsum"])
 
 
 def test_the_published_numbers_are_in_their_recipes():
@@ -153,13 +186,13 @@ def test_the_published_numbers_are_in_their_recipes():
     contrasts = {"summe": (0.1, 3.0, 16), "tvsum": (0.1, 1.0, 16), "bliss": (0.01, 0.001, 4)}
     runs = {"summe": (1e-3, 1e-3, 4, 300), "tvsum": (1e-3, 1e-5, 4, 300), "bliss": (1e-3, 1e-7, 64, 50)}
     for name, run in (runs | {"replay": (5e-5, 1e-4, 256, 200)}).items():
-        flags = parse([str(RECIPES[name])])
+        flags = parse([name])
         args, config = flags.training, flags.config
         found = args.learning_rate, args.weight_decay, args.per_device_train_batch_size, args.num_train_epochs
         assert found == run, name
         if name in contrasts:
             assert (config.inter_weight, config.intra_weight, config.negative_ratio) == contrasts[name]
-    assert parse([str(RECIPES["replay"])]).config.hidden_size == 512
+    assert parse(["replay"]).config.hidden_size == 512
 
 
 @pytest.mark.parametrize("name", RECIPES)
