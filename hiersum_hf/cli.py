@@ -6,10 +6,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from hiersum_hf import cli_app, cli_evaluate, cli_extract, cli_prepare, cli_summarize
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from hiersum_hf import cli_app, cli_evaluate, cli_extract, cli_merge, cli_prepare, cli_summarize
 from hiersum_hf.datasets.printable import printable
 
 
+REFUSALS = (
+    ValueError, OSError, ImportError, MemoryError, RecursionError,
+    StrictDataclassError, SafetensorError,  # a flag of the config; a full disk
+)  # fmt: skip
+BY_LIBRARIES = ("train", "merge", "push")  # libraries say some of their errors in several lines
 EXAMPLES = """examples:
   hiersum summarize talk.mp4 --output summaries/
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --budget 60s --output out/
@@ -31,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     cli_extract.add(commands)
     cli_prepare.add(commands)
     cli_evaluate.add(commands)
+    cli_merge.add(commands)
     cli_app.add(commands)
     return main
 
@@ -40,9 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
-    except (ValueError, OSError, ImportError, MemoryError, RecursionError) as error:
-        print(f"hiersum: error: {printable(str(error) or type(error).__name__)}", file=sys.stderr)
+    except REFUSALS as error:
+        print(f"hiersum: error: {_said(error, args.command)}", file=sys.stderr)
         return 2
+
+
+def _said(error: BaseException, command: str) -> str:
+    """Says an error in one line; the line breaks of most commands are those of names, and shown."""
+    text = str(error) or type(error).__name__
+    return printable(" ".join(text.split()) if command in BY_LIBRARIES else text)
 
 
 if __name__ == "__main__":

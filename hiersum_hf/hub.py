@@ -256,7 +256,7 @@ def _name_base(config: Path, run: Path, base: str | None, repo_id: str) -> None:
     if Path(base).exists():
         raise ValueError(
             f"{run}: expected an adapter whose base is on the Hub, found the folder {base}. Push that first and name "
-            "it, --base org/name, or push a merged checkpoint (scripts/merge_lora.py)."
+            "it, --base org/name, or push a merged checkpoint (`hiersum merge`)."
         )
     if base.lower() == repo_id.lower():
         raise ValueError(

@@ -14,7 +14,7 @@ Two processes: `accelerate launch --multi_gpu --num_processes 2`, on CPU too (th
 --cpu --num_processes 2 would start one process, and is refused).
 
 Leaves in --output_dir: the checkpoint (with its code and feature extractor; of LoRA the adapter, which
-scripts/merge_lora.py makes an ordinary checkpoint), README.md (its card), results.json, scores.png (one test video) and
+`hiersum merge` makes an ordinary checkpoint), README.md (its card), results.json, scores.png (one test video) and
 recipe.yaml (the flags). With --push_to_hub True --hub_model_id org/name all of it goes to the Hub at the end, as one
 commit; whether it may is asked before the training.
 """

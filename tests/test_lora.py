@@ -1,10 +1,7 @@
 """LoRA: little is trained, the base stays as it was, and what is saved computes what was trained."""
 
 import json
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +9,7 @@ import torch
 from peft import PeftModel
 
 from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.cli import main
 from hiersum_hf.evaluation import evaluate_scores
 from hiersum_hf.lora import HEADS, add_lora, trained_weights
 from hiersum_hf.prediction import load_checkpoint, predict_scores
@@ -22,9 +20,6 @@ from hiersum_hf.transfer import SaveConfig, load_for_transfer
 from tests.conftest import random_batch, tiny_model, without_labels
 
 from .test_faults import small_disk
-
-
-MERGE = Path(__file__).parents[1] / "scripts" / "merge_lora.py"
 
 
 @pytest.fixture
@@ -151,17 +146,14 @@ def test_a_projection_that_started_anew_is_trained_and_saved(base, demo_records,
         np.testing.assert_allclose(again[video]["scores"], trained[video]["scores"], atol=1e-5)
 
 
-def merge(adapter, output, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["merge_lora.py", str(adapter), str(output)])
-    with pytest.raises(SystemExit) as done:
-        runpy.run_path(str(MERGE), run_name="__main__")
-    return done.value.code, capsys.readouterr().err
+def merge(adapter, output, capsys):
+    return main(["merge", str(adapter), str(output)]), capsys.readouterr().err
 
 
-def test_merging_makes_an_ordinary_checkpoint(base, demo_records, demo_extractor, monkeypatch, capsys):
+def test_merging_makes_an_ordinary_checkpoint(base, demo_records, demo_extractor, capsys):
     run = adapt(base, demo_records[:12], demo_extractor)
     output = base.parent / "merged"
-    code, err = merge(base.parent / "adapter", output, monkeypatch, capsys)
+    code, err = merge(base.parent / "adapter", output, capsys)
     assert code == 0, err
     assert not list(output.glob("adapter*"))
     merged = HierSumModel.from_pretrained(output).eval()
@@ -172,7 +164,7 @@ def test_merging_makes_an_ordinary_checkpoint(base, demo_records, demo_extractor
     assert not (output / "results.json").exists()
 
 
-def test_a_merged_checkpoint_says_what_it_came_from(base, demo_records, demo_extractor, monkeypatch, capsys):
+def test_a_merged_checkpoint_says_what_it_came_from(base, demo_records, demo_extractor, capsys):
     """Its figures are the adapter's, and whoever measures it again must know which videos it has not seen."""
     adapt(base, demo_records[:12], demo_extractor)
     adapter, output = base.parent / "adapter", base.parent / "merged"
@@ -180,7 +172,7 @@ def test_a_merged_checkpoint_says_what_it_came_from(base, demo_records, demo_ext
     about = {"scorer": "checkpoint", "dataset": "demo", "part": "test", "split": "drawn#3"}
     results = evaluate_scores(demo_records[20:22], scores, checkpoint=str(adapter), level="child", **about)
     write_json(adapter / "results.json", results)
-    code, err = merge(adapter, output, monkeypatch, capsys)
+    code, err = merge(adapter, output, capsys)
     assert code == 0, err
     merged = json.loads((output / "results.json").read_text())
     origin = {"adapter": str(adapter), "base": str(base)}
@@ -191,17 +183,17 @@ def test_a_merged_checkpoint_says_what_it_came_from(base, demo_records, demo_ext
     assert load_checkpoint(output)[0].config.trained_on == [{"dataset": "demo", "split": "drawn#3"}]
 
 
-def test_a_merged_checkpoint_keeps_recipe_and_terms(base, demo_records, demo_extractor, monkeypatch, capsys):
+def test_a_merged_checkpoint_keeps_recipe_and_terms(base, demo_records, demo_extractor, capsys):
     adapt(base, demo_records[:12], demo_extractor)
     adapter, output = base.parent / "adapter", base.parent / "merged"
     (adapter / "README.md").write_text("---\nlicense: unknown\n---\n")
     (adapter / "recipe.yaml").write_text("lora_r: 2\n")
-    assert merge(adapter, output, monkeypatch, capsys)[0] == 0
+    assert merge(adapter, output, capsys)[0] == 0
     assert (output / "recipe.yaml").read_text() == "lora_r: 2\n"
     assert "license: unknown" in (output / "README.md").read_text()
 
 
-def test_what_cannot_be_merged_is_named(base, demo_records, demo_extractor, monkeypatch, capsys):
+def test_what_cannot_be_merged_is_named(base, demo_records, demo_extractor, capsys):
     """Merged in place the adapter is lost, over its base every adapter of that base is."""
     adapt(base, demo_records[:12], demo_extractor)
     adapter, file = base.parent / "adapter", base / "config.json"
@@ -213,11 +205,11 @@ def test_what_cannot_be_merged_is_named(base, demo_records, demo_extractor, monk
         (base, base.parent / "new", "base: expected a LoRA adapter, found an ordinary checkpoint"),
         (base.parent / "none", base.parent / "new", "none: expected the folder or Hub id of a HierSum checkpoint"),
     ]:
-        code, err = merge(origin, output, monkeypatch, capsys)
+        code, err = merge(origin, output, capsys)
         assert (code, message in err.splitlines()[-1]) == (2, True), err
     assert {path: path.read_bytes() for path in base.parent.rglob("*") if path.is_file()} == before
     shutil.rmtree(base)
-    code, err = merge(adapter, base.parent / "new", monkeypatch, capsys)
+    code, err = merge(adapter, base.parent / "new", capsys)
     assert (code, "adapter: expected the checkpoint that this adapter was trained on" in err) == (2, True)
     assert not (base.parent / "new").exists()
 
@@ -242,14 +234,14 @@ def test_an_adapter_without_its_base_is_named(base, demo_records, demo_extractor
         load_checkpoint(base)
 
 
-def test_a_full_disk_leaves_no_half_merged_checkpoint(base, demo_records, demo_extractor, monkeypatch, capsys):
+def test_a_full_disk_leaves_no_half_merged_checkpoint(base, demo_records, demo_extractor, capsys):
     adapt(base, demo_records[:12], demo_extractor)
     adapter, output = base.parent / "adapter", base.parent / "merged"
     with small_disk():
-        code, err = merge(adapter, output, monkeypatch, capsys)
+        code, err = merge(adapter, output, capsys)
     assert (code, err.count("merged: expected room")) == (2, 1)
     assert sorted(path.name for path in base.parent.glob("[.m]*")) == []
-    assert merge(adapter, output, monkeypatch, capsys)[0] == 0
+    assert merge(adapter, output, capsys)[0] == 0
 
 
 def test_adapters_of_each_other_are_named_once(base, demo_records, demo_extractor):
