@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from hiersum_hf import cli_app, cli_evaluate, cli_extract, cli_merge, cli_prepare, cli_summarize
+from hiersum_hf import cli_app, cli_evaluate, cli_extract, cli_merge, cli_prepare, cli_push, cli_summarize
 from hiersum_hf.datasets.printable import printable
 
 
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     cli_prepare.add(commands)
     cli_evaluate.add(commands)
     cli_merge.add(commands)
+    cli_push.add(commands)
     cli_app.add(commands)
     return main
 

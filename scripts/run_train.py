@@ -205,7 +205,7 @@ def push_run(args) -> int:
     try:
         print(f"Pushed: {push(args.output_dir, args.hub_model_id, args.hub_private_repo)}")
     except (ValueError, OSError) as error:
-        again = shlex.join(["python", "scripts/export_to_hub.py", str(args.output_dir), args.hub_model_id])
+        again = shlex.join(["hiersum", "push", str(args.output_dir), args.hub_model_id])
         print(
             f"run_train.py: {printable(' '.join(str(error).split()))}\nThe run is complete. Push it: {again}",
             file=sys.stderr,
@@ -222,9 +222,7 @@ def train_folds(words: list[str], flags: Flags) -> None:
     if args.resume_from_checkpoint or "fold" in flags.given:
         raise ValueError("--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint.")
     if args.push_to_hub:
-        raise ValueError(
-            "push_to_hub: expected False with --folds True. Push one: scripts/export_to_hub.py RUN/fold_0."
-        )
+        raise ValueError("push_to_hub: expected False with --folds True. Push one: hiersum push RUN/fold_0 org/name.")
     check_start(run, flags.start.checkpoint)
     todo = []
     for k in range(count_folds(flags.data)):  # planned before any rank writes anything

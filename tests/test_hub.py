@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumPipeline
+from hiersum_hf.cli import main
 from hiersum_hf.evaluation import evaluate_scores
 from hiersum_hf.hub import assemble_run, check_push, push
 from hiersum_hf.lora import add_lora
@@ -23,7 +24,7 @@ from hiersum_hf.results import write_json
 from .conftest import tiny_model
 from .hub_server import HubServer
 from .test_auto_classes import NO_PACKAGE
-from .test_run_train import SCRIPT, SMALL, launch, prepared, write_sets
+from .test_run_train import SMALL, launch, prepared, write_sets
 
 
 REPO = Path(__file__).parents[1]
@@ -285,11 +286,11 @@ def test_a_run_survives_a_failed_push_and_says_how_to_try_again(hub, demo_record
     assert launch(tmp_path, [*TRAIN, *TO, "--save_strategy", "steps", "--save_steps", 2], monkeypatch) == 1
     err = capsys.readouterr().err
     assert "the push broke off" in err
-    assert "The run is complete. Push it: python scripts/export_to_hub.py run org/hiersum" in err
+    assert "The run is complete. Push it: hiersum push run org/hiersum" in err
     repo = hub.repos["model", "org/hiersum"]
     assert len(repo.commits) == 1, "neither the run nor a checkpoint of the Trainer"
     hub.drop_uploads = False
-    assert launch(tmp_path, ["run", "org/hiersum"], monkeypatch, SCRIPT.with_name("export_to_hub.py")) == 0
+    assert main(["push", "run", "org/hiersum"]) == 0
     assert (len(repo.commits), set(repo.files)) == (2, COMPLETE)
     results = json.loads(repo.files["results.json"])
     assert results["labels"]["rule"] == {}

@@ -45,7 +45,17 @@ FLOORS = [
     {"video_texts", "model_card"},
     {"hub", "merge_lora", "trainer", "training_data", "summarize", "report", "extract", "summary_page"},
     {"evaluation_data", "folds", "transfer", "train_flags", "ablation_data", "inputs", "summary_files"},
-    {"app", "cli_prepare", "cli_evaluate", "cli_extract", "cli_summarize", "cli_merge", "preflight", "ablation"},
+    {
+        "app",
+        "cli_prepare",
+        "cli_evaluate",
+        "cli_extract",
+        "cli_summarize",
+        "cli_merge",
+        "cli_push",
+        "preflight",
+        "ablation",
+    },
     {"cli_app"},
     {"cli"},
 ]
