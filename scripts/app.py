@@ -1,7 +1,4 @@
-"""The app as a Space: push this file as app.py with a requirements.txt that says `hiersum-hf[app]`.
-
-The Space's variable HIERSUM_MODEL names the checkpoint; without it a training-free scorer judges.
-"""
+"""A Space's app.py; HIERSUM_MODEL names its checkpoint, requirements.txt says `hiersum-hf[app]`."""
 
 import os
 

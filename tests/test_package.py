@@ -49,6 +49,7 @@ FLOORS = [
         "app",
         "cli_prepare",
         "cli_evaluate",
+        "cli_folds",
         "cli_extract",
         "cli_summarize",
         "cli_merge",
