@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY)  ## train on the demo set, evaluate, summarize a rendered video; about 5 minutes
-	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no scripts/run_train.py --overwrite True
+	$(BIN)/hiersum train --overwrite True
 	$(BIN)/python scripts/render_demo.py --output demo/videos
 	$(BIN)/hiersum summarize demo/videos/demo_0_1040.mp4 --subtitles demo/videos/demo_0_1040.srt \
 		--description demo/videos/demo_0_1040.txt --model demo/run --output demo/summaries --overwrite

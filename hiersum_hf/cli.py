@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from hiersum_hf import cli_app, cli_evaluate, cli_extract, cli_merge, cli_prepare, cli_push, cli_summarize
+from hiersum_hf import cli_app, cli_evaluate, cli_extract, cli_merge, cli_prepare, cli_push, cli_summarize, cli_train
 from hiersum_hf.datasets.printable import printable
 
 
@@ -22,8 +22,10 @@ EXAMPLES = """examples:
   hiersum summarize talk.mp4 --output summaries/
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --budget 60s --output out/
   hiersum prepare mrhisum --source downloads/mrhisum --output prepared/mrhisum --half
+  hiersum train tvsum --data prepared/tvsum --learning_rate 5e-4
   hiersum evaluate tvsum --data ydata-tvsum50.mat --scorer human
   hiersum evaluate tvsum --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat --scorer runs/tvsum
+  hiersum push runs/tvsum org/hiersum-tvsum
 """
 
 
@@ -38,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     cli_summarize.add(commands)
     cli_extract.add(commands)
     cli_prepare.add(commands)
+    cli_train.add(commands)
     cli_evaluate.add(commands)
     cli_merge.add(commands)
     cli_push.add(commands)

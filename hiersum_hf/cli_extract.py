@@ -13,7 +13,7 @@ EXTRACT_HELP = """examples:
   hiersum extract videos --output features
   hiersum extract 'videos/**/*.mp4' talk.mkv --output features --model runs/mine
   accelerate launch --multi_gpu --num_processes 4 --num_machines 1 --mixed_precision no --dynamo_backend no \\
-      -m hiersum_hf.cli extract videos --output features --model runs/mine
+      -m hiersum_hf extract videos --output features --model runs/mine
 """
 
 

@@ -46,7 +46,7 @@ NO_COPY = {".gitattributes", "README.md", "LICENSE"}  # what a repository may ho
 def push(
     folder: str | Path, repo_id: str, private: bool | None = None, token: str | None = None, base: str | None = None
 ) -> str:
-    """Uploads a run of `run_train.py`, any checkpoint, or a folder of `hiersum prepare`; its kind is seen.
+    """Uploads a run of `hiersum train`, any checkpoint, or a folder of `hiersum prepare`; its kind is seen.
 
     Args:
         folder: The run or the prepared folder; nothing in it is changed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from argparse import ArgumentDefaultsHelpFormatter, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,6 +25,7 @@ READ_BY = {  # flags of one schedule
     "adaptive_window": "adaptive", "child_steps_per_parent": "alternate", "parent_steps_per_child": "alternate",
 }  # fmt: skip
 NOT_IN_A_RECIPE = ("overwrite", "resume_from_checkpoint", "push_to_hub", "hub_model_id", "hub_private_repo")
+AGAIN = "# What `hiersum train` was given. Again: hiersum train recipe.yaml --output_dir NEW"
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", string_to_bool: "true or false"}
 
 
@@ -89,10 +90,6 @@ class Flags(NamedTuple):
     given: dict[str, Any]
 
 
-class _Formatter(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
-    """Keeps the commands of the description on their lines, and shows defaults."""
-
-
 class _Parser(HfArgumentParser):
     """Says what is wrong in one line, without the list of all flags."""
 
@@ -100,14 +97,13 @@ class _Parser(HfArgumentParser):
         raise ValueError(message)
 
 
-def parser(description: str | None = None) -> HfArgumentParser:
-    """Of every flag of a training run."""
+def parser() -> HfArgumentParser:
+    """Makes the parser of every flag of a training run."""
     parts: Any = (DataArguments, config_arguments(), HierSumTrainingArguments, StartArguments)
-    usage = "%(prog)s [RECIPE.yaml] [--flag value ...]"
-    return _Parser(parts, usage=usage, description=description, formatter_class=_Formatter)
+    return _Parser(parts)
 
 
-def parse(words: Sequence[str], description: str | None = None) -> Flags:
+def parse(words: Sequence[str]) -> Flags:
     """Parses flags, or a recipe (its name in the package, or a file) and flags that override it.
 
     Raises:
@@ -115,9 +111,9 @@ def parse(words: Sequence[str], description: str | None = None) -> Flags:
         ValueError: An unknown flag, a value of the wrong kind, or a flag that would do nothing in this run. (What a
             recipe says of its own schedule is left out where another one is asked for.)
     """
-    flags = parser(description)
+    flags = parser()
     recipe: dict[str, Any] = {}
-    if has_recipe(words):
+    if words and not words[0].startswith("-"):
         recipe, words = _given(flags, recipe_words(find_recipe(words[0]), flags))[0], words[1:]
     asked, unknown = _given(flags, words)
     if "schedule" in asked:
@@ -128,11 +124,6 @@ def parse(words: Sequence[str], description: str | None = None) -> Flags:
     data, config, training, start = flags.parse_dict(given)
     _refuse_idle(given, training)
     return Flags(data, config, training, start, given)
-
-
-def has_recipe(words: Sequence[str]) -> bool:
-    """Tells whether a command line begins with a recipe."""
-    return bool(words) and not words[0].startswith("-")
 
 
 def _refuse_unknown(word: str, flags: HfArgumentParser) -> NoReturn:
@@ -228,7 +219,8 @@ def _kind(name: str, flags: HfArgumentParser) -> str:
 def write_recipe(run: Path, given: Mapping[str, Any]) -> None:
     """Leaves what was given as `run`/recipe.yaml, from which the run can be started again."""
     run.mkdir(parents=True, exist_ok=True)
-    write_text(run / "recipe.yaml", yaml.safe_dump(_plain(given), sort_keys=False, allow_unicode=True))
+    flags = yaml.safe_dump(_plain(given), sort_keys=False, allow_unicode=True)
+    write_text(run / "recipe.yaml", f"{AGAIN}\n{flags}")
 
 
 def recipe_differences(run: Path, given: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,6 @@ from hiersum_hf.scorers import score_frames
 from hiersum_hf.training_data import DataArguments, load_parts
 
 
-SCRIPTS = Path(__file__).parent
 NEWLINE = "\n"
 SHOWN = {"kendall_tau": "tau", "spearman_rho": "rho", "f1": "F1"}
 SYSTEMS = {
@@ -40,8 +39,8 @@ QUICK = {
 
 
 def train(recipe: str, output: Path, seed: int, *flags: str, quick: bool) -> dict:
-    """One run of scripts/run_train.py; its results."""
-    words = [str(SCRIPTS / "run_train.py"), recipe, "--seed", str(seed)]
+    """One run of `hiersum train`; its results."""
+    words = ["-m", "hiersum_hf", "train", recipe, "--seed", str(seed)]
     words += ["--output_dir", str(output), "--overwrite", "True", "--disable_tqdm", "True", *flags]
     words += QUICK[recipe] if quick else []
     print(shlex.join(["python", *words]), file=sys.stderr)

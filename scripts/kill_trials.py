@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import runpy
 import shutil
 import signal
 import sys
@@ -93,7 +92,9 @@ def colour_encoder(*_: Any) -> Any:
 
 
 def run_train(words: list[str]) -> None:
-    runpy.run_path(str(REPO / "scripts/run_train.py"))["train"](words)
+    from hiersum_hf.train import train
+
+    train(words)
 
 
 def make_input(given: Path) -> None:
@@ -336,9 +337,9 @@ def main(argv: list[str] | None = None) -> int:
         import hiersum_hf.cli_prepare
         import hiersum_hf.datasets.tvsum
         import hiersum_hf.extract
-        import hiersum_hf.summary_files  # noqa: F401  once, not in each process
+        import hiersum_hf.summary_files
+        import hiersum_hf.train  # noqa: F401  once, not in each process
 
-        runpy.run_path(str(REPO / "scripts/run_train.py"))
         finish(lambda place: make_input(place / "given"), Path(folder))
         counts = []
         if not args.json:

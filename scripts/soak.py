@@ -12,7 +12,6 @@ Exit status 1 if an item was lost, named twice or wrongly refused.
 import argparse
 import io
 import json
-import runpy
 import sys
 import tempfile
 import threading
@@ -36,9 +35,9 @@ from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.prepared import load_prepared
 from hiersum_hf.encoders import VideoEncoder
 from hiersum_hf.summarize import Scorer, load_checkpoint, score_record
+from hiersum_hf.train import train
 
 
-SCRIPTS = Path(__file__).parent
 WIDTH, TEXT_WIDTH, FPS = 8, 6, 2.0
 PASSES = 3  # over the summaries
 TRAIN = ["--hidden_size", "16", "--num_layers", "1", "--num_attention_heads", "2", "--child_steps_per_parent", "1",
@@ -273,7 +272,6 @@ def make_items(folder: Path, count: int, good: dict, bad: dict, write: Callable[
 
 def train_on(prepared: Path, run: Path, steps: int) -> dict[str, Any]:
     """Trains, evaluates; the content of results.json."""
-    train = runpy.run_path(str(SCRIPTS / "run_train.py"))["train"]
     train(["--data", str(prepared), "--output_dir", str(run), "--max_steps", str(steps), *TRAIN])
     return json.loads((run / "results.json").read_text())
 

@@ -57,8 +57,11 @@ FLOORS = [
         "preflight",
         "ablation",
     },
-    {"cli_app"},
+    {"cli_app", "train", "train_help"},
+    {"train_folds"},
+    {"cli_train"},
     {"cli"},
+    {"__main__"},
 ]
 
 

@@ -19,7 +19,7 @@ from tests.test_run_train import SMALL, TINY, launch, like_mrhisum, prepared, wr
 
 @pytest.fixture
 def run(folder, monkeypatch, capsys):
-    """Runs the script in the data folder; exit code, stdout, stderr."""
+    """Trains in the data folder; exit code, stdout, stderr."""
     return lambda *words: (launch(folder, words, monkeypatch), *capsys.readouterr())
 
 
@@ -109,7 +109,7 @@ def test_bad_input_is_named_with_exit_code_2(run, folder, words, message):
     code, _, err = run(*words, "--output_dir", "bad", "--use_cpu", True)
     assert code == 2
     assert message in err
-    assert err.splitlines()[-1].startswith("run_train.py: error: ")
+    assert err.splitlines()[-1].startswith("hiersum: error: ")
     assert not list((folder / "bad").glob("*"))
 
 
@@ -192,7 +192,7 @@ def test_a_wrong_line_of_a_recipe_is_named(run, folder, recipe, message):
     (folder / "wrong.yaml").write_text(f"output_dir: bad\n{recipe}\n" if recipe[0] != "-" else recipe)
     code, _, err = run("wrong.yaml", "--use_cpu", True)
     assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith("run_train.py: error: wrong.yaml: ")
+    assert err.startswith("hiersum: error: wrong.yaml: ")
     assert message in err
 
 

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import re
-import runpy
 import shlex
 import sys
 from dataclasses import replace
@@ -14,7 +13,9 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 
 from hiersum_hf import training_data
+from hiersum_hf.cli import main
 from hiersum_hf.cli import parser as cli_parser
+from hiersum_hf.cli_train import tell
 from hiersum_hf.datasets.bliss import BLiSSReader
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.tvsum import write_tvsum
@@ -82,7 +83,7 @@ def few_demo_videos(monkeypatch):
 
 
 @pytest.fixture
-def trained(data, few_demo_videos, monkeypatch, capsys):
+def trained(data, few_demo_videos, capsys):
     """Runs a recipe for two optimiser steps, once, after the one whose checkpoint it needs; the folder it leaves."""
 
     def folder_of(name):
@@ -96,10 +97,7 @@ def trained(data, few_demo_videos, monkeypatch, capsys):
         words += ["--checkpoint", folder_of(NEEDS[name])] if name in NEEDS else []
         if name in ("demo_finetune", "bliss"):  # of a few steps one must be a chosen one
             words += ["--eval_strategy", "steps", "--eval_steps", 2, "--save_strategy", "steps", "--save_steps", 2]
-        monkeypatch.setattr(sys, "argv", ["run_train.py", *map(str, words)])
-        with pytest.raises(SystemExit) as done:
-            runpy.run_path(str(SCRIPTS / "run_train.py"), run_name="__main__")
-        assert done.value.code == 0, capsys.readouterr().err
+        assert main(["train", *map(str, words)]) == 0, capsys.readouterr().err
         return folder
 
     return folder_of
@@ -119,12 +117,17 @@ def test_every_command_that_is_written_down_exists(path, monkeypatch):
     for program, *words in found:
         if program == "accelerate":
             launched = launch_command_parser().parse_args(words[1:])
-            assert launched.training_script == "scripts/run_train.py"
-            parse(launched.training_script_args)
-        elif program == "hiersum":
-            cli_parser().parse_args(words)
+            assert (launched.module, launched.training_script) == (True, "hiersum_hf")
+            program, words = "hiersum", launched.training_script_args
+        if program == "hiersum":
+            args = cli_parser().parse_args(words)
+            if args.command == "train" and not tell(args.words):
+                parse(args.words)
         else:
             assert (REPO / words[0]).is_file()
+
+
+ASKED = ("--help", "--help-all", "--list", "--show")  # of `hiersum train`, no flags of a run
 
 
 def test_every_flag_of_the_page_exists():
@@ -134,7 +137,7 @@ def test_every_flag_of_the_page_exists():
     prepare = next(action for action in cli_parser()._actions if action.dest == "command").choices["prepare"]
     known |= {option for action in prepare._actions for option in action.option_strings}
     text = (REPO / "docs" / "training.md").read_text()
-    assert set(re.findall(r"--[a-z][a-z0-9_-]+", text)) - known <= {"--scorer", "--help"}
+    assert set(re.findall(r"--[a-z][a-z0-9_-]+", text)) - known <= {"--scorer", *ASKED}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -145,7 +148,7 @@ def test_every_recipe_is_understood_and_says_how_to_start_it(name):
     assert flags.training.max_grad_norm == 1.0
     assert flags.training.lr_scheduler_type == "warmup_stable_decay"
     head = RECIPES[name].read_text().split("\n\n")[0]
-    assert any(name in words or (name == "demo" and words[-1] == "scripts/run_train.py") for words in commands(head))
+    assert ["hiersum", "train", *([] if name == "demo" else [name])] in [words[:3] for words in commands(head)]
 
 
 def test_the_list_has_a_line_for_every_recipe():

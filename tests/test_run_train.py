@@ -1,7 +1,6 @@
-"""scripts/run_train.py as a user starts it, on small files in TVSum's format."""
+"""`hiersum train` as a user starts it, on small files in TVSum's format."""
 
 import json
-import runpy
 import shutil
 import subprocess
 import sys
@@ -11,31 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hiersum_hf.cli import main
 from hiersum_hf.datasets.bliss import BLiSSReader
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.tvsum import write_tvsum
 from hiersum_hf.prediction import load_checkpoint
 from hiersum_hf.records import Encoders
-from hiersum_hf.train_flags import parser
 from hiersum_hf.training_data import DataArguments, extractor_of, load_parts
 from tests.test_bliss import clip, write_bliss
 from tests.test_prediction import OnDisk
 
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "run_train.py"
-MERGE = SCRIPT.with_name("merge_lora.py")
 TINY = ["--hidden_size", 16, "--num_layers", 1, "--num_attention_heads", 2, "--max_steps", 4, "--use_cpu", True,
         "--disable_tqdm", True]  # fmt: skip
 SMALL = [*TINY, "--child_steps_per_parent", 1]
 
 
-def launch(folder, words, monkeypatch, script=SCRIPT):
-    """Runs a script in a folder; its exit code."""
+def launch(folder, words, monkeypatch, command="train"):
+    """Runs a command in a folder; its exit code."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [str(script), *map(str, words)])
-    with pytest.raises(SystemExit) as done:
-        runpy.run_path(str(script), run_name="__main__")
-    return done.value.code
+    return main([command, *map(str, words)])
 
 
 @pytest.fixture
@@ -335,7 +330,7 @@ def test_a_chain_of_checkpoints_says_all_that_it_was_trained_on(run, folder, bas
     """An adapter of fold 0, merged, then trained on fold 1: fold 1's test videos were in fold 0's training part."""
     code, _, err = run(*FROM, "--checkpoint", base, "--lora_r", 2, "--output_dir", "chain-lora")
     assert code == 0, err
-    assert launch(folder, ["chain-lora", "chain-merged"], monkeypatch, MERGE) == 0
+    assert launch(folder, ["chain-lora", "chain-merged"], monkeypatch, "merge") == 0
     assert "may have seen" not in caplog.text
     (folder / "chain-merged" / "results.json").unlink()  # the config alone must know
     code, _, err = run(*FROM, "--checkpoint", "chain-merged", "--output_dir", "chain-end", "--fold", 1)
@@ -424,31 +419,20 @@ def test_every_fold_is_trained_once(run, folder, caplog, monkeypatch):
     assert not list((folder / "all").rglob("results.json"))
 
 
-def test_every_flag_has_a_help():
-    for action in parser()._actions:
-        assert (action.help or "").strip(), action.dest
-
-
-def test_help_keeps_its_commands_on_their_lines(run):
-    code, out, _ = run("--help")
-    assert code == 0
-    assert "\n    accelerate launch scripts/run_train.py " in out
-    assert "optimiser steps at child level" in out
-    assert "Width D of the network" in out
-
-
 @pytest.mark.slow
 def test_folds_and_adapters_train_on_two_ranks(folder, base):
     """Only one rank may write, and both must agree on what is left to do."""
     splits = [{"train_keys": [f"demo_0_{i:04}" for i in range(4, 15)], "test_keys": [f"demo_0_{k:04}"]} for k in (0, 1)]
     (folder / "splits.json").write_text(json.dumps(splits))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2]
-    launch += ["--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", SCRIPT]
+    launch += ["--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no"]
     words = [*FROM, "--split_file", "splits.json", "--folds", True, "--checkpoint", base, "--lora_r", 2]
     words += ["--output_dir", "ranks", "--save_steps", 1]
     metrics = []
-    for _ in range(2):
-        done = subprocess.run([*map(str, launch + words)], cwd=folder, capture_output=True, text=True, timeout=300)
+    for program in ([SCRIPT], ["-m", "hiersum_hf", "train"]):  # the second run goes on with the first one's
+        done = subprocess.run(
+            [*map(str, launch + program + words)], cwd=folder, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("mean over folds") == 1
         metrics.append(json.loads((folder / "ranks" / "results.json").read_text())["metrics"])
