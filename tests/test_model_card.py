@@ -101,7 +101,9 @@ def test_only_what_works_is_shown(results, tmp_path):
     text = write_card(tmp_path, results, pool5).read_text()
     assert "hiersum summarize" not in text.replace("`hiersum summarize`", "")
     assert "this checkpoint scores such sets, not video files" in text
-    assert "The flags are in recipe.yaml, all figures in results.json." in text
+    assert (
+        "The flags are in recipe.yaml (`hiersum train recipe.yaml` trains again), all figures in results.json." in text
+    )
 
 
 def test_without_results_it_says_so_and_has_no_figure(tmp_path):
