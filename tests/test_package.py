@@ -2,11 +2,14 @@
 
 import ast
 import inspect
+import json
+import os
 import re
 import runpy
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +18,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from hiersum_hf.recipe_files import find_recipe, recipe_names
+
+from .hub_server import HubServer
 
 
 REPO = Path(__file__).parents[1]
@@ -137,7 +144,7 @@ def test_training_needs_no_data_libraries():
     absent = ["datasets", "pyarrow", "evaluate", "av"]
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent})); import hiersum_hf.trainer, hiersum_hf.training_data"
-        ", hiersum_hf.transfer, hiersum_hf.preflight, hiersum_hf.lora, hiersum_hf.folds"
+        ", hiersum_hf.transfer, hiersum_hf.preflight, hiersum_hf.lora, hiersum_hf.folds, hiersum_hf.train_folds"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -165,17 +172,37 @@ def test_bounds_pins_and_docs_name_the_same_versions():
         assert (bounds, pins[canonicalize_name(name)]) == ([Version(oldest)], newest), name
 
 
-@pytest.mark.slow
-def test_the_wheel_works_elsewhere(tmp_path):
-    """Built, installed into another folder and used from there, without the source."""
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(REPO)],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(REPO)],
         check=True, capture_output=True,
     )  # fmt: skip
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def programs(wheel, tmp_path_factory):
+    """Where the programs are of an environment with the wheel, which sees the other packages of this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--no-deps", "--quiet"]
+    subprocess.run([*pip, str(wheel)], check=True)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    others = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    (site / "others.pth").write_text("\n".join(others))  # last: pip must not see this project among them
+    return folder / "bin"
+
+
+@pytest.mark.slow
+def test_the_wheel_works_elsewhere(wheel, tmp_path):
+    """Built, installed into another folder and used from there, without the source."""
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
     sources = {f"hiersum_hf/{p.relative_to(REPO / 'hiersum_hf')}" for p in (REPO / "hiersum_hf").rglob("*.py")}
+    sources |= {f"hiersum_hf/recipes/{p.name}" for p in (REPO / "hiersum_hf" / "recipes").glob("*.yaml")}
     sources |= {f"hiersum_hf/modeling/{p.name}" for p in (REPO / "modeling").glob("*.py")}
     assert sources <= names
     assert not any(name.startswith(("modeling/", "tests/", "scripts/")) for name in names)
@@ -232,3 +259,38 @@ def test_no_public_name_is_a_modules():
 
     modules = {path.stem for path in (REPO / "hiersum_hf").iterdir()} | {"modeling"}
     assert not modules & set(hiersum_hf.__all__)
+
+
+TINY = "--train_videos 8 --max_steps 2 --hidden_size 16 --num_layers 1 --per_device_train_batch_size 2 --use_cpu True"
+RANKS = "--multi_gpu --num_machines 1 --num_processes 2 --mixed_precision no --dynamo_backend no"
+
+
+@pytest.mark.slow
+def test_what_is_installed_trains_and_pushes(programs, tmp_path):
+    """From `pip install` to a checkpoint on the Hub, in one process and in two, and no clone anywhere."""
+
+    def run(*words, code=0):
+        done = subprocess.run([programs / words[0], *words[1:]], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        return done
+
+    def results(folder):
+        return json.loads((tmp_path / folder / "results.json").read_text())
+
+    with HubServer() as server:
+        env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **server.environment(tmp_path / "home")}
+        where = run("python", "-c", "import hiersum_hf; print(hiersum_hf.__file__)").stdout
+        assert Path(where).is_relative_to(programs.parent)
+        assert len(run("hiersum", "train", "--list").stdout.splitlines()) == len(recipe_names())
+        assert run("hiersum", "train", "tvsum", "--show").stdout == find_recipe("tvsum").read_text()
+        assert "Did you mean tvsum?" in run("hiersum", "train", "scripts/recipes/tvsum.yaml", code=2).stderr
+        trained = run("hiersum", "train", "demo", *TINY.split(), "--output_dir", "run")
+        assert f"{results('run')['metrics']['f1']:.4f}" in trained.stdout
+        assert results("run")["command"].startswith("hiersum train demo --train_videos 8 ")
+        assert "`hiersum train recipe.yaml` trains again" in (tmp_path / "run" / "README.md").read_text()
+        assert run("hiersum", "push", "run", "org/hiersum").stdout == f"Pushed: {server.url}/org/hiersum\n"
+        assert "model.safetensors" in server.repos["model", "org/hiersum"].files
+    launch = ["-m", "accelerate.commands.launch", *RANKS.split(), "-m", "hiersum_hf", "train"]
+    run("python", *launch, "run/recipe.yaml", "--output_dir", "ranks")
+    assert results("ranks")["command"].startswith("accelerate launch -m hiersum_hf train run/recipe.yaml ")
+    assert results("ranks")["metrics"].keys() == results("run")["metrics"].keys()
