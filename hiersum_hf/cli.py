@@ -59,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _said(error: BaseException, command: str) -> str:
-    """Says an error in one line; the line breaks of most commands are those of names, and shown."""
+    """Say an error in one line.
+
+    Where no library speaks, line breaks are those of names, and shown.
+    """
     text = str(error) or type(error).__name__
     return printable(" ".join(text.split()) if command in BY_LIBRARIES else text)
 

@@ -30,7 +30,7 @@ A checkpoint that was trained on another split is refused: it may have seen the 
 
 
 def parser() -> argparse.ArgumentParser:
-    """Makes the parser of the program's flags."""
+    """Make the parser of the program's flags."""
     flags = argparse.ArgumentParser(
         prog="run_eval.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Evaluates every fold, prints the figures and writes them."""
+    """Evaluate every fold; print the figures and write them."""
     args = parser().parse_args(argv)
     data = DataArguments(
         data=args.data,
@@ -82,7 +82,7 @@ def run(argv: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Runs the program; 0 = done, 2 = bad input, said on stderr."""
+    """Run the program; 0 = done, 2 = bad input, said on stderr."""
     try:
         run(sys.argv[1:])
     except (ValueError, OSError, ImportError) as error:

@@ -13,7 +13,7 @@ MERGE_HELP = """example:
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's."""
+    """Add the command to the parser's."""
     merge = commands.add_parser(
         "merge",
         help="make an ordinary checkpoint of an adapter and its base",
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Merges, and says where the checkpoint is."""
+    """Merge, and say where the checkpoint is."""
     from hiersum_hf.merge_lora import merge
 
     merge(args.adapter, args.output)

@@ -15,7 +15,7 @@ PUSH_HELP = """examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's."""
+    """Add the command to the parser's."""
     push = commands.add_parser(
         "push",
         help="upload a run, a checkpoint or a prepared data set to the Hub",
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pushes, and says where to."""
+    """Push, and say where to."""
     from hiersum_hf.hub import push
 
     print(f"Pushed: {push(args.folder, args.repo_id, args.private, base=args.base)}")

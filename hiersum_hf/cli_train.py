@@ -13,7 +13,10 @@ from hiersum_hf.recipe_files import find_recipe, list_recipes
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's; no word begins with NUL, so all of them are left to `run`."""
+    """Add the command to the parser's.
+
+    No word of a command line begins with NUL, so argparse takes none for a flag and leaves all of them to `run`.
+    """
     train = commands.add_parser(
         "train", help="train on a data set, evaluate, leave a checkpoint", add_help=False, prefix_chars="\0"
     )
@@ -22,7 +25,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, or tells about recipes and flags without loading the Trainer."""
+    """Train, or tell about recipes and flags without loading the Trainer."""
     words = args.words
     if told := tell(words):
         print(told)
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def tell(words: Sequence[str]) -> str | None:
-    """Answers what asks for no training: --help, --help-all, --list and --show."""
+    """Answer --help, --help-all, --list and --show, which ask for no training."""
     if {"-h", "--help", "--help-all"} & set(words):
         from hiersum_hf.train_help import help_text
 
@@ -43,7 +46,7 @@ def tell(words: Sequence[str]) -> str | None:
 
 
 def show(words: Sequence[str]) -> str:
-    """Reads a recipe to print it, without a word the demo's.
+    """Read the recipe to print; without a word it is the demo's.
 
     Raises:
         FileNotFoundError: No such recipe.
@@ -56,7 +59,7 @@ def show(words: Sequence[str]) -> str:
 
 
 def with_demo(words: Sequence[str]) -> Sequence[str]:
-    """Puts the demo's recipe before flags that name neither a recipe nor data."""
+    """Put the demo's recipe before flags that name neither recipe nor data."""
     if (words and not words[0].startswith("-")) or any(word.split("=")[0] == "--data" for word in words):
         return words
     print("No data given: training on the made-up demo set, as recipe demo says.", file=sys.stderr)
@@ -64,7 +67,10 @@ def with_demo(words: Sequence[str]) -> Sequence[str]:
 
 
 def _train(words: Sequence[str]) -> int:
-    """Trains a run, or every fold; wrong flags are refused before the Trainer is loaded, which takes a second."""
+    """Train a run, or every fold.
+
+    Wrong flags are refused before the Trainer is loaded, which takes a second.
+    """
     from hiersum_hf.train_flags import parse
 
     flags = parse(words)

@@ -19,7 +19,9 @@ from hiersum_hf.results import write_json
 
 
 def merge(adapter: str, output: Path) -> None:
-    """Writes the merged checkpoint with a card, and the adapter's recipe and results, which name what was merged.
+    """Write the merged checkpoint with its card.
+
+    The adapter's recipe and results come along; the latter name what was merged.
 
     Raises:
         FileExistsError: The output is a file, or a folder with something in it, as the adapter's and its base's are.
@@ -43,14 +45,14 @@ def merge(adapter: str, output: Path) -> None:
 
 
 def _refuse_full(output: Path, adapter: str) -> None:
-    """Raises FileExistsError for an output that would lose something."""
+    """Refuse an output in which something would be lost."""
     if output.exists() and (output.is_file() or any(output.iterdir())):
         same = ", found the adapter, which would be lost" if output.resolve() == Path(adapter).resolve() else ""
         raise FileExistsError(f"{output}: expected a new or empty folder{same}.")
 
 
 def _base_of(adapter: str) -> str:
-    """Reads which checkpoint an adapter was trained on; raises ValueError for a checkpoint that is none."""
+    """Read which checkpoint an adapter was trained on; refuse what is none."""
     found = find_adapter_config_file(adapter)
     if found is None:
         raise ValueError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")
@@ -58,7 +60,10 @@ def _base_of(adapter: str) -> str:
 
 
 def _results_of(adapter: str, base: str, output: Path) -> dict[str, Any] | None:
-    """Reads the adapter's results as those of the merged checkpoint; says so where there are none."""
+    """Read the adapter's results as those of the merged checkpoint.
+
+    Where there are none, say so.
+    """
     told = find_file(adapter, "results.json")
     if told is not None:
         return read_results(told) | {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}

@@ -11,12 +11,12 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def recipe_names() -> list[str]:
-    """Names the recipes of the package."""
+    """Name the recipes of the package."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def find_recipe(word: str) -> Path:
-    """Finds a recipe of the package by its name, or any other by its path.
+    """Find a recipe by its name in the package, or by its path.
 
     Raises:
         FileNotFoundError: Neither; names the recipe that comes nearest.
@@ -34,12 +34,12 @@ def find_recipe(word: str) -> Path:
 
 
 def list_recipes() -> str:
-    """Lists the recipes, a line each: its name and the first line of its comment."""
+    """List the recipes with the first line of each one's comment."""
     names = recipe_names()
     width = max(map(len, names))
     return "\n".join(f"{name:{width}}  {headline(name)}" for name in names)
 
 
 def headline(name: str) -> str:
-    """Reads what a recipe of the package says of itself in its first line."""
+    """Read the first line of a recipe's comment."""
     return find_recipe(name).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")

@@ -48,7 +48,10 @@ TAU = "eval_{}_kendall_tau"
 
 
 class Beginning(NamedTuple):
-    """What a run begins with; `model` may be a network with an adapter, `mismatch` says if encoders differ."""
+    """Hold what a run begins with.
+
+    `model` may be a network with an adapter; `mismatch` says in words where encoders differ.
+    """
 
     parts: Mapping[str, Sequence[VideoRecord]]
     model: Any
@@ -57,11 +60,14 @@ class Beginning(NamedTuple):
 
 
 def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
-    """Runs one training: data, network, steps, results; 1 if it could not be pushed at the end, else 0.
+    """Run one training from its flags to its results.
 
     Args:
         words: The command line behind `hiersum train`.
         replaced: Folders of runs that go too with --overwrite True.
+
+    Returns:
+        0, or 1 if the finished run could not be pushed.
     """
     flags = parse(words)
     args = flags.training
@@ -88,7 +94,7 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
 
 
 def _read(flags: Flags) -> Beginning:
-    """Reads the videos of every part, makes or loads the network, and refuses what does not fit together."""
+    """Read the videos, make or load the network, refuse what does not fit."""
     data, args = flags.data, flags.training
     if flags.start.checkpoint and "text_encoder" not in flags.given:
         data = replace(data, text_encoder=load_checkpoint(flags.start.checkpoint)[1].text_encoder or data.text_encoder)
@@ -108,7 +114,10 @@ def _read(flags: Flags) -> Beginning:
 
 
 def _start(flags: Flags, made: HierSumFeatureExtractor) -> tuple[HierSumModel, HierSumFeatureExtractor, list[str]]:
-    """Gives the network, its feature extractor, and the parameters that start anew: all, or of a checkpoint few."""
+    """Make or load the network and its feature extractor.
+
+    The third value names the parameters that start anew: all, or of a checkpoint few.
+    """
     config = vars(flags.config)
     if flags.start.checkpoint:
         changes = {name: value for name, value in flags.given.items() if name in config}
@@ -118,7 +127,7 @@ def _start(flags: Flags, made: HierSumFeatureExtractor) -> tuple[HierSumModel, H
 
 
 def _check_mismatch(mismatch: str | None, args: HierSumTrainingArguments) -> None:
-    """Raises ValueError for features of another encoder, or warns of them where they are allowed."""
+    """Refuse features of another encoder, or warn where they are allowed."""
     if mismatch is None:
         return
     if not args.allow_encoder_mismatch:
@@ -127,7 +136,7 @@ def _check_mismatch(mismatch: str | None, args: HierSumTrainingArguments) -> Non
 
 
 def _with_lora(model: HierSumModel, start: StartArguments, renewed: Sequence[str]) -> Any:
-    """Adds the adapter that the flags ask for."""
+    """Add the adapter that the flags ask for."""
     if not start.lora_r:
         return model
     from hiersum_hf.lora import add_lora, trained_weights  # peft takes seconds to import
@@ -154,7 +163,10 @@ def _trainer(flags: Flags, beginning: Beginning, replaced: Sequence[Path]) -> Hi
 
 
 def _fit(trainer: HierSumTrainer, config: HierSumConfig) -> None:
-    """Trains, or goes on from a checkpoint, and saves; the levels trained are those of the weights that are kept."""
+    """Train, or go on from a checkpoint, and save.
+
+    The trained levels in the config are those of the weights that are kept.
+    """
     args = trainer.args
     if resume := checkpoint_to_resume(args):
         config.trained_levels = trained_levels(resume)
@@ -165,12 +177,18 @@ def _fit(trainer: HierSumTrainer, config: HierSumConfig) -> None:
 
 
 def _best_level(validation: Mapping[str, float], levels: Sequence[str]) -> str:
-    """Names the level with the largest Kendall tau on the validation part, the first where there is none."""
+    """Name the level with the largest Kendall tau on the validation part.
+
+    Where there is none, it is the first level.
+    """
     return max(levels, key=lambda level: validation.get(TAU.format(level), -math.inf))
 
 
 def _save(flags: Flags, beginning: Beginning) -> None:
-    """Saves the checkpoint again with its default level; unless it is an adapter, the pipeline's code comes along."""
+    """Save the checkpoint again, now with its default level.
+
+    Unless it is an adapter, the code of the pipeline comes along.
+    """
     model, run = beginning.model, run_folder(flags.training)
     extractor: Any = beginning.extractor  # the pipelines of Transformers name another kind
     if flags.start.lora_r:
@@ -182,7 +200,10 @@ def _save(flags: Flags, beginning: Beginning) -> None:
 def _evaluate(
     flags: Flags, beginning: Beginning, levels: Sequence[str], selected_on: str | None, command: str
 ) -> list[dict[str, Any]]:
-    """Measures the test part: the checkpoint at its default level, then at others, then scorers without training."""
+    """Measure the test part.
+
+    The checkpoint at its default level comes first, then at the others, then scorers without training.
+    """
     data, args, records = flags.data, flags.training, beginning.parts["test"]
     common: dict[str, Any] = {"dataset": dataset_name(data), "part": "test", "split": split_name(data)}
     common |= {"seed": args.seed, "encoder_mismatch": beginning.mismatch, "command": command}
@@ -216,7 +237,7 @@ def _predict(
 
 
 def _leave(flags: Flags, beginning: Beginning, results: Sequence[dict[str, Any]]) -> None:
-    """Leaves picture, card and results.json beside the checkpoint, and prints the table."""
+    """Write picture, card and results.json beside the checkpoint; print the table."""
     args, run = flags.training, run_folder(flags.training)
     _draw_scores(beginning, results[0], args)
     licence = card_data(flags.start.checkpoint).get("license") if flags.start.checkpoint else None
@@ -227,7 +248,10 @@ def _leave(flags: Flags, beginning: Beginning, results: Sequence[dict[str, Any]]
 
 
 def _draw_scores(beginning: Beginning, results: Mapping[str, Any], args: HierSumTrainingArguments) -> None:
-    """Draws scores.png of the first test video: the scores of the default level beside the annotators'."""
+    """Draw scores.png of the first test video.
+
+    It shows the scores of the default level beside the annotators'.
+    """
     record = next(record for record in beginning.parts["test"] if record.video_id in results["per_video"])
     name, run = record.video_id, run_folder(args)
     scored = _predict(beginning, [record], results["level"], args)
@@ -237,7 +261,7 @@ def _draw_scores(beginning: Beginning, results: Mapping[str, Any], args: HierSum
 
 
 def _push(args: HierSumTrainingArguments) -> int:
-    """Pushes the finished run; a push that fails costs nothing but another try."""
+    """Push the finished run; a push that fails costs only another try."""
     run, repo_id = str(args.output_dir), str(args.hub_model_id)
     try:
         print(f"Pushed: {push(run, repo_id, args.hub_private_repo)}")
@@ -250,6 +274,6 @@ def _push(args: HierSumTrainingArguments) -> int:
 
 
 def command(words: Sequence[str], args: HierSumTrainingArguments) -> str:
-    """Spells the command that starts the run again; several processes need a launcher."""
+    """Spell the command that starts the run again, with a launcher for several processes."""
     program = ["hiersum"] if args.world_size == 1 else ["accelerate", "launch", "-m", "hiersum_hf"]
     return shlex.join([*program, "train", *words])

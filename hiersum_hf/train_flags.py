@@ -98,13 +98,13 @@ class _Parser(HfArgumentParser):
 
 
 def parser() -> HfArgumentParser:
-    """Makes the parser of every flag of a training run."""
+    """Make the parser of every flag of a training run."""
     parts: Any = (DataArguments, config_arguments(), HierSumTrainingArguments, StartArguments)
     return _Parser(parts)
 
 
 def parse(words: Sequence[str]) -> Flags:
-    """Parses flags, or a recipe (its name in the package, or a file) and flags that override it.
+    """Parse flags, or a recipe's name or path and flags that override it.
 
     Raises:
         FileNotFoundError: No such recipe.
@@ -127,7 +127,7 @@ def parse(words: Sequence[str]) -> Flags:
 
 
 def _refuse_unknown(word: str, flags: HfArgumentParser) -> NoReturn:
-    """Raises ValueError for a word that is neither the recipe, nor a flag, nor its value."""
+    """Refuse a word that is neither the recipe, nor a flag, nor its value."""
     if not word.startswith("-"):
         raise ValueError(f"{word}: expected the recipe before all flags, and one value behind each flag.")
     raise ValueError(f"unknown flag {word}.{_nearest(word.lstrip('-').split('=')[0], flags)}")

@@ -16,7 +16,7 @@ from hiersum_hf.train_flags import Flags, parse
 
 
 def train_folds(words: Sequence[str], flags: Flags) -> int:
-    """Trains every fold that is not complete, one after the other, then evaluates them together."""
+    """Train every fold that is not complete, then evaluate all together."""
     run, args = run_folder(flags.training), flags.training
     _check_folds(run, flags)
     old = [run, *run.glob("fold_*")] if args.overwrite else []
@@ -29,7 +29,7 @@ def train_folds(words: Sequence[str], flags: Flags) -> int:
 
 
 def _check_folds(run: Path, flags: Flags) -> None:
-    """Refuses to replace a finished run, and flags that belong to a single fold."""
+    """Refuse to replace a finished run, and flags of a single fold."""
     args = flags.training
     if (run / "results.json").exists() and not args.overwrite:
         raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
@@ -41,7 +41,10 @@ def _check_folds(run: Path, flags: Flags) -> None:
 
 
 def _folds_to_train(run: Path, words: Sequence[str], flags: Flags) -> list[list[str]]:
-    """Plans the command line of each fold that is not complete; before any rank writes anything."""
+    """Plan the command line of each fold that is not complete.
+
+    All are planned before any rank writes anything.
+    """
     todo = []
     for k in range(count_folds(flags.data)):
         folder = run / f"fold_{k}"
@@ -58,7 +61,7 @@ def _folds_to_train(run: Path, words: Sequence[str], flags: Flags) -> list[list[
 
 
 def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:
-    """Leaves the figures of all folds in results.json of the run, and prints them."""
+    """Write the figures of all folds to results.json of the run; print them."""
     args = flags.training
     results = evaluate_run(
         run,

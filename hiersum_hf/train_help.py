@@ -71,7 +71,7 @@ USED_MOST: dict[str, dict[str, str | None]] = {  # None: as `--help-all` says
 
 
 class _Formatter(RawDescriptionHelpFormatter):
-    """Shows a flag in one spelling, what it takes, and its default where it has one."""
+    """Show a flag in one spelling, what it takes, and its default if any."""
 
     def _format_action_invocation(self, action: Action) -> str:
         return " ".join(filter(None, [action.option_strings[0], _value(action)]))
@@ -82,7 +82,7 @@ class _Formatter(RawDescriptionHelpFormatter):
 
 
 def help_text(every: bool = False) -> str:
-    """Formats the help: the flags used most, or with `every` all of them."""
+    """Format the help with the flags used most, or with every flag."""
     flags = parser()
     formatter = _Formatter("hiersum train")
     formatter.add_usage("%(prog)s [RECIPE] [--flag value ...]", [], [])
@@ -123,7 +123,7 @@ def _add_section(formatter: HelpFormatter, title: str, actions: Sequence[Action]
 
 
 def _value(action: Action) -> str:
-    """Says what a flag takes, as short as its place."""
+    """Say in a word what a flag takes."""
     if action.nargs == 0:
         return ""
     if action.choices:
