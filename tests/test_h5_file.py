@@ -1,13 +1,20 @@
-"""Texts of HDF5 files: HDF5 keeps them in heaps, which it trusts."""
-
-import struct
+"""What is read from HDF5 files of others, and how much of it."""
 
 import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets import h5_file
-from hiersum_hf.datasets.h5_file import HEAP, open_h5, read_array, read_attributes, read_rate, read_strings, read_text
+from hiersum_hf.datasets import h5_worker
+from hiersum_hf.datasets.h5_file import (
+    add_array,
+    first_shape,
+    member_names,
+    outlines,
+    read_cells,
+    read_member,
+    read_rate,
+    read_text,
+)
 
 
 TEXTS = ["é", "", "abc" * 700, "two\nlines"]
@@ -18,142 +25,123 @@ def path(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.attrs["name"], file.attrs["rate"], file.attrs["rates"] = "ä", 2.0, [1.0, 2.0]
-        file.attrs["names"], file.attrs["nothing"] = ["a", "b"], h5py.Empty("f4")
+        file.attrs["names"], file.attrs["nothing"], file.attrs["many"] = ["a", "b"], h5py.Empty("f4"), np.ones(65)
+        file.attrs["fixed"], file.attrs["whole"] = np.bytes_("b"), np.uint8(3)
         file["texts"], file["one"], file["fixed"] = TEXTS, "alone", np.array([b"a", b"bcd"])
         file["v"] = np.ones(3)
         file["v"].attrs["rate"] = 5.0
     return path
 
 
-def damage(path, change):
-    """`change` gets the first heap from its first object on: (number, references, length) each."""
-    content = bytearray(path.read_bytes())
-    change(content, content.index(HEAP) + 16)
-    path.write_bytes(content)
-
-
 def test_texts_come_back_in_any_shape(path):
-    with open_h5(path) as file:
-        assert read_strings(file["texts"]) == TEXTS
-        assert read_strings(file["one"]) == ["alone"]
-        assert read_strings(file["fixed"]) == ["a", "bcd"]
-        with pytest.raises(ValueError, match="expected texts, found float64"):
-            read_strings(file["v"])
-        with pytest.raises(ValueError, match=r"expected numbers, found entries of variable length of shape \(4,\)"):
-            read_array(file["texts"])
+    member = read_member(path, "/", "", arrays=["texts", "fixed"], texts=["texts", "one", "fixed", "v", "gone"])
+    assert member.strings("texts") == TEXTS
+    assert member.strings("one") == ["alone"]
+    assert member.strings("fixed") == ["a", "bcd"]
+    assert member.array("fixed").tolist() == [b"a", b"bcd"]
+    for name, found in (("v", "float64"), ("gone", "none")):
+        with pytest.raises(ValueError, match=f"expected texts, found {found}"):
+            member.strings(name)
+    with pytest.raises(ValueError, match=r"expected numbers, found entries of variable length of shape \(4,\)"):
+        member.array("texts")
 
 
-def test_attributes_of_the_member_count_over_those_of_the_file(path):
-    with open_h5(path) as file:
-        found = read_attributes(file, file["v"])
-    assert found.pop("rates").tolist() == [1, 2]
-    assert found == {"name": "ä", "rate": 5.0, "names": None, "nothing": None}
-    assert (read_text(found, "name"), read_rate(found, "rate")) == ("ä", 5)
+def test_attributes_are_texts_and_numbers(path):
+    found = read_member(path, "v", "", attributes=["/", "", "gone"]).attributes
+    assert found[""] == {"rate": 5.0}
+    assert found["/"] == {
+        "name": "ä", "rate": 2.0, "rates": [1, 2], "fixed": "b", "whole": 3, "names": None, "nothing": None,
+        "many": None,
+    }  # fmt: skip
+    assert (read_text(found["/"], "name"), read_rate(found["/"], "rate")) == ("ä", 2)
     with pytest.raises(ValueError, match="attribute names: expected a text, found None"):
-        read_text(found, "names", "default")
+        read_text(found["/"], "names", "default")
 
 
-def no_length(content, at):  # HDF5 2.0 stays at it for ever
-    content[at : at + 16] = struct.pack("<HH4xQ", 0, 0, 0)
+KINDS = ["<f2", ">f4", "f8", "u1", "<i8", "?", "c8", "S3", "M8[s]", "V4"]
 
 
-def beyond(content, at):
-    content[at + 8 : at + 16] = struct.pack("<Q", 2**40)
-
-
-def backward(content, at):
-    content[at + 8 : at + 16] = struct.pack("<Q", 2**64 - 16)
-
-
-def no_length_in_a_marked_heap(content, at):  # bytes that HDF5 reserves, and reads over
-    content[at - 11 : at - 8] = b"any"
-    no_length(content, at)
-
-
-def too_short(content, at):
-    content[at - 8 : at] = struct.pack("<Q", 4088)
-    no_length(content, at)
-
-
-def too_long(content, at):
-    content[at - 8 : at] = struct.pack("<Q", 2**40)
-    no_length(content, at)
-
-
-@pytest.mark.parametrize("change", [no_length, beyond, backward, no_length_in_a_marked_heap])
-def test_a_heap_that_does_not_fill_is_never_given_to_hdf5(change, path):
-    damage(path, change)
-    message = r"expected whole heaps of texts, found a broken one at byte \d+"
-    with open_h5(path) as file:
-        for read in (lambda: read_strings(file["texts"]), lambda: read_attributes(file)):
-            with pytest.raises(ValueError, match=message):
-                read()
-        assert read_attributes(file["v"]) == {"rate": 5.0}  # no text is asked for
-        assert read_array(file["v"]).sum() == 3
-
-
-@pytest.mark.parametrize("change", [too_short, too_long])
-def test_a_heap_of_no_size_is_refused_by_hdf5_itself(change, path):
-    damage(path, change)
-    with pytest.raises(ValueError, match=r"a\.h5: expected a complete HDF5 file"), open_h5(path) as file:
-        read_strings(file["texts"])
-
-
-def test_heaps_within_heaps_are_walked_no_more_than_the_file_is_long(tmp_path):
-    """Else 260 kB of them take 11 s, and four times that for twice as many."""
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(0, 3), (2, 3)])
+def test_arrays_come_back_as_they_are(kind, shape, tmp_path):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype("i4").astype(kind)
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["texts"] = ["a"]
-    count = 8000
-    heaps = [struct.pack("<HH4xQ", 1, 1, 16) + HEAP + struct.pack("<3xQ", 16 + 32 * k) for k in range(count, 0, -1)]
-    with (tmp_path / "a.h5").open("ab") as file:
-        file.write(b"".join(heaps) + bytes(4096))
-    with open_h5(tmp_path / "a.h5") as file, pytest.raises(ValueError, match="expected whole heaps"):
-        read_strings(file["texts"])
+        file["v"] = array.view(h5py.opaque_dtype(array.dtype)) if kind == "M8[s]" else array
+    found = read_member(tmp_path / "a.h5", "v", "", arrays=[""]).array()
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    assert found.tobytes() == array.tobytes()
+    assert found.flags.writeable
 
 
-def test_a_heap_at_the_border_of_two_blocks_is_found(path, monkeypatch):
-    damage(path, no_length)
-    start = path.read_bytes().index(HEAP)
-    for size in range(start + 1, start + len(HEAP)):
-        monkeypatch.setattr(h5_file, "BLOCK", size)
-        assert h5_file._broken_heap.__wrapped__(path, 0, path.stat().st_size) == start
+def test_outlines_read_nothing(path):
+    with h5py.File(path, "a") as file:
+        file["group/a"], file["group/none"] = np.ones((2, 3)), h5py.Empty("f4")
+        file.create_dataset("huge", (2**40, 4), "f4", chunks=(1, 4))
+    found = outlines(path, ["group", "huge", "gone"], ["a", "b", "none"])
+    assert [one.kind for one in found.values()] == ["Group", "Dataset", None]
+    assert found["group"].members == {"a": (2, 3), "none": None}
+    assert found["huge"].shape == (2**40, 4)
+    assert member_names(path) == ["fixed", "group", "huge", "one", "texts", "v"]
+    assert first_shape(path) == (2, 3)
 
 
-def test_one_long_text_behind_every_entry_is_not_read_again_and_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(h5_file, "MAX_TEXT_BYTES", 2**20)
+def test_references_lead_to_arrays_of_the_file(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["texts"] = ["x" * 2**15, *["y" * 8] * 100]
-    content = (tmp_path / "a.h5").read_bytes()
-    heap = content.index(struct.pack("<IQ", 2**15, content.index(HEAP)))  # (length, address, number) of each entry
-    long = content[heap : heap + 16]
-    (tmp_path / "a.h5").write_bytes(content[:heap] + long * 101 + content[heap + 101 * 16 :])
-    with open_h5(tmp_path / "a.h5") as file:
-        assert file["texts"].asstr()[100] == "x" * 2**15
-        with pytest.raises(ValueError, match="expected at most 1048576 bytes of texts, found more"):
-            read_strings(file["texts"])
+        cells = [file.create_dataset("#refs#/a", data=np.ones(2)).ref, h5py.Reference()]
+        file.create_dataset("table/x", data=np.array([[cell] for cell in cells], h5py.ref_dtype))
+        file["table/y"] = np.ones(3)
+    one, none = read_cells(tmp_path / "a.h5", "table", ["x"])["x"]
+    assert one.array().tolist() == [1, 1]
+    with pytest.raises(ValueError, match="a reference to nothing"):
+        none.array()
+    with pytest.raises(ValueError, match=r"a\.h5, table: expected references, found float64"):
+        read_cells(tmp_path / "a.h5", "table", ["x", "y"])
+
+
+def test_arrays_are_added(path):
+    add_array(path, "group/features", np.ones((2, 3), np.float32), {"kind": "ö"})
+    found = read_member(path, "group", "", arrays=["features"], attributes=["features"])
+    assert found.array("features").tolist() == [[1, 1, 1]] * 2
+    assert found.attributes == {"features": {"kind": "ö"}}
+    with pytest.raises(ValueError, match=r"a\.h5: .*exists"):
+        add_array(path, "v", np.zeros((2000, 3)), {})
+    assert read_member(path, "v", "", arrays=[""]).array().tolist() == [1, 1, 1]
+
+
+def refused(path, name, read, message):
+    with h5py.File(path) as file, pytest.raises(ValueError, match=message):
+        read(file[name])
 
 
 def test_a_claim_of_many_texts_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("many", (2**40,), h5py.string_dtype(), chunks=(4,))
         file.create_dataset("long", (1000,), "S1000000", chunks=(1,))
-    with open_h5(tmp_path / "a.h5") as file:
-        for name in ("many", "long"):
-            with pytest.raises(ValueError, match=r"expected at most 262144 texts and 67108864 bytes, found shape"):
-                read_strings(file[name])
+    for name in ("many", "long"):
+        refused(tmp_path / "a.h5", name, h5_worker.read_strings, "expected at most 262144 texts and 67108864 bytes")
+
+
+def test_texts_are_read_no_further_than_the_limit(path, monkeypatch):
+    monkeypatch.setattr(h5_worker, "MAX_TEXT_BYTES", 2000)
+    refused(path, "texts", h5_worker.read_strings, "expected at most 2000 bytes of texts, found more")
 
 
 def test_a_chunk_beyond_the_limit_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(h5_file, "MAX_ARRAY_BYTES", 2**20)
+    monkeypatch.setattr(h5_worker, "MAX_ARRAY_BYTES", 2**20)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name, kind in (("numbers", "f4"), ("texts", "S4")):
             file.create_dataset(name, (10,), kind, maxshape=(None,), chunks=(2**18 + 1,), compression="gzip")
             file[name][:] = b"1" if kind == "S4" else 1
-    with open_h5(tmp_path / "a.h5") as file:
-        with pytest.raises(ValueError, match=r"expected chunks of at most 1048576 bytes, found \(262145,\)"):
-            read_array(file["numbers"])
-        with pytest.raises(ValueError, match="expected at most 262144 texts"):
-            read_strings(file["texts"])
+    message = r"expected chunks of at most 1048576 bytes, found \(262145,\)"
+    refused(tmp_path / "a.h5", "numbers", h5_worker.read_array, message)
+    refused(tmp_path / "a.h5", "texts", h5_worker.read_strings, "expected at most 262144 texts")
+
+
+def test_a_question_has_no_more_than_so_many_bytes_of_answers(path, monkeypatch):
+    monkeypatch.setattr(h5_worker, "MAX_BYTES", 60)
+    *answers, last = [head for head, _ in h5_worker.answers(str(path), "read", "/", ["v"] * 3, [], [])]
+    assert len(answers) == 3
+    assert last == {"refused": "expected at most 60 bytes in all, found more", "done": False, "is_open": True}
 
 
 def test_texts_of_one_packed_chunk_unpack_it_once(tmp_path, monkeypatch):
@@ -161,16 +149,16 @@ def test_texts_of_one_packed_chunk_unpack_it_once(tmp_path, monkeypatch):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("fixed", data=np.full(2000, b"abc", "S256"), chunks=(2000,), compression="gzip")
         file.create_dataset("free", data=["x"] * 2000, chunks=(2000,), compression="gzip")
-    with open_h5(tmp_path / "a.h5") as file:
-        assert read_strings(file["free"]) == ["x"] * 2000
+    with h5_worker.open_file(str(tmp_path / "a.h5"), "r") as file:
+        assert h5_worker.read_strings(file["free"]) == ["x"] * 2000
         monkeypatch.setattr(np, "ndindex", None)
-        assert read_strings(file["fixed"]) == ["abc"] * 2000
+        assert h5_worker.read_strings(file["fixed"]) == ["abc"] * 2000
         _, _, kept, _ = file.id.get_access_plist().get_cache()
-        assert kept >= h5_file.MAX_TEXTS * 16  # bytes of an entry: length, heap, number
+        assert kept >= h5_worker.MAX_TEXTS * 16  # bytes of an entry
 
 
 def test_rewritten_files_are_read(tmp_path):
-    """Heaps of what was deleted stay in the file."""
+    """Texts of what was deleted stay in the file."""
     rng = np.random.default_rng(0)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for k in range(60):
@@ -179,5 +167,6 @@ def test_rewritten_files_are_read(tmp_path):
             del file[str(k)]
         for k in range(60, 90):
             file[f"{k}/texts"], file[f"{k}/v"] = ["y" * length for length in rng.integers(0, 500, 9)], rng.random(99)
-    with open_h5(tmp_path / "a.h5") as file:
-        assert sum(len(read_strings(group["texts"])) for group in file.values()) == 40 * 50 + 30 * 9
+    names = member_names(tmp_path / "a.h5")
+    texts = [read_member(tmp_path / "a.h5", name, "", texts=["texts"]).strings("texts") for name in names]
+    assert sum(map(len, texts)) == 40 * 50 + 30 * 9

@@ -54,7 +54,7 @@ NEVER = {
     ),
     *("yaml.load", "yaml.full_load", "yaml.unsafe_load", "shutil.unpack_archive", "joblib.load", "shelve.open"),
 }
-ONLY_IN = {"h5py.File": {"h5_file.py", "youtube8m.py"}, "av.open": {"video.py"}}  # for reading
+ONLY_IN = {"h5py.File": {"h5_worker.py"}, "av.open": {"video.py"}}  # for reading
 
 
 def calls(path):

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import open_h5, read_array
+from hiersum_hf.datasets.h5_file import read_member
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 
@@ -153,13 +153,13 @@ class BLiSSReader:
         if not path.is_file() and (pickled := path.with_suffix(".npy")).is_file():
             command = f"--convert-pickles or hiersum_hf.datasets.pickles.convert_pickled_arrays({str(pickled)!r})"
             raise FileNotFoundError(f"{path}: expected it beside {pickled.name}, a pickle; convert it once: {command}")
-        with open_h5(path) as file:
-            if clip not in file:
-                raise ValueError(f"{path}, clip {clip}: expected features of shape {(rows, width)}, found none")
-            try:
-                found = np.asarray(read_array(file[clip]), np.float32)
-            except (OSError, TypeError, ValueError) as error:
-                raise ValueError(f"{path}, clip {clip}: expected an array of numbers ({error})") from None
+        member = read_member(path, clip, f", clip {clip}", arrays=[""])
+        if member.kind is None:
+            raise ValueError(f"{path}, clip {clip}: expected features of shape {(rows, width)}, found none")
+        try:
+            found = np.asarray(member.array(), np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, clip {clip}: expected an array of numbers ({error})") from None
         if found.size == 0 and rows == 0:
             return np.zeros((0, width), np.float32)
         if found.shape != (rows, width):

@@ -10,17 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import open_h5, read_array, read_attributes, read_rate, read_text
+from hiersum_hf.datasets.h5_file import Member, member_names, read_member, read_rate, read_text
 from hiersum_hf.records import Encoders
 
 
 def stored_ids(path: str | Path) -> set[str]:
     """Videos of a feature file. Raises as `read_frame_features`."""
-    with open_h5(Path(path)) as file:
-        return set(file)
+    return set(member_names(Path(path)))
 
 
 def read_frame_features(path: str | Path, video_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -31,28 +29,31 @@ def read_frame_features(path: str | Path, video_id: str) -> tuple[dict[str, Any]
         ValueError: It is no HDF5 file, lacks the video or an attribute, or shapes or values do not fit; names file and
             video.
     """
-    with open_h5(Path(path)) as file:
-        try:
-            if video_id not in file:
-                raise ValueError("expected features, found none")
-            attributes = read_attributes(file, file[video_id])
-            return _members(file[video_id], attributes), attributes
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise ValueError(f"{path}, video {video_id}: {error}") from None
+    where = f", video {video_id}"
+    node = read_member(Path(path), video_id, where, arrays=("", "features", "times_s"), attributes=("/", ""))
+    try:
+        if node.kind is None:
+            raise ValueError("expected features, found none")
+        attributes = node.attributes["/"] | node.attributes[""]
+        return _members(node, attributes), attributes
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}{where}: {error}") from None
 
 
-def _members(node: h5py.Dataset | h5py.Group, attributes: dict[str, Any]) -> dict[str, Any]:
+def _members(node: Member, attributes: dict[str, Any]) -> dict[str, Any]:
     for name in ("sample_fps", "video_encoder"):
         if name not in attributes:
             raise ValueError(f"expected the attribute {name}, found {sorted(attributes)}")
     sample_fps, encoder = read_rate(attributes, "sample_fps"), read_text(attributes, "video_encoder")
-    is_group = isinstance(node, h5py.Group)
-    features = np.asarray(read_array(node["features"] if is_group else node), np.float32)
+    is_group = node.kind == "Group"
+    if is_group and not {"features", "times_s"} <= set(node.names):
+        raise ValueError(f"expected the members features and times_s, found {sorted(node.names)}")
+    features = np.asarray(node.array("features" if is_group else ""), np.float32)
     if features.ndim != 2 or len(features) == 0:
         raise ValueError(f"expected features of shape (N, Dv), found {features.shape}")
     if not np.isfinite(features).all():
         raise ValueError("expected finite features, found NaN or infinity")
-    times_s = read_array(node["times_s"]).astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
+    times_s = node.array("times_s").astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
     if times_s.shape != (len(features),) or not times_s[0] >= 0 or not (np.diff(times_s) > 0).all():
         raise ValueError(f"times_s: expected {len(features)} ascending times, found shape {times_s.shape}")
     duration_s = float(times_s[-1]) + 1 / sample_fps

@@ -1,141 +1,131 @@
-"""Reads strangers' HDF5 files: content from the file itself alone, within limits, and no heap at which HDF5 hangs.
+"""Strangers' HDF5 files: what is in them, read by another process within limits of time and memory (`h5_worker`).
 
-A heap holds the texts of variable length. HDF5 2.0 (h5py 3.16) never returns from one with an object of no length, so
-heaps are walked here before HDF5 reads a text.
+Everything here that takes a path raises as `h5_process.ask`. Members go by their names in the file.
 """
 
 from __future__ import annotations
 
-import math
-import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import h5py
 import numpy as np
-from h5py import h5l
+
+from hiersum_hf.datasets.h5_process import H5Error, ask
 
 
-MAX_ARRAY_BYTES = 2**30  # 3 days of 1024 features a second; a few bytes of HDF5 may claim more than memory holds
-MAX_TEXTS, MAX_TEXT_BYTES = 2**18, 2**26  # of one data set
-INSIDE = (h5l.TYPE_HARD, h5l.TYPE_SOFT)  # kinds of links that end in the file itself
-HEAP, HEAP_HEAD, MIN_HEAP = b"GCOL\x01", struct.Struct("<8xQ"), 4096  # its length; objects follow
-OBJECT_HEAD = struct.Struct("<H6xQ")  # its number, 0 for what is free; its length, for the free one with this head
-BLOCK = 2**24  # bytes searched at once
-CACHE = 2**23  # bytes of chunks kept: more than MAX_TEXTS entries of a chunk take
+Shape = tuple[int, ...]
 
 
-@contextmanager
-def open_h5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file for reading.
+@dataclass(frozen=True)
+class Outline:
+    """What a member is.
 
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is none, links to other files, or is found to be damaged while it is read; names the path.
+    Args:
+        kind: Group, Dataset, or None where there is none.
+        shape: Of a data set that has one.
+        members: Shapes of what was asked for and is in the group.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: expected an HDF5 file")
-    try:
-        refuse_links(path)
-        with h5py.File(path, "r", rdcc_nbytes=CACHE) as file:
-            yield file
-    except FileNotFoundError:  # of another file
-        raise
-    except (OSError, RuntimeError, KeyError, MemoryError) as error:  # what h5py makes of damage
-        raise ValueError(f"{path}: expected a complete HDF5 file, found a broken one: {error}") from error
+
+    kind: str | None
+    shape: Shape | None
+    members: dict[str, Shape | None]
 
 
-def refuse_links(path: Path) -> None:
-    """Raises ValueError if a link in the file leads out of it. Seconds for 100,000 links, once for each process."""
-    stat = path.stat()
-    name = _link_out(path, stat.st_mtime_ns, stat.st_size)
-    if name is not None:
-        raise ValueError(f"{path}: expected all data in the file itself, found a link out of it, {name!r}")
+@dataclass(frozen=True)
+class Member:
+    """A group or data set with what was asked for: by the names in the group, "" for itself, "/" for the file.
 
-
-def read_array(member: Any) -> np.ndarray:
-    """The array of a data set of numbers, references or texts of fixed length.
-
-    Raises:
-        ValueError: It is none, lies in other files, or claims more than `MAX_ARRAY_BYTES`.
+    Args:
+        kind: Group, Dataset, or None where there is none.
+        names: What is in the group.
+        attributes: Texts, numbers and lists of numbers; None stands for others: nobody asks for them.
+        arrays: Answers of `h5_worker`.
+        texts: The same.
     """
-    if not isinstance(member, h5py.Dataset) or member.shape is None:
-        raise ValueError(f"expected an array, found {'a group' if isinstance(member, h5py.Group) else 'none'}")
-    if member.dtype.hasobject and h5py.check_ref_dtype(member.dtype) is not h5py.Reference:
-        raise ValueError(f"expected numbers, found entries of variable length of shape {member.shape}")
-    size = math.prod(member.shape) * member.dtype.itemsize
-    if size > MAX_ARRAY_BYTES:
-        raise ValueError(f"expected at most {MAX_ARRAY_BYTES} bytes, found shape {member.shape}, {size} bytes")
-    _refuse_outside(member)
-    _refuse_large_chunks(member)
-    return np.asarray(member[()])
+
+    path: Path
+    name: str
+    kind: str | None
+    names: list[str]
+    attributes: dict[str, dict[str, Any]]
+    arrays: dict[str, dict[str, Any]]
+    texts: dict[str, dict[str, Any]]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.names
+
+    def array(self, key: str = "") -> np.ndarray:
+        """Numbers or texts of fixed length; ValueError if it is none, lies in other files, is too large or damaged."""
+        return _value(self.arrays[key])
+
+    def strings(self, key: str) -> list[str]:
+        """The texts of a data set of any shape, in its order. Raises as `array`."""
+        return _value(self.texts[key])
 
 
-def read_strings(member: Any) -> list[str]:
-    """The texts of a data set of any shape, in its order.
-
-    Raises:
-        ValueError: It has none, lies in other files, has more than `MAX_TEXTS` or `MAX_TEXT_BYTES`, or the file's heap
-            of texts is damaged.
-    """
-    kind = h5py.check_string_dtype(member.dtype) if isinstance(member, h5py.Dataset) else None
-    if kind is None or member.shape is None:
-        raise ValueError(f"expected texts, found {getattr(member, 'dtype', 'none')}")
-    count = math.prod(member.shape)
-    if max(count, math.prod(member.chunks or ())) > MAX_TEXTS or count * member.dtype.itemsize > MAX_TEXT_BYTES:
-        raise ValueError(f"expected at most {MAX_TEXTS} texts and {MAX_TEXT_BYTES} bytes, found shape {member.shape}")
-    _refuse_outside(member)
-    _refuse_large_chunks(member)
-    if kind.length is not None:
-        return np.ravel(member.asstr()[()]).tolist()
-    _refuse_broken_heap(member.file)
-    texts, left = [], MAX_TEXT_BYTES
-    for index in np.ndindex(member.shape):  # one by one: all may be the same long text of the heap
-        texts.append(member.asstr()[index])
-        left -= len(texts[-1])
-        if left < 0:
-            raise ValueError(f"expected at most {MAX_TEXT_BYTES} bytes of texts, found more")
-    return texts
+def member_names(path: Path) -> list[str]:
+    """What is in the file, in its order."""
+    return ask(path, "", "names")[0]["value"]
 
 
-def read_attributes(*holders: Any) -> dict[str, Any]:
-    """The attributes of groups and data sets; where a name comes again, the last counts.
+def outlines(path: Path, names: Sequence[str], members: Sequence[str] = ()) -> dict[str, Outline]:
+    """What members are, and of groups the shapes of these members."""
+    told = ask(path, "", "outlines", list(names), list(members))
+    return {name: _outline(**one) for name, one in zip(names, told, strict=True)}
 
-    None stands for one without a value and for several entries of variable length: nothing here asks for them.
 
-    Raises:
-        ValueError: The file's heap of texts is damaged.
-    """
-    found = {}
-    for holder in holders:
-        for name in holder.attrs:
-            attribute = holder.attrs.get_id(name)
-            kind, count = attribute.dtype, -1 if attribute.shape is None else math.prod(attribute.shape)
-            is_text = kind.hasobject and h5py.check_string_dtype(kind) is not None and count == 1
-            if is_text:
-                _refuse_broken_heap(holder.file)
-            found[name] = holder.attrs[name] if count >= 0 and (is_text or not kind.hasobject) else None
+def first_shape(path: Path) -> Shape | None:
+    """Shape of the first data set of two dimensions that is not empty, at any depth."""
+    return _shape(ask(path, "", "first_shape")[0]["value"])
+
+
+def read_member(
+    path: Path,
+    name: str,
+    where: str,
+    arrays: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    attributes: Sequence[str] = (),
+) -> Member:
+    """A member and what it has of these; `where` names it in errors."""
+    told, *found = ask(path, where, "read", name, list(arrays), list(texts), list(attributes))
+    contents = [dict(zip(arrays, found, strict=False)), dict(zip(texts, found[len(arrays) :], strict=True))]
+    return Member(path, name.strip("/"), told["kind"], told["names"], told["attributes"], *contents)
+
+
+def read_cells(path: Path, name: str, columns: Sequence[str]) -> dict[str, list[Member]]:
+    """What each reference in these data sets of a group leads to, as members whose own array was asked for."""
+    found: dict[str, list[Member]] = {column: [] for column in columns}
+    for cell in ask(path, f", {name}", "cells", name, list(columns)):
+        found[cell["key"]].append(Member(path, cell["key"], "Dataset", [], {}, {"": cell}, {}))
     return found
 
 
-def row_count(member: Any) -> int:
-    """Rows of a data set, 0 for anything else."""
-    return (getattr(member, "shape", None) or (0,))[0]
+def add_array(path: Path, name: str, array: np.ndarray, attributes: Mapping[str, str]) -> None:
+    """Add a data set to a file.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    try:
+        ask(path, "", "add", name, dict(attributes), array.shape, array.dtype.str, array=array)
+    except H5Error as error:
+        raise OSError(str(error)) from error
+
+
+def row_count(shape: Shape | None) -> int:
+    """Rows of what has this shape, 0 of what has none."""
+    return (shape or (0,))[0]
 
 
 def read_text(attributes: Mapping[str, Any], name: str, default: str | None = None) -> str:
     """The attribute as text; ValueError if it is none."""
     value = attributes.get(name, default)
-    if isinstance(value, bytes):
-        value = value.decode()
     if not isinstance(value, str):
         raise ValueError(f"attribute {name}: expected a text, found {value!r:.80}")
-    return str(value)
+    return value
 
 
 def read_rate(attributes: Mapping[str, Any], name: str) -> float:
@@ -146,81 +136,17 @@ def read_rate(attributes: Mapping[str, Any], name: str) -> float:
     return float(value.item())
 
 
-def _refuse_outside(member: h5py.Dataset) -> None:
-    if member.external or member.is_virtual:
-        kind = "a virtual" if member.is_virtual else "an external"
-        raise ValueError(f"expected an array in the file itself, found {kind} one, whose numbers are in other files")
+def _value(answer: Mapping[str, Any]) -> Any:
+    if "refused" in answer:
+        raise ValueError(answer["refused"])
+    if "damaged" in answer:
+        raise ValueError(f"expected whole content, found it damaged: {answer['damaged']}")
+    return answer["value"]
 
 
-@lru_cache(maxsize=16)
-def _link_out(path: Path, _changed: int, _size: int) -> str | None:
-    """The first link that leads out, None if there is none."""
-
-    def visit(name: bytes, info: Any) -> str | None:
-        return None if info.type in INSIDE else name.decode(errors="replace")
-
-    with h5py.File(path, "r") as file:
-        return file.id.links.visit(visit, info=True)
+def _outline(kind: str | None, shape: list[int] | None, members: dict[str, list[int] | None]) -> Outline:
+    return Outline(kind, _shape(shape), {key: _shape(found) for key, found in members.items()})
 
 
-def _refuse_large_chunks(member: h5py.Dataset) -> None:
-    """HDF5 unpacks a chunk as a whole, however little is read of it."""
-    size = math.prod(member.chunks or ()) * member.dtype.itemsize
-    if size > MAX_ARRAY_BYTES:
-        raise ValueError(f"expected chunks of at most {MAX_ARRAY_BYTES} bytes, found {member.chunks}, {size} bytes")
-
-
-def _refuse_broken_heap(file: h5py.File) -> None:
-    """A second for each GB of the file, once for each process."""
-    if file.id.get_create_plist().get_sizes() != (8, 8):
-        raise ValueError("expected addresses of 8 bytes in a file with texts, found others (h5repack changes them)")
-    path = Path(file.filename)
-    stat = path.stat()
-    start = _broken_heap(path, stat.st_mtime_ns, stat.st_size)
-    if start is not None:
-        raise ValueError(f"expected whole heaps of texts, found a broken one at byte {start} (h5repack makes new ones)")
-
-
-@lru_cache(maxsize=16)
-def _broken_heap(path: Path, _changed: int, size: int) -> int | None:
-    """The first byte of the first heap whose objects do not fill it exactly, None if there is none."""
-    room = size  # heaps lie beside each other: what they hold is no more than the file
-    with path.open("rb") as file:
-        for start, length in _heaps(file, size):
-            room -= length
-            if room < 0 or not _is_whole(file, start, length):
-                return start
-    return None
-
-
-def _heaps(file: BinaryIO, file_size: int) -> Iterator[tuple[int, int]]:
-    """First byte and length of each; those that are too short or long are none to HDF5 either."""
-    start, block = 0, file.read(BLOCK)
-    while block:
-        at = block.find(HEAP)
-        while at >= 0:
-            file.seek(start + at)
-            head = file.read(HEAP_HEAD.size)
-            length = HEAP_HEAD.unpack(head)[0] if len(head) == HEAP_HEAD.size else 0
-            if MIN_HEAP <= length <= file_size - start - at:
-                yield start + at, length
-            at = block.find(HEAP, at + 1)
-        start += max(1, len(block) - len(HEAP) + 1)  # a heap may begin at the end of a block
-        file.seek(start)
-        block = file.read(BLOCK)
-
-
-def _is_whole(file: BinaryIO, start: int, size: int) -> bool:
-    file.seek(start + HEAP_HEAD.size)
-    size -= HEAP_HEAD.size
-    while size >= OBJECT_HEAD.size:
-        head = file.read(OBJECT_HEAD.size)
-        if len(head) < OBJECT_HEAD.size:
-            return False
-        number, length = OBJECT_HEAD.unpack(head)
-        taken = OBJECT_HEAD.size + -(-length // 8) * 8 if number else length
-        if not OBJECT_HEAD.size <= taken <= size:
-            return False
-        file.seek(taken - OBJECT_HEAD.size, 1)
-        size -= taken
-    return True
+def _shape(found: list[int] | None) -> Shape | None:
+    return None if found is None else tuple(found)

@@ -8,15 +8,16 @@ Letters: N rows (seconds) of a video.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import open_h5, read_attributes, read_text, row_count
+from hiersum_hf.datasets.h5_file import Member, outlines, read_text, row_count
 from hiersum_hf.datasets.mrhisum_files import (
+    ANNOTATION,
     SCORES,
     SUMMARIES,
     drop_repeats,
@@ -102,7 +103,8 @@ class MrHiSumReader(ReplayLabels):
             folder = Path(self.metadata).parent
             ways = "without --output `hiersum prepare` lists what metadata and split hold"
             raise FileNotFoundError(f"{folder}: expected {WITH_FEATURES} or mr_hisum.h5, found neither; {ways}")
-        features, name, annotation = load_video(self.h5, video_id, self._load)
+        arrays, attributes = ("features", *ANNOTATION), ("features",)
+        features, name, annotation = load_video(self.h5, video_id, self._load, arrays=arrays, attributes=attributes)
         n = annotation["n_frames"]
         return VideoRecord(
             video_id=video_id,
@@ -115,11 +117,11 @@ class MrHiSumReader(ReplayLabels):
             **annotation,
         )
 
-    def _load(self, group: Any) -> tuple[np.ndarray, str, dict[str, Any]]:
+    def _load(self, group: Member) -> tuple[np.ndarray, str, dict[str, Any]]:
         if "features" not in group:
             raise ValueError("expected features, which the user adds from YouTube-8M, found none")
-        features = read_features(group["features"], RGB_WIDTH)
-        name = read_text(read_attributes(group["features"]), "dequantization", self.dequantization)
+        features = read_features(group, RGB_WIDTH, "features")
+        name = read_text(group.attributes["features"], "dequantization", self.dequantization)
         return features, name, read_annotation(group, len(features), self)
 
     def _published(self) -> dict[str, list[str]]:
@@ -135,16 +137,14 @@ class MrHiSumReader(ReplayLabels):
 
     def _features_found(self, h5: str | Path) -> dict[str, list[str]]:
         without, lengths = [], []
-        with open_h5(Path(h5)) as file:
-            for video_id in self.video_ids:
-                group = file.get(video_id)
-                if not isinstance(group, h5py.Group) or "features" not in group:
-                    without.append(video_id)
-                    continue
-                rows = {key: getattr(group[key], "size", 0) for key in (*SCORES, *SUMMARIES) if key in group}
-                rows |= {"features": row_count(group["features"])}
-                if len(set(rows.values())) > 1:
-                    lengths.append(f"{video_id}: {rows}")
+        for video_id, found in outlines(Path(h5), self.video_ids, (*SCORES, *SUMMARIES, "features")).items():
+            if "features" not in found.members:
+                without.append(video_id)
+                continue
+            rows = {key: math.prod(shape or (0,)) for key, shape in found.members.items()}
+            rows |= {"features": row_count(found.members["features"])}
+            if len(set(rows.values())) > 1:
+                lengths.append(f"{video_id}: {rows}")
         return {"without_features": without, "cut_to_common_length": lengths}
 
 

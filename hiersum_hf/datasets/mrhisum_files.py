@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import open_h5, read_array
+from hiersum_hf.datasets.h5_file import Member, read_member
 from hiersum_hf.datasets.printable import printable
 from hiersum_hf.datasets.replay import ReplayLabels, parse_views
 from hiersum_hf.shots import clip_shots
@@ -26,6 +25,7 @@ from hiersum_hf.shots import clip_shots
 COLUMNS = ("video_id", "youtube_id", "duration", "views")
 PARTS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
 SCORES, SUMMARIES = ("gtscore", "gt_score"), ("gtsummary", "gt_summary")  # the files and their documents differ
+ANNOTATION = (*SCORES, *SUMMARIES, "change_points")
 Loaded = TypeVar("Loaded")
 
 
@@ -156,35 +156,42 @@ def repeats_found(parts: Mapping[str, list[str]], groups: Mapping[str, str]) -> 
     return {"duplicates": sorted(told[group] for group in duplicates), "leaks": sorted(told[group] for group in leaks)}
 
 
-def load_video(path: str | Path, video_id: str, load: Callable[[Any], Loaded], kind: type = h5py.Group) -> Loaded:
-    """`load(file[video_id])`, a group or data set (`kind`); what goes wrong is a ValueError naming file and video."""
-    with open_h5(Path(path)) as file:
-        try:
-            if video_id not in file:
-                raise ValueError("found no such video")
-            if not isinstance(file[video_id], kind):
-                raise ValueError(f"expected a {kind.__name__}, found a {type(file[video_id]).__name__}")
-            return load(file[video_id])
-        except FileNotFoundError:  # of another file
-            raise
-        except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
-            raise ValueError(f"{path}, video {printable(video_id)}: {error}") from None
+def load_video(
+    path: str | Path, video_id: str, load: Callable[[Member], Loaded], kind: str = "Group", **wanted: Sequence[str]
+) -> Loaded:
+    """What `load` makes of a video's group or data set (`kind`); errors are ValueErrors that name file and video.
+
+    Args:
+        wanted: What `load` reads, as `read_member` takes it.
+    """
+    where = f", video {printable(video_id)}"
+    member = read_member(Path(path), video_id, where, **wanted)
+    try:
+        if member.kind is None:
+            raise ValueError("found no such video")
+        if member.kind != kind:
+            raise ValueError(f"expected a {kind}, found a {member.kind}")
+        return load(member)
+    except FileNotFoundError:  # of another file
+        raise
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}{where}: {error}") from None
 
 
-def read_features(member: Any, width: int) -> np.ndarray:
-    """(T, `width`) float32, finite."""
-    shape = getattr(member, "shape", "a group")
-    if len(shape) != 2 or shape[1] != width:
-        raise ValueError(f"features: expected shape (T, {width}), found {shape}")
-    if member.dtype.kind != "f":
-        raise ValueError(f"features: expected floating point numbers (dequantised), found {member.dtype}")
-    features = read_array(member).astype(np.float32)
+def read_features(member: Member, width: int, key: str = "") -> np.ndarray:
+    """(T, `width`) float32, finite; `key` is the features' name in a group."""
+    features = member.array(key)
+    if features.ndim != 2 or features.shape[1] != width:
+        raise ValueError(f"features: expected shape (T, {width}), found {features.shape}")
+    if features.dtype.kind != "f":
+        raise ValueError(f"features: expected floating point numbers (dequantised), found {features.dtype}")
+    features = features.astype(np.float32, copy=False)
     if not np.isfinite(features).all():
         raise ValueError("features: expected finite values, found NaN or infinity")
     return features
 
 
-def read_annotation(group: Any, rows: int, rule: ReplayLabels) -> dict[str, Any]:
+def read_annotation(group: Member, rows: int, rule: ReplayLabels) -> dict[str, Any]:
     """The fields of a record that come from a group with scores, change points and perhaps a summary.
 
     Everything is cut to N, the length that `rows` of features, scores and summary have in common. The published
@@ -193,9 +200,9 @@ def read_annotation(group: Any, rows: int, rule: ReplayLabels) -> dict[str, Any]
     """
     score = next((key for key in SCORES if key in group), None)
     if score is None or "change_points" not in group:
-        raise ValueError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group)}")
-    scores = read_array(group[score])
-    summary = next((np.atleast_2d(read_array(group[key])) for key in SUMMARIES if key in group), None)
+        raise ValueError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group.names)}")
+    scores = group.array(score)
+    summary = next((np.atleast_2d(group.array(key)) for key in SUMMARIES if key in group), None)
     if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():  # NaN is neither
         raise ValueError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
     if summary is not None and (summary.ndim != 2 or not np.isin(summary, (0, 1)).all()):
@@ -210,7 +217,7 @@ def read_annotation(group: Any, rows: int, rule: ReplayLabels) -> dict[str, Any]
         "frame_scores": scores,
         "frame_labels": rule.labels(scores),
         "user_summaries": None if summary is None else summary[:, :n].astype(bool),
-        "shots": half_open_shots(read_array(group["change_points"]), n),
+        "shots": half_open_shots(group.array("change_points"), n),
         "picks": np.arange(n),
         "n_frames": n,
     }

@@ -18,11 +18,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import open_h5, row_count
+from hiersum_hf.datasets.h5_file import member_names, outlines, row_count
 from hiersum_hf.datasets.mrhisum_files import (
+    ANNOTATION,
     VideoInfo,
     drop_repeats,
     load_video,
@@ -111,9 +111,10 @@ class TrimodalReader(ReplayLabels):
             ValueError: If the video is missing from annotations or frame features, or shapes or values do not fit;
                 the message names file and video.
         """
-        features = load_video(self.video, video_id, partial(read_features, width=_width(self.video)), h5py.Dataset)
+        load = partial(read_features, width=_width(self.video))
+        features = load_video(self.video, video_id, load, "Dataset", arrays=[""])
         annotate = partial(read_annotation, rows=len(features), rule=self)
-        annotation = load_video(self.gt, video_id, annotate)
+        annotation = load_video(self.gt, video_id, annotate, arrays=ANNOTATION)
         n = annotation["n_frames"]
         info = self._rows().get(video_id)
         text = _encoder(self.text) if self.text is not None else ""
@@ -134,7 +135,7 @@ class TrimodalReader(ReplayLabels):
         if self.text is None or video_id not in _names(self.text):
             return {}
         load = partial(read_features, width=_width(self.text))
-        features = load_video(self.text, video_id, load, h5py.Dataset)[: len(frame_labels)]
+        features = load_video(self.text, video_id, load, "Dataset", arrays=[""])[: len(frame_labels)]
         return {
             "sentences": tuple(Sentence("", float(t), float(t + 1)) for t in range(len(features))),
             "text_features": features,
@@ -155,10 +156,9 @@ class TrimodalReader(ReplayLabels):
         """Videos whose members differ in length."""
         lengths: dict[str, dict[str, int]] = {name: {} for name in self.video_ids}
         for key, path in {"gt_score": self.gt, **files}.items():
-            with open_h5(Path(path)) as file:
-                for name in lengths.keys() & _names(path):
-                    is_group = isinstance(file[name], h5py.Group)
-                    lengths[name][key] = row_count(file[name].get("gt_score") if is_group else file[name])
+            there = [name for name in lengths if name in _names(path)]
+            for name, found in outlines(Path(path), there, ["gt_score"]).items():
+                lengths[name][key] = row_count(found.members.get("gt_score", found.shape))
         return [f"{name}: {rows}" for name, rows in lengths.items() if len(set(rows.values())) > 1]
 
 
@@ -181,8 +181,7 @@ def _names(path: str | Path) -> Mapping[str, None]:
 
 @lru_cache(maxsize=8)
 def _read_names(path: Path, _changed: int) -> Mapping[str, None]:
-    with open_h5(path) as file:
-        return dict.fromkeys(file)
+    return dict.fromkeys(member_names(path))
 
 
 def _width(path: str | Path) -> int:
@@ -192,11 +191,10 @@ def _width(path: str | Path) -> int:
 
 @lru_cache(maxsize=8)
 def _read_width(path: Path, _changed: int) -> int:
-    with open_h5(path) as file:
-        shape: tuple[int, ...] = getattr(next(iter(file.values()), None), "shape", None) or ()
-        if len(shape) != 2:
-            raise ValueError(f"{path}: expected (T, D) data sets, found {shape or 'none'}")
-        return shape[1]
+    shapes = [found.shape or () for found in outlines(path, list(_names(path))[:1]).values()]
+    if len(shapes) == 0 or len(shapes[0]) != 2:
+        raise ValueError(f"{path}: expected (T, D) data sets, found {(shapes and shapes[0]) or 'none'}")
+    return shapes[0][1]
 
 
 def _changed(path: str | Path) -> int:

@@ -16,11 +16,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import open_h5
+from hiersum_hf.datasets.h5_file import Member, member_names, read_member
 from hiersum_hf.datasets.mrhisum_files import load_video
-from hiersum_hf.datasets.tvsum_members import CLOSED, read_group
+from hiersum_hf.datasets.printable import printable
+from hiersum_hf.datasets.tvsum_members import ARRAYS, ATTRIBUTES, CLOSED, TEXTS, read_group
 from hiersum_hf.datasets.tvsum_ratings import TVSumVideo, read_ratings
-from hiersum_hf.datasets.tvsum_texts import TextFiles, names_of, with_sentence_labels
+from hiersum_hf.datasets.tvsum_texts import VIDEO_NAME, TextFiles, names_of, with_sentence_labels
 from hiersum_hf.records import VideoRecord
 
 
@@ -72,8 +73,7 @@ class TVSumReader:
     @property
     def video_ids(self) -> list[str]:
         """Names of the groups, video_2 before video_10. Raises as `read`, and ValueError if no video has a text."""
-        with open_h5(self.h5_path) as file:
-            names = sorted(file, key=_number)
+        names = sorted(member_names(self.h5_path), key=_number)
         if names and (without := self.findings.get("without_text")) == names:
             files = " and ".join(str(path) for path in (self.text_features, self.captions) if path)
             raise ValueError(f"{files}: expected ids of {self.h5_path} such as {without[0]}, found none")
@@ -89,9 +89,8 @@ class TVSumReader:
         """`without_text`: videos that no file with texts has; nothing where there are no such files."""
         if self.text_features is None and self.captions is None:
             return {}
-        with open_h5(self.h5_path) as file:
-            names = {name: names_of(file[name], _entry(self.ratings_path, name)) for name in sorted(file, key=_number)}
-        return {"without_text": [name for name, known_as in names.items() if not self._texts().has(known_as)]}
+        names = sorted(member_names(self.h5_path), key=_number)
+        return {"without_text": [name for name in names if not self._texts().has(self._names_of(name))]}
 
     def read(self, video_id: str) -> VideoRecord:
         """One group as a record.
@@ -101,13 +100,18 @@ class TVSumReader:
             ValueError: If a file is not HDF5, a member is missing, or lengths or values do not fit; the message names
                 the file and the group.
         """
-        return load_video(self.h5_path, video_id, partial(self._read, video_id))
+        load = partial(self._read, video_id)
+        return load_video(self.h5_path, video_id, load, arrays=ARRAYS, texts=TEXTS, attributes=ATTRIBUTES)
 
-    def _read(self, video_id: str, group: h5py.Group) -> VideoRecord:
+    def _read(self, video_id: str, group: Member) -> VideoRecord:
         rated = _entry(self.ratings_path, video_id)
         names, texts = names_of(group, rated), self._texts()
         record = read_group(group, rated, texts.duration_s(names))
         return with_sentence_labels(texts.add_to(record, names))
+
+    def _names_of(self, video_id: str) -> list[str]:
+        group = read_member(self.h5_path, video_id, f", video {printable(video_id)}", texts=[VIDEO_NAME])
+        return names_of(group, _entry(self.ratings_path, video_id))
 
     def _texts(self) -> TextFiles:
         return TextFiles(self.text_features, self.text_encoder, self.captions, self.alignment)

@@ -6,15 +6,13 @@ U annotators, M sentences, K description texts, n_frames original frames.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import read_array, read_attributes, read_rate, read_strings, read_text
+from hiersum_hf.datasets.h5_file import Member, read_rate, read_text
 from hiersum_hf.datasets.tvsum_ratings import TVSumVideo
-from hiersum_hf.datasets.tvsum_texts import cut_sentences
+from hiersum_hf.datasets.tvsum_texts import VIDEO_NAME, cut_sentences
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.shots import clip_shots
@@ -24,9 +22,11 @@ GOOGLENET = "googlenet-pool5"
 DEFAULT_FPS = 30.0  # where nothing tells a video's rate; TVSum's own are 24 to 30
 CLOSED = np.array([0, 1])  # change_points name a shot's last frame, records the frame after it
 REQUIRED = ("features", "gtscore", "user_summary", "change_points", "n_frames", "picks")
+ARRAYS = (*REQUIRED, "fps", "user_scores", "text_times", "text_features", "description_features")
+TEXTS, ATTRIBUTES = ("text", "description", VIDEO_NAME), ("",)
 
 
-def read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None) -> VideoRecord:
+def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None) -> VideoRecord:
     """The group's own content; `told_s` is the video's length according to its captions.
 
     Raises:
@@ -34,7 +34,7 @@ def read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None
     """
     missing = [key for key in REQUIRED if key not in group]
     if missing:
-        raise ValueError(f"expected the members {', '.join(missing)}, found {sorted(group)}")
+        raise ValueError(f"expected the members {', '.join(missing)}, found {sorted(group.names)}")
     picks = _whole(group, "picks", (None,))
     n = len(picks)
     gtscore = _finite(group, "gtscore", (n,)).astype(np.float32)
@@ -53,7 +53,7 @@ def read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None
     if not duration_s < np.inf:
         raise ValueError(f"fps: expected the rate of a video, found {fps}")
     return VideoRecord(
-        video_id=group.name.strip("/"),
+        video_id=group.name,
         video_features=_features(group, "features", n),
         frame_times_s=picks / fps,
         duration_s=duration_s,
@@ -65,20 +65,20 @@ def read_group(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None
         shots=shots,
         picks=picks,
         n_frames=n_frames,
-        source=group.file.filename,
+        source=str(group.path),
         **_sentences(group, duration_s),
         **_description(group, rated),
     )
 
 
-def _array(group: h5py.Group, key: str) -> np.ndarray:
+def _array(group: Member, key: str) -> np.ndarray:
     try:
-        return read_array(group[key])
+        return group.array(key)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
 
 
-def _finite(group: h5py.Group, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
+def _finite(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
     """Finite float64 numbers of this shape, None = any length; an array of one number counts as a number."""
     found = _array(group, key)
     if shape == () and found.size == 1:
@@ -92,14 +92,14 @@ def _finite(group: h5py.Group, key: str, shape: tuple[int | None, ...] = ()) -> 
     return found.astype(np.float64)
 
 
-def _whole(group: h5py.Group, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
+def _whole(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
     found = _finite(group, key, shape)
     if (found % 1 != 0).any():
         raise ValueError(f"{key}: expected whole numbers, found {found[found % 1 != 0][:3]}")
     return found.astype(np.int64)
 
 
-def _features(group: h5py.Group, key: str, rows: int) -> np.ndarray:
+def _features(group: Member, key: str, rows: int) -> np.ndarray:
     found = _array(group, key)
     if found.ndim != 2 or len(found) != rows or found.dtype.kind not in "iuf":
         raise ValueError(f"{key}: expected {rows} rows of numbers, found {found.dtype} of shape {found.shape}")
@@ -109,7 +109,7 @@ def _features(group: h5py.Group, key: str, rows: int) -> np.ndarray:
     return features
 
 
-def _summaries(group: h5py.Group) -> np.ndarray:
+def _summaries(group: Member) -> np.ndarray:
     """(U, n_frames) bool; one annotator's summary may be (n_frames,)."""
     found = np.atleast_2d(_array(group, "user_summary"))
     if found.ndim != 2 or len(found) == 0 or found.dtype.kind not in "biuf":
@@ -125,7 +125,7 @@ def _common_length(n_frames: int, found: int, what: str) -> int:
     return min(n_frames, found)
 
 
-def _fps(group: h5py.Group, rated: TVSumVideo | None, told_s: float | None) -> float:
+def _fps(group: Member, rated: TVSumVideo | None, told_s: float | None) -> float:
     if "fps" in group:
         return _positive("fps", float(_finite(group, "fps")))
     if rated and rated.duration_s:
@@ -139,16 +139,16 @@ def _positive(what: str, rate: float) -> float:
     return rate
 
 
-def _encoders(group: h5py.Group, sample_fps: float) -> Encoders | None:
+def _encoders(group: Member, sample_fps: float) -> Encoders | None:
     """What the group's attributes say, else what the file's name says: the field's own files say it only there."""
-    attrs = read_attributes(group)
+    attrs = group.attributes[""]
     if "video_encoder" in attrs:
         names = read_text(attrs, "video_encoder"), read_text(attrs, "text_encoder", "")
         return Encoders(*names, read_rate(attrs, "sample_fps"))
-    return Encoders(GOOGLENET, "", sample_fps) if "google_pool5" in Path(group.file.filename).name else None
+    return Encoders(GOOGLENET, "", sample_fps) if "google_pool5" in group.path.name else None
 
 
-def _user_scores(group: h5py.Group, rated: TVSumVideo | None, picks: np.ndarray, n_frames: int) -> np.ndarray | None:
+def _user_scores(group: Member, rated: TVSumVideo | None, picks: np.ndarray, n_frames: int) -> np.ndarray | None:
     if rated is not None:
         last = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id}") - 1
         return rated.user_scores[:, np.minimum(picks, last)]
@@ -160,7 +160,7 @@ def _user_scores(group: h5py.Group, rated: TVSumVideo | None, picks: np.ndarray,
     return scores
 
 
-def _sentences(group: h5py.Group, duration_s: float) -> dict[str, Any]:
+def _sentences(group: Member, duration_s: float) -> dict[str, Any]:
     if "text_times" not in group:
         return {}
     times = _finite(group, "text_times", (None, 2)).tolist()
@@ -172,21 +172,21 @@ def _sentences(group: h5py.Group, duration_s: float) -> dict[str, Any]:
     return {"sentences": cut_sentences(sentences, duration_s, "text_times")} | features
 
 
-def _description(group: h5py.Group, rated: TVSumVideo | None) -> dict[str, Any]:
+def _description(group: Member, rated: TVSumVideo | None) -> dict[str, Any]:
     texts = _strings(group, "description") or ([rated.title] if rated and rated.title else [])
     if "description_features" in group and not texts:
         texts = [""] * len(_array(group, "description_features"))
     return {"description": tuple(texts)} | _text_features(group, "description_features", len(texts))
 
 
-def _text_features(group: h5py.Group, key: str, rows: int) -> dict[str, np.ndarray]:
+def _text_features(group: Member, key: str, rows: int) -> dict[str, np.ndarray]:
     return {key: _features(group, key, rows)} if key in group else {}
 
 
-def _strings(group: h5py.Group, key: str) -> list[str]:
+def _strings(group: Member, key: str) -> list[str]:
     if key not in group:
         return []
     try:
-        return read_strings(group[key])
+        return group.strings(key)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None

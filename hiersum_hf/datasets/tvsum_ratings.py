@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from hiersum_hf.datasets.h5_file import open_h5, read_array, row_count
+from hiersum_hf.datasets.h5_file import Member, member_names, read_cells, read_member
 from hiersum_hf.records import VideoRecord
 
 
 RATING_STEP = 15  # the field reads the ratings at every 15th frame
 RATING_FPS = 30.0  # where the file does not tell a video's length; TVSum's own are 24 to 30
-MAT_FIELDS = {"video", "title", "category", "user_anno", "length"}
+MAT_TABLE, MAT_FIELDS = "tvsum50", {"video", "title", "category", "user_anno", "length"}
 MAX_LETTERS = 10_000  # of a title
 
 
@@ -51,13 +51,12 @@ def read_ratings(path: str | Path) -> list[TVSumVideo]:
     path = Path(path)
     if path.suffix == ".tsv":
         return _read_tsv(path)
-    with open_h5(path) as file:
-        table = file.get("tvsum50")
-        if not isinstance(table, h5py.Group) or not table.keys() >= MAT_FIELDS:
-            found = sorted(table if isinstance(table, h5py.Group) else file)
-            raise ValueError(f"{path}: expected tvsum50 with {sorted(MAT_FIELDS)}, found {found}")
-        entries = row_count(table["video"])
-        return [_mat_video(file, table, row, f"{path}, entry {row + 1}") for row in range(entries)]
+    table = read_member(path, MAT_TABLE, f", {MAT_TABLE}")
+    if not set(table.names) >= MAT_FIELDS:
+        found = sorted(table.names or member_names(path))
+        raise ValueError(f"{path}: expected {MAT_TABLE} with {sorted(MAT_FIELDS)}, found {found}")
+    columns = read_cells(path, MAT_TABLE, sorted(MAT_FIELDS))
+    return [_mat_video(columns, row, f"{path}, entry {row + 1}") for row in range(len(columns["video"]))]
 
 
 def rated_record(video: TVSumVideo) -> VideoRecord:
@@ -76,16 +75,16 @@ def rated_record(video: TVSumVideo) -> VideoRecord:
     )
 
 
-def _mat_video(file: h5py.File, table: h5py.Group, row: int, where: str) -> TVSumVideo:
+def _mat_video(columns: Mapping[str, Sequence[Member]], row: int, where: str) -> TVSumVideo:
     try:
-        cells = {key: read_array(file[table[key][row, 0]]) for key in MAT_FIELDS}
+        cells = {key: column[row].array() for key, column in columns.items()}
         if max(cells[key].size for key in ("video", "title", "category")) > MAX_LETTERS:
             raise ValueError(f"a text of more than {MAX_LETTERS} letters")
         video, title, category = (
             _repair("".join(map(chr, cells[key].ravel()))) for key in ("video", "title", "category")
         )
         ratings, duration_s = cells["user_anno"].astype(np.float64), float(cells["length"][0, 0])
-    except (KeyError, IndexError, AttributeError, OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{where}: expected {sorted(MAT_FIELDS)}, found a damaged entry ({error})") from None
     if not 0 < duration_s < np.inf:
         raise ValueError(f"{where}, video {video}: expected a length in seconds, found {duration_s}")

@@ -11,11 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from hiersum_hf.datasets.bliss import read_json_object
-from hiersum_hf.datasets.h5_file import open_h5, read_strings
+from hiersum_hf.datasets.h5_file import Member, first_shape, outlines
 from hiersum_hf.datasets.mrhisum_files import load_video, read_features
 from hiersum_hf.datasets.tvsum_ratings import TVSumVideo
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
@@ -24,6 +23,7 @@ from hiersum_hf.subtitles import read_subtitles
 
 
 POSITIONAL = "a2summ-positional"
+VIDEO_NAME = "video_name"  # member of a group that tells its video's name
 SUBTITLES = (".srt", ".vtt", ".ass")  # of two, the first counts
 MAX_DURATION_S = 1e9  # of a video with captions
 UNKNOWN = "unknown"  # stands for the encoder of the frames where no file names it
@@ -120,8 +120,8 @@ class TextFiles:
     def _row_id(self, names: Sequence[str]) -> str | None:
         if self.text_features is None:
             return None
-        with open_h5(self.text_features) as file:
-            return next((name for name in names if name in file), None)
+        found = outlines(self.text_features, names)
+        return next((name for name in names if found[name].kind), None)
 
     def _rows(self, names: Sequence[str]) -> np.ndarray:
         """(M, Dt); M is 0 where there are none"""
@@ -130,10 +130,10 @@ class TextFiles:
             return np.zeros((0, 0), np.float32)
         width = _width(path, path.stat().st_mtime_ns)
 
-        def load(member: h5py.Dataset) -> np.ndarray:
-            return read_features(member, width) if member.size else np.zeros((0, width), np.float32)
+        def load(member: Member) -> np.ndarray:
+            return read_features(member, width) if member.array().size else np.zeros((0, width), np.float32)
 
-        return load_video(path, name, load, h5py.Dataset)
+        return load_video(path, name, load, "Dataset", arrays=[""])
 
     def _caption(self, names: Sequence[str]) -> tuple[str, Any] | None:
         """("FILE, id NAME", subtitle file or entry of the JSON file)"""
@@ -141,24 +141,19 @@ class TextFiles:
         return next(((f"{self.captions}, id {name}", index[name]) for name in names if name in index), None)
 
 
-def names_of(group: h5py.Group, rated: TVSumVideo | None) -> list[str]:
+def names_of(group: Member, rated: TVSumVideo | None) -> list[str]:
     """What files with texts may call a video: name of its group, video_name (SumMe), YouTube id; the first counts."""
-    names = [group.name.strip("/")]
-    member = group.get("video_name") if isinstance(group, h5py.Group) else None
-    if isinstance(member, h5py.Dataset) and member.size == 1 and h5py.check_string_dtype(member.dtype):
-        names += read_strings(member)
-    return names + ([rated.video_id] if rated else [])
+    try:
+        told = group.strings(VIDEO_NAME) if VIDEO_NAME in group else []
+    except ValueError:  # no text
+        told = []
+    return [group.name, *(told if len(told) == 1 else []), *([rated.video_id] if rated else [])]
 
 
 @lru_cache(maxsize=4)
 def _width(path: Path, changed_ns: int) -> int:
     """Width of the file's first rows, which all others must have; 0 if there are none."""
-
-    def width(_: str, member: Any) -> int | None:  # None: go on to the next one
-        return member.shape[1] if getattr(member, "size", 0) and member.ndim == 2 else None
-
-    with open_h5(path) as file:
-        return file.visititems(width) or 0
+    return (first_shape(path) or (0, 0))[1]
 
 
 def _index(captions: Path) -> Mapping[str, Any]:

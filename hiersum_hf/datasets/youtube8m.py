@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
 import numpy as np
 
 from hiersum_hf.aside import aside
-from hiersum_hf.datasets.h5_file import refuse_links
+from hiersum_hf.datasets.h5_file import add_array, member_names, outlines
 
 
 RGB_WIDTH, AUDIO_WIDTH = 1024, 128
@@ -196,35 +195,24 @@ def add_features(
     output = Path(output)
     if output.exists():
         raise ValueError(f"{output}: expected a new file, found one that exists")
+    waiting = _without_features(Path(h5_path), record_ids)
     with aside(output) as partial:
         shutil.copyfile(h5_path, partial)
-        with _open_copy(partial, h5_path) as file:
-            absent = sorted(record_ids.keys() - file.keys())
-            if absent:
-                raise ValueError(f"{h5_path}: expected groups for all videos, found none for {', '.join(absent[:5])}")
-            missing = _fill(file, tfrecords, record_ids, dequantization)
-    return missing
-
-
-def _open_copy(copy: Path, original: str | Path) -> h5py.File:
-    try:
-        refuse_links(copy)  # else what is added could land in another file
-        return h5py.File(copy, "r+")
-    except OSError as error:
-        raise ValueError(f"{original}: expected a complete HDF5 file ({error})") from None
-
-
-def _fill(
-    file: h5py.File, tfrecords: Iterable[str | Path], record_ids: Mapping[str, str], dequantization: str
-) -> list[str]:
-    """Add what the TFRecords have; returns the videos without features."""
-    waiting: dict[str, list[str]] = {}
-    for video_id, record_id in record_ids.items():
-        if "features" not in file[video_id]:
-            waiting.setdefault(record_id, []).append(video_id)
-    for path in tfrecords:
-        for record_id, rgb, _ in read_tfrecord(path):
-            for video_id in waiting.pop(record_id, []):
-                features = file[video_id].create_dataset("features", data=dequantize(rgb, dequantization))
-                features.attrs["dequantization"] = dequantization
+        for path in tfrecords:
+            for record_id, rgb, _ in read_tfrecord(path):
+                for video_id in waiting.pop(record_id, []):
+                    features = dequantize(rgb, dequantization)
+                    add_array(partial, f"{video_id}/features", features, {"dequantization": dequantization})
     return [video_id for videos in waiting.values() for video_id in videos]
+
+
+def _without_features(h5_path: Path, record_ids: Mapping[str, str]) -> dict[str, list[str]]:
+    """Id inside the TFRecords -> groups that wait for its features."""
+    absent = sorted(record_ids.keys() - set(member_names(h5_path)))
+    if absent:
+        raise ValueError(f"{h5_path}: expected groups for all videos, found none for {', '.join(absent[:5])}")
+    waiting: dict[str, list[str]] = {}
+    for video_id, found in outlines(h5_path, list(record_ids), ["features"]).items():
+        if "features" not in found.members:
+            waiting.setdefault(record_ids[video_id], []).append(video_id)
+    return waiting

@@ -1,0 +1,327 @@
+"""Reads strangers' HDF5 files in a process of its own: within limits, and content from the file itself alone.
+
+`h5_process` starts this file as a script, which takes .2 s: it imports nothing of the package, which takes seconds.
+A question is a line of JSON: the file, one of `QUESTIONS` and its arguments. Answers are lines of JSON too; behind one
+with `shape` and `dtype` follow the bytes of an array. The last one says "done" or why there is nothing more. Nothing
+that is sent either way can be run.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+from h5py import h5l
+
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
+
+Answer = tuple[dict[str, Any], np.ndarray | None]
+
+MAX_ARRAY_BYTES = 2**30  # 3 days of 1024 features a second; a few bytes of HDF5 may claim more than memory holds
+MAX_BYTES = 2**31  # of all arrays that answer one question
+MAX_TEXTS, MAX_TEXT_BYTES = 2**18, 2**26  # of one data set
+MAX_NUMBERS = 64  # of an attribute
+MEMORY_BYTES = 2**32  # for one array, its packed chunk and what HDF5 makes of both
+PATIENCE = 10  # seconds on the clock for each of the processor: disks are slow, machines busy
+PIPE_BYTES = 2**20  # Linux has 2**16, for which the two processes would change places all the time
+INSIDE = (h5l.TYPE_HARD, h5l.TYPE_SOFT)  # kinds of links that end in the file itself
+CACHE = 2**23  # bytes of chunks kept: more than MAX_TEXTS entries of a chunk take
+
+
+def names(file: h5py.File) -> Iterator[Answer]:
+    """Members of the file, in its order."""
+    yield {"value": list(file)}, None
+
+
+def outlines(file: h5py.File, wanted: Sequence[str], members: Sequence[str]) -> Iterator[Answer]:
+    """Kind and shape of each, and the shapes of those of `members` that it has."""
+    for name in wanted:
+        node = _find(file, name)
+        found = {key: _find(node, key) for key in members}
+        shapes = {key: getattr(member, "shape", None) for key, member in found.items() if member is not None}
+        yield {"kind": _kind(node), "shape": getattr(node, "shape", None), "members": shapes}, None
+
+
+def first_shape(file: h5py.File) -> Iterator[Answer]:
+    """Shape of the first data set of two dimensions that is not empty, at any depth; None if there is none."""
+
+    def shape(_: str, member: Any) -> tuple[int, ...] | None:  # None: go on to the next one
+        is_table = isinstance(member, h5py.Dataset) and member.shape is not None and member.ndim == 2
+        return member.shape if is_table and member.size else None
+
+    yield {"value": file.visititems(shape)}, None
+
+
+def read(
+    file: h5py.File, name: str, arrays: Sequence[str], texts: Sequence[str], attributes: Sequence[str]
+) -> Iterator[Answer]:
+    """A group or data set: its kind, the names in it, attributes, then those of the members that it has.
+
+    "" stands for itself, "/" for the file.
+    """
+    node = _find(file, name)
+    holders = {key: file if key == "/" else _find(node, key) for key in attributes}
+    told = {key: read_attributes(holder) for key, holder in holders.items() if holder is not None}
+    yield {"kind": _kind(node), "names": list(node) if isinstance(node, h5py.Group) else [], "attributes": told}, None
+    for reader, keys in ((read_array, arrays), (read_strings, texts)):
+        for key in keys:
+            head, array = _content(reader, node, key)
+            yield head | {"key": key}, array
+
+
+def cells(file: h5py.File, name: str, columns: Sequence[str]) -> Iterator[Answer]:
+    """The arrays that data sets of references in a group lead to, column by column."""
+    for column in columns:
+        for cell in read_references(_find(_find(file, name), column)).ravel():
+            head, array = _content(read_array, file, cell) if cell else ({"refused": "a reference to nothing"}, None)
+            yield head | {"key": column}, array
+
+
+def add(file: h5py.File, name: str, attributes: dict[str, str], shape: list[int], dtype: str) -> Iterator[Answer]:
+    """A new data set, whose bytes follow the question."""
+    content = sys.stdin.buffer.read(math.prod(shape) * np.dtype(dtype).itemsize)
+    member = file.create_dataset(name, data=np.frombuffer(content, dtype).reshape(shape))
+    member.attrs.update(attributes)
+    yield {"value": None}, None
+
+
+QUESTIONS = {question.__name__: question for question in (names, outlines, first_shape, read, cells, add)}
+
+
+def _find(holder: Any, key: Any) -> Any:
+    """A member of a file or group, None if there is none; "" is the holder itself."""
+    if key == "":
+        return holder
+    is_there = isinstance(holder, h5py.Group) and key in holder
+    return holder[key] if is_there else None  # `get` would take damaged ones for none
+
+
+def _kind(node: Any) -> str | None:
+    return None if node is None else type(node).__name__
+
+
+def _content(reader: Callable[[Any], Any], holder: Any, key: Any) -> Answer:
+    """What `reader` makes of a member, or why it makes nothing of it: others may be whole."""
+    try:
+        value = reader(holder[key] if isinstance(key, h5py.Reference) else _find(holder, key))
+    except Exception as error:
+        return _failure(error), None
+    if isinstance(value, np.ndarray):
+        return {"shape": value.shape, "dtype": value.dtype.str}, np.ascontiguousarray(value)
+    return {"value": value}, None
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """ValueError is for content that is not wanted; everything else that is raised is what h5py makes of damage."""
+    if isinstance(error, ValueError):
+        return {"refused": str(error)}
+    if isinstance(error, MemoryError):
+        return {"damaged": f"reading it takes more than {MEMORY_BYTES >> 20} MB of memory"}
+    return {"damaged": str(error) or type(error).__name__}
+
+
+def open_file(path: str, mode: str) -> h5py.File:
+    """For reading, or ("r+") to be added to: then it is a copy of one that was read.
+
+    Raises:
+        ValueError: It is no HDF5 file, or a link in one that is read leads out of it.
+    """
+    try:
+        stat = os.stat(path)
+        name = _link_out(path, stat.st_mtime_ns, stat.st_size) if mode == "r" else None
+        if name is not None:
+            raise ValueError(f"expected all data in the file itself, found a link out of it, {name!r}")
+        return h5py.File(path, mode, rdcc_nbytes=CACHE)
+    except OSError:
+        if not h5py.is_hdf5(path):
+            raise ValueError("expected an HDF5 file") from None
+        raise
+
+
+@lru_cache(maxsize=16)
+def _link_out(path: str, _changed: int, _size: int) -> str | None:
+    """The first link that leads out, None if there is none. Seconds for 100,000 links, once for each process."""
+
+    def visit(name: bytes, info: Any) -> str | None:
+        return None if info.type in INSIDE else name.decode(errors="replace")
+
+    with h5py.File(path, "r") as file:
+        return file.id.links.visit(visit, info=True)
+
+
+def read_array(member: Any) -> np.ndarray:
+    """The array of a data set of numbers or texts of fixed length.
+
+    Raises:
+        ValueError: It is none, lies in other files, or claims more than `MAX_ARRAY_BYTES`.
+    """
+    if not isinstance(member, h5py.Dataset) or member.shape is None:
+        raise ValueError(f"expected an array, found {'a group' if isinstance(member, h5py.Group) else 'none'}")
+    if member.dtype.hasobject:
+        raise ValueError(f"expected numbers, found entries of variable length of shape {member.shape}")
+    return _read_all(member)
+
+
+def read_references(member: Any) -> np.ndarray:
+    """The references of a data set. Raises as `read_array`."""
+    if not isinstance(member, h5py.Dataset) or h5py.check_ref_dtype(member.dtype) is not h5py.Reference:
+        raise ValueError(f"expected references, found {getattr(member, 'dtype', 'none')}")
+    if member.shape is None or math.prod(member.shape) > MAX_TEXTS:
+        raise ValueError(f"expected at most {MAX_TEXTS} references, found shape {member.shape}")
+    return _read_all(member)
+
+
+def read_strings(member: Any) -> list[str]:
+    """The texts of a data set of any shape, in its order.
+
+    Raises:
+        ValueError: It has none, lies in other files, or has more than `MAX_TEXTS` or `MAX_TEXT_BYTES`.
+    """
+    kind = h5py.check_string_dtype(member.dtype) if isinstance(member, h5py.Dataset) else None
+    if kind is None or member.shape is None:
+        raise ValueError(f"expected texts, found {getattr(member, 'dtype', 'none')}")
+    count = math.prod(member.shape)
+    if max(count, math.prod(member.chunks or ())) > MAX_TEXTS or count * member.dtype.itemsize > MAX_TEXT_BYTES:
+        raise ValueError(f"expected at most {MAX_TEXTS} texts and {MAX_TEXT_BYTES} bytes, found shape {member.shape}")
+    _refuse_outside(member)
+    _refuse_large_chunks(member)
+    if kind.length is not None:
+        return np.ravel(member.asstr()[()]).tolist()
+    texts, left = [], MAX_TEXT_BYTES
+    for index in np.ndindex(member.shape):  # one by one: all may be the same long text of the file
+        texts.append(member.asstr()[index])
+        left -= len(texts[-1])
+        if left < 0:
+            raise ValueError(f"expected at most {MAX_TEXT_BYTES} bytes of texts, found more")
+    return texts
+
+
+def read_attributes(holder: Any) -> dict[str, Any]:
+    """The attributes of a file, group or data set: a text, numbers, or None for others, which nobody asks for."""
+    found = {}
+    for name in holder.attrs:
+        attribute = holder.attrs.get_id(name)
+        kind, count = attribute.dtype, -1 if attribute.shape is None else math.prod(attribute.shape)
+        is_text = count == 1 and h5py.check_string_dtype(kind) is not None
+        is_number = 0 <= count <= MAX_NUMBERS and kind.kind in "biuf"
+        found[name] = _plain(holder.attrs[name]) if is_text or is_number else None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    if isinstance(value, str | bytes):
+        return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+    array = np.asarray(value)
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64)
+    return array.tolist() if array.dtype.kind in "biuf" else None
+
+
+def _read_all(member: h5py.Dataset) -> np.ndarray:
+    size = math.prod(member.shape) * member.dtype.itemsize
+    if size > MAX_ARRAY_BYTES:
+        raise ValueError(f"expected at most {MAX_ARRAY_BYTES} bytes, found shape {member.shape}, {size} bytes")
+    _refuse_outside(member)
+    _refuse_large_chunks(member)
+    return np.asarray(member[()])
+
+
+def _refuse_outside(member: h5py.Dataset) -> None:
+    if member.external or member.is_virtual:
+        kind = "a virtual" if member.is_virtual else "an external"
+        raise ValueError(f"expected an array in the file itself, found {kind} one, whose numbers are in other files")
+
+
+def _refuse_large_chunks(member: h5py.Dataset) -> None:
+    """HDF5 unpacks a chunk as a whole, however little is read of it."""
+    size = math.prod(member.chunks or ()) * member.dtype.itemsize
+    if size > MAX_ARRAY_BYTES:
+        raise ValueError(f"expected chunks of at most {MAX_ARRAY_BYTES} bytes, found {member.chunks}, {size} bytes")
+
+
+def main(limit_s: float) -> None:
+    """Answer questions until none can come any more: the process that asks has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that process
+    for name in {"SIGPROF", "SIGALRM"} & set(signal.Signals.__members__):
+        signal.signal(signal.Signals[name], signal.SIG_DFL)  # `limit_time`'s, which that process may ignore
+    limit_memory()
+    pipe = open_pipe()
+    for line in sys.stdin.buffer:
+        limit_time(limit_s)
+        for head, array in answers(*json.loads(line)):
+            limit_time(0)  # the other side may take its time
+            send(pipe, head, array)
+            limit_time(limit_s)
+        limit_time(0)
+        pipe.flush()
+
+
+def answers(path: str, question: str, *arguments: Any) -> Iterator[Answer]:
+    """All answers to one question; the file is open no longer than that."""
+    is_open, left = False, MAX_BYTES
+    try:
+        with open_file(path, "r+" if question == "add" else "r") as file:
+            is_open = True
+            for head, array in QUESTIONS[question](file, *arguments):
+                left -= 0 if array is None else array.nbytes
+                if left < 0:
+                    raise ValueError(f"expected at most {MAX_BYTES} bytes in all, found more")
+                yield head, array
+        yield {"done": True}, None
+    except Exception as error:
+        yield _failure(error) | {"done": False, "is_open": is_open}, None
+
+
+def send(pipe: BinaryIO, head: dict[str, Any], array: np.ndarray | None) -> None:
+    pipe.write(json.dumps(head).encode() + b"\n")
+    if array is not None and array.nbytes:
+        pipe.write(array.reshape(-1).view(np.uint8).data)
+
+
+def open_pipe() -> BinaryIO:
+    """What was standard output; what else is printed goes where errors go."""
+    pipe = os.fdopen(os.dup(1), "wb", PIPE_BYTES)
+    os.dup2(2, 1)
+    if sys.platform == "linux":
+        with suppress(OSError):  # a user may not have many
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return pipe
+
+
+def limit_memory() -> None:
+    """Where the system can: more than `MEMORY_BYTES` is a MemoryError, and a crash leaves no image of the memory."""
+    if sys.platform == "win32":
+        return
+    for kind, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(kind)[1]
+        with suppress(ValueError, OSError):  # macOS has not all of them
+            resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def limit_time(seconds: float) -> None:
+    """End this process after so many seconds of the processor, `PATIENCE` times as many on the clock; 0: never."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # their signals end it whatever HDF5 is at
+        signal.setitimer(signal.ITIMER_REAL, seconds * PATIENCE)
+    elif seconds:
+        faulthandler.dump_traceback_later(seconds * PATIENCE, exit=True)
+    else:
+        faulthandler.cancel_dump_traceback_later()
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))
