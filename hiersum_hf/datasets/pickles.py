@@ -102,10 +102,9 @@ def _load(source: Path) -> dict[Any, Any]:
 
 
 def _refuse_bombs(file: BinaryIO) -> None:
-    """Follow which objects on the unpickler's stack are texts, the only ones that may be hashed.
+    """Follow which objects on the unpickler's stack are texts, the only ones that may be ids.
 
-    A few bytes may nest tuples that hold the same tuple twice, or name a thousand numbers of one hash: as ids they take
-    for ever. And the unpickler makes room for every number up to the greatest under which an object is noted.
+    Python 3.11's unpickler can take all time for others, and all memory for more objects than the file has bytes.
     """
     begin, size = file.tell(), os.fstat(file.fileno()).st_size
     stack: list[bool] = []
