@@ -21,7 +21,7 @@ from hiersum_hf.sentences import merge_into_sentences, without_repeats
 MAX_OVERRUN_S = 1.0
 
 MAX_DIGITS = 9  # of a step's number
-MAX_BRACES = 999  # of one cue; for those that stay open pysubs2 takes quadratic time
+MAX_BRACES = 999  # of one cue that is left as it is: no honest one has more, and pysubs2 1.8 can take long for them
 
 # What subtitle files are written in, besides Unicode; where the bytes fit several equally well, the first counts.
 LEGACY_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "cp932", "gb18030"]

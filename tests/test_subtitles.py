@@ -4,8 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import pysubs2
 import pytest
 
+from hiersum_hf import subtitles
 from hiersum_hf.records import Sentence
 from hiersum_hf.subtitles import (
     as_description,
@@ -147,6 +149,25 @@ def test_written_subtitles_read_back(tmp_path):
     write_srt(sentences, tmp_path / "out.srt")
     assert "01:00:00,000 --> 01:01:01,007" in (tmp_path / "out.srt").read_text(encoding="utf-8")
     assert texts(read_subtitles(tmp_path / "out.srt")) == ["Один.", "Two lines."]
+
+
+def test_what_no_sentence_needs_is_not_given_to_the_parser(tmp_path, monkeypatch):
+    """It fails at broken styles, and takes long for what is longer than any honest head or cue."""
+    given, parse = [], pysubs2.SSAFile.from_string
+    monkeypatch.setattr(pysubs2.SSAFile, "from_string", lambda text: given.append(text) or parse(text))
+    spoken = "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,Hello"
+    lines = ("[Script Info]", "[V4+ Styles]", "Style: Default,Arial,20,,", "[aside", "[Events]", spoken)
+    assert [s.text for s in read_subtitles(write(tmp_path, "a.ass", "\n".join(lines)))] == ["Hello"]
+    assert given == [f"[V4+ Styles]\n[Events]\n{spoken}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"), [("{a}{b}Hello", "Hello"), ("{{{Hello", "Hello"), ("{a}{b}{c}Hi", "a}b}c}Hi")]
+)
+def test_cues_of_countless_tags_have_none(tmp_path, monkeypatch, text, read):
+    monkeypatch.setattr(subtitles, "MAX_BRACES", 2)
+    path = write(tmp_path, "a.srt", f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n")
+    assert [s.text for s in read_subtitles(path)] == [read]
 
 
 @pytest.mark.parametrize(
