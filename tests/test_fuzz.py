@@ -19,9 +19,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 HUGE, DEEP = 10**400, "[" * 100_000
-BOMB = "data:\n- &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"- &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-)
+MANY = f"data:\n- &a [{', '.join('x' * 101)}]\n- [{', '.join(['*a'] * 101)}]\n"
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +129,7 @@ def test_whole_files_are_accepted(fuzzing, tmp_path):
         ("splits-json", put("s.json", DEEP), "s.json: expected a mapping"),
         ("splits-yml", put("s.yml", "[" * 1000), "s.yml: expected a mapping"),
         ("recipe", put("r.yaml", "[" * 1000), "r.yaml: expected a recipe in YAML"),
-        ("recipe", put("r.yaml", BOMB), "r.yaml: expected a recipe in YAML: found more than 10000 values"),
+        ("recipe", put("r.yaml", MANY), "r.yaml: expected a recipe in YAML: found more than 10000 values"),
         ("plan", put(".plan.json", "profile", {"x": 1}), ".plan.json: expected the profile"),
         ("plan", put(".plan.json", [1]), r".plan.json: expected a plan with its profile, found \[1\]"),
         ("prepared", put("report.json", {}), "expected the None videos of its report.json, found 1"),
