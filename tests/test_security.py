@@ -323,11 +323,10 @@ def test_kernels_of_the_hub_are_not_asked_for(told, checkpoint):
         load_checkpoint(checkpoint)
 
 
-def test_pickles_are_not_read_by_way_of_an_index_or_an_adapter(checkpoint):
+def test_an_index_and_an_adapter_name_safetensors_beside_them(checkpoint):
     model, _ = load_checkpoint(checkpoint)
     (checkpoint / "model.safetensors").unlink()
-    torch.save(model.state_dict(), checkpoint / "w.bin")
-    for file in ("w.bin", "../base/model.safetensors"):
+    for file in ("none.txt", "below/none.safetensors"):
         index = {"metadata": {}, "weight_map": dict.fromkeys(model.state_dict(), file)}
         (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
         with pytest.raises(ValueError, match=r"run: expected \.safetensors files beside"):
