@@ -6,6 +6,7 @@ import json
 import pickle
 import tarfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -174,7 +175,7 @@ def test_a_corrupt_member_is_named(tmp_path, content, message):
         read_articles(path)
 
 
-def test_broken_archives_say_so(tmp_path, articles):
+def test_broken_archives_say_so(tmp_path, articles, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"nothing\.tar\.gz"):
         read_articles(tmp_path / "nothing.tar.gz")
     whole = articles.read_bytes()
@@ -182,13 +183,11 @@ def test_broken_archives_say_so(tmp_path, articles):
         articles.write_bytes(content)
         with pytest.raises(ValueError, match=r"how_to_steps\.tar\.gz: expected a"):
             read_articles(articles)
-    header = tarfile.TarInfo("././@LongLink")
-    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
-    articles.write_bytes(gzip.compress((header.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 3000))
-    with pytest.raises(ValueError, match=r"how_to_steps\.tar\.gz: expected a complete tar\.gz archive"):
-        read_articles(articles)
     write_archive(articles, {"a/Egg.json": article(), "b/Egg.json": article()})
     with pytest.raises(ValueError, match=r"b/Egg\.json: expected one article of this name"):
+        read_articles(articles)
+    monkeypatch.setattr(tarfile, "open", Mock(side_effect=RecursionError("nested too deep")))
+    with pytest.raises(ValueError, match=r"how_to_steps\.tar\.gz: expected a complete tar\.gz archive"):
         read_articles(articles)
 
 
