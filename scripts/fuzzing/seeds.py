@@ -277,8 +277,8 @@ def feature_folders() -> list[dict[str, Any]]:
 
 
 def list_of_films() -> list[dict[str, Any]]:
-    """Texts that a decoder takes for videos and that name others, or themselves."""
+    """Texts that a decoder takes for videos and that name another."""
     head, film_b = "ffconcat version 1.0\n", {"b": film("mp4", "mpeg4")}
-    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na\n#EXT-X-ENDLIST\n"
-    texts = f"{head}file 'b'\ninpoint 0.2\noutpoint 0.9\nfile b\n", f"{head}file a\nduration 1\n", playlist
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nb\n#EXT-X-ENDLIST\n"
+    texts = f"{head}file 'b'\ninpoint 0.2\noutpoint 0.9\nfile b\n", f"{head}file b\nduration 1\n", playlist
     return [{"a": text} | film_b for text in texts]
