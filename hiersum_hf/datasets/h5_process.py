@@ -22,7 +22,7 @@ import numpy as np
 
 
 SCRIPT = Path(__file__).with_name("h5_worker.py")
-LIMIT_S = 60.0  # of the processor, for one answer; on the clock `h5_worker.PATIENCE` times as long
+LIMIT_S, CLOCK_S = 60.0, 600.0  # for one answer, of the processor and on the clock: disks are slow, machines busy
 KEPT = 4  # processes without work: as many threads may read
 
 
@@ -37,7 +37,7 @@ class Worker:
         paths = os.pathsep.join(str(path) for path in sys.path if path)  # where this process finds h5py
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of numpy, which takes memory for each
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(SCRIPT), str(LIMIT_S)],
+            [sys.executable, "-P", str(SCRIPT), str(LIMIT_S), str(CLOCK_S)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -65,13 +65,12 @@ class Worker:
                 answers.append(self._receive())
         except (EOFError, BrokenPipeError, json.JSONDecodeError):
             raise H5Error(self._last_words()) from None
-        is_read = answers[-1]["done"] or array is None  # the array may be in the pipe still
-        self.is_fit = is_read and not any("damaged" in answer for answer in answers)
+        self.is_fit = not any("damaged" in answer for answer in answers)
         return answers
 
     def _send(self, question: list[Any], array: np.ndarray | None) -> None:
         pipe: Any = self.process.stdin
-        pipe.write(json.dumps(question).encode() + b"\n")
+        pipe.write(json.dumps([None if array is None else array.nbytes, *question]).encode() + b"\n")
         if array is not None and array.nbytes:
             pipe.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         pipe.flush()
@@ -95,10 +94,12 @@ class Worker:
         self.end()
         code = self.process.returncode
         name = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
-        if name in ("SIGPROF", "SIGALRM"):
-            return f"reading it takes more than {LIMIT_S:g} s; fetch it again or leave it out"
-        hint = " (most often for want of memory)" if name == "SIGKILL" else ""
-        return f"reading it ended a process with {name}{hint}; fetch it again or leave it out"
+        known = {
+            "SIGPROF": f"takes more than {LIMIT_S:g} s of the processor",
+            "SIGALRM": f"takes more than {CLOCK_S:g} s",
+            "SIGKILL": "ended a process with SIGKILL (most often for want of memory)",
+        }
+        return f"reading it {known.get(name, f'ended a process with {name}')}; fetch it again or leave it out"
 
 
 _idle: list[Worker] = []

@@ -1,9 +1,9 @@
 """Reads strangers' HDF5 files in a process of its own: within limits, and content from the file itself alone.
 
 `h5_process` starts this file as a script, which takes .2 s: it imports nothing of the package, which takes seconds.
-A question is a line of JSON: the file, one of `QUESTIONS` and its arguments. Answers are lines of JSON too; behind one
-with `shape` and `dtype` follow the bytes of an array. The last one says "done" or why there is nothing more. Nothing
-that is sent either way can be run.
+A question is a line of JSON: how many bytes of an array follow (null: none), the file, one of `QUESTIONS` and its
+arguments. Answers are lines of JSON too; behind one with `shape` and `dtype` follow the bytes of an array. The last one
+says "done" or why there is nothing more. Nothing that is sent either way can be run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ MAX_BYTES = 2**31  # of all arrays that answer one question
 MAX_TEXTS, MAX_TEXT_BYTES = 2**18, 2**26  # of one data set
 MAX_NUMBERS = 64  # of an attribute
 MEMORY_BYTES = 2**32  # for one array, its packed chunk and what HDF5 makes of both
-PATIENCE = 10  # seconds on the clock for each of the processor: disks are slow, machines busy
 PIPE_BYTES = 2**20  # Linux has 2**16, for which the two processes would change places all the time
 INSIDE = (h5l.TYPE_HARD, h5l.TYPE_SOFT)  # kinds of links that end in the file itself
 CACHE = 2**23  # bytes of chunks kept: more than MAX_TEXTS entries of a chunk take
@@ -90,9 +89,10 @@ def cells(file: h5py.File, name: str, columns: Sequence[str]) -> Iterator[Answer
             yield head | {"key": column}, array
 
 
-def add(file: h5py.File, name: str, attributes: dict[str, str], shape: list[int], dtype: str) -> Iterator[Answer]:
-    """A new data set, whose bytes follow the question."""
-    content = sys.stdin.buffer.read(math.prod(shape) * np.dtype(dtype).itemsize)
+def add(
+    file: h5py.File, name: str, attributes: dict[str, str], shape: list[int], dtype: str, content: bytes
+) -> Iterator[Answer]:
+    """A new data set."""
     member = file.create_dataset(name, data=np.frombuffer(content, dtype).reshape(shape))
     member.attrs.update(attributes)
     yield {"value": None}, None
@@ -253,20 +253,28 @@ def _refuse_large_chunks(member: h5py.Dataset) -> None:
         raise ValueError(f"expected chunks of at most {MAX_ARRAY_BYTES} bytes, found {member.chunks}, {size} bytes")
 
 
-def main(limit_s: float) -> None:
-    """Answer questions until none can come any more: the process that asks has ended."""
+def main(limit_s: float, clock_s: float) -> None:
+    """Answer questions until none can come any more: the process that asks has ended.
+
+    Args:
+        limit_s: Time of the processor that each answer may take.
+        clock_s: The same on the clock.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that process
     for name in {"SIGPROF", "SIGALRM"} & set(signal.Signals.__members__):
         signal.signal(signal.Signals[name], signal.SIG_DFL)  # `limit_time`'s, which that process may ignore
     limit_memory()
     pipe = open_pipe()
     for line in sys.stdin.buffer:
-        limit_time(limit_s)
-        for head, array in answers(*json.loads(line)):
-            limit_time(0)  # the other side may take its time
+        size, *question = json.loads(line)
+        if size is not None:
+            question.append(sys.stdin.buffer.read(size))
+        limit_time(limit_s, clock_s)
+        for head, array in answers(*question):
+            limit_time(0, 0)  # the other side may take its time
             send(pipe, head, array)
-            limit_time(limit_s)
-        limit_time(0)
+            limit_time(limit_s, clock_s)
+        limit_time(0, 0)
         pipe.flush()
 
 
@@ -312,16 +320,16 @@ def limit_memory() -> None:
             resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def limit_time(seconds: float) -> None:
-    """End this process after so many seconds of the processor, `PATIENCE` times as many on the clock; 0: never."""
+def limit_time(limit_s: float, clock_s: float) -> None:
+    """End this process after so many seconds of the processor or on the clock, whatever HDF5 is at; 0: never."""
     if sys.platform != "win32":
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # their signals end it whatever HDF5 is at
-        signal.setitimer(signal.ITIMER_REAL, seconds * PATIENCE)
-    elif seconds:
-        faulthandler.dump_traceback_later(seconds * PATIENCE, exit=True)
+        signal.setitimer(signal.ITIMER_PROF, limit_s)  # their signals end a process
+        signal.setitimer(signal.ITIMER_REAL, clock_s)
+    elif clock_s:
+        faulthandler.dump_traceback_later(clock_s, exit=True)
     else:
         faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main(*map(float, sys.argv[1:]))
