@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import numpy as np
 
 
+TITLED = 3  # texts of a description from which on the first is its title
+_ENUMERATED = re.compile(r"\s*((step|part)\b|\d+\s*[.):]|[-*•])", re.IGNORECASE)
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 120  # of `Summary.to_svg`, without the line of times below
 CLOCK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
@@ -244,6 +248,15 @@ class Summary:
             for sentence in self.key_sentences
             if segment.start_s <= (sentence["start_s"] + sentence["end_s"]) / 2 < segment.end_s
         )
+
+
+def first_step(texts: Sequence[str]) -> int:
+    """Tell which text of a description is its first step: 1, or 0 where the first is no title.
+
+    Of three texts or more the first is the title, as in titled articles, unless it is numbered or marked as a step. A
+    title says what all steps are about: sentences that announce it are near it, and are none of them.
+    """
+    return int(len(texts) >= TITLED and not _ENUMERATED.match(texts[0]))
 
 
 def counted(count: int, noun: str) -> str:

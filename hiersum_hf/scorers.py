@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import VideoRecord, counted
+from hiersum_hf.records import VideoRecord, counted, first_step
 
 
 AVERAGED_S = 4.5  # raters of TVSum scored 2 s at a time; of 3 to 15 s this agreed with them most
@@ -110,9 +110,10 @@ def training_free_scores(record: VideoRecord) -> np.ndarray:
 
     Each cue is standardised over the frames (a constant one counts 0); their weighted mean is squashed by a sigmoid:
 
-    - relevance (1): the cosine of a sentence to the nearest description text, or, without description, its mean cosine
-      to the other sentences, given to the frames it covers; pauses are bridged. Where frames and description come from
-      one encoder (ids are equal), also the cosine of a frame to the nearest text. Averaged over 4.5 s.
+    - relevance (1): the cosine of a sentence to the nearest step of the description (its title where there are no
+      steps), or, without description, its mean cosine to the other sentences, given to the frames it covers; pauses are
+      bridged. Where frames and description come from one encoder (ids are equal), also the cosine of a frame to the
+      nearest step. Averaged over 4.5 s.
     - position (1/2; 1/4 where there is no relevance): nearness to the middle of the video.
     - likeness (1/2; 1 where there is no relevance): the cosine of a frame to the mean of all frames, unless frames
       were compared with the description.
@@ -185,7 +186,12 @@ def _relevances(record: VideoRecord) -> list[np.ndarray]:
 
 def _frame_cue(record: VideoRecord) -> np.ndarray:
     """(N,) cosine of a frame to the nearest description text."""
-    return (unit_rows(record, "video_features") @ unit_rows(record, "description_features").T).max(axis=1)
+    return (unit_rows(record, "video_features") @ _step_features(record).T).max(axis=1)
+
+
+def _step_features(record: VideoRecord) -> np.ndarray:
+    """(K, Dt) of the description without its title, where it has steps too."""
+    return unit_rows(record, "description_features")[first_step(record.description) :]
 
 
 def samples_averaged(record: VideoRecord) -> int:
@@ -201,7 +207,7 @@ def _likeness(record: VideoRecord) -> np.ndarray:
 
 def _sentence_cue(record: VideoRecord) -> np.ndarray:
     """(M,) cosine to the nearest description text, else the mean cosine to the other sentences."""
-    sentences, texts = unit_rows(record, "text_features"), unit_rows(record, "description_features")
+    sentences, texts = unit_rows(record, "text_features"), _step_features(record)
     if len(texts) == 0:
         others = len(sentences) - 1
         return ((sentences @ sentences.sum(axis=0)) - (sentences**2).sum(axis=1)) / max(others, 1)

@@ -28,6 +28,7 @@ SAME_PICTURE = 0.985  # cosine of features
 SAME_WORDS = 0.9
 ROUNDS = 4
 BLOCK = 1024  # frames compared at once, for memory
+DIRECTIONS = 128  # random ones, in which features of more numbers are compared
 TOUCH_S = 1e-6
 OVERHANG_S = 0.5  # that a stretch to keep may go on after the video's end
 
@@ -386,7 +387,7 @@ def _without_repeats(line: Line, budget_s: float, frame_of: np.ndarray, looks: L
     best: tuple[float, list[tuple[int, int]]] = (-np.inf, runs)
     for number in range(ROUNDS):
         frames = _in_order(line, runs, frame_of)
-        repeats = looks.repeats_within(frames)
+        repeats = looks.repeats(frames, frames, in_order=True)
         if number == 0 and not repeats.any():
             return runs
         worth = _discounted(line, frames[repeats], frame_of).value(runs)
@@ -394,7 +395,7 @@ def _without_repeats(line: Line, budget_s: float, frame_of: np.ndarray, looks: L
             break
         best = worth, runs
         firsts = frames[~repeats]
-        others = np.setdiff1d(np.arange(len(looks.rows)), firsts)
+        others = np.setdiff1d(np.unique(frame_of[line.gains > 0]), firsts)
         runs = best_runs(_discounted(line, others[looks.repeats(firsts, others)], frame_of), budget_s)
     return best[1]
 
@@ -417,39 +418,37 @@ class Looks:
 
     def __init__(self, moments: Moments):
         n = len(moments.scores)
-        self.rows = _unit(moments.features)
+        rows = _unit(moments.features)
+        if rows.shape[1] > DIRECTIONS:  # cosines near `SAME_PICTURE` stay within .01, at a tenth of the work
+            directions = np.random.default_rng(0).normal(size=(rows.shape[1], DIRECTIONS))
+            rows = _unit(rows @ directions.astype(np.float32))
+        self.rows = rows
         self.shot = np.searchsorted(moments.shots_s, moments.edges_s[:-1] + TOUCH_S, side="right")
-        said = np.full(n, -1) if moments.sentence_of is None else moments.sentence_of
-        self.said = said + 1  # 0: nothing
-        m = int(self.said.max(initial=0)) + 1
-        self.same = np.zeros((m, m), bool)
-        self.same[0, 0] = True
-        if len(moments.words):
-            words = _unit(moments.words)
-            self.same[1:, 1:] = (words @ words.T >= SAME_WORDS)[: m - 1, : m - 1]
-            np.fill_diagonal(self.same[1:, 1:], False)  # one sentence over a cut is no repeat
+        self.said = np.full(n, -1) if moments.sentence_of is None else moments.sentence_of
+        words = _unit(moments.words)
+        alike = words @ words.T >= SAME_WORDS if len(words) else np.zeros((0, 0), bool)
+        np.fill_diagonal(alike, False)  # one sentence over a cut is no repeat
+        self.again = [np.flatnonzero(row) for row in alike]  # the sentences that repeat each
 
-    def alike(self, first: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """(F, O) whether each of `others` repeats each of `first`."""
-        return (
-            (self.rows[first] @ self.rows[others].T >= SAME_PICTURE)
-            & (self.shot[first][:, None] != self.shot[others])
-            & self.same[np.ix_(self.said[first], self.said[others])]
-        )
-
-    def repeats(self, first: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """(O,) whether each of `others` repeats any of `first`."""
+    def repeats(self, first: np.ndarray, others: np.ndarray, in_order: bool = False) -> np.ndarray:
+        """(O,) whether each of `others` repeats any of `first`, or (`in_order`) one that comes before it there."""
         found = np.zeros(len(others), bool)
-        for part in np.array_split(first, len(first) // BLOCK + 1):
-            found |= self.alike(part, others).any(axis=0)
+        told = self.said[first]
+        for sentence in np.unique(told):
+            same = [-1] if sentence < 0 else self.again[sentence] if sentence < len(self.again) else []
+            candidates = np.flatnonzero(np.isin(self.said[others], same))
+            places = np.flatnonzero(told == sentence)
+            for part in np.array_split(places, len(places) // BLOCK + 1) if len(candidates) else ():
+                alike = self._alike(first[part], others[candidates])
+                if in_order:
+                    alike &= part[:, None] < candidates
+                found[candidates] |= alike.any(axis=0)
         return found
 
-    def repeats_within(self, frames: np.ndarray) -> np.ndarray:
-        """(F,) whether each frame repeats one that comes before it in this order."""
-        found, places = np.zeros(len(frames), bool), np.arange(len(frames))
-        for part in np.array_split(places, len(frames) // BLOCK + 1):
-            found |= (self.alike(frames[part], frames) & (part[:, None] < places)).any(axis=0)
-        return found
+    def _alike(self, first: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(F, O) whether the pictures of two frames of different shots are near-identical."""
+        near = self.rows[first] @ self.rows[others].T >= SAME_PICTURE
+        return near & (self.shot[first][:, None] != self.shot[others])
 
 
 def _best_run(line: Line, budget_s: float, moments: Moments) -> tuple[Span, str]:

@@ -18,7 +18,8 @@ from hiersum_hf.video import open_media, stream_start_s
 
 POINTS = 128  # of a picture's longer side that are looked at
 BLANK = 6.0  # standard deviation of grey levels, of 255; a dark film picture has 7 and more
-STILL = 2.0  # mean difference of colour levels from one sampled frame to the next; codecs make 1.6 of a still picture
+STILL = 0.8  # mean difference of colour levels from one sampled frame to the next; calm film and people have 0.9
+PULSE = 2.5  # of one sample between still ones: a codec's key frame
 STILL_S = 3.0  # pictures that stand shorter are seen as moving
 SPEECH_S = 4.0  # a still picture this near to a sentence is spoken to
 SILENT_DB, QUIETER_DB = -50.0, 25.0  # below full scale; below the loud parts
@@ -57,7 +58,10 @@ def still_stretches(change: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
         change: (N,) as `Glances` has it, NaN where unknown.
         edges_s: (N + 1,) seconds that each frame stands for.
     """
-    starts = np.flatnonzero(~(change < STILL))
+    still = change < STILL
+    around = np.pad(still, 1)
+    still |= (change < PULSE) & around[:-2] & around[2:]
+    starts = np.flatnonzero(~still)
     starts = np.unique(np.append(0, starts))
     ends = np.append(starts[1:], len(change))
     numbers = np.full(len(change), -1)

@@ -27,6 +27,7 @@ from hiersum_hf.summary import summarize_scores
 from hiersum_hf.text_encoders import TextEncoder, default_extractor, load_text_encoder
 from hiersum_hf.timeline import budget_of, parse_budget
 from hiersum_hf.topics import (
+    NONE,
     asked_scores,
     checked_queries,
     is_answered,
@@ -141,7 +142,7 @@ class ScoredVideo:
         step_of = step_of_frames(record) if len(record.description) == len(record.description_features) else None
         covered, coverage = step_of, {}
         edges_s = frame_edges(record.frame_times_s, record.duration_s)
-        if self.glances is not None and (step_of is None or step_of.max(initial=-1) < 1):  # no steps are told apart
+        if self.glances is not None and (step_of is None or len({*step_of} - {NONE}) < 2):  # no steps told apart
             covered, coverage = still_stretches(np.array(self.glances.change), edges_s), {"coverage": STILL_COVERAGE}
         said = sentence_of_frames(self.sentences, record.frame_times_s) >= 0 if self.sentences else self.heard
         dead = None if self.glances is None else nothing_there(self.glances, edges_s, said)

@@ -13,7 +13,7 @@ import numpy as np
 
 from hiersum_hf.key_shots import choose_shots, frame_edges, score_integral, timed_shots, window_means
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Budget, Segment, Sentence, Summary
+from hiersum_hf.records import Budget, Segment, Sentence, Summary, first_step
 from hiersum_hf.selection import KEYSHOT, Background, Chosen, Moments, Selection, Span, best_moments, choose_moments
 from hiersum_hf.shots import kernel_temporal_segmentation, shot_scores
 from hiersum_hf.spoken import spoken_stretches
@@ -21,7 +21,6 @@ from hiersum_hf.topics import sentence_of_frames
 
 
 MOST_MOMENTS = 3  # of a query
-TITLED = 3  # texts from which on the first may be a title
 SHOWN_S, SHOWN = 2.0, 0.3  # seconds, or share, of a step that a segment must hold to show it
 
 
@@ -163,19 +162,12 @@ def _best_of_queries(queries: Sequence[dict[str, Any]], answered: np.ndarray, ed
 
 
 def _steps(moments: Moments, background: Background, spans_s: Sequence[Span]) -> tuple[dict[str, Any], ...]:
-    """For each step the segments that hold 2 s or 30 % of what is about it.
-
-    The first of three texts or more is the title, and no step, if it is about no moment above the video's mean.
-    """
+    """For each step the segments that hold 2 s or 30 % of what is about it."""
     if background.step_of is None:
         return ()
-    found, widths_s = [], np.diff(moments.edges_s)
-    good = moments.scores > np.average(moments.scores, weights=widths_s)
-    for k, text in enumerate(background.steps):
-        about = background.step_of == k
-        if k == 0 and len(background.steps) >= TITLED and not (about & good).any():
-            continue
-        up_to_s = np.append(0.0, np.cumsum(widths_s * about))
+    found = []
+    for k, text in list(enumerate(background.steps))[first_step(background.steps) :]:
+        up_to_s = np.append(0.0, np.cumsum(np.diff(moments.edges_s) * (background.step_of == k)))
         held_s = np.diff(np.interp(np.array(spans_s), moments.edges_s, up_to_s))[:, 0]
         needed_s = min(SHOWN_S, SHOWN * up_to_s[-1])
         shown = np.flatnonzero((held_s >= needed_s - 1e-9) & (held_s > 0)).tolist()
