@@ -70,7 +70,7 @@ def test_honest_scorers_are_left_in_peace(records, score):
 def test_what_leans_to_the_middle_is_found(records):
     """The scorer without training weighs the place in the video, which nobody's wishes follow in made-up videos."""
     found = checks(records, training_free_scores)
-    assert not_well(found) == {FIRST_SHARE, LAST_SHARE}
+    assert FIRST_SHARE in not_well(found) <= {FIRST_SHARE, LAST_SHARE}
     assert found[LAST_SHARE].value < 0.1
 
 
