@@ -72,20 +72,24 @@ def read(
     "" stands for itself, "/" for the file.
     """
     node = _find(file, name)
-    holders = {key: file if key == "/" else _find(node, key) for key in attributes}
-    told = {key: read_attributes(holder) for key, holder in holders.items() if holder is not None}
-    yield {"kind": _kind(node), "names": list(node) if isinstance(node, h5py.Group) else [], "attributes": told}, None
+    there = dict.fromkeys(node) if isinstance(node, h5py.Group) else {}
+
+    @lru_cache  # to open each once
+    def member(key: str) -> Any:
+        return {"": node, "/": file}[key] if key in ("", "/") else node[key] if key in there else None
+
+    told = {key: read_attributes(member(key)) for key in attributes if member(key) is not None}
+    yield {"kind": _kind(node), "names": list(there), "attributes": told}, None
     for reader, keys in ((read_array, arrays), (read_strings, texts)):
         for key in keys:
-            head, array = _content(reader, node, key)
-            yield head | {"key": key}, array
+            yield _content(reader, member, key)
 
 
 def cells(file: h5py.File, name: str, columns: Sequence[str]) -> Iterator[Answer]:
     """The arrays that data sets of references in a group lead to, column by column."""
     for column in columns:
         for cell in read_references(_find(_find(file, name), column)).ravel():
-            head, array = _content(read_array, file, cell) if cell else ({"refused": "a reference to nothing"}, None)
+            head, array = _content(read_array, lambda cell: file[cell] if cell else None, cell)
             yield head | {"key": column}, array
 
 
@@ -101,10 +105,8 @@ def add(
 QUESTIONS = {question.__name__: question for question in (names, outlines, first_shape, read, cells, add)}
 
 
-def _find(holder: Any, key: Any) -> Any:
-    """A member of a file or group, None if there is none; "" is the holder itself."""
-    if key == "":
-        return holder
+def _find(holder: Any, key: str) -> Any:
+    """A member of a file or group, None if there is none."""
     is_there = isinstance(holder, h5py.Group) and key in holder
     return holder[key] if is_there else None  # `get` would take damaged ones for none
 
@@ -113,10 +115,10 @@ def _kind(node: Any) -> str | None:
     return None if node is None else type(node).__name__
 
 
-def _content(reader: Callable[[Any], Any], holder: Any, key: Any) -> Answer:
+def _content(reader: Callable[[Any], Any], find: Callable[[Any], Any], key: Any) -> Answer:
     """What `reader` makes of a member, or why it makes nothing of it: others may be whole."""
     try:
-        value = reader(holder[key] if isinstance(key, h5py.Reference) else _find(holder, key))
+        value = reader(find(key))
     except Exception as error:
         return _failure(error), None
     if isinstance(value, np.ndarray):
