@@ -1,6 +1,6 @@
-"""Strangers' HDF5 files: what is in them, read by another process within limits of time and memory (`h5_worker`).
+"""Reads other people's HDF5 files by way of another process, which `h5_process` starts.
 
-Everything here that takes a path raises as `h5_process.ask`. Members go by their names in the file.
+All functions with a path raise as `h5_process.ask`. Groups and data sets go by their names in the file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Outline:
-    """What a member is.
+    """What a group or data set is, without its content.
 
     Args:
-        kind: Group, Dataset, or None where there is none.
-        shape: Of a data set that has one.
-        members: Shapes of what was asked for and is in the group.
+        kind: Group, Dataset, or None if there is none of this name.
+        shape: Shape of a data set.
+        members: Shapes of those members of a group that were asked for.
     """
 
     kind: str | None
@@ -35,14 +35,18 @@ class Outline:
 
 @dataclass(frozen=True)
 class Member:
-    """A group or data set with what was asked for: by the names in the group, "" for itself, "/" for the file.
+    """A group or data set with the content that was asked for.
+
+    Content goes by the names of the members of a group; "" is the group or data set itself and "/" is the file.
 
     Args:
-        kind: Group, Dataset, or None where there is none.
-        names: What is in the group.
-        attributes: Texts, numbers and lists of numbers; None stands for others: nobody asks for them.
+        path: The file.
+        name: Name in the file.
+        kind: Group, Dataset, or None if there is none of this name.
+        names: Members of a group.
+        attributes: Texts, numbers and lists of numbers. None stands for all others, which no reader asks for.
         arrays: Answers of `h5_worker`.
-        texts: The same.
+        texts: Answers of `h5_worker`.
     """
 
     path: Path
@@ -57,27 +61,32 @@ class Member:
         return key in self.names
 
     def array(self, key: str = "") -> np.ndarray:
-        """Numbers or texts of fixed length; ValueError if it is none, lies in other files, is too large or damaged."""
+        """Give an array of numbers or of texts of fixed length.
+
+        Raises:
+            ValueError: It is no such array, lies in other files or is too large.
+            H5Error: It is damaged.
+        """
         return _value(self.arrays[key])
 
     def strings(self, key: str) -> list[str]:
-        """The texts of a data set of any shape, in its order. Raises as `array`."""
+        """Give the texts of a data set of any shape, in its order. Raises as `array`."""
         return _value(self.texts[key])
 
 
 def member_names(path: Path) -> list[str]:
-    """What is in the file, in its order."""
+    """List the members of the file, in its order."""
     return ask(path, "", "names")[0]["value"]
 
 
 def outlines(path: Path, names: Sequence[str], members: Sequence[str] = ()) -> dict[str, Outline]:
-    """What members are, and of groups the shapes of these members."""
+    """Describe groups and data sets, and of groups the shapes of these members."""
     told = ask(path, "", "outlines", list(names), list(members))
     return {name: _outline(**one) for name, one in zip(names, told, strict=True)}
 
 
 def first_shape(path: Path) -> Shape | None:
-    """Shape of the first data set of two dimensions that is not empty, at any depth."""
+    """Find the first table that has entries, at any depth, and give its shape."""
     return _shape(ask(path, "", "first_shape")[0]["value"])
 
 
@@ -89,14 +98,14 @@ def read_member(
     texts: Sequence[str] = (),
     attributes: Sequence[str] = (),
 ) -> Member:
-    """A member and what it has of these; `where` names it in errors."""
+    """Read a group or data set with these arrays, texts and attributes; `where` names it in errors."""
     told, *found = ask(path, where, "read", name, list(arrays), list(texts), list(attributes))
     contents = [dict(zip(arrays, found, strict=False)), dict(zip(texts, found[len(arrays) :], strict=True))]
     return Member(path, name.strip("/"), told["kind"], told["names"], told["attributes"], *contents)
 
 
 def read_cells(path: Path, name: str, columns: Sequence[str]) -> dict[str, list[Member]]:
-    """What each reference in these data sets of a group leads to, as members whose own array was asked for."""
+    """Read the arrays to which these data sets of references in a group lead."""
     found: dict[str, list[Member]] = {column: [] for column in columns}
     for cell in ask(path, f", {name}", "cells", name, list(columns)):
         found[cell["key"]].append(Member(path, cell["key"], "Dataset", [], {}, {"": cell}, {}))
@@ -116,12 +125,12 @@ def add_array(path: Path, name: str, array: np.ndarray, attributes: Mapping[str,
 
 
 def row_count(shape: Shape | None) -> int:
-    """Rows of what has this shape, 0 of what has none."""
+    """Count the rows of this shape, 0 for none."""
     return (shape or (0,))[0]
 
 
 def read_text(attributes: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """The attribute as text; ValueError if it is none."""
+    """Give an attribute as text. Raises ValueError if it is none."""
     value = attributes.get(name, default)
     if not isinstance(value, str):
         raise ValueError(f"attribute {name}: expected a text, found {value!r:.80}")
@@ -129,7 +138,7 @@ def read_text(attributes: Mapping[str, Any], name: str, default: str | None = No
 
 
 def read_rate(attributes: Mapping[str, Any], name: str) -> float:
-    """The attribute as a number above 0; ValueError if it is none."""
+    """Give an attribute as a number above 0. Raises ValueError if it is none."""
     value = np.asarray(attributes.get(name, np.nan))
     if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < value.item() < np.inf:
         raise ValueError(f"{name}: expected a positive rate, found {value.tolist()!r:.80}")
@@ -140,7 +149,7 @@ def _value(answer: Mapping[str, Any]) -> Any:
     if "refused" in answer:
         raise ValueError(answer["refused"])
     if "damaged" in answer:
-        raise ValueError(f"expected whole content, found it damaged: {answer['damaged']}")
+        raise H5Error(f"expected whole content, found it damaged: {answer['damaged']}")
     return answer["value"]
 
 

@@ -1,8 +1,8 @@
-"""The processes that read strangers' HDF5 files, one file at a time.
+"""Starts and asks the processes that read other people's HDF5 files.
 
-HDF5's library can hang, crash or fill memory at a file that is damaged or made for it, and no limit inside a process
-ends that. So it runs in another one (`h5_worker`), whose end is an error of the file it was at; the next file gets a
-new one, as it does behind a file that was found to be damaged.
+HDF5's library can hang, crash or fill memory at a file that is damaged or made for that, and no limit inside a process
+ends it. So the library runs in another process (`h5_worker`). If that process ends, the file that it was reading is at
+fault. It reads one file after the other; a new process follows when it has ended or has met damage.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 
 
 SCRIPT = Path(__file__).with_name("h5_worker.py")
-LIMIT_S, CLOCK_S = 60.0, 600.0  # for one answer, of the processor and on the clock: disks are slow, machines busy
-KEPT = 4  # processes without work: as many threads may read
+LIMIT_S, CLOCK_S = 60.0, 600.0  # for one answer, of the processor and on the clock, as disks may be slow
+KEPT = 4  # processes that wait for work, for as many threads
 
 
 class H5Error(ValueError):
@@ -31,11 +31,11 @@ class H5Error(ValueError):
 
 
 class Worker:
-    """A process that reads HDF5 files. It serves the process and the thread that has taken it, no other."""
+    """A process that reads HDF5 files for one thread at a time of the process that started it."""
 
     def __init__(self) -> None:
-        paths = os.pathsep.join(str(path) for path in sys.path if path)  # where this process finds h5py
-        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of numpy, which takes memory for each
+        paths = os.pathsep.join(str(path) for path in sys.path if path)  # h5py is found where this process finds it
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # numpy takes memory for each thread
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(SCRIPT), str(LIMIT_S), str(CLOCK_S)],
             stdin=subprocess.PIPE,
@@ -44,20 +44,22 @@ class Worker:
             env=os.environ | {"PYTHONPATH": paths} | one_thread,
         )
         self.pid, self.is_fit = os.getpid(), True
-        self.end = weakref.finalize(self, _end, self.process, self.pid)  # at the latest when Python ends
+        self.end = weakref.finalize(self, _end, self.process, self.pid)  # called when Python ends, too
 
     @property
     def is_usable(self) -> bool:
-        """Whether it may be asked: it is this process's own, lives, and has met no damage."""
+        """Whether it lives, belongs to this process and has met no damage."""
         return self.is_fit and self.pid == os.getpid() and self.process.poll() is None
 
     def ask(self, question: list[Any], array: np.ndarray | None = None) -> list[dict[str, Any]]:
-        """All answers to a question, as `h5_worker` describes both; `array` is sent along.
+        """Send a question with its array, and give all answers.
+
+        `h5_worker` describes both.
 
         Raises:
             H5Error: The process ended.
         """
-        self.is_fit = False  # until all answers are here
+        self.is_fit = False  # until all answers have come
         try:
             self._send(question, array)
             answers = [self._receive()]
@@ -76,7 +78,7 @@ class Worker:
         pipe.flush()
 
     def _receive(self) -> dict[str, Any]:
-        """One answer, an array as its `value`."""
+        """Read one answer. Its `value` is the array, if it has one."""
         pipe: Any = self.process.stdout
         answer = json.loads(pipe.readline())
         if "dtype" in answer:
@@ -88,7 +90,7 @@ class Worker:
         return answer
 
     def _last_words(self) -> str:
-        """Ends the process, if it has not ended, and says why it did."""
+        """End the process, if it still runs, and say why it ended."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1)
         self.end()
@@ -106,17 +108,22 @@ _idle: list[Worker] = []
 
 
 def ask(path: Path, where: str, question: str, *arguments: Any, array: np.ndarray | None = None) -> list[Any]:
-    """All answers to a question about a file but the last, which says that there are no more.
+    """Ask another process about a file.
 
     Args:
-        where: What is asked about in the file, ", video x" for example, to be named where it is damaged.
-        question: One of `h5_worker.QUESTIONS`, with its arguments.
-        array: What is to be added to the file.
+        path: The file.
+        where: Which part of the file is asked about, such as ", video x". Errors name it.
+        question: One of `h5_worker.QUESTIONS`.
+        arguments: Arguments of the question.
+        array: The array to add to the file, if any.
+
+    Returns:
+        The answers.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no HDF5 file, or has something that is refused: links to other files, more than the limits.
-        H5Error: It is damaged; reading that takes too long, too much memory or ends the process counts as that.
+        ValueError: It is no HDF5 file, links to other files or exceeds a limit.
+        H5Error: It is damaged, or reading it takes too long, takes too much memory or ends the process.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -140,7 +147,7 @@ def ask(path: Path, where: str, question: str, *arguments: Any, array: np.ndarra
 
 
 def _take() -> Worker:
-    """A process without work, or a new one."""
+    """Take a process that waits for work, or start one."""
     with suppress(IndexError):  # another thread was faster
         while _idle:
             worker = _idle.pop()
@@ -150,7 +157,7 @@ def _take() -> Worker:
 
 
 def _end(process: subprocess.Popen, owner: int) -> None:
-    if os.getpid() == owner:  # not in a fork of it
+    if os.getpid() == owner:  # a fork must not end its parent's process
         process.kill()
         process.wait()
     for pipe in (process.stdin, process.stdout):

@@ -1,9 +1,11 @@
-"""Reads strangers' HDF5 files in a process of its own: within limits, and content from the file itself alone.
+"""Reads other people's HDF5 files in a process of its own.
 
-`h5_process` starts this file as a script, which takes .2 s: it imports nothing of the package, which takes seconds.
-A question is a line of JSON: how many bytes of an array follow (null: none), the file, one of `QUESTIONS` and its
-arguments. Answers are lines of JSON too; behind one with `shape` and `dtype` follow the bytes of an array. The last one
-says "done" or why there is nothing more. Nothing that is sent either way can be run.
+The process has limits of time and memory, and it gives only what lies in the file itself. `h5_process` starts this
+file as a script. That takes .2 s, because the script imports nothing of the package.
+
+A question is a line of JSON with the number of bytes of an array that follows (null if there is none), the path of a
+file, one of `QUESTIONS` and its arguments. Answers are lines of JSON, too. After one with `shape` and `dtype` come the
+bytes of an array. The last answer has `done`. No pickles are sent either way.
 """
 
 from __future__ import annotations
@@ -35,18 +37,18 @@ MAX_BYTES = 2**31  # of all arrays that answer one question
 MAX_TEXTS, MAX_TEXT_BYTES = 2**18, 2**26  # of one data set
 MAX_NUMBERS = 64  # of an attribute
 MEMORY_BYTES = 2**32  # for one array, its packed chunk and what HDF5 makes of both
-PIPE_BYTES = 2**20  # Linux has 2**16, for which the two processes would change places all the time
-INSIDE = (h5l.TYPE_HARD, h5l.TYPE_SOFT)  # kinds of links that end in the file itself
-CACHE = 2**23  # bytes of chunks kept: more than MAX_TEXTS entries of a chunk take
+PIPE_BYTES = 2**20  # with Linux's 2**16 the two processes would wait for each other many times for each array
+INSIDE = (h5l.TYPE_HARD, h5l.TYPE_SOFT)  # kinds of links that stay in the file
+CACHE = 2**23  # bytes of chunks that are kept, more than MAX_TEXTS entries of a chunk take
 
 
 def names(file: h5py.File) -> Iterator[Answer]:
-    """Members of the file, in its order."""
+    """Give the names in the file, in its order."""
     yield {"value": list(file)}, None
 
 
 def outlines(file: h5py.File, wanted: Sequence[str], members: Sequence[str]) -> Iterator[Answer]:
-    """Kind and shape of each, and the shapes of those of `members` that it has."""
+    """Describe members, and of groups the shapes of these `members`, without reading them."""
     for name in wanted:
         node = _find(file, name)
         found = {key: _find(node, key) for key in members}
@@ -55,7 +57,7 @@ def outlines(file: h5py.File, wanted: Sequence[str], members: Sequence[str]) -> 
 
 
 def first_shape(file: h5py.File) -> Iterator[Answer]:
-    """Shape of the first data set of two dimensions that is not empty, at any depth; None if there is none."""
+    """Find the first table that has entries, at any depth, and give its shape."""
 
     def shape(_: str, member: Any) -> tuple[int, ...] | None:  # None: go on to the next one
         is_table = isinstance(member, h5py.Dataset) and member.shape is not None and member.ndim == 2
@@ -67,14 +69,14 @@ def first_shape(file: h5py.File) -> Iterator[Answer]:
 def read(
     file: h5py.File, name: str, arrays: Sequence[str], texts: Sequence[str], attributes: Sequence[str]
 ) -> Iterator[Answer]:
-    """A group or data set: its kind, the names in it, attributes, then those of the members that it has.
+    """Read a group or data set with these arrays, texts and attributes.
 
-    "" stands for itself, "/" for the file.
+    They go by the names of the members of the group; "" is the group or data set itself and "/" is the file.
     """
     node = _find(file, name)
     there = dict.fromkeys(node) if isinstance(node, h5py.Group) else {}
 
-    @lru_cache  # to open each once
+    @lru_cache  # opens each member once
     def member(key: str) -> Any:
         return {"": node, "/": file}[key] if key in ("", "/") else node[key] if key in there else None
 
@@ -86,7 +88,7 @@ def read(
 
 
 def cells(file: h5py.File, name: str, columns: Sequence[str]) -> Iterator[Answer]:
-    """The arrays that data sets of references in a group lead to, column by column."""
+    """Read the arrays to which data sets of references lead, column by column."""
     for column in columns:
         for cell in read_references(_find(_find(file, name), column)).ravel():
             head, array = _content(read_array, lambda cell: file[cell] if cell else None, cell)
@@ -96,7 +98,7 @@ def cells(file: h5py.File, name: str, columns: Sequence[str]) -> Iterator[Answer
 def add(
     file: h5py.File, name: str, attributes: dict[str, str], shape: list[int], dtype: str, content: bytes
 ) -> Iterator[Answer]:
-    """A new data set."""
+    """Add a data set."""
     member = file.create_dataset(name, data=np.frombuffer(content, dtype).reshape(shape))
     member.attrs.update(attributes)
     yield {"value": None}, None
@@ -106,9 +108,9 @@ QUESTIONS = {question.__name__: question for question in (names, outlines, first
 
 
 def _find(holder: Any, key: str) -> Any:
-    """A member of a file or group, None if there is none."""
+    """Open a member of a group, or give None if it has none of this name."""
     is_there = isinstance(holder, h5py.Group) and key in holder
-    return holder[key] if is_there else None  # `get` would take damaged ones for none
+    return holder[key] if is_there else None  # h5py's `get` gives None for damaged members, too
 
 
 def _kind(node: Any) -> str | None:
@@ -116,7 +118,7 @@ def _kind(node: Any) -> str | None:
 
 
 def _content(reader: Callable[[Any], Any], find: Callable[[Any], Any], key: Any) -> Answer:
-    """What `reader` makes of a member, or why it makes nothing of it: others may be whole."""
+    """Read one member, or say why it cannot be read, so that others still can."""
     try:
         value = reader(find(key))
     except Exception as error:
@@ -127,7 +129,7 @@ def _content(reader: Callable[[Any], Any], find: Callable[[Any], Any], key: Any)
 
 
 def _failure(error: Exception) -> dict[str, Any]:
-    """ValueError is for content that is not wanted; everything else that is raised is what h5py makes of damage."""
+    """Tell content that is refused (ValueError) from damage (whatever else h5py raises)."""
     if isinstance(error, ValueError):
         return {"refused": str(error)}
     if isinstance(error, MemoryError):
@@ -136,10 +138,10 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def open_file(path: str, mode: str) -> h5py.File:
-    """For reading, or ("r+") to be added to: then it is a copy of one that was read.
+    """Open a file for reading, or ("r+") a copy of a file that was read, to add to it.
 
     Raises:
-        ValueError: It is no HDF5 file, or a link in one that is read leads out of it.
+        ValueError: It is no HDF5 file, or a link in it leads out of it.
     """
     try:
         stat = os.stat(path)
@@ -155,7 +157,7 @@ def open_file(path: str, mode: str) -> h5py.File:
 
 @lru_cache(maxsize=16)
 def _link_out(path: str, _changed: int, _size: int) -> str | None:
-    """The first link that leads out, None if there is none. Seconds for 100,000 links, once for each process."""
+    """Find the first link that leads out of the file. This takes seconds for 100,000 links, once for each process."""
 
     def visit(name: bytes, info: Any) -> str | None:
         return None if info.type in INSIDE else name.decode(errors="replace")
@@ -165,7 +167,7 @@ def _link_out(path: str, _changed: int, _size: int) -> str | None:
 
 
 def read_array(member: Any) -> np.ndarray:
-    """The array of a data set of numbers or texts of fixed length.
+    """Read a data set of numbers or of texts of fixed length.
 
     Raises:
         ValueError: It is none, lies in other files, or claims more than `MAX_ARRAY_BYTES`.
@@ -178,7 +180,7 @@ def read_array(member: Any) -> np.ndarray:
 
 
 def read_references(member: Any) -> np.ndarray:
-    """The references of a data set. Raises as `read_array`."""
+    """Read a data set of references. Raises as `read_array`."""
     if not isinstance(member, h5py.Dataset) or h5py.check_ref_dtype(member.dtype) is not h5py.Reference:
         raise ValueError(f"expected references, found {getattr(member, 'dtype', 'none')}")
     if member.shape is None or math.prod(member.shape) > MAX_TEXTS:
@@ -187,7 +189,7 @@ def read_references(member: Any) -> np.ndarray:
 
 
 def read_strings(member: Any) -> list[str]:
-    """The texts of a data set of any shape, in its order.
+    """Read the texts of a data set of any shape, in its order.
 
     Raises:
         ValueError: It has none, lies in other files, or has more than `MAX_TEXTS` or `MAX_TEXT_BYTES`.
@@ -203,7 +205,7 @@ def read_strings(member: Any) -> list[str]:
     if kind.length is not None:
         return np.ravel(member.asstr()[()]).tolist()
     texts, left = [], MAX_TEXT_BYTES
-    for index in np.ndindex(member.shape):  # one by one: all may be the same long text of the file
+    for index in np.ndindex(member.shape):  # one by one, because the file does not say how long they are
         texts.append(member.asstr()[index])
         left -= len(texts[-1])
         if left < 0:
@@ -212,7 +214,7 @@ def read_strings(member: Any) -> list[str]:
 
 
 def read_attributes(holder: Any) -> dict[str, Any]:
-    """The attributes of a file, group or data set: a text, numbers, or None for others, which nobody asks for."""
+    """Read attributes that are a text or numbers. None stands for all others, which no reader asks for."""
     found = {}
     for name in holder.attrs:
         attribute = holder.attrs.get_id(name)
@@ -224,7 +226,7 @@ def read_attributes(holder: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """Convert a text or numbers to what JSON has."""
     if isinstance(value, str | bytes):
         return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
     array = np.asarray(value)
@@ -249,22 +251,22 @@ def _refuse_outside(member: h5py.Dataset) -> None:
 
 
 def _refuse_large_chunks(member: h5py.Dataset) -> None:
-    """HDF5 unpacks a chunk as a whole, however little is read of it."""
+    """Refuse chunks above the limit, because HDF5 unpacks a chunk as a whole."""
     size = math.prod(member.chunks or ()) * member.dtype.itemsize
     if size > MAX_ARRAY_BYTES:
         raise ValueError(f"expected chunks of at most {MAX_ARRAY_BYTES} bytes, found {member.chunks}, {size} bytes")
 
 
 def main(limit_s: float, clock_s: float) -> None:
-    """Answer questions until none can come any more: the process that asks has ended.
+    """Answer questions until the process that asks has ended.
 
     Args:
         limit_s: Time of the processor that each answer may take.
-        clock_s: The same on the clock.
+        clock_s: Time on the clock that each answer may take.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     for name in {"SIGPROF", "SIGALRM"} & set(signal.Signals.__members__):
-        signal.signal(signal.Signals[name], signal.SIG_DFL)  # `limit_time`'s, which that process may ignore
+        signal.signal(signal.Signals[name], signal.SIG_DFL)  # `limit_time` needs them even if that process ignores them
     limit_memory()
     pipe = open_pipe()
     for line in sys.stdin.buffer:
@@ -273,7 +275,7 @@ def main(limit_s: float, clock_s: float) -> None:
             question.append(sys.stdin.buffer.read(size))
         limit_time(limit_s, clock_s)
         for head, array in answers(*question):
-            limit_time(0, 0)  # the other side may take its time
+            limit_time(0, 0)  # the process that asks may take its time
             send(pipe, head, array)
             limit_time(limit_s, clock_s)
         limit_time(0, 0)
@@ -281,7 +283,7 @@ def main(limit_s: float, clock_s: float) -> None:
 
 
 def answers(path: str, question: str, *arguments: Any) -> Iterator[Answer]:
-    """All answers to one question; the file is open no longer than that."""
+    """Answer one question. The file is closed at the end."""
     is_open, left = False, MAX_BYTES
     try:
         with open_file(path, "r+" if question == "add" else "r") as file:
@@ -303,29 +305,29 @@ def send(pipe: BinaryIO, head: dict[str, Any], array: np.ndarray | None) -> None
 
 
 def open_pipe() -> BinaryIO:
-    """What was standard output; what else is printed goes where errors go."""
+    """Take standard output for the answers. Whatever else is printed goes to standard error."""
     pipe = os.fdopen(os.dup(1), "wb", PIPE_BYTES)
     os.dup2(2, 1)
     if sys.platform == "linux":
-        with suppress(OSError):  # a user may not have many
+        with suppress(OSError):  # Linux limits how many large pipes a user has
             fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return pipe
 
 
 def limit_memory() -> None:
-    """Where the system can: more than `MEMORY_BYTES` is a MemoryError, and a crash leaves no image of the memory."""
+    """Limit memory to `MEMORY_BYTES` and let a crash leave no core file, where the system can."""
     if sys.platform == "win32":
         return
     for kind, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
-        with suppress(ValueError, OSError):  # macOS has not all of them
+        with suppress(ValueError, OSError):  # macOS does not take all of them
             resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def limit_time(limit_s: float, clock_s: float) -> None:
-    """End this process after so many seconds of the processor or on the clock, whatever HDF5 is at; 0: never."""
+    """End this process after so many seconds, whatever HDF5 is doing. 0 lifts the limit."""
     if sys.platform != "win32":
-        signal.setitimer(signal.ITIMER_PROF, limit_s)  # their signals end a process
+        signal.setitimer(signal.ITIMER_PROF, limit_s)  # SIGPROF and SIGALRM end a process
         signal.setitimer(signal.ITIMER_REAL, clock_s)
     elif clock_s:
         faulthandler.dump_traceback_later(clock_s, exit=True)

@@ -159,10 +159,18 @@ def repeats_found(parts: Mapping[str, list[str]], groups: Mapping[str, str]) -> 
 def load_video(
     path: str | Path, video_id: str, load: Callable[[Member], Loaded], kind: str = "Group", **wanted: Sequence[str]
 ) -> Loaded:
-    """What `load` makes of a video's group or data set (`kind`); errors are ValueErrors that name file and video.
+    """Read a video's group or data set and give it to `load`.
 
     Args:
-        wanted: What `load` reads, as `read_member` takes it.
+        path: The HDF5 file.
+        video_id: Name of the group or data set.
+        load: Makes of it what is returned.
+        kind: "Group" or "Dataset".
+        wanted: Arrays, texts and attributes that `load` uses, as `read_member` takes them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is of another kind, refused or damaged, or `load` fails; names file and video.
     """
     where = f", video {printable(video_id)}"
     member = read_member(Path(path), video_id, where, **wanted)

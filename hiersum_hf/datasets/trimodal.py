@@ -191,10 +191,11 @@ def _width(path: str | Path) -> int:
 
 @lru_cache(maxsize=8)
 def _read_width(path: Path, _changed: int) -> int:
-    shapes = [found.shape or () for found in outlines(path, list(_names(path))[:1]).values()]
-    if len(shapes) == 0 or len(shapes[0]) != 2:
-        raise ValueError(f"{path}: expected (T, D) data sets, found {(shapes and shapes[0]) or 'none'}")
-    return shapes[0][1]
+    first = outlines(path, list(_names(path))[:1]).values()
+    shape = next((found.shape for found in first), None) or ()
+    if len(shape) != 2:
+        raise ValueError(f"{path}: expected (T, D) data sets, found {shape or 'none'}")
+    return shape[1]
 
 
 def _changed(path: str | Path) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hiersum_hf.datasets.bliss import read_json_object
 from hiersum_hf.datasets.h5_file import Member, first_shape, outlines
+from hiersum_hf.datasets.h5_process import H5Error
 from hiersum_hf.datasets.mrhisum_files import load_video, read_features
 from hiersum_hf.datasets.tvsum_ratings import TVSumVideo
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
@@ -145,7 +146,9 @@ def names_of(group: Member, rated: TVSumVideo | None) -> list[str]:
     """What files with texts may call a video: name of its group, video_name (SumMe), YouTube id; the first counts."""
     try:
         told = group.strings(VIDEO_NAME) if VIDEO_NAME in group else []
-    except ValueError:  # no text
+    except H5Error:
+        raise
+    except ValueError:  # it is no text
         told = []
     return [group.name, *(told if len(told) == 1 else []), *([rated.video_id] if rated else [])]
 

@@ -191,6 +191,7 @@ def add_features(
     Raises:
         FileNotFoundError: If an input is missing.
         ValueError: If the output exists, an input is damaged, or a group of `record_ids` is not in the h5.
+        OSError: If the output cannot be written.
     """
     output = Path(output)
     if output.exists():
