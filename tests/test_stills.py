@@ -33,6 +33,8 @@ def test_still_stretches_last_three_seconds():
     change[11:20], change[24:27] = 0.2, 0.2
     numbers = still_stretches(change, EDGES_S)
     assert (numbers >= 0).nonzero()[0].tolist() == list(range(10, 20)), "with the picture that then stands"
+    change[15] = 1.6
+    assert (still_stretches(change, EDGES_S) >= 0).sum() == 10, "a key frame of the codec is no other picture"
     change[15] = 9.0
     assert (still_stretches(change, EDGES_S) >= 0).nonzero()[0].tolist() == []
     assert (still_stretches(np.full(40, np.nan), EDGES_S) == -1).all(), "unknown is not still"

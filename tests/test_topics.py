@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.records import Encoders, Sentence, VideoRecord, first_step
 from hiersum_hf.topics import (
     asked_scores,
     checked_queries,
@@ -59,6 +59,30 @@ def test_frames_are_about_what_is_said_at_them():
     assert set(step_of[20:24]) == {-1}
     assert set(step_of[:4]) == {-1}
     assert sentence_of_frames(record.sentences, record.frame_times_s)[[3, 4, 11, 12]].tolist() == [-1, 0, 0, -1]
+
+
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (("Change a tube", "Remove the wheel", "Take off the tyre"), 1),
+        (("Change a tube", "Remove the wheel"), 0),
+        (("1. Remove the wheel", "2. Take off the tyre", "3. Find the cause"), 0),
+        (("Step one: remove the wheel", "Then the tyre", "Find the cause"), 0),
+        (("- wheel", "- tyre", "- tube"), 0),
+        (("3 ways to cut a leek", "Rings", "Cubes"), 1),
+        (("Stepping stones", "Dig", "Lay"), 1),
+        ((), 0),
+    ],
+)
+def test_the_first_of_three_texts_is_the_title_unless_it_is_marked_as_a_step(texts, first):
+    assert first_step(texts) == first
+
+
+def test_a_title_is_no_step_and_draws_no_sentence():
+    record = film([(2, 6), (10, 12), (15, 19)], np.eye(4)[:3], steps=np.eye(4)[[0, 1, 2]])
+    step_of = step_of_frames(record)
+    assert 0 not in step_of, "what announces the title is about no step"
+    assert set(step_of[20:24]) == {1}
 
 
 def test_without_sentences_frames_are_compared_where_that_means_something():
