@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.key_shots import best_window, score_integral
+from hiersum_hf.looks import Looks
 from hiersum_hf.records import clock
 from hiersum_hf.runs import Line, best_runs
 from hiersum_hf.spoken import around
@@ -24,11 +25,7 @@ BORDER_COST, SOUND_COST = 0.1, 0.4  # the same, of a border inside a shot; where
 COVERAGE = 4.0  # standard deviations that the best moment of a text counts more,
 STILL_COVERAGE = 1.0  # and that of a still picture where no texts are told apart
 REPEATED = 0.1  # of a frame's gain that is left where it repeats a chosen one
-SAME_PICTURE = 0.985  # cosine of features
-SAME_WORDS = 0.9
 ROUNDS = 4
-BLOCK = 1024  # frames compared at once, for memory
-DIRECTIONS = 128  # random ones, in which features of more numbers are compared
 TOUCH_S = 1e-6
 OVERHANG_S = 0.5  # that a stretch to keep may go on after the video's end
 
@@ -173,7 +170,7 @@ def choose_moments(moments: Moments, budget_s: float, selection: Selection) -> C
             )
         line = replace(line, barred=np.zeros_like(line.barred))
         notes.append("The whole video shows the same or nothing while nothing is said: chosen as if it did not.")
-    looks = Looks(moments) if len(moments.features) else None
+    looks = _looks(moments) if len(moments.features) else None
     runs = _with_coverage(line, budget_s - sum(end - start for start, end in keep), moments, frame_of, looks)
     if runs:
         return Chosen(_spans(line.borders_s, runs), notes=tuple(notes))
@@ -400,6 +397,12 @@ def _without_repeats(line: Line, budget_s: float, frame_of: np.ndarray, looks: L
     return best[1]
 
 
+def _looks(moments: Moments) -> Looks:
+    shot_of = np.searchsorted(moments.shots_s, moments.edges_s[:-1] + TOUCH_S, side="right")
+    said = np.full(len(moments.scores), -1) if moments.sentence_of is None else moments.sentence_of
+    return Looks(moments.features, shot_of, said, moments.words)
+
+
 def _in_order(line: Line, runs: list[tuple[int, int]], frame_of: np.ndarray) -> np.ndarray:
     """Sampled frames of the runs, those of the run that is worth most first."""
     ranked = sorted(runs, key=lambda run: -line.value([run]))
@@ -411,44 +414,6 @@ def _discounted(line: Line, frames: np.ndarray, frame_of: np.ndarray) -> Line:
     """The line where these frames keep a tenth of what they gain."""
     less = np.isin(frame_of, frames) & (line.gains > 0)
     return replace(line, gains=np.where(less, line.gains * REPEATED, line.gains))
-
-
-class Looks:
-    """Which frames of a video look the same as frames of other shots while the same or nothing is said."""
-
-    def __init__(self, moments: Moments):
-        n = len(moments.scores)
-        rows = _unit(moments.features)
-        if rows.shape[1] > DIRECTIONS:  # cosines near `SAME_PICTURE` stay within .01, at a tenth of the work
-            directions = np.random.default_rng(0).normal(size=(rows.shape[1], DIRECTIONS))
-            rows = _unit(rows @ directions.astype(np.float32))
-        self.rows = rows
-        self.shot = np.searchsorted(moments.shots_s, moments.edges_s[:-1] + TOUCH_S, side="right")
-        self.said = np.full(n, -1) if moments.sentence_of is None else moments.sentence_of
-        words = _unit(moments.words)
-        alike = words @ words.T >= SAME_WORDS if len(words) else np.zeros((0, 0), bool)
-        np.fill_diagonal(alike, False)  # one sentence over a cut is no repeat
-        self.again = [np.flatnonzero(row) for row in alike]  # the sentences that repeat each
-
-    def repeats(self, first: np.ndarray, others: np.ndarray, in_order: bool = False) -> np.ndarray:
-        """(O,) whether each of `others` repeats any of `first`, or (`in_order`) one that comes before it there."""
-        found = np.zeros(len(others), bool)
-        told = self.said[first]
-        for sentence in np.unique(told):
-            same = [-1] if sentence < 0 else self.again[sentence] if sentence < len(self.again) else []
-            candidates = np.flatnonzero(np.isin(self.said[others], same))
-            places = np.flatnonzero(told == sentence)
-            for part in np.array_split(places, len(places) // BLOCK + 1) if len(candidates) else ():
-                alike = self._alike(first[part], others[candidates])
-                if in_order:
-                    alike &= part[:, None] < candidates
-                found[candidates] |= alike.any(axis=0)
-        return found
-
-    def _alike(self, first: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """(F, O) whether the pictures of two frames of different shots are near-identical."""
-        near = self.rows[first] @ self.rows[others].T >= SAME_PICTURE
-        return near & (self.shot[first][:, None] != self.shot[others])
 
 
 def _best_run(line: Line, budget_s: float, moments: Moments) -> tuple[Span, str]:
@@ -487,9 +452,3 @@ def _overlaps(borders_s: np.ndarray, spans_s: Sequence[Span]) -> np.ndarray:
     for start_s, end_s in spans_s:
         found |= (starts_s < end_s - TOUCH_S) & (ends_s > start_s + TOUCH_S)
     return found
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """float32 rows of length 1."""
-    rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

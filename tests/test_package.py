@@ -31,7 +31,7 @@ PACKAGES = {"datasets", "metrics", "evaluate_modules"}
 FLOORS = [
     {"modeling"},
     {"records", "ablation_arms", "yaml_text", "aside", "data_arguments", "recipe_files"},
-    {"sentences", "shots", "synthetic_world", "ablation_studies", "timeline", "runs", "spoken"},
+    {"sentences", "shots", "synthetic_world", "ablation_studies", "timeline", "runs", "spoken", "looks"},
     {"subtitles", "video", "key_shots"},
     {"metrics", "video_writer", "subtitle_tracks", "encoders", "synthetic_video", "cuts", "stills", "selection"},
     {"datasets", "feature_cache", "text_encoders", "speech", "scorers", "evaluate_modules"},
