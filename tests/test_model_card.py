@@ -152,7 +152,7 @@ def test_the_card_of_an_adapter_names_its_base_and_the_repository(results, tmp_p
 
 
 def test_texts_of_strangers_stay_text(results, tmp_path):
-    evil = "x`](javascript:a) <img src=//e.org> | **b** \x1b[31m\u202e{{ 7 * 7 }}\n# big\n---"
+    evil = "x`](javascript:a) <img src=//e.org> | **b** \x1b[31m\u202e{{ 7 * 191 }}\n# big\n---"
     told = dict.fromkeys(("dataset", "split", "part", "protocol", "level", "selected_on", "command"), evil)
     told |= {"encoder_mismatch": evil, "versions": {evil: evil}, "labels": {"rule": {evil: 1.0}, "positive_rate": None}}
     (tmp_path / "config.json").write_text(json.dumps({"trained_on": [{"dataset": evil, "split": evil}]}))
@@ -162,6 +162,6 @@ def test_texts_of_strangers_stay_text(results, tmp_path):
     lines = [re.sub(r"(?<!\\)`[^`]*`", "code", line) for line in body.splitlines()]
     assert sum("javascript" in line for line in lines) == 6
     for line in lines:
-        assert not re.search(r"\x1b|\u202e|(?<!\\)(<img|\]\(java|\*\*b)|^# big|^---$|49", line)
+        assert not re.search(r"\x1b|\u202e|(?<!\\)(<img|\]\(java|\*\*b)|^# big|^---$|1337", line)
     frames = next(line for line in body.splitlines() if line.startswith("| frames"))
     assert len(re.split(r"(?<!\\)\|", frames)) == 4
