@@ -1,5 +1,7 @@
 """What is read from HDF5 files of others, and how much of it."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -73,6 +75,18 @@ def test_arrays_come_back_as_they_are(kind, shape, tmp_path):
     assert found.flags.writeable
 
 
+def test_names_that_are_no_utf8_are_told_as_well_as_can_be(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group(b"\xff")
+        file["v/x"], file[b"v/\xfe"] = np.ones(3), np.ones(2)
+        h5py.h5a.create(file["v"].id, b"\xfd", h5py.h5t.NATIVE_INT32, h5py.h5s.create(h5py.h5s.SCALAR))
+    assert member_names(tmp_path / "a.h5") == ["v", "\ufffd"]
+    member = read_member(tmp_path / "a.h5", "v", "", arrays=["x"], attributes=[""])
+    assert member.array("x").sum() == 3
+    assert member.names == ["x", "\ufffd"]
+    assert list(member.attributes[""]) == ["\ufffd"]
+
+
 def test_outlines_read_nothing(path):
     with h5py.File(path, "a") as file:
         file["group/a"], file["group/none"] = np.ones((2, 3)), h5py.Empty("f4")
@@ -139,7 +153,7 @@ def test_a_chunk_beyond_the_limit_is_not_unpacked(tmp_path, monkeypatch):
 
 def test_a_question_has_no_more_than_so_many_bytes_of_answers(path, monkeypatch):
     monkeypatch.setattr(h5_worker, "MAX_BYTES", 60)
-    *answers, last = [head for head, _ in h5_worker.answers(str(path), "read", "/", ["v"] * 3, [], [])]
+    *answers, last = [json.loads(line) for line, _ in h5_worker.answers(str(path), "read", "/", ["v"] * 3, [], [])]
     assert len(answers) == 3
     assert last == {"refused": "expected at most 60 bytes in all, found more", "done": False, "is_open": True}
 

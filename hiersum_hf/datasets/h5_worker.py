@@ -44,7 +44,7 @@ CACHE = 2**23  # bytes of chunks that are kept, more than MAX_TEXTS entries of a
 
 def names(file: h5py.File) -> Iterator[Answer]:
     """Give the names in the file, in its order."""
-    yield {"value": list(file)}, None
+    yield {"value": [_text(name) for name in file]}, None
 
 
 def outlines(file: h5py.File, wanted: Sequence[str], members: Sequence[str]) -> Iterator[Answer]:
@@ -81,7 +81,7 @@ def read(
         return {"": node, "/": file}[key] if key in ("", "/") else node[key] if key in there else None
 
     told = {key: read_attributes(member(key)) for key in attributes if member(key) is not None}
-    yield {"kind": _kind(node), "names": list(there), "attributes": told}, None
+    yield {"kind": _kind(node), "names": [_text(key) for key in there], "attributes": told}, None
     for reader, keys in ((read_array, arrays), (read_strings, texts)):
         for key in keys:
             yield _content(reader, member, key)
@@ -221,18 +221,23 @@ def read_attributes(holder: Any) -> dict[str, Any]:
         kind, count = attribute.dtype, -1 if attribute.shape is None else math.prod(attribute.shape)
         is_text = count == 1 and h5py.check_string_dtype(kind) is not None
         is_number = 0 <= count <= MAX_NUMBERS and kind.kind in "biuf"
-        found[name] = _plain(holder.attrs[name]) if is_text or is_number else None
+        found[_text(name)] = _plain(holder.attrs[name]) if is_text or is_number else None
     return found
 
 
 def _plain(value: Any) -> Any:
     """Convert a text or numbers to what JSON has."""
     if isinstance(value, str | bytes):
-        return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+        return _text(value)
     array = np.asarray(value)
     if array.dtype.kind == "f":
         array = array.astype(np.float64)
     return array.tolist() if array.dtype.kind in "biuf" else None
+
+
+def _text(value: str | bytes) -> str:
+    """Decode a name or text, which h5py gives as bytes if it is not UTF-8."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _read_all(member: h5py.Dataset) -> np.ndarray:
@@ -274,16 +279,18 @@ def main(limit_s: float, clock_s: float) -> None:
         if size is not None:
             question.append(sys.stdin.buffer.read(size))
         limit_time(limit_s, clock_s)
-        for head, array in answers(*question):
+        for line, array in answers(*question):
             limit_time(0, 0)  # the process that asks may take its time
-            send(pipe, head, array)
+            pipe.write(line)
+            if array is not None and array.nbytes:
+                pipe.write(array.reshape(-1).view(np.uint8).data)
             limit_time(limit_s, clock_s)
         limit_time(0, 0)
         pipe.flush()
 
 
-def answers(path: str, question: str, *arguments: Any) -> Iterator[Answer]:
-    """Answer one question. The file is closed at the end."""
+def answers(path: str, question: str, *arguments: Any) -> Iterator[tuple[bytes, np.ndarray | None]]:
+    """Answer one question, in lines with their arrays. The file is closed at the end."""
     is_open, left = False, MAX_BYTES
     try:
         with open_file(path, "r+" if question == "add" else "r") as file:
@@ -292,16 +299,14 @@ def answers(path: str, question: str, *arguments: Any) -> Iterator[Answer]:
                 left -= 0 if array is None else array.nbytes
                 if left < 0:
                     raise ValueError(f"expected at most {MAX_BYTES} bytes in all, found more")
-                yield head, array
-        yield {"done": True}, None
+                yield _line(head), array
+        yield _line({"done": True}), None
     except Exception as error:
-        yield _failure(error) | {"done": False, "is_open": is_open}, None
+        yield _line(_failure(error) | {"done": False, "is_open": is_open}), None
 
 
-def send(pipe: BinaryIO, head: dict[str, Any], array: np.ndarray | None) -> None:
-    pipe.write(json.dumps(head).encode() + b"\n")
-    if array is not None and array.nbytes:
-        pipe.write(array.reshape(-1).view(np.uint8).data)
+def _line(head: dict[str, Any]) -> bytes:
+    return json.dumps(head).encode() + b"\n"
 
 
 def open_pipe() -> BinaryIO:
