@@ -160,10 +160,14 @@ def title_scores(record: VideoRecord) -> np.ndarray:
     return moving_average(_frame_cue(record), samples_averaged(record))
 
 
-def shares_space(record: VideoRecord) -> bool:
-    """Whether frames and texts may be compared: they were made by encoders of one id."""
-    made = record.encoders
-    return made is not None and bool(made.video) and made.video == made.text
+def shares_space(record: VideoRecord, texts: np.ndarray | None = None) -> bool:
+    """Whether frames may be compared with (K, Dt) texts: one width, made by encoders of one id.
+
+    The texts are those of the description, if no others are given.
+    """
+    made, texts = record.encoders, record.description_features if texts is None else texts
+    same = made is not None and bool(made.video) and made.video == made.text
+    return same and (not len(texts) or texts.shape[1] == record.video_features.shape[1])
 
 
 def moving_average(values: np.ndarray, width: int) -> np.ndarray:

@@ -119,7 +119,7 @@ def relevance_to(record: VideoRecord, query_features: np.ndarray) -> np.ndarray:
     if len(record.text_features):
         nearness = unit_rows(record, "text_features") @ queries.T  # (M, Q)
         parts.append(np.stack([bridged(record, column) for column in nearness.T]))
-    if shares_space(record):
+    if shares_space(record, queries):
         parts.append((unit_rows(record, "video_features") @ queries.T).T)
     if not parts:
         raise ValueError(

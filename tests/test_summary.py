@@ -319,6 +319,8 @@ def test_training_free_compares_frames_with_a_description_of_their_own_encoder()
     assert set(np.flatnonzero(scores == scores.max())) == set(range(24, 36)), "averaged over 9 samples"
     assert training_free_scores(record(64, **about, encoders=same))[20:40].min() > 0.6
     assert training_free_scores(record(64, **about, encoders=other))[20:40].max() < 0.5, "likeness alone"
+    wider = about | {"description_features": np.eye(5, dtype=np.float32)[1:2]}
+    assert training_free_scores(record(64, **wider, encoders=same)).max() < 0.7, "no common space, whatever the name"
     for encoders in (other, None):
         with pytest.raises(ValueError, match="video v: title needs a description, and frames and texts of one encoder"):
             score_frames(record(64, **about, encoders=encoders), "title")
