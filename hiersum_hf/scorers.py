@@ -121,7 +121,7 @@ def training_free_scores(record: VideoRecord) -> np.ndarray:
     What each brought, tau / rho on TVSum's 50 videos (frames = embedded captions, description = title, nothing
     trained): relevance .114 / .148, averaged .133 / .174, with position .152 / .198, with likeness too .144 / .188;
     position alone .100 / .130, likeness alone .008 / .012. On three narrated how-to videos, area under the curve of
-    steps against the rest, relevance averaged .995 and .958, with position and likeness .990 and .999; the third has
+    steps against the rest, relevance averaged .995 and .989, with position and likeness .990 and .999; the third has
     pictures alone: likeness 1.00, with position 1.00, position alone .69.
 
     Raises:

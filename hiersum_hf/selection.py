@@ -141,7 +141,9 @@ def choose_moments(moments: Moments, budget_s: float, selection: Selection) -> C
     what is to be skipped or shows nothing while nothing is said. Exact: see `runs.best_runs`.
 
     Coverage: of each text the best moment that may be a run, the one with the highest mean of its own frames that
-    score above the video's mean, counts `COVERAGE` standard deviations more. That keeps the sum additive and exact.
+    score above the video's mean, counts `COVERAGE` standard deviations more. That keeps the sum additive and exact. It
+    is done a second time with moments no longer than each text's share of the budget where there are good ones; the
+    selection that shows more of the texts, at less loss, is taken.
 
     Repeats: where chosen stretches repeat others (near-identical pictures of another shot, and the same words or none)
     the best one stays, what repeats it keeps a tenth of its gain, and all is chosen anew, at most four times; the best
