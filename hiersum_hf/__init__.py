@@ -16,17 +16,17 @@ from hiersum_hf.modeling.pipeline_hiersum import TASK, HierSumPipeline
 
 if TYPE_CHECKING:
     from hiersum_hf.datasets.prepared import load_prepared
-    from hiersum_hf.datasets.sources import prepare
-    from hiersum_hf.evaluation import evaluate_scores
-    from hiersum_hf.hub import push
-    from hiersum_hf.prediction import load_checkpoint
+    from hiersum_hf.datasets.readers.open import prepare
+    from hiersum_hf.evaluation.evaluate import evaluate_scores
+    from hiersum_hf.hub.push import push
+    from hiersum_hf.inference.summarize import load_scorer, score_video
     from hiersum_hf.records import Segment, Sentence, Summary, VideoRecord
-    from hiersum_hf.selection import Selection
-    from hiersum_hf.subtitles import read_subtitles
-    from hiersum_hf.summarize import load_scorer, score_video
-    from hiersum_hf.summary_files import write_summary
-    from hiersum_hf.trainer import HierSumTrainer
-    from hiersum_hf.training_args import HierSumTrainingArguments
+    from hiersum_hf.scoring.checkpoint import load_checkpoint
+    from hiersum_hf.summary.files import write_summary
+    from hiersum_hf.summary.selection import Selection
+    from hiersum_hf.texts.subtitles import read_subtitles
+    from hiersum_hf.training.arguments import HierSumTrainingArguments
+    from hiersum_hf.training.trainer import HierSumTrainer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,18 +36,18 @@ __all__ = [
     "write_summary",
 ]  # fmt: skip
 _LOADED_ON_USE = {
-    "HierSumTrainer": "trainer",
-    "HierSumTrainingArguments": "training_args",
+    "HierSumTrainer": "training.trainer",
+    "HierSumTrainingArguments": "training.arguments",
     **dict.fromkeys(("Segment", "Sentence", "Summary", "VideoRecord"), "records"),
-    "Selection": "selection",
-    "evaluate_scores": "evaluation",
-    "load_checkpoint": "prediction",
+    "Selection": "summary.selection",
+    "evaluate_scores": "evaluation.evaluate",
+    "load_checkpoint": "scoring.checkpoint",
     "load_prepared": "datasets.prepared",
-    **dict.fromkeys(("load_scorer", "score_video"), "summarize"),
-    "prepare": "datasets.sources",
-    "push": "hub",
-    "read_subtitles": "subtitles",
-    "write_summary": "summary_files",
+    **dict.fromkeys(("load_scorer", "score_video"), "inference.summarize"),
+    "prepare": "datasets.readers.open",
+    "push": "hub.push",
+    "read_subtitles": "texts.subtitles",
+    "write_summary": "summary.files",
 }
 
 
@@ -76,7 +76,7 @@ def pipeline(model: str | Path, device: str = "auto", **kwargs: Any) -> HierSumP
     Raises:
         ValueError: Not a checkpoint, or no such device.
     """
-    from hiersum_hf.prediction import load_checkpoint, torch_device
+    from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
 
     extractor: Any  # the pipelines of Transformers name another kind
     network, extractor = load_checkpoint(model, device)

@@ -5,11 +5,11 @@ come from.
 |---|---|
 | schema | 1 |
 | dataset, part, split | which videos: "tvsum", "test", "disjoint-folds-seed0#2" |
-| protocol | a name of `hiersum_hf.protocols`, with "-single-reference" where a curve stands for the annotators |
+| protocol | a name in `protocols.by_name`, with "-single-reference" where a curve stands for the annotators |
 | scorer, level, score_head, checkpoint | what scored them; "checkpoint" for a network |
 | selected_on | the part on which checkpoint and level were chosen, null where nothing was chosen |
 | metrics | means over videos of METRICS, null where the data set or the protocol has no such figure: `captured` and
-  `captured_keyshot` (`hiersum_hf.importance`) under every protocol, the others as the protocol says |
+  `captured_keyshot` (`hiersum_hf.evaluation.importance`) under every protocol, the others as the protocol says |
 | selection | mean `length` of the summaries, a share of the video, and `coverage`, the share of tenths they touch |
 | baselines | {random: {metrics, draws, standard_error}, position, title, oracle, human: {metrics} or null}; earlier
   files lack some of them, and the captured figures |
@@ -33,7 +33,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hiersum_hf.aside import write_text
+from hiersum_hf.files.atomic import write_text
 
 
 SCHEMA = 1

@@ -2,7 +2,7 @@
 
 import os
 
-from hiersum_hf.app import serve
+from hiersum_hf.app.page import serve
 
 
 serve(os.environ.get("HIERSUM_MODEL") or None)

@@ -21,9 +21,9 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hiersum_hf.aside import aside
-from hiersum_hf.datasets.bliss import TEXT_DIM, TEXT_ENCODER, VIDEO_DIM, VIDEO_ENCODER
-from hiersum_hf.datasets.printable import printable
+from hiersum_hf.datasets.readers.bliss import TEXT_DIM, TEXT_ENCODER, VIDEO_DIM, VIDEO_ENCODER
+from hiersum_hf.files.atomic import aside
+from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel

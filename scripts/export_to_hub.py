@@ -2,7 +2,7 @@
 
 import sys
 
-from hiersum_hf.cli import main
+from hiersum_hf.cli.main import main
 
 
 if __name__ == "__main__":

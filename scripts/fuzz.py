@@ -29,11 +29,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from fuzzing.damage import make_input
-from fuzzing.targets import EXPECTED, TARGETS, Target
 from tqdm import tqdm
 
-from hiersum_hf.datasets import h5_process
+from fuzzing.damage import make_input
+from fuzzing.targets import EXPECTED, TARGETS, Target
+from hiersum_hf.files import h5_process
 
 
 MEMORY, SLOW_S, HANG_S = 2 << 30, 5.0, 300  # bytes, seconds of the processor, seconds on the wall

@@ -41,14 +41,14 @@ TOLERANCE = 1e-6
 
 def prepare_data(place: Path) -> None:
     from hiersum_hf.datasets.prepare import prepare
-    from hiersum_hf.datasets.tvsum import TVSumReader
+    from hiersum_hf.datasets.readers.tvsum import TVSumReader
 
     source = place / "given/set.h5"
     prepare(TVSumReader(source), place / "out", [source], dataset="tvsum", videos_per_file=2, progress=False)
 
 
 def extract_features(place: Path) -> None:
-    from hiersum_hf import extract
+    from hiersum_hf.inference import extract
 
     extract.load_video_encoder = colour_encoder
     videos = extract.find_videos([place / "given/videos"])
@@ -58,7 +58,7 @@ def extract_features(place: Path) -> None:
 
 def train(place: Path) -> None:
     """Goes on from the last whole checkpoint, as `--folds True` does."""
-    from hiersum_hf.checkpoints import last_checkpoint
+    from hiersum_hf.training.resume import last_checkpoint
 
     last = last_checkpoint(place / "out") if (place / "out").is_dir() else None
     words = ["--data", str(place / "given/set.h5"), "--output_dir", str(place / "out"), *TRAIN]
@@ -66,8 +66,8 @@ def train(place: Path) -> None:
 
 
 def summarize(place: Path) -> None:
-    from hiersum_hf import summarize as module
-    from hiersum_hf.cli import main
+    from hiersum_hf.cli.main import main
+    from hiersum_hf.inference import summarize as module
 
     module.load_video_encoder = colour_encoder
     if main(["summarize", str(place / "given/videos"), "--output", str(place / "out"), "--overwrite"]):
@@ -75,7 +75,7 @@ def summarize(place: Path) -> None:
 
 
 def push_run(place: Path) -> None:
-    from hiersum_hf.hub import push
+    from hiersum_hf.hub.push import push
 
     push(place / "given/run", "org/trial")
 
@@ -83,7 +83,7 @@ def push_run(place: Path) -> None:
 def colour_encoder(*_: Any) -> Any:
     import torch
 
-    from hiersum_hf.encoders import VideoEncoder
+    from hiersum_hf.features.video_encoder import VideoEncoder
 
     def embed(images: Any) -> Any:
         return torch.tensor(np.array([image.mean((0, 1)) for image in images]))
@@ -92,7 +92,7 @@ def colour_encoder(*_: Any) -> Any:
 
 
 def run_train(words: list[str]) -> None:
-    from hiersum_hf.train import train
+    from hiersum_hf.training.run import train
 
     train(words)
 
@@ -101,8 +101,8 @@ def make_input(given: Path) -> None:
     """A data set in TVSum's format, six videos, a finished run."""
     import av
 
-    from hiersum_hf import synthetic
-    from hiersum_hf.datasets.tvsum import write_tvsum
+    from hiersum_hf.datasets.readers.tvsum import write_tvsum
+    from hiersum_hf.synthetic import features as synthetic
 
     (given / "videos").mkdir(parents=True)
     features = synthetic.random_features()
@@ -136,7 +136,7 @@ def trained(out: Path) -> dict[str, Any]:
 
 def final_files(out: Path) -> list[Path]:
     """Files that a user takes for done: not those under a working name, nor in a checkpoint that is passed over."""
-    from hiersum_hf.checkpoints import is_whole
+    from hiersum_hf.training.resume import is_whole
 
     unfinished = [folder for folder in out.glob("checkpoint-*") if not is_whole(folder)]
     paths = [path for path in sorted(out.rglob("*")) if path.is_file() and path.parent not in unfinished]
@@ -334,11 +334,11 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="kill-trials-") as folder, HubServer() as server:
         server.handle_error = lambda *_: None  # whoever calls may be killed
         os.environ |= server.environment(Path(folder, "home"))  # before anything is imported
-        import hiersum_hf.cli_prepare
-        import hiersum_hf.datasets.tvsum
-        import hiersum_hf.extract
-        import hiersum_hf.summary_files
-        import hiersum_hf.train  # noqa: F401  once, not in each process
+        import hiersum_hf.cli.prepare
+        import hiersum_hf.datasets.readers.tvsum
+        import hiersum_hf.inference.extract
+        import hiersum_hf.summary.files
+        import hiersum_hf.training.run  # noqa: F401  once, not in each process
 
         finish(lambda place: make_input(place / "given"), Path(folder))
         counts = []

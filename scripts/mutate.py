@@ -32,8 +32,8 @@ METRICS = [
 PARTS: dict[str, tuple[list[str], list[str], str]] = {  # files, tests, names of functions
     "losses": (["modeling/losses_hiersum.py"], ["losses", "modeling"], ""),
     "mask": (["modeling/attention_hiersum.py"], ["attention", "modeling"], ""),
-    "sampler": (["hiersum_hf/sampler.py"], ["sampler", "trainer"], ""),
-    "knapsack": (["hiersum_hf/shots.py"], ["properties", "shots", "summary"], "knapsack|_take"),
+    "sampler": (["hiersum_hf/training/sampler.py"], ["sampler", "trainer"], ""),
+    "knapsack": (["hiersum_hf/summary/shots.py"], ["properties", "shots", "summary"], "knapsack|_take"),
     "metrics": (METRICS, ["metrics", "clips", "segments", "texts", "importance", "protocols", "properties"], ""),
 }
 TRIED = re.compile(

@@ -8,9 +8,9 @@ Leaves demo_0_1040.mp4, .srt and .txt and so on, which `hiersum summarize` takes
 import argparse
 from pathlib import Path
 
-from hiersum_hf.subtitles import write_srt
-from hiersum_hf.synthetic import render
-from hiersum_hf.training_data import demo_test_video
+from hiersum_hf.datasets.parts import demo_test_video
+from hiersum_hf.synthetic.features import render
+from hiersum_hf.texts.subtitles import write_srt
 
 
 def main() -> None:

@@ -6,7 +6,7 @@
     python scripts/run_ablation.py --report                                      # fills docs/mechanisms.md
 
 Leaves STUDY.json and STUDY.png in --output and prints a Markdown table. Every run is kept in --work: an interrupted
-study goes on where it stopped, and no run is computed twice. `hiersum_hf/ablation_studies.py` lists studies and arms.
+study goes on where it stopped, and no run is computed twice. `scripts/ablation/studies.py` lists studies and arms.
 """
 
 import os
@@ -28,19 +28,19 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from hiersum_hf.ablation import run_and_keep, run_file
-from hiersum_hf.ablation_arms import Group, Study
-from hiersum_hf.ablation_data import QUICK, Scale
-from hiersum_hf.ablation_report import as_markdown, draw, report_group
-from hiersum_hf.ablation_studies import STUDIES, on_prepared
-from hiersum_hf.aside import write_bytes
-from hiersum_hf.datasets.printable import printable
+from ablation.arms import Group, Study
+from ablation.data import QUICK, Scale
+from ablation.report import as_markdown, draw, report_group
+from ablation.run import run_and_keep, run_file
+from ablation.studies import STUDIES, on_prepared
+from hiersum_hf.files.atomic import write_bytes
+from hiersum_hf.files.escape import printable
 from hiersum_hf.results import versions
 
 
 FIRST_SEED = 100  # reported seeds; learning rate, widths and steps were tuned on seeds from 0
 MECHANISMS = Path(__file__).parents[1] / "docs" / "mechanisms.md"
-MADE_UP = "Made-up videos (`hiersum_hf.synthetic_world`) on random projections"
+MADE_UP = "Made-up videos (`hiersum_hf.synthetic.world`) on random projections"
 
 
 def quick(study: Study) -> Study:

@@ -2,7 +2,7 @@
 
 import sys
 
-from hiersum_hf.cli_folds import main
+from hiersum_hf.cli.folds import main
 
 
 if __name__ == "__main__":

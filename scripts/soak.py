@@ -28,14 +28,14 @@ import numpy as np
 import psutil
 import torch
 
-from hiersum_hf import summarize
-from hiersum_hf.cli import main as hiersum
-from hiersum_hf.datasets.folder import FolderReader
+from hiersum_hf.cli.main import main as hiersum
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.prepared import load_prepared
-from hiersum_hf.encoders import VideoEncoder
-from hiersum_hf.summarize import Scorer, load_checkpoint, score_record
-from hiersum_hf.train import train
+from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.features.video_encoder import VideoEncoder
+from hiersum_hf.inference import summarize
+from hiersum_hf.inference.summarize import Scorer, load_checkpoint, score_record
+from hiersum_hf.training.run import train
 
 
 WIDTH, TEXT_WIDTH, FPS = 8, 6, 2.0

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, synthetic
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.synthetic import features as synthetic
 
 
 CACHE = tempfile.TemporaryDirectory(prefix="hiersum-tests-")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf import ablation
-from hiersum_hf.ablation import run_and_keep, run_arm, run_file
-from hiersum_hf.ablation_arms import M1, Arm, Data, Stage, arm, one, parent_first, pretrained, two_networks
-from hiersum_hf.ablation_data import QUICK, fingerprint, load
-from hiersum_hf.ablation_report import as_markdown, draw, interval, report_group
-from hiersum_hf.ablation_studies import STUDIES, on_prepared
-from hiersum_hf.baselines import BASELINES, frame_inputs
-from hiersum_hf.collator import HierSumCollator
+from ablation import run as ablation
+from ablation.arms import M1, Arm, Data, Stage, arm, one, parent_first, pretrained, two_networks
+from ablation.baselines import BASELINES, frame_inputs
+from ablation.data import QUICK, fingerprint, load
+from ablation.report import as_markdown, draw, interval, report_group
+from ablation.run import run_and_keep, run_arm, run_file
+from ablation.studies import STUDIES, on_prepared
+from hiersum_hf.scoring.collator import HierSumCollator
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.app import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, launch, safe_name, score_upload, view
-from hiersum_hf.cli import main
+from hiersum_hf.app.page import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, launch, safe_name, score_upload, view
+from hiersum_hf.cli.main import main
+from hiersum_hf.inference.summarize import Scorer
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.summarize import Scorer
-from hiersum_hf.summary_files import FILES
-from hiersum_hf.video import probe
+from hiersum_hf.summary.files import FILES
+from hiersum_hf.video.reader import probe
 
 from .test_faults import small_disk
 
@@ -66,7 +66,7 @@ def scorer(monkeypatch):
         features = np.random.default_rng(0).random((12, 8), np.float32)
         return VideoRecord(str(video), features, np.arange(12) / 2, duration_s, description=tuple(description)), None
 
-    monkeypatch.setattr("hiersum_hf.summarize.encode_video", encode)
+    monkeypatch.setattr("hiersum_hf.inference.summarize.encode_video", encode)
     return Scorer(HierSumFeatureExtractor("eyes", "words", 8, 8))
 
 
@@ -93,7 +93,7 @@ def test_another_length_follows_without_reading_the_video_again(scorer, upload, 
     visits = Visits(scorer, tmp_path)
     assert visits.again("one", 30) is None, "nothing was uploaded yet"
     visits.start("one", upload(), None, None, 80)
-    monkeypatch.setattr("hiersum_hf.app.score_video", None)
+    monkeypatch.setattr("hiersum_hf.app.page.score_video", None)
     short = re.search(r"file=([^\"]+)/summary.html", visits.again("one", 20))[1]
     assert probe(Path(short, "summary.mp4")).duration_s < 1.5
     written = Path(short, "summary.json").stat().st_mtime_ns
@@ -257,11 +257,11 @@ def test_the_command_says_what_is_wrong(capsys, monkeypatch):
     assert "--max-upload-mb: expected a positive number, found 0.0" in capsys.readouterr().err
     assert main(["app", "--port", "70000"]) == 2
     assert "--port: expected a number from 1 to 65535" in capsys.readouterr().err
-    monkeypatch.setattr("hiersum_hf.app.find_spec", lambda name: True)
+    monkeypatch.setattr("hiersum_hf.app.page.find_spec", lambda name: True)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["app", "--port", str(taken.getsockname()[1])]) == 2
     assert "in use" in capsys.readouterr().err
-    monkeypatch.setattr("hiersum_hf.app.find_spec", lambda name: None)
+    monkeypatch.setattr("hiersum_hf.app.page.find_spec", lambda name: None)
     assert main(["app"]) == 2
     assert 'pip install "hiersum-hf[app]"' in capsys.readouterr().err
 

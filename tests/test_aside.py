@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hiersum_hf.aside import aside, write_bytes, write_text
-from hiersum_hf.datasets.howto import write_fetch_list
-from hiersum_hf.train_flags import write_recipe
+from hiersum_hf.datasets.readers.howto import write_fetch_list
+from hiersum_hf.files.atomic import aside, write_bytes, write_text
+from hiersum_hf.training.flags import write_recipe
 
 from .test_extract import contents
 from .test_faults import small_disk

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hiersum_hf.datasets.bliss import TEXT_ENCODER, VIDEO_ENCODER, BLiSSReader
-from hiersum_hf.datasets.pickles import convert_pickled_arrays
+from hiersum_hf.datasets.readers.bliss import TEXT_ENCODER, VIDEO_ENCODER, BLiSSReader
+from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Encoders

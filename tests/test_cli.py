@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, synthetic
-from hiersum_hf.cli import main
-from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.cli.main import main
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
+from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER
 from hiersum_hf.records import Sentence
-from hiersum_hf.subtitles import read_subtitles, write_srt
-from hiersum_hf.summary_files import FILES
-from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER
-from hiersum_hf.video import probe
+from hiersum_hf.summary.files import FILES
+from hiersum_hf.synthetic import features as synthetic
+from hiersum_hf.texts.subtitles import read_subtitles, write_srt
+from hiersum_hf.video.reader import probe
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +110,9 @@ def test_a_folder_is_done_but_for_what_fails(films, video, checkpoint, tmp_path,
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, checkpoint, tmp_path, monkeypatch, capsys):
-    for part in ("feature_cache.iter_frames", "summarize.load_video_encoder", "summarize.load_text_encoder"):
+    for part in ("features.cache.iter_frames", "inference.summarize.load_video_encoder"):
         monkeypatch.setattr(f"hiersum_hf.{part}", None)
+    monkeypatch.setattr("hiersum_hf.inference.summarize.load_text_encoder", None)
     (tmp_path / "out" / "whole").mkdir(parents=True)
     command = ["summarize", str(films / "*e.mp4"), "--output", str(tmp_path / "out"), "--budget", "0.25", "--dry-run"]
     assert main([*command, "--model", str(checkpoint)]) == 0
@@ -132,7 +134,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, checkpoint, t
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(films, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hiersum_hf.summarize.load_scorer", None)
+    monkeypatch.setattr("hiersum_hf.inference.summarize.load_scorer", None)
     shutil.copy(films / "whole.mp4", films / "whole.mkv")
     command = ["summarize", str(films), "--output", str(tmp_path / "out")]
     assert main(command) == 2
@@ -149,7 +151,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(films, tmp_path, monk
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_name_that_no_page_can_link_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hiersum_hf.summarize.load_scorer", None)
+    monkeypatch.setattr("hiersum_hf.inference.summarize.load_scorer", None)
     (tmp_path / os.fsdecode(b"caf\xe9.mp4")).touch()
     assert main(["summarize", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
     assert "caf\\udce9.mp4: expected a name in UTF-8" in capsys.readouterr().err
@@ -158,7 +160,7 @@ def test_a_name_that_no_page_can_link_is_refused_before_any_work(tmp_path, monke
 def test_features_kept_by_the_cache_are_not_computed_again(video, tmp_path, monkeypatch):
     command = arguments(video, tmp_path / "one", "--cache", tmp_path / "kept")
     assert main(command) == 0
-    monkeypatch.setattr("hiersum_hf.feature_cache.iter_frames", None)
+    monkeypatch.setattr("hiersum_hf.features.cache.iter_frames", None)
     assert main(arguments(video, tmp_path / "two", "--cache", tmp_path / "kept")) == 0
     one, two = ((tmp_path / name / "clip" / "summary.json").read_text() for name in ("one", "two"))
     assert one == two
@@ -330,7 +332,7 @@ def test_a_crash_while_writing_leaves_nothing_behind(video, checkpoint, tmp_path
     def fails(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("hiersum_hf.summary_files.plot_summary", fails)
+    monkeypatch.setattr("hiersum_hf.summary.files.plot_summary", fails)
     assert main(arguments(video, tmp_path, "--model", checkpoint)) == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -351,7 +353,7 @@ def test_real_videos_with_their_subtitles(test_data, name, tmp_path):
     """The main job on real input, as a process of its own."""
     source = test_data / "video" / f"{name}.mp4"
     shutil.copy(source.with_suffix(".srt"), tmp_path / "own.srt")
-    command = [sys.executable, "-m", "hiersum_hf.cli", "summarize", source, "--subtitles", tmp_path / "own.srt"]
+    command = [sys.executable, "-m", "hiersum_hf.cli.main", "summarize", source, "--subtitles", tmp_path / "own.srt"]
     done = subprocess.run([*command, "--output", tmp_path / "out", "--budget", "0.3"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "out" / name / "summary.json").read_text())

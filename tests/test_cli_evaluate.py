@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.cli import main
-from hiersum_hf.datasets.tvsum import write_tvsum
+from hiersum_hf.cli.main import main
+from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.records import Encoders
 
 

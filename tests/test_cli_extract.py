@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf import extract
-from hiersum_hf.cli import main
-from hiersum_hf.encoders import VideoEncoder
-from hiersum_hf.text_encoders import default_extractor
+from hiersum_hf.cli.main import main
+from hiersum_hf.features.text_encoder import default_extractor
+from hiersum_hf.features.video_encoder import VideoEncoder
+from hiersum_hf.inference import extract
 from tests.test_feature_cache import colour_encoder, write_video
 
 

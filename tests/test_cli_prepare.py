@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.cli import main
+from hiersum_hf.cli.main import main
 from hiersum_hf.datasets.prepared import load_prepared
-from hiersum_hf.datasets.sources import KNOWN_BY, NAMES, open_reader
-from hiersum_hf.datasets.tvsum import write_tvsum
-from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER
+from hiersum_hf.datasets.readers.open import KNOWN_BY, NAMES, open_reader
+from hiersum_hf.datasets.readers.tvsum import write_tvsum
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
 from tests import test_mrhisum, test_replay_reader, test_trimodal, test_wikihow
 from tests.test_bliss import clip, write_bliss
 from tests.test_folder import write_npz

@@ -4,24 +4,24 @@ import os
 
 import pytest
 
-from hiersum_hf import cli_summarize
-from hiersum_hf.cli import main
+from hiersum_hf.cli import summarize as cli_summarize
+from hiersum_hf.cli.main import main
 from hiersum_hf.records import Sentence
-from hiersum_hf.subtitles import write_srt
+from hiersum_hf.texts.subtitles import write_srt
 from tests.test_feature_cache import write_video
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """A dry run for a video of 3 s; no encoder may be loaded for it."""
-    monkeypatch.setattr("hiersum_hf.summarize.load_video_encoder", None)
+    monkeypatch.setattr("hiersum_hf.inference.summarize.load_video_encoder", None)
     write_video(tmp_path / "talk.mp4")
     return ["summarize", str(tmp_path / "talk.mp4"), "--output", str(tmp_path / "out"), "--dry-run"]
 
 
 def test_a_dry_run_says_that_speech_will_be_recognised(command, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli_summarize, "find_spec", lambda name: name)
-    monkeypatch.setattr("hiersum_hf.speech.transcribe", None)
+    monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", None)
     assert main([*command, "--transcribe", "tiny"]) == 0
     out = capsys.readouterr().out
     assert "0 sentences, 0 texts of description" in out
@@ -62,7 +62,7 @@ def test_wrong_flags_are_refused_before_any_work(command, capsys, words, message
 
 
 def test_an_output_that_cannot_be_written_to_is_refused_before_any_work(command, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hiersum_hf.summary_files.os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr("hiersum_hf.summary.files.os.access", lambda path, mode: path != tmp_path)
     assert main(command) == 2
     assert (
         f"out/talk: expected a folder that can be written to, found that {tmp_path} cannot" in capsys.readouterr().err

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hiersum_hf.cli import main
-from hiersum_hf.recipe_files import find_recipe, list_recipes
-from hiersum_hf.train_flags import parser
-from hiersum_hf.train_help import USED_MOST
+from hiersum_hf.cli.main import main
+from hiersum_hf.training.flags import parser
+from hiersum_hf.training.help import USED_MOST
+from hiersum_hf.training.recipe_files import find_recipe, list_recipes
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -78,7 +78,7 @@ def test_help_and_mistakes_load_no_trainer():
     """A mistyped flag must not take as long as a start."""
     words = (["--help"], ["train", "--help"], ["train", "--list"], ["train", "demo", "--lerning_rate", "1"])
     code = (
-        "import sys; from hiersum_hf.cli import main\n"
+        "import sys; from hiersum_hf.cli.main import main\n"
         f"for words in {words}:\n    try: main(words)\n    except SystemExit: pass\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
@@ -112,7 +112,7 @@ def test_old_programs_do_what_they_did(name, words, message, tmp_path, monkeypat
 
 def test_a_space_serves_its_checkpoint(monkeypatch):
     served = []
-    monkeypatch.setattr("hiersum_hf.app.serve", served.append)
+    monkeypatch.setattr("hiersum_hf.app.page.serve", served.append)
     for model in ("org/hiersum", ""):
         monkeypatch.setenv("HIERSUM_MODEL", model)
         runpy.run_path(str(SCRIPTS / "app.py"))

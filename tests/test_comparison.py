@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from hiersum_hf.comparison import compare, format_comparison, holm, mean_interval, read_results
-from hiersum_hf.evaluation import evaluate_scores
-from hiersum_hf.scorers import oracle_scores, random_scores
+from hiersum_hf.evaluation.comparison import compare, format_comparison, holm, mean_interval, read_results
+from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.scoring.training_free import oracle_scores, random_scores
 
 
 RANKS = ("f1", "kendall_tau", "spearman_rho")

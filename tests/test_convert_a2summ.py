@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_model
 from torch import nn
 
-from hiersum_hf.prediction import load_checkpoint
+from hiersum_hf.scoring.checkpoint import load_checkpoint
 
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "convert_a2summ_checkpoint.py"

@@ -10,12 +10,12 @@ import av
 import numpy as np
 import pytest
 
-from hiersum_hf.cli import main
-from hiersum_hf.cuts import find_cuts
+from hiersum_hf.cli.main import main
+from hiersum_hf.inference.summarize import load_scorer, score_video
 from hiersum_hf.records import Budget, Sentence, VideoRecord
-from hiersum_hf.summarize import load_scorer, score_video
-from hiersum_hf.summary import summarize_scores
-from hiersum_hf.video import iter_frames
+from hiersum_hf.summary.compose import summarize_scores
+from hiersum_hf.video.cuts import find_cuts
+from hiersum_hf.video.reader import iter_frames
 
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
@@ -137,7 +137,7 @@ def encoded(monkeypatch):
         seen.append(video)
         return VideoRecord(str(video), np.ones((6, 8), np.float32), np.arange(6) / 2, duration_s), None
 
-    monkeypatch.setattr("hiersum_hf.summarize.encode_video", encode)
+    monkeypatch.setattr("hiersum_hf.inference.summarize.encode_video", encode)
     return seen
 
 

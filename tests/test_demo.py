@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf.comparison import mean_interval
-from hiersum_hf.evaluation import evaluate_scores
+from hiersum_hf.datasets.parts import DEMO_VIDEOS, demo_parts
+from hiersum_hf.evaluation.comparison import mean_interval
+from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.prediction import load_checkpoint, predict_scores
-from hiersum_hf.scorers import score_frames
-from hiersum_hf.training_data import DEMO_VIDEOS, demo_parts
-from hiersum_hf.video import probe
+from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores
+from hiersum_hf.scoring.training_free import score_frames
+from hiersum_hf.video.reader import probe
 
 
 REPO = Path(__file__).parents[1]
@@ -106,7 +106,7 @@ def test_real_videos_through_the_demo_checkpoint(demo, test_data, name):
     """Within the budget; each segment's first and last frame is the source's; sound and picture last the same."""
     source, about = test_data / "video" / f"{name}.mp4", demo / "about.txt"
     about.write_text("A telescope.\nA girl looks for someone.\n")
-    run("-m", "hiersum_hf.cli", "summarize", source, "--subtitles", source.with_suffix(".srt"), "--description", about,
+    run("-m", "hiersum_hf", "summarize", source, "--subtitles", source.with_suffix(".srt"), "--description", about,
         "--model", demo / "demo" / "run", "--output", demo / "out", "--budget", "0.4", cwd=demo)  # fmt: skip
     folder = demo / "out" / name
     summary = json.loads((folder / "summary.json").read_text())

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hiersum_hf.diagnosis import diagnose, format_diagnosis
-from hiersum_hf.evaluation import evaluate_scores
+from hiersum_hf.evaluation.diagnosis import diagnose, format_diagnosis
+from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.scorers import oracle_scores, training_free_scores
+from hiersum_hf.scoring.training_free import oracle_scores, training_free_scores
 
 
 FIRST_SHARE, LAST_SHARE = "share of selected time in the first tenth", "share of selected time in the last tenth"

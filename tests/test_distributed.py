@@ -16,9 +16,10 @@ import torch
 import transformers
 from packaging import version
 
-from hiersum_hf import HierSumFeatureExtractor, synthetic
-from hiersum_hf.prediction import predict_scores
-from hiersum_hf.training_args import HierSumTrainingArguments
+from hiersum_hf import HierSumFeatureExtractor
+from hiersum_hf.scoring.checkpoint import predict_scores
+from hiersum_hf.synthetic import features as synthetic
+from hiersum_hf.training.arguments import HierSumTrainingArguments
 from tests.test_trainer import Watched, small_model
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf import encoders
-from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, load_video_encoder
+from hiersum_hf.features import video_encoder as encoders
+from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER, load_video_encoder
 
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

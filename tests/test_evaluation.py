@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from transformers import EvalPrediction
 
-from hiersum_hf.comparison import compare
-from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
-from hiersum_hf.evaluation import compute_metrics, evaluate_scores, mean_metrics
-from hiersum_hf.importance import importance_of
-from hiersum_hf.protocols import reference_of
+from hiersum_hf.datasets.readers.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.evaluation.comparison import compare
+from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores, mean_metrics
+from hiersum_hf.evaluation.importance import importance_of
+from hiersum_hf.evaluation.protocols.by_name import reference_of
 from hiersum_hf.records import Encoders, VideoRecord
 from hiersum_hf.results import format_table, write_json
-from hiersum_hf.scorers import oracle_scores, position_scores, random_scores, title_scores
+from hiersum_hf.scoring.training_free import oracle_scores, position_scores, random_scores, title_scores
 
 
 KEYS = {

@@ -10,17 +10,18 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, extract
-from hiersum_hf.extract import choose_settings, device_of_rank, find_videos, format_report, share
-from hiersum_hf.feature_cache import FrameSettings
-from hiersum_hf.text_encoders import default_extractor
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.features.cache import FrameSettings
+from hiersum_hf.features.text_encoder import default_extractor
+from hiersum_hf.inference import extract
+from hiersum_hf.inference.extract import choose_settings, device_of_rank, find_videos, format_report, share
 from tests.test_feature_cache import colour_encoder, write_video
 
 
 SETTINGS = FrameSettings("colour", 2.0)
 SLOW_ENCODER = """
 import sys, time
-from hiersum_hf import extract
+from hiersum_hf.inference import extract
 from tests.test_feature_cache import colour_encoder
 
 def on_batch():

@@ -17,14 +17,14 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from hiersum_hf import extract
-from hiersum_hf.checkpoints import is_whole, last_checkpoint
-from hiersum_hf.cli import main
+from hiersum_hf.cli.main import main
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.prepared import load_prepared
-from hiersum_hf.datasets.tvsum import TVSumReader, write_tvsum
-from hiersum_hf.encoders import VideoEncoder
+from hiersum_hf.datasets.readers.tvsum import TVSumReader, write_tvsum
+from hiersum_hf.features.video_encoder import VideoEncoder
+from hiersum_hf.inference import extract
 from hiersum_hf.results import write_json
+from hiersum_hf.training.resume import is_whole, last_checkpoint
 
 from .test_extract import contents, run
 from .test_feature_cache import write_video

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf import feature_cache
-from hiersum_hf.datasets import folder, sources
-from hiersum_hf.datasets.side_files import read_features
-from hiersum_hf.encoders import VideoEncoder
-from hiersum_hf.feature_cache import FrameSettings, feature_file, frame_features
+from hiersum_hf.datasets.readers import folder
+from hiersum_hf.datasets.readers import open as sources
+from hiersum_hf.datasets.readers.side_files import read_features
+from hiersum_hf.features import cache as feature_cache
+from hiersum_hf.features.cache import FrameSettings, feature_file, frame_features
+from hiersum_hf.features.video_encoder import VideoEncoder
 
 
 SETTINGS = FrameSettings("colour", 2.0)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hiersum_hf.datasets.folder import FolderReader
+from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.datasets.readers.side_files import read_features, read_segments, score_segments
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
-from hiersum_hf.datasets.side_files import read_features, read_segments, score_segments
-from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
+from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER
 from hiersum_hf.records import Encoders, Segment, Sentence
-from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER
 
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\nHello there.\n\n2\n00:00:02,500 --> 00:00:09,000\nNow we cut.\n"

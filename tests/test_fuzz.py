@@ -27,6 +27,7 @@ def fuzzing():
     """The modules of the script."""
     sys.path.insert(0, str(SCRIPTS))
     import fuzz
+
     from fuzzing import damage, targets
 
     yield fuzz, damage, targets
@@ -90,6 +91,7 @@ def scribble(file, old, new):
         import io
 
         import h5py
+
         from fuzzing.damage import write_h5
 
         image = io.BytesIO()

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets import h5_worker
-from hiersum_hf.datasets.h5_file import (
+from hiersum_hf.files import h5_worker
+from hiersum_hf.files.h5_file import (
     add_array,
     first_shape,
     member_names,

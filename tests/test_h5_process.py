@@ -19,11 +19,11 @@ import psutil
 import pytest
 from torch.utils.data import DataLoader
 
-from hiersum_hf.datasets import h5_process
-from hiersum_hf.datasets.feature_file import read_frame_features, stored_ids
-from hiersum_hf.datasets.h5_file import add_array
 from hiersum_hf.datasets.prepare import prepare
-from hiersum_hf.datasets.replay_reader import ReplayReader
+from hiersum_hf.datasets.readers.feature_file import read_frame_features, stored_ids
+from hiersum_hf.datasets.readers.replay_reader import ReplayReader
+from hiersum_hf.files import h5_process
+from hiersum_hf.files.h5_file import add_array
 
 
 REAL = Path(h5_process.SCRIPT)

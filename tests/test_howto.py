@@ -8,10 +8,10 @@ import tarfile
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.folder import FolderReader
-from hiersum_hf.datasets.howto import HowToReader, read_steps, write_fetch_list
-from hiersum_hf.datasets.replay import read_curves
-from hiersum_hf.datasets.wikihow_articles import youtube_id
+from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.datasets.readers.howto import HowToReader, read_steps, write_fetch_list
+from hiersum_hf.datasets.readers.replay import read_curves
+from hiersum_hf.datasets.readers.wikihow_articles import youtube_id
 from hiersum_hf.records import Sentence
 
 from .test_folder import assert_survives_parquet, write_npz

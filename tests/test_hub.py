@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumPipeline
-from hiersum_hf.cli import main
-from hiersum_hf.evaluation import evaluate_scores
-from hiersum_hf.hub import assemble_run, check_push, push
-from hiersum_hf.lora import add_lora
-from hiersum_hf.model_card import write_card
-from hiersum_hf.prediction import load_checkpoint, predict_scores
+from hiersum_hf.cli.main import main
+from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.hub.card import write_card
+from hiersum_hf.hub.push import assemble_run, check_push, push
 from hiersum_hf.results import write_json
+from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores
+from hiersum_hf.training.lora import add_lora
 
 from .conftest import tiny_model
 from .hub_server import HubServer
@@ -333,7 +333,7 @@ PUSH = """
 import sys
 from datasets import load_dataset
 from hiersum_hf import HierSumFeatureExtractor, HierSumModel, HierSumPipeline
-from hiersum_hf.hub import push
+from hiersum_hf.hub.push import push
 run, adapter, data = sys.argv[1:]
 push(adapter, "org/lora", base="org/hiersum")
 push(data, "org/data")
@@ -383,7 +383,7 @@ WITH_PACKAGE = """
 import sys
 import numpy as np, torch
 import hiersum_hf
-from hiersum_hf.prediction import load_checkpoint
+from hiersum_hf.scoring.checkpoint import load_checkpoint
 from transformers import AutoModel, AutoProcessor
 video = dict(np.load(sys.argv[1]))
 model, processor = AutoModel.from_pretrained("org/hiersum").eval(), AutoProcessor.from_pretrained("org/hiersum")

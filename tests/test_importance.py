@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiersum_hf.importance import Importance, importance_of, own_shots
+from hiersum_hf.evaluation.importance import Importance, importance_of, own_shots
 from hiersum_hf.metrics import captured
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.scorers import random_scores
+from hiersum_hf.scoring.training_free import random_scores
 
 
 SECONDS = np.arange(11.0)

@@ -9,14 +9,14 @@ import torch
 from peft import PeftModel
 
 from hiersum_hf import HierSumConfig, HierSumModel
-from hiersum_hf.cli import main
-from hiersum_hf.evaluation import evaluate_scores
-from hiersum_hf.lora import HEADS, add_lora, trained_weights
-from hiersum_hf.prediction import load_checkpoint, predict_scores
+from hiersum_hf.cli.main import main
+from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.results import write_json
-from hiersum_hf.trainer import HierSumTrainer
-from hiersum_hf.training_args import HierSumTrainingArguments
-from hiersum_hf.transfer import SaveConfig, load_for_transfer
+from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores
+from hiersum_hf.training.arguments import HierSumTrainingArguments
+from hiersum_hf.training.from_checkpoint import SaveConfig, load_for_transfer
+from hiersum_hf.training.lora import HEADS, add_lora, trained_weights
+from hiersum_hf.training.trainer import HierSumTrainer
 from tests.conftest import random_batch, tiny_model, without_labels
 
 from .test_faults import small_disk

@@ -9,8 +9,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.evaluation import evaluate_scores
-from hiersum_hf.model_card import label_facts, write_card
+from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.hub.card import label_facts, write_card
 from hiersum_hf.results import METRICS
 
 from .conftest import tiny_config

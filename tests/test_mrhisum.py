@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hiersum_hf.datasets.mrhisum import MrHiSumReader, add_youtube8m
-from hiersum_hf.datasets.mrhisum_files import half_open_shots, read_metadata, read_split
+from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader, add_youtube8m
+from hiersum_hf.datasets.readers.mrhisum_files import half_open_shots, read_metadata, read_split
+from hiersum_hf.datasets.readers.youtube8m import dequantize
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
-from hiersum_hf.datasets.youtube8m import dequantize
 from hiersum_hf.records import Encoders, VideoRecord
 from tests.test_youtube8m import example, framed
 

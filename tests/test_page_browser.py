@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hiersum_hf.records import Sentence
-from hiersum_hf.summary_files import write_summary
+from hiersum_hf.summary.files import write_summary
 from tests.test_app import browser  # noqa: F401
 from tests.test_summary_files import make_summary
 

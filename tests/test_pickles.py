@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.pickles import convert_pickled_arrays
+from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
 
 
 ARRAYS = {

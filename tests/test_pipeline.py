@@ -12,14 +12,14 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 import hiersum_hf
 from hiersum_hf import HierSumFeatureExtractor, HierSumPipeline
-from hiersum_hf.cli import main
-from hiersum_hf.encoders import VideoEncoder
-from hiersum_hf.prediction import predict_scores
+from hiersum_hf.cli.main import main
+from hiersum_hf.features.video_encoder import VideoEncoder
+from hiersum_hf.inference.summarize import summarize_video
 from hiersum_hf.records import Sentence, Summary, VideoRecord
-from hiersum_hf.selection import Selection
-from hiersum_hf.subtitles import write_srt
-from hiersum_hf.summarize import summarize_video
-from hiersum_hf.video import iter_frames
+from hiersum_hf.scoring.checkpoint import predict_scores
+from hiersum_hf.summary.selection import Selection
+from hiersum_hf.texts.subtitles import write_srt
+from hiersum_hf.video.reader import iter_frames
 
 from .conftest import tiny_model
 from .test_video import synthetic
@@ -80,8 +80,10 @@ def encoders(monkeypatch):
         def encode(self, texts):
             return np.stack([rows(1, 10, sum(map(ord, text)))[0] for text in texts])
 
-    monkeypatch.setattr("hiersum_hf.summarize.load_video_encoder", lambda name, *_: VideoEncoder(name, 12, see))
-    monkeypatch.setattr("hiersum_hf.summarize.load_text_encoder", lambda *_: Words())
+    monkeypatch.setattr(
+        "hiersum_hf.inference.summarize.load_video_encoder", lambda name, *_: VideoEncoder(name, 12, see)
+    )
+    monkeypatch.setattr("hiersum_hf.inference.summarize.load_text_encoder", lambda *_: Words())
     return see
 
 
@@ -251,7 +253,7 @@ def test_features_of_another_encoder_are_refused_before_anything_is_decoded(pipe
     def never(*arguments):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("hiersum_hf.feature_cache.iter_frames", never)
+    monkeypatch.setattr("hiersum_hf.features.cache.iter_frames", never)
     for key in ("video_encoder", "text_encoder", "normalization"):
         with pytest.raises(ValueError, match=rf"cats: expected features with the {key} .* found 'other'"):
             pipe(features(video_id="cats", **{key: "other"}))

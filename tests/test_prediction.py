@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.prediction import encoder_mismatch, levels_to_read, load_checkpoint, predict_scores
+from hiersum_hf.scoring.checkpoint import encoder_mismatch, levels_to_read, load_checkpoint, predict_scores
 
 
 class OnDisk(Sequence):
@@ -88,10 +88,11 @@ def test_shares_together_are_the_whole(model, demo_extractor, videos):
 
 TWO_RANKS = """
 import json, sys, torch
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, synthetic
-from hiersum_hf.evaluation import compute_metrics
-from hiersum_hf.trainer import HierSumTrainer
-from hiersum_hf.training_args import HierSumTrainingArguments
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.synthetic import features as synthetic
+from hiersum_hf.evaluation.evaluate import compute_metrics
+from hiersum_hf.training.trainer import HierSumTrainer
+from hiersum_hf.training.arguments import HierSumTrainingArguments
 
 bank, embed, encoders = synthetic.random_features()
 records = [synthetic.to_record(synthetic.make_video(i), bank, embed, encoders) for i in range(15)]

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig
-from hiersum_hf.datasets.tvsum import write_tvsum
-from hiersum_hf.preflight import BESIDE_WEIGHTS, check_records, checkpoint_bytes
-from hiersum_hf.train_flags import parse
-from hiersum_hf.training_args import HierSumTrainingArguments
-from hiersum_hf.training_data import DataArguments, load_parts
+from hiersum_hf.datasets.parts import DataArguments, load_parts
+from hiersum_hf.datasets.readers.tvsum import write_tvsum
+from hiersum_hf.training.arguments import HierSumTrainingArguments
+from hiersum_hf.training.flags import parse
+from hiersum_hf.training.preflight import BESIDE_WEIGHTS, check_records, checkpoint_bytes
 from tests.test_run_train import SMALL, TINY, launch, like_mrhisum, prepared, write_sets
 
 
@@ -329,7 +329,9 @@ def test_a_set_without_subtitles_is_named(run, tmp_path, demo_records, caplog):
 
 
 def test_a_full_disk_is_said_before_the_first_step(run, folder, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.preflight.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 2**20))
+    monkeypatch.setattr(
+        "hiersum_hf.training.preflight.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 2**20)
+    )
     code, _, err = run("--data", "set.h5", "--output_dir", "full", *SMALL)
     assert code == 2
     assert "output_dir full: expected room for the checkpoints, 20 MiB, found 1 MiB." in err
@@ -363,7 +365,7 @@ def test_a_folder_that_cannot_be_written_is_named(run, folder, monkeypatch):
     def refuse(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("hiersum_hf.preflight.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("hiersum_hf.training.preflight.tempfile.TemporaryFile", refuse)
     code, _, err = run("--data", "set.h5", "--output_dir", "locked/run", *SMALL)
     assert code == 2
     assert f"output_dir locked/run: expected a folder to write to: {folder}: Permission denied." in err

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from datasets import Dataset, load_dataset
 
-from hiersum_hf import synthetic
-from hiersum_hf.datasets import plan
+from hiersum_hf.datasets import manifest as plan
 from hiersum_hf.datasets import prepare as module
+from hiersum_hf.datasets.consistency import Profile
 from hiersum_hf.datasets.prepare import prepare
-from hiersum_hf.datasets.prepare_report import dataset_card, format_report, make_report
 from hiersum_hf.datasets.prepared import load_prepared, prepared_dataset, stream_prepared
-from hiersum_hf.datasets.profile import Profile
+from hiersum_hf.datasets.readers.open import open_reader
+from hiersum_hf.datasets.readers.tvsum import TVSumReader, write_tvsum
+from hiersum_hf.datasets.report import dataset_card, format_report, make_report
 from hiersum_hf.datasets.schema import RecordDataset, schema, to_row
-from hiersum_hf.datasets.sources import open_reader
-from hiersum_hf.datasets.tvsum import TVSumReader, write_tvsum
 from hiersum_hf.records import Encoders
+from hiersum_hf.synthetic import features as synthetic
 
 
 @pytest.fixture(autouse=True)

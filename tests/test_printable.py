@@ -2,7 +2,7 @@
 
 import pytest
 
-from hiersum_hf.datasets.printable import in_card, in_code, in_markdown, printable, printable_lines
+from hiersum_hf.files.escape import in_card, in_code, in_markdown, printable, printable_lines
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hiersum_hf.evaluation import evaluate_scores
-from hiersum_hf.protocols import PROTOCOLS, protocols_of, reference_of
+from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.protocols.by_name import PROTOCOLS, protocols_of, reference_of
 from hiersum_hf.records import Sentence, VideoRecord
-from hiersum_hf.scorers import oracle_scores, score_frames, score_sentences, spread_over_sentences
+from hiersum_hf.scoring.training_free import oracle_scores, score_frames, score_sentences, spread_over_sentences
 
 
 def evaluate(record, scores, dataset, **about):

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 from accelerate.commands.launch import launch_command_parser
 
-from hiersum_hf import training_data
-from hiersum_hf.cli import main
-from hiersum_hf.cli import parser as cli_parser
-from hiersum_hf.cli_train import tell
-from hiersum_hf.datasets.bliss import BLiSSReader
+from hiersum_hf.cli.main import main
+from hiersum_hf.cli.main import parser as cli_parser
+from hiersum_hf.cli.train import tell
+from hiersum_hf.datasets import parts as training_data
+from hiersum_hf.datasets.parts import DataArguments, load_parts, with_replay
 from hiersum_hf.datasets.prepare import prepare
-from hiersum_hf.datasets.tvsum import write_tvsum
+from hiersum_hf.datasets.readers.bliss import BLiSSReader
+from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.metrics import kendall_tau
-from hiersum_hf.prediction import load_checkpoint
-from hiersum_hf.recipe_files import find_recipe, headline, list_recipes, recipe_names
-from hiersum_hf.synthetic import make_video
-from hiersum_hf.train_flags import parse
-from hiersum_hf.train_flags import parser as train_parser
-from hiersum_hf.training_data import DataArguments, load_parts, with_replay
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.synthetic.features import make_video
+from hiersum_hf.training.flags import parse
+from hiersum_hf.training.flags import parser as train_parser
+from hiersum_hf.training.recipe_files import find_recipe, headline, list_recipes, recipe_names
 from tests.test_bliss import clip, write_bliss
 from tests.test_run_train import like_mrhisum, prepared
 

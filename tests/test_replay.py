@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.replay import (
+from hiersum_hf.datasets.readers.replay import (
     ReplayCurve,
     ReplayLabels,
     is_balanced,

@@ -9,7 +9,7 @@ import pytest
 
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.prepared import load_prepared
-from hiersum_hf.datasets.replay_reader import ReplayReader
+from hiersum_hf.datasets.readers.replay_reader import ReplayReader
 from hiersum_hf.records import Encoders
 from tests.test_mrhisum import same_record
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hiersum_hf import report
-from hiersum_hf.diagnosis import Check
-from hiersum_hf.evaluation import evaluate_scores
-from hiersum_hf.plot import plot_histogram, plot_prediction, plot_summary
+from hiersum_hf.evaluation import report
+from hiersum_hf.evaluation.diagnosis import Check
+from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.report import file_name, plot_videos, write_page
 from hiersum_hf.records import Budget, Segment, Summary
-from hiersum_hf.report import file_name, plot_videos, write_page
-from hiersum_hf.scorers import random_scores
+from hiersum_hf.scoring.training_free import random_scores
+from hiersum_hf.summary.plot import plot_histogram, plot_prediction, plot_summary
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # the tests' font has no Chinese signs

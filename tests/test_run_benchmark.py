@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf.datasets.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.prepare import prepare
+from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hiersum_hf.cli import main
-from hiersum_hf.datasets.bliss import BLiSSReader
+from hiersum_hf.cli.main import main
+from hiersum_hf.datasets.parts import DataArguments, extractor_of, load_parts
 from hiersum_hf.datasets.prepare import prepare
-from hiersum_hf.datasets.tvsum import write_tvsum
-from hiersum_hf.prediction import load_checkpoint
+from hiersum_hf.datasets.readers.bliss import BLiSSReader
+from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.records import Encoders
-from hiersum_hf.training_data import DataArguments, extractor_of, load_parts
+from hiersum_hf.scoring.checkpoint import load_checkpoint
 from tests.test_bliss import clip, write_bliss
 from tests.test_prediction import OnDisk
 
@@ -226,7 +226,7 @@ def test_validation_chooses_the_level(run, folder, monkeypatch):
         seen.append({record.video_id for record in self.eval_dataset})
         return {"eval_child_kendall_tau": 0.1, "eval_parent_kendall_tau": 0.3, "eval_both_kendall_tau": 0.2}
 
-    monkeypatch.setattr("hiersum_hf.trainer.HierSumTrainer.evaluate", evaluate)
+    monkeypatch.setattr("hiersum_hf.training.trainer.HierSumTrainer.evaluate", evaluate)
     code, _, err = run("--data", "set.h5", "--output_dir", "chosen", *SMALL)
     assert code == 0, err
     parts = load_parts(DataArguments(data=str(folder / "set.h5")))
@@ -411,7 +411,7 @@ def test_every_fold_is_trained_once(run, folder, caplog, monkeypatch):
     def stop(*args, **kwargs):
         raise OSError("stopped")
 
-    monkeypatch.setattr("hiersum_hf.trainer.HierSumTrainer.save_model", stop)
+    monkeypatch.setattr("hiersum_hf.training.trainer.HierSumTrainer.save_model", stop)
     code, _, err = run(*words, "--save_steps", 2, "--overwrite", True)
     assert (code, "stopped" in err) == (2, True)
     left = {path.parent.name for path in (folder / "all").rglob("*") if path.name in ("results.json", "recipe.yaml")}

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hiersum_hf.runs import UNITS, Line, best_runs
+from hiersum_hf.summary.runs import UNITS, Line, best_runs
 
 
 def plain(gains, shortest_s, whole=(), run_cost=0.0, kept=(), borders_s=None):

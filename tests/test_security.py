@@ -15,23 +15,23 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumPipeline
-from hiersum_hf.cli import main
-from hiersum_hf.datasets import side_files
-from hiersum_hf.datasets.feature_file import read_frame_features, stored_ids
-from hiersum_hf.datasets.side_files import read_features
+from hiersum_hf.cli.main import main
+from hiersum_hf.datasets.readers import side_files
+from hiersum_hf.datasets.readers.feature_file import read_frame_features, stored_ids
+from hiersum_hf.datasets.readers.side_files import read_features
+from hiersum_hf.datasets.readers.tvsum import TVSumReader
+from hiersum_hf.datasets.readers.youtube8m import add_features
 from hiersum_hf.datasets.split_files import read_splits
-from hiersum_hf.datasets.tvsum import TVSumReader
-from hiersum_hf.datasets.youtube8m import add_features
-from hiersum_hf.encoders import load_video_encoder
-from hiersum_hf.feature_cache import stored_features
-from hiersum_hf.model_card import card_data
-from hiersum_hf.prediction import load_checkpoint
+from hiersum_hf.features.cache import stored_features
+from hiersum_hf.features.text_encoder import load_text_encoder
+from hiersum_hf.features.video_encoder import load_video_encoder
+from hiersum_hf.hub.card import card_data
 from hiersum_hf.records import Segment
-from hiersum_hf.subtitle_tracks import subtitle_tracks
-from hiersum_hf.text_encoders import load_text_encoder
-from hiersum_hf.train_flags import read_recipe
-from hiersum_hf.video import iter_frames, probe
-from hiersum_hf.video_writer import write_segments
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.texts.tracks import subtitle_tracks
+from hiersum_hf.training.flags import read_recipe
+from hiersum_hf.video.reader import iter_frames, probe
+from hiersum_hf.video.writer import write_segments
 
 from .conftest import tiny_model
 from .test_video import synthetic
@@ -54,7 +54,7 @@ NEVER = {
     ),
     *("yaml.load", "yaml.full_load", "yaml.unsafe_load", "shutil.unpack_archive", "joblib.load", "shelve.open"),
 }
-ONLY_IN = {"h5py.File": {"h5_worker.py"}, "av.open": {"video.py"}}  # for reading
+ONLY_IN = {"h5py.File": {"h5_worker.py"}, "av.open": {"reader.py"}}  # for reading
 
 
 def calls(path):

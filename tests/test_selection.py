@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hiersum_hf.key_shots import frame_edges
-from hiersum_hf.selection import Background, Moments, Selection, best_moments, check_wishes, choose_moments
-from hiersum_hf.spoken import spoken_stretches
+from hiersum_hf.summary.key_shots import frame_edges
+from hiersum_hf.summary.selection import Background, Moments, Selection, best_moments, check_wishes, choose_moments
+from hiersum_hf.summary.spoken import spoken_stretches
 from tests.test_summary import Sentence
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiersum_hf.records import Sentence
-from hiersum_hf.sentences import merge_into_sentences, without_repeats
-from hiersum_hf.subtitles import as_sentences
+from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
+from hiersum_hf.texts.subtitles import as_sentences
 
 
 def texts(sentences: list[Sentence]) -> list[str]:

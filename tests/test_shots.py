@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiersum_hf import shots as shots_module
 from hiersum_hf.metrics import f1_score
-from hiersum_hf.shots import (
+from hiersum_hf.summary import shots as shots_module
+from hiersum_hf.summary.shots import (
     best_shots,
     clip_shots,
     fill_picks,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.folder import FolderReader
-from hiersum_hf.video import iter_frames
+from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.video.reader import iter_frames
 
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "soak.py"

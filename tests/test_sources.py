@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from hiersum_hf.cli import main
+from hiersum_hf.cli.main import main
+from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.datasets.prepared import load_prepared
-from hiersum_hf.datasets.sources import NAMES, open_reader
-from hiersum_hf.datasets.tvsum import write_tvsum
-from hiersum_hf.training_data import DataArguments, load_parts
+from hiersum_hf.datasets.readers.open import NAMES, open_reader
+from hiersum_hf.datasets.readers.tvsum import write_tvsum
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from hiersum_hf import speech
 from hiersum_hf.records import Sentence
-from hiersum_hf.speech import transcribe
+from hiersum_hf.texts import speech
+from hiersum_hf.texts.speech import transcribe
 
 
 def words(text: str, start_s: float = 0.0) -> SimpleNamespace:

@@ -5,9 +5,9 @@ import json
 import pytest
 import yaml
 
+from hiersum_hf.datasets.parts import DataArguments, choose_split
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.datasets.splits import with_validation
-from hiersum_hf.training_data import DataArguments, choose_split
 
 
 @pytest.fixture

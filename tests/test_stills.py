@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from hiersum_hf.stills import Glances, heard, nothing_there, still_stretches
+from hiersum_hf.video.stills import Glances, heard, nothing_there, still_stretches
 
 
 EDGES_S = np.arange(41) / 2

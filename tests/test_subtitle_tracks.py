@@ -9,7 +9,7 @@ import pytest
 from av.stream import Disposition
 
 from hiersum_hf.records import Sentence
-from hiersum_hf.subtitle_tracks import base_language, embedded_subtitles, subtitle_tracks, text_tracks
+from hiersum_hf.texts.tracks import base_language, embedded_subtitles, subtitle_tracks, text_tracks
 
 
 def srt(folder: Path, *texts: str) -> Path:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pysubs2
 import pytest
 
-from hiersum_hf import subtitles
 from hiersum_hf.records import Sentence
-from hiersum_hf.subtitles import (
+from hiersum_hf.texts import subtitles
+from hiersum_hf.texts.subtitles import (
     as_description,
     as_sentences,
     fit_to_video,

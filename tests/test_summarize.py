@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.feature_cache import FrameFeatures
+from hiersum_hf.features.cache import FrameFeatures
+from hiersum_hf.inference.summarize import load_scorer, score_record, score_video, summarize_video
 from hiersum_hf.records import Sentence, VideoRecord
-from hiersum_hf.subtitles import write_srt
-from hiersum_hf.summarize import load_scorer, score_record, score_video, summarize_video
-from hiersum_hf.video import VideoInfo
-from hiersum_hf.video_texts import read_texts, side_files
+from hiersum_hf.texts.find import read_texts, side_files
+from hiersum_hf.texts.subtitles import write_srt
+from hiersum_hf.video.reader import VideoInfo
 
 
 SIZES = {"video_dim": 8, "hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}
@@ -35,9 +35,11 @@ def encoded(monkeypatch):
         features = np.random.default_rng(0).random((40, 8), np.float32)
         return VideoRecord(str(video), features, np.arange(40) / 2, duration_s), None
 
-    monkeypatch.setattr("hiersum_hf.summarize.encode_video", encode)
-    monkeypatch.setattr("hiersum_hf.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False))
-    monkeypatch.setattr("hiersum_hf.video_texts.embedded_subtitles", lambda video, language: ([], "nothing"))
+    monkeypatch.setattr("hiersum_hf.inference.summarize.encode_video", encode)
+    monkeypatch.setattr(
+        "hiersum_hf.inference.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False)
+    )
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda video, language: ([], "nothing"))
     return seen
 
 
@@ -77,7 +79,7 @@ def test_a_video_too_long_for_the_memory_is_named(mute, encoded, tmp_path, monke
     def fails(*_):
         raise error
 
-    monkeypatch.setattr("hiersum_hf.summarize.predict_scores", fails)
+    monkeypatch.setattr("hiersum_hf.inference.summarize.predict_scores", fails)
     with pytest.raises(ValueError, match=r"talk\.mp4: expected memory for its 40 frames together, found too little: "):
         score_video(tmp_path / "talk.mp4", load_scorer(mute, device="cpu"))
 
@@ -123,7 +125,7 @@ def test_files_beside_the_video_are_found_by_its_name(tmp_path):
 @pytest.fixture
 def talk(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "hiersum_hf.video_texts.embedded_subtitles", lambda *_: ([Sentence("Inside.", 0, 2)], "track 2 (eng) of talk")
+        "hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([Sentence("Inside.", 0, 2)], "track 2 (eng) of talk")
     )
     return tmp_path / "talk.mp4"
 
@@ -165,15 +167,15 @@ def test_subtitles_that_reach_past_the_end_are_named_with_the_offset(talk):
 
 
 def test_speech_is_recognised_where_there_are_no_subtitles(tmp_path, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.video_texts.embedded_subtitles", lambda *_: ([], "no track"))
-    monkeypatch.setattr("hiersum_hf.speech.transcribe", lambda *asked: [Sentence(str(asked[1:]), 0.0, 2.0)])
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "no track"))
+    monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", lambda *asked: [Sentence(str(asked[1:]), 0.0, 2.0)])
     sentences, _, notes = read_texts(tmp_path / "talk.mp4", 10.0, language="de", transcribe="tiny", device="cpu")
     assert [s.text for s in sentences] == ["('de', 'tiny', 'cpu')"]
     assert notes == ["No subtitles: speech recognised by Whisper (tiny)."]
-    monkeypatch.setattr("hiersum_hf.speech.transcribe", lambda *asked: [])
+    monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", lambda *asked: [])
     notes = read_texts(tmp_path / "talk.mp4", 10.0, description=["Leeks"], transcribe="tiny")[2]
     assert notes[0] == "No subtitles: no speech recognised by Whisper (tiny)."
-    monkeypatch.setattr("hiersum_hf.speech.transcribe", None)
+    monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", None)
     notes = read_texts(tmp_path / "talk.mp4", 10.0, description=["Leeks"], transcribe="tiny", listen=False)[2]
     assert notes == ["No subtitles: speech will be recognised by Whisper (tiny)."]
     notes = read_texts(tmp_path / "talk.mp4", 10.0, (), transcribe="tiny", listen=False)[2]
@@ -185,8 +187,10 @@ def test_a_video_whose_pictures_end_too_early_is_as_long_as_they_are(monkeypatch
     """Half a download: the summary must not be a still of the last picture, and the budget is of what is there."""
     features = np.random.default_rng(0).random((20, 8), np.float32)
     half = FrameFeatures(features, np.arange(20) / 2, None, False, ("the pictures end at 10.0 s",), 10.0)
-    monkeypatch.setattr("hiersum_hf.summarize.frame_features", lambda *args: half)
-    monkeypatch.setattr("hiersum_hf.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False))
+    monkeypatch.setattr("hiersum_hf.inference.summarize.frame_features", lambda *args: half)
+    monkeypatch.setattr(
+        "hiersum_hf.inference.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False)
+    )
     sentences = [(1.0, 3.0, "Here."), (9.0, 12.0, "Cut off."), (15.0, 16.0, "Gone.")]
     summary = score_video("a.mp4", load_scorer(mute), sentences).summarize("1")
     assert summary.duration_s == summary.segments[-1].end_s == 10.0

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiersum_hf.records import Budget, Encoders, Sentence, VideoRecord
-from hiersum_hf.scorers import score_frames, training_free_scores, uniform_scores
-from hiersum_hf.selection import RULES, Selection
-from hiersum_hf.summary import summarize_scores
+from hiersum_hf.scoring.training_free import score_frames, training_free_scores, uniform_scores
+from hiersum_hf.summary.compose import summarize_scores
+from hiersum_hf.summary.selection import RULES, Selection
 
 
 KEYSHOT = Selection("keyshot")

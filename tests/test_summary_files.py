@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from hiersum_hf.records import Budget, Segment, Sentence, Summary, clock
-from hiersum_hf.subtitles import read_subtitles
-from hiersum_hf.summary_files import (
+from hiersum_hf.summary.files import (
     FILES,
     begins,
     chapters,
@@ -28,7 +27,8 @@ from hiersum_hf.summary_files import (
     segment_pictures,
     write_summary,
 )
-from hiersum_hf.video import probe
+from hiersum_hf.texts.subtitles import read_subtitles
+from hiersum_hf.video.reader import probe
 
 
 SENTENCES = (Sentence("Red <b> & *bold*.", 0.5, 1.5), Sentence("Green.", 2.2, 3.8), Sentence("Blue.", 4.5, 5.5))
@@ -143,7 +143,7 @@ def test_each_segment_has_the_picture_of_its_best_moment(source, tmp_path):
 
 
 def test_a_long_summary_has_pictures_of_its_best_segments(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.summary_files.MAX_PICTURES", 2)
+    monkeypatch.setattr("hiersum_hf.summary.files.MAX_PICTURES", 2)
     summary = make_summary(source.name, [(0.5, 1.0, 0.1), (2.5, 3.0, 0.9), (5.0, 5.5, 0.5)])
     folder = write_summary(summary, source, tmp_path / "out")
     assert sorted(segment_pictures(summary, folder / "summary.mp4")) == [1, 2]
@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(source, tmp_path, monkeypatch):
     def fails(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hiersum_hf.summary_files.plot_summary", fails)
+    monkeypatch.setattr("hiersum_hf.summary.files.plot_summary", fails)
     with pytest.raises(OSError, match="out: the disk is full; the unfinished summary was removed"):
         write_summary(make_summary(source.name), source, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(source, tmp_path, monkeypatch):
 def test_an_earlier_summary_survives_a_failed_one(source, tmp_path, monkeypatch):
     folder = write_summary(make_summary(source.name), source, tmp_path / "out")
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    monkeypatch.setattr("hiersum_hf.summary_files.chapters", lambda _: 1 / 0)
+    monkeypatch.setattr("hiersum_hf.summary.files.chapters", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_summary(make_summary(source.name), source, folder, overwrite=True)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hiersum_hf.records import Budget, Segment, Sentence, Summary
-from hiersum_hf.summary_page import summary_page
+from hiersum_hf.summary.page import summary_page
 
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quoted\" 'text' <!-- \u2028"

@@ -6,11 +6,11 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from hiersum_hf import synthetic
-from hiersum_hf.datasets.replay import read_curves
+from hiersum_hf.datasets.readers.replay import read_curves
 from hiersum_hf.metrics import human_agreement, kendall_tau
 from hiersum_hf.records import Encoders
-from hiersum_hf.synthetic import (
+from hiersum_hf.synthetic import features as synthetic
+from hiersum_hf.synthetic.features import (
     IMPORTANT,
     REGIMES,
     SEGMENT_KINDS,

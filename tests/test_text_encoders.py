@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf import text_encoders
-from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
+from hiersum_hf.features import text_encoder as text_encoders
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
 
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

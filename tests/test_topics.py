@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hiersum_hf.records import Encoders, Sentence, VideoRecord, first_step
-from hiersum_hf.topics import (
+from hiersum_hf.scoring.topics import (
     asked_scores,
     checked_queries,
     is_answered,

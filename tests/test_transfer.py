@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.prediction import training_stages
 from hiersum_hf.results import write_json
-from hiersum_hf.transfer import fit_renewed, load_for_transfer, note_training, stage_of, trained_levels
+from hiersum_hf.scoring.checkpoint import training_stages
+from hiersum_hf.training.from_checkpoint import fit_renewed, load_for_transfer, note_training, stage_of, trained_levels
 
 
 TEXT = ["encoder.embeddings.text_projection.weight", "encoder.embeddings.text_projection.bias"]

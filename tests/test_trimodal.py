@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.trimodal import TrimodalReader
+from hiersum_hf.datasets.readers.trimodal import TrimodalReader
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Encoders
 from tests.test_mrhisum import same_record, through_parquet

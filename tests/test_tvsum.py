@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.tvsum import TVSumReader, read_ratings, read_tvsum, write_tvsum
+from hiersum_hf.datasets.readers.tvsum import TVSumReader, read_ratings, read_tvsum, write_tvsum
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 

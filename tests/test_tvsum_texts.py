@@ -8,14 +8,14 @@ import numpy as np
 import pysubs2
 import pytest
 
-from hiersum_hf.collator import HierSumCollator
-from hiersum_hf.datasets.pickles import convert_pickled_arrays
-from hiersum_hf.datasets.tvsum import TVSumReader, read_tvsum
-from hiersum_hf.datasets.tvsum_ratings import read_ratings
-from hiersum_hf.datasets.tvsum_texts import POSITIONAL, positional_spans
+from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
+from hiersum_hf.datasets.readers.tvsum import TVSumReader, read_tvsum
+from hiersum_hf.datasets.readers.tvsum_ratings import read_ratings
+from hiersum_hf.datasets.readers.tvsum_texts import POSITIONAL, positional_spans
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, times_to_spans
 from hiersum_hf.records import Encoders, Sentence
-from hiersum_hf.subtitles import write_srt
+from hiersum_hf.scoring.collator import HierSumCollator
+from hiersum_hf.texts.subtitles import write_srt
 from tests.test_tvsum import write_group
 
 

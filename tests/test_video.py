@@ -14,10 +14,10 @@ import av
 import numpy as np
 import pytest
 
-from hiersum_hf import video
 from hiersum_hf.records import Segment
-from hiersum_hf.video import Reading, iter_frames, probe
-from hiersum_hf.video_writer import write_segments
+from hiersum_hf.video import reader as video
+from hiersum_hf.video.reader import Reading, iter_frames, probe
+from hiersum_hf.video.writer import write_segments
 
 
 DATA = os.environ.get("HIERSUM_TEST_DATA")
@@ -299,7 +299,7 @@ def test_a_dying_disk_is_not_read_for_ever():
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is measured on Linux")
 def test_ten_hours_take_no_more_memory_than_one(tmp_path):
     code = (
-        "import resource, sys; from hiersum_hf.video import iter_frames\n"
+        "import resource, sys; from hiersum_hf.video.reader import iter_frames\n"
         "n = sum(1 for _ in iter_frames(sys.argv[1], 1))\n"
         "print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )

@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from hiersum_hf import video_writer
 from hiersum_hf.records import Segment
-from hiersum_hf.video import Reading, iter_frames, probe
-from hiersum_hf.video_writer import write_segments
+from hiersum_hf.video import writer as video_writer
+from hiersum_hf.video.reader import Reading, iter_frames, probe
+from hiersum_hf.video.writer import write_segments
 
 from .test_video import DATA, EVERY, damaged, needs_data, psnr, stream_ends_s, synthetic
 

@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets import wikihow_articles
-from hiersum_hf.datasets.wikihow import WikiHowReader, read_articles, task_text, videos_of_articles
-from hiersum_hf.datasets.wikihow_articles import youtube_id
+from hiersum_hf.datasets.readers import wikihow_articles
+from hiersum_hf.datasets.readers.wikihow import WikiHowReader, read_articles, task_text, videos_of_articles
+from hiersum_hf.datasets.readers.wikihow_articles import youtube_id
 from hiersum_hf.records import Encoders
 from tests.test_bliss import round_trip
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.youtube8m import add_features, dequantize, masked_crc32c, parse_example, read_tfrecord
+from hiersum_hf.datasets.readers.youtube8m import add_features, dequantize, masked_crc32c, parse_example, read_tfrecord
 
 
 def field(number: int, content: bytes) -> bytes:

@@ -24,11 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
-from hiersum_hf.aside import aside, write_text
-from hiersum_hf.datasets.plan import claim, claimed, make_plan
-from hiersum_hf.datasets.prepare_report import dataset_card, facts, make_report
-from hiersum_hf.datasets.profile import Profile
+from hiersum_hf.datasets.consistency import Profile
+from hiersum_hf.datasets.manifest import claim, claimed, make_plan
+from hiersum_hf.datasets.report import dataset_card, facts, make_report
 from hiersum_hf.datasets.schema import ARRAYS, schema, to_row, to_table
+from hiersum_hf.files.atomic import aside, write_text
 from hiersum_hf.records import VideoRecord
 
 

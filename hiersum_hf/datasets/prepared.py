@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from hiersum_hf.datasets.plan import check_finished
-from hiersum_hf.datasets.replay import read_json
+from hiersum_hf.datasets.manifest import check_finished
+from hiersum_hf.datasets.readers.replay import read_json
 from hiersum_hf.datasets.schema import RecordDataset, to_record, without_extensions
 from hiersum_hf.records import VideoRecord
 

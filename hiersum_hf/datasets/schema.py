@@ -39,7 +39,7 @@ import pyarrow.compute as pc
 import torch
 from datasets import Array2D, Dataset, Features, List, Value
 
-from hiersum_hf.datasets.printable import printable
+from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 

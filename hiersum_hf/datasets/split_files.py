@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hiersum_hf.yaml_text import load_yaml
+from hiersum_hf.files.safe_yaml import load_yaml
 
 
 KEYS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}

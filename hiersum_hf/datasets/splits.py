@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hiersum_hf.datasets.printable import printable
+from hiersum_hf.files.escape import printable
 
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from math import floor
 import numpy as np
 
 from hiersum_hf.metrics.inputs import cut_to_common, exact_part, finite_row
-from hiersum_hf.shots import clip_shots, fill_picks, knapsack, shot_scores
+from hiersum_hf.summary.shots import clip_shots, fill_picks, knapsack, shot_scores
 
 
 BUDGET_PERCENT = 15  # of the original frames

@@ -18,13 +18,13 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from benchmarks.reference_model import ReferenceAttention, ReferenceModel
 from torch import Tensor, nn
 
+from benchmarks.reference_model import ReferenceAttention, ReferenceModel
 from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.modeling import modeling_hiersum
 from hiersum_hf.modeling.attention_hiersum import align, attend
-from hiersum_hf.sampler import AlternatingBatchSampler
+from hiersum_hf.training.sampler import AlternatingBatchSampler
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -22,13 +22,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.collator import HierSumCollator
-from hiersum_hf.datasets.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.prepared import load_prepared, stream_prepared
-from hiersum_hf.datasets.youtube8m import RGB_WIDTH
+from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader
+from hiersum_hf.datasets.readers.youtube8m import RGB_WIDTH
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.sampler import LevelDataset
+from hiersum_hf.scoring.collator import HierSumCollator
+from hiersum_hf.training.sampler import LevelDataset
 
 
 VIDEOS, QUICK_VIDEOS = 2000, 100

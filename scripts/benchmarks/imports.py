@@ -16,7 +16,7 @@ import numpy as np
 BASE = "import torch; from transformers import PreTrainedModel"
 PACKAGE = "import hiersum_hf"
 LIMIT = 0.3  # seconds
-CALL = "from hiersum_hf.cli import main; main({})"
+CALL = "from hiersum_hf.cli.main import main; main({})"
 COMMANDS = {
     "import hiersum_hf": (f"{BASE}; {PACKAGE}", BASE),
     "hiersum --help": (CALL.format(["--help"]), PACKAGE),

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 
 import torch
+
 from benchmarks.attention import about, batch, make_model, row, train
 
 

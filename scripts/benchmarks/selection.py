@@ -20,18 +20,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from benchmarks.reference_howto import STEP, Part, Video, make_videos, write
 from benchmarks.summarize import row, wanted
 from benchmarks.video import FULL, QUICK, bare_decode, render, seconds
-
-from hiersum_hf.evaluation_data import EvaluationData
-from hiersum_hf.importance import importance_of
+from hiersum_hf.evaluation.data import EvaluationData
+from hiersum_hf.evaluation.importance import importance_of
+from hiersum_hf.inference.summarize import ScoredVideo, load_scorer, score_video
 from hiersum_hf.records import Sentence
-from hiersum_hf.scorers import moving_average, standardised
-from hiersum_hf.selection import KEYSHOT, Moments, Selection, choose_moments
-from hiersum_hf.spoken import spoken_stretches
-from hiersum_hf.summarize import ScoredVideo, load_scorer, score_video
-from hiersum_hf.topics import sentence_of_frames
+from hiersum_hf.scoring.topics import sentence_of_frames
+from hiersum_hf.scoring.training_free import moving_average, standardised
+from hiersum_hf.summary.selection import KEYSHOT, Moments, Selection, choose_moments
+from hiersum_hf.summary.spoken import spoken_stretches
 
 
 BUDGETS = (0.15, 0.3)

@@ -13,8 +13,9 @@ from unittest.mock import patch
 import numpy as np
 from ruptures import KernelCPD
 
-from hiersum_hf import shots, synthetic
-from hiersum_hf.synthetic_world import make_video
+from hiersum_hf.summary import shots
+from hiersum_hf.synthetic import features as synthetic
+from hiersum_hf.synthetic.world import make_video
 
 
 WIDTH = 512

@@ -21,15 +21,18 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from benchmarks.video import FULL, QUICK, SAMPLE_FPS, bare_cut, bare_decode, measured, render, seconds
 
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, summarize, summary, summary_files
-from hiersum_hf.encoders import OFFLINE_VIDEO_ENCODER, VideoEncoder, batches
+from benchmarks.video import FULL, QUICK, SAMPLE_FPS, bare_cut, bare_decode, measured, render, seconds
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder
+from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER, VideoEncoder, batches
+from hiersum_hf.inference import summarize
 from hiersum_hf.records import Sentence, Summary, counted
-from hiersum_hf.subtitles import write_srt
-from hiersum_hf.synthetic_world import ACTIONS, TELLING
-from hiersum_hf.text_encoders import OFFLINE_TEXT_ENCODER, TextEncoder
-from hiersum_hf.video import iter_frames
+from hiersum_hf.summary import compose as summary
+from hiersum_hf.summary import files as summary_files
+from hiersum_hf.synthetic.world import ACTIONS, TELLING
+from hiersum_hf.texts.subtitles import write_srt
+from hiersum_hf.video.reader import iter_frames
 
 
 LENGTH_S = 1800

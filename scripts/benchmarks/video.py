@@ -19,8 +19,8 @@ from av.video.frame import PictureType
 from PIL import Image
 
 from hiersum_hf.records import Segment
-from hiersum_hf.video import iter_frames
-from hiersum_hf.video_writer import AUDIO_BITS, AUDIO_RATE, write_segments
+from hiersum_hf.video.reader import iter_frames
+from hiersum_hf.video.writer import AUDIO_BITS, AUDIO_RATE, write_segments
 
 
 SAMPLE_FPS = 2.0

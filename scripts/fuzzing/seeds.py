@@ -16,7 +16,7 @@ import numpy as np
 
 from hiersum_hf import HierSumConfig
 from hiersum_hf.datasets.prepare import prepare
-from hiersum_hf.datasets.youtube8m import masked_crc32c
+from hiersum_hf.datasets.readers.youtube8m import masked_crc32c
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 

@@ -10,36 +10,36 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from fuzzing import seeds
 from huggingface_hub.errors import StrictDataclassError
 
+from fuzzing import seeds
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor
-from hiersum_hf.comparison import compare, read_results
-from hiersum_hf.datasets.bliss import BLiSSReader
-from hiersum_hf.datasets.folder import FolderReader
-from hiersum_hf.datasets.howto import HowToReader, read_steps
-from hiersum_hf.datasets.mrhisum import MrHiSumReader
-from hiersum_hf.datasets.pickles import convert_pickled_arrays
-from hiersum_hf.datasets.plan import claimed
+from hiersum_hf.datasets.manifest import claimed
 from hiersum_hf.datasets.prepared import prepared_dataset, prepared_splits, stream_prepared
-from hiersum_hf.datasets.replay import read_replays
-from hiersum_hf.datasets.replay_reader import ReplayReader
+from hiersum_hf.datasets.readers.bliss import BLiSSReader
+from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.datasets.readers.howto import HowToReader, read_steps
+from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader
+from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
+from hiersum_hf.datasets.readers.replay import read_replays
+from hiersum_hf.datasets.readers.replay_reader import ReplayReader
+from hiersum_hf.datasets.readers.side_files import read_features, read_segments
+from hiersum_hf.datasets.readers.trimodal import TrimodalReader
+from hiersum_hf.datasets.readers.tvsum import TVSumReader
+from hiersum_hf.datasets.readers.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.datasets.readers.wikihow import WikiHowReader
+from hiersum_hf.datasets.readers.wikihow_articles import read_articles
+from hiersum_hf.datasets.readers.youtube8m import read_tfrecord
 from hiersum_hf.datasets.schema import schema, to_row, to_table
-from hiersum_hf.datasets.side_files import read_features, read_segments
 from hiersum_hf.datasets.split_files import read_splits
-from hiersum_hf.datasets.trimodal import TrimodalReader
-from hiersum_hf.datasets.tvsum import TVSumReader
-from hiersum_hf.datasets.tvsum_ratings import rated_record, read_ratings
-from hiersum_hf.datasets.wikihow import WikiHowReader
-from hiersum_hf.datasets.wikihow_articles import read_articles
-from hiersum_hf.datasets.youtube8m import read_tfrecord
-from hiersum_hf.feature_cache import stored_features
-from hiersum_hf.prediction import read_object
+from hiersum_hf.evaluation.comparison import compare, read_results
+from hiersum_hf.features.cache import stored_features
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.subtitle_tracks import embedded_subtitles
-from hiersum_hf.subtitles import read_description, read_subtitles, write_srt
-from hiersum_hf.train_flags import parser, recipe_words
-from hiersum_hf.video import iter_frames, probe
+from hiersum_hf.scoring.checkpoint import read_object
+from hiersum_hf.texts.subtitles import read_description, read_subtitles, write_srt
+from hiersum_hf.texts.tracks import embedded_subtitles
+from hiersum_hf.training.flags import parser, recipe_words
+from hiersum_hf.video.reader import iter_frames, probe
 
 
 # What the commands report in one line; a missing file is an OSError. The last one is of Transformers' configurations.

@@ -1,0 +1,295 @@
+"""`hiersum evaluate`: a data set and a scorer to figures, a report, a comparison."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiersum_hf.files.escape import printable, printable_lines
+
+
+if TYPE_CHECKING:
+    from hiersum_hf.records import VideoRecord
+
+DATASETS = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
+WITHOUT_SCORES = ("random", "human", "shot-oracle")
+WITHOUT_CHECKPOINT = ("oracle", "uniform", "position", "title", "training-free")
+HELP = """scorers:
+  random         mean of 20 seeded draws, with its standard error
+  uniform        evenly spread moments
+  position       nearness to the middle of the video
+  title          similarity to the description; frames and texts must be of one encoder
+  human          each annotator against the others
+  oracle         mean of the annotators, or the reference itself (it reads the answers)
+  shot-oracle    the shots within the budget with the greatest F1
+  training-free  similarity to description and subtitles, from features alone
+  else           a checkpoint folder, or a Hub id like org/name
+
+Beside the scorer every report shows random, position, title, oracle and human, where the data allows them.
+
+metrics under every protocol, where frames have scores (docs/evaluation.md says more):
+  captured            importance above the video's mean that the summary for people holds, which `hiersum summarize`
+                      makes of 15 % of the video, as a share of the most possible: 1 is the best, 0 chance
+  captured (key-shot) the same for the field's key-shot rule, on the same shots
+
+protocols (hiersum_hf/evaluation/protocols/by_name.py says what each of them does):
+  tvsum, summe,  hiersum-keyshot-v1, a2summ-keyshot, dsnet-keyshot, mrhisum-keyshot,
+  folder, howto  mean-user, csta-summe
+  mrhisum, mosu, hiersum-replay-v1, mrhisum-replay, triplesumm-replay
+  replay
+  bliss          hiersum-bliss-v1, a2summ-bliss
+  wikihow        hiersum-wikihow-v1, wikihow-p>=0.5, wikihow-top15
+
+examples:
+  hiersum evaluate tvsum --data ydata-tvsum50.mat --scorer human
+  hiersum evaluate tvsum --data prepared/tvsum --scorer runs/tvsum/fold_0 --split-file splits.json --fold 0 \\
+      --output reports/tvsum --plot --diagnose
+  hiersum evaluate tvsum --data captions.h5 --scorer title --video-encoder sentence-transformers/all-MiniLM-L6-v2 \\
+      --text-encoder sentence-transformers/all-MiniLM-L6-v2
+  hiersum evaluate mrhisum --data prepared/mrhisum --scorer org/hiersum --part test --json > results.json
+  hiersum evaluate --compare reports/ours/results.json reports/theirs/results.json
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser's."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a data set under its protocol",
+        description="Score the videos of a data set and compare with its annotators, under a protocol with a name.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.add_argument("dataset", nargs="?", choices=DATASETS, help="which data set; it names the protocol")
+    evaluate.add_argument("--data", metavar="PATH", help="prepared folder, or the source as `hiersum prepare` takes it")
+    evaluate.add_argument("--ratings", metavar="FILE", help="TVSum's ratings (.mat, .tsv) to go with a feature file")
+    evaluate.add_argument("--scorer", default="random", help="a baseline or a checkpoint, see below (%(default)s)")
+    evaluate.add_argument("--level", choices=["child", "parent", "both", "joint"], help="level of a checkpoint")
+    evaluate.add_argument("--protocol", metavar="NAME", help="another protocol than the data set's first, see below")
+
+    made = evaluate.add_argument_group("what made the features, where the data does not say")
+    made.add_argument("--video-encoder", metavar="ID", help="of the frames; another id than the data's is refused")
+    made.add_argument("--text-encoder", metavar="ID", help="of the texts; makes features for texts that have none")
+
+    which = evaluate.add_argument_group("which videos")
+    which.add_argument("--part", choices=["all", "train", "validation", "test"], help="default: test, if split")
+    which.add_argument("--split-file", metavar="FILE", help="published split (yml, json, txt); default: the data's own")
+    which.add_argument("--fold", type=int, metavar="K", help="split K of the file, or of 5 disjoint folds, from 0")
+    which.add_argument("--split-seed", type=int, default=0, help="draws the disjoint folds (%(default)s)")
+    which.add_argument("--folds", action="store_true", help="every fold: figures of each, their mean and spread")
+
+    report = evaluate.add_argument_group("report")
+    report.add_argument("--output", metavar="DIR", help="folder for results.json (and pictures)")
+    report.add_argument("--plot", action="store_true", help="curves of the videos and a page of the run, into --output")
+    report.add_argument("--diagnose", action="store_true", help="look for the known ways in which summarizers fail")
+    report.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="FILE",
+        help="results.json to compare with, video by video; two files: only compare them",
+    )
+    report.add_argument("--overwrite", action="store_true", help="replace an earlier results.json in --output")
+    report.add_argument("--json", action="store_true", help="print results.json on stdout and nothing else")
+
+    evaluate.add_argument(
+        "--allow-encoder-mismatch",
+        action="store_true",
+        help="score features of another encoder than the checkpoint's, if the width fits; the results say so",
+    )
+    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the random draws (%(default)s)")
+    evaluate.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from hiersum_hf.evaluation.comparison import compare, format_comparison, read_results
+    from hiersum_hf.evaluation.data import keep_to_own_split
+    from hiersum_hf.results import format_table
+
+    others = [read_results(path) for path in args.compare or ()]
+    if len(others) > 2 or (len(others) == 2 and args.dataset):
+        raise ValueError("--compare: expected one file beside a data set, or two files alone")
+    if len(others) == 2:
+        if args.output or args.plot or args.diagnose:
+            raise ValueError("--compare with two files prints alone: expected no --output, --plot, --diagnose")
+        comparison = compare(others[0], others[1], args.seed)
+        print(json.dumps(comparison) if args.json else printable_lines(format_comparison(comparison)))
+        return
+    _check(args)
+    if warning := keep_to_own_split(args):
+        print(f"note: {printable(warning)}", file=sys.stderr)
+    results, records, scores = _evaluate(args)
+    if all(value is None for value in results["metrics"].values()):
+        raise ValueError(f"{args.data}: nothing to compare {args.scorer} with in {len(results['per_video'])} videos.")
+    checks, compared = [], compare(results, others[0], seed=args.seed) if others else None
+    if args.diagnose and scores is not None:
+        from hiersum_hf.evaluation.diagnosis import diagnose
+
+        checks = diagnose(records, scores, results, *others)
+    written = _write(args, results, records, scores, checks) if args.output else []
+    if args.json:
+        more: dict[str, Any] = {"comparison": compared} if compared else {}
+        more |= {"diagnosis": [asdict(check) for check in checks]} if checks else {}
+        print(json.dumps(results | more))
+        return
+    print(printable_lines(format_table([results])))
+    if args.folds:
+        from hiersum_hf.evaluation.folds import format_folds
+
+        print("\n" + printable_lines(format_folds(results)))
+    if compared:
+        print("\n" + printable_lines(format_comparison(compared)))
+    if checks:
+        from hiersum_hf.evaluation.diagnosis import format_diagnosis
+
+        print("\n" + printable_lines(format_diagnosis(checks)))
+    if written:
+        print("\nWritten: " + ", ".join(printable(str(path)) for path in written))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses what cannot be done before the long work."""
+    if not args.dataset or not args.data:
+        raise ValueError("expected a data set and --data, or --compare with two files; see hiersum evaluate --help")
+    if (args.plot or args.overwrite) and not args.output:
+        raise ValueError("--plot, --overwrite: expected --output with the folder to write to")
+    if args.folds and (args.plot or args.diagnose or args.part or args.fold is not None):
+        raise ValueError("--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose")
+    is_baseline = args.scorer in (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
+    if args.folds and not is_baseline and (args.video_encoder or args.text_encoder):
+        raise ValueError("--video-encoder, --text-encoder: expected no --folds of checkpoints, which name their own")
+    if args.level and (is_baseline or args.folds):
+        raise ValueError("--level: expected one checkpoint as --scorer, its folds and baselines have their own or none")
+    if args.part == "all" and (args.split_file or args.fold is not None):
+        raise ValueError("--part all: expected neither --split-file nor --fold")
+    if args.ratings and (args.dataset != "tvsum" or not args.data.endswith((".h5", ".hdf5"))):
+        raise ValueError("--ratings: expected them beside a feature file (.h5) of tvsum")
+    if args.diagnose and args.scorer in WITHOUT_SCORES:
+        raise ValueError(f"--diagnose: expected a scorer with scores for every frame, found {args.scorer!r}")
+    for name in ("results.json", "report.html", "videos"):
+        if args.output and (Path(args.output) / name).exists() and not args.overwrite:
+            raise FileExistsError(f"{args.output}: expected no {name} there yet. Give --overwrite to replace it.")
+    known = (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
+    if args.scorer not in known and "/" not in args.scorer and not Path(args.scorer).is_dir():
+        expected = f"{', '.join(known)}, a checkpoint folder or a Hub id like org/name"
+        raise ValueError(f"scorer: expected {expected}, found {args.scorer!r}")
+
+
+def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], Sequence[VideoRecord], dict[str, Any] | None]:
+    """The results, the records, and the scores of every video where there are any."""
+    from hiersum_hf.evaluation.data import EvaluationData
+    from hiersum_hf.evaluation.evaluate import evaluate_scores
+
+    data = EvaluationData(args.dataset, args.data, args.ratings, args.video_encoder, args.text_encoder)
+    about = {"dataset": args.dataset, "seed": args.seed, "protocol": args.protocol}
+    about |= {"command": shlex.join(["hiersum", *sys.argv[1:]])}
+    if args.folds:
+        return _evaluate_folds(data, args, about)
+    records, part, split = data.part(args.part, args.split_file, args.fold, args.split_seed)
+    about |= {"part": part, "split": split, "progress": True}
+    if args.scorer in WITHOUT_SCORES:
+        return evaluate_scores(records, None, scorer=args.scorer, **about), records, None
+    if args.scorer in WITHOUT_CHECKPOINT:
+        scores, spoken = _score(records, args.scorer)
+        return evaluate_scores(records, scores, sentence_scores=spoken, scorer=args.scorer, **about), records, scores
+    return _evaluate_checkpoint(records, args, about)
+
+
+def _score(records: Sequence[VideoRecord], scorer: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scores of frames and sentences of every video by a baseline."""
+    from hiersum_hf.scoring.training_free import score_frames, score_sentences
+
+    scores, spoken = {}, {}
+    for record in records:
+        scores[record.video_id] = score_frames(record, scorer)
+        if record.sentences:
+            spoken[record.video_id] = score_sentences(record, scorer)
+    return scores, spoken
+
+
+def _evaluate_folds(
+    data: Any, args: argparse.Namespace, about: dict[str, Any]
+) -> tuple[dict[str, Any], Sequence[VideoRecord], None]:
+    """Every fold's test part: of a baseline, or of the checkpoints fold_0, fold_1, ... of a run."""
+    from hiersum_hf.datasets.parts import DataArguments
+    from hiersum_hf.evaluation.folds import Fold, count_folds, evaluate_folds, evaluate_run
+
+    split = DataArguments(data=args.data, ratings=args.ratings, split_file=args.split_file, split_seed=args.split_seed)
+    if args.scorer not in (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT):
+        allowed = args.allow_encoder_mismatch
+        run = Path(args.scorer)
+        return evaluate_run(run, split, allow_encoder_mismatch=allowed, device=args.device, **about), [], None
+    folds = []
+    for k in range(count_folds(split)):
+        records, _, name = data.part("test", args.split_file, k, args.split_seed)
+        pair = (None, {}) if args.scorer in WITHOUT_SCORES else _score(records, args.scorer)
+        folds.append(Fold(records, *pair))
+    return evaluate_folds(folds, scorer=args.scorer, split=str(name).rsplit("#", 1)[0], **about), [], None
+
+
+def _evaluate_checkpoint(
+    records: Sequence[VideoRecord], args: argparse.Namespace, about: dict[str, Any]
+) -> tuple[dict[str, Any], Sequence[VideoRecord], dict[str, Any]]:
+    from hiersum_hf.evaluation.data import own_results, with_text_features
+    from hiersum_hf.evaluation.evaluate import evaluate_scores
+    from hiersum_hf.scoring.checkpoint import encoder_mismatch, load_checkpoint, predict_scores
+
+    network, extractor = load_checkpoint(args.scorer, args.device)
+    records = with_text_features(records, extractor.text_encoder)
+    level = args.level or network.config.default_level
+    allowed = args.allow_encoder_mismatch
+    predicted = predict_scores(network, extractor, records, level, progress=True, allow_encoder_mismatch=allowed)
+    scores = {name: result["scores"] for name, result in predicted.items()}
+    results = evaluate_scores(
+        records,
+        scores,
+        sentence_scores={name: result["sentence_scores"] for name, result in predicted.items()},
+        scorer="checkpoint",
+        level=level,
+        score_head=network.config.score_head,
+        checkpoint=args.scorer,
+        encoder_mismatch=encoder_mismatch(extractor, records),
+        selected_on=own_results(args.scorer).get("selected_on"),
+        **about,
+    )
+    return results, records, scores
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Those of an earlier run, by `report.file_name`; what else there is stays."""
+    for picture in folder.glob("*.png"):
+        if re.search(r"-[0-9a-f]{12}\.png$", picture.name):
+            picture.unlink()
+    with suppress(OSError):  # not empty, or none
+        folder.rmdir()
+
+
+def _write(
+    args: argparse.Namespace,
+    results: dict[str, Any],
+    records: Sequence[VideoRecord],
+    scores: dict[str, Any] | None,
+    checks: Sequence[Any],
+) -> list[Path]:
+    """results.json, and the pictures and the page if they are wanted."""
+    from hiersum_hf.results import write_json
+
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "results.json", results)
+    (folder / "report.html").unlink(missing_ok=True)  # of an earlier run, which --overwrite replaces
+    _remove_pictures(folder / "videos")
+    if not args.plot:
+        return [folder / "results.json"]
+    from hiersum_hf.evaluation.report import plot_videos, write_page
+
+    images = plot_videos(records, scores, results, folder / "videos") if scores is not None else []
+    return [folder / "results.json", *images, write_page(results, folder, images, checks)]

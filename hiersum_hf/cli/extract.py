@@ -1,0 +1,60 @@
+"""`hiersum extract`: features of many videos' frames, kept for later."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from hiersum_hf.features.video_encoder import DTYPES
+
+
+EXTRACT_HELP = """examples:
+  hiersum extract videos --output features
+  hiersum extract 'videos/**/*.mp4' talk.mkv --output features --model runs/mine
+  accelerate launch --multi_gpu --num_processes 4 --num_machines 1 --mixed_precision no --dynamo_backend no \\
+      -m hiersum_hf extract videos --output features --model runs/mine
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser's."""
+    extract = commands.add_parser(
+        "extract",
+        help="encode the frames of many videos once",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Encode the frames of videos into a folder with one file for each, named by its content and what "
+        "the\nfeatures are made with. What is there already is not computed again. Each rank does its share.",
+        epilog=EXTRACT_HELP,
+    )
+    extract.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, folders of them, or quoted patterns")
+    extract.add_argument("--output", required=True, metavar="DIR", help="folder of features, new or from earlier runs")
+    extract.add_argument(
+        "--model", metavar="DIR", help="checkpoint folder or Hub id: its own frame encoder and sample rate"
+    )
+    extract.add_argument(
+        "--video-encoder",
+        metavar="ID",
+        help="a CLIP-like model or efficientnet-lite0; default: the latter where it is installed, else "
+        "openai/clip-vit-base-patch32, as `hiersum summarize`",
+    )
+    extract.add_argument("--sample-fps", type=float, metavar="F", help="frames a second to encode (2)")
+    extract.add_argument(
+        "--batch-size", type=int, default=16, metavar="N", help="frames encoded together (%(default)s)"
+    )
+    extract.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="precision of the encoder (%(default)s), a file for each"
+    )
+    extract.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
+    extract.add_argument("--json", action="store_true", help="print the report as JSON on stdout and nothing else")
+    extract.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from hiersum_hf.inference.extract import choose_settings, extract, find_videos, format_report
+
+    videos = find_videos(args.videos)
+    settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype)
+    report = extract(videos, args.output, settings, args.device, args.batch_size)
+    print(json.dumps(report) if args.json else format_report(report))
+    return 1 if report["failed"] else 0

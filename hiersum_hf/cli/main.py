@@ -1,0 +1,78 @@
+"""The `hiersum` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from hiersum_hf.cli import app as cli_app
+from hiersum_hf.cli import evaluate as cli_evaluate
+from hiersum_hf.cli import extract as cli_extract
+from hiersum_hf.cli import merge as cli_merge
+from hiersum_hf.cli import prepare as cli_prepare
+from hiersum_hf.cli import push as cli_push
+from hiersum_hf.cli import summarize as cli_summarize
+from hiersum_hf.cli import train as cli_train
+from hiersum_hf.files.escape import printable
+
+
+REFUSALS = (
+    ValueError, OSError, ImportError, MemoryError, RecursionError,
+    StrictDataclassError, SafetensorError,  # a flag of the config; a full disk
+)  # fmt: skip
+BY_LIBRARIES = ("train", "merge", "push")  # libraries say some of their errors in several lines
+EXAMPLES = """examples:
+  hiersum summarize talk.mp4 --output summaries/
+  hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --budget 60s --output out/
+  hiersum prepare mrhisum --source downloads/mrhisum --output prepared/mrhisum --half
+  hiersum train tvsum --data prepared/tvsum --learning_rate 5e-4
+  hiersum evaluate tvsum --data ydata-tvsum50.mat --scorer human
+  hiersum evaluate tvsum --data eccv16_dataset_tvsum_google_pool5.h5 --ratings ydata-tvsum50.mat --scorer runs/tvsum
+  hiersum push runs/tvsum org/hiersum-tvsum
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(
+        prog="hiersum",
+        description="Video summarization from subtitles and descriptions.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    cli_summarize.add(commands)
+    cli_extract.add(commands)
+    cli_prepare.add(commands)
+    cli_train.add(commands)
+    cli_evaluate.add(commands)
+    cli_merge.add(commands)
+    cli_push.add(commands)
+    cli_app.add(commands)
+    return main
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 = done, 1 = done but for some items, named; 2 = bad input, said on stderr."""
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except REFUSALS as error:
+        print(f"hiersum: error: {_said(error, args.command)}", file=sys.stderr)
+        return 2
+
+
+def _said(error: BaseException, command: str) -> str:
+    """Say an error in one line.
+
+    Where no library speaks, line breaks are those of names, and shown.
+    """
+    text = str(error) or type(error).__name__
+    return printable(" ".join(text.split()) if command in BY_LIBRARIES else text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""`hiersum summarize`: videos to short versions of themselves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiersum_hf.features.video_encoder import DTYPES
+from hiersum_hf.files.escape import printable
+from hiersum_hf.records import clock, counted
+
+
+if TYPE_CHECKING:
+    from hiersum_hf.inference.summarize import Scorer
+    from hiersum_hf.records import Summary
+    from hiersum_hf.summary.selection import Selection
+
+SUMMARIZE_HELP = """what is written to OUT/<name of the video>/ (with several budgets to OUT/<name>/<budget>/):
+  summary.mp4 the short video     summary.html player, curve and segments    summary.md   what is said in it
+  summary.srt its subtitles       scores.png   scores over time              cuts.txt     the cuts, for ffmpeg and mpv
+  chapters.vtt its chapters       sheet.png    a picture of each segment     summary.json all of it as data
+
+examples:
+  hiersum summarize talk.mp4 --output summaries
+  hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --output summaries
+  hiersum summarize talks 'more/**/*.mkv' --budget 15% --budget 1:30 --output summaries --dry-run
+  hiersum summarize repair.mp4 --query "how is the valve seated?" --keep 1:20-1:40 --skip 0-0:30 --output summaries
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser's."""
+    summarize = commands.add_parser(
+        "summarize",
+        help="make a short version of videos",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Make a short version of videos. Subtitles and a description are found where they lie beside a "
+        "video under its\nname (talk.srt or talk.en.vtt, talk.txt or talk.json), subtitles also inside the video.",
+        epilog=SUMMARIZE_HELP,
+    )
+    summarize.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, folders of them or quoted patterns")
+    summarize.add_argument(
+        "--output", metavar="OUT", required=True, help="folder that gets a folder for each video, as below"
+    )
+    summarize.add_argument("--overwrite", action="store_true", help="replace earlier summaries there")
+    summarize.add_argument(
+        "--budget",
+        action="append",
+        metavar="B",
+        help="length of the summary: 0.15 or 15%% of the video (default), 60s, 1:30 or 10min; a bare number is a share "
+        "up to 1, seconds above; may be given several times",
+    )
+    summarize.add_argument("--dry-run", action="store_true", help="only say what would be read and written")
+    summarize.add_argument("--json", action="store_true", help="print each summary.json in one line on stdout")
+    _add_texts(summarize.add_argument_group("texts"))
+    _add_choice(summarize.add_argument_group("what is chosen"))
+    _add_scores(summarize.add_argument_group("scores"))
+    summarize.set_defaults(run=run)
+
+
+def _add_texts(group: Any) -> None:
+    group.add_argument("--subtitles", metavar="FILE", help="SRT, WebVTT or ASS, for one video")
+    group.add_argument(
+        "--description",
+        metavar="FILE",
+        help="what the video is about, for one video: .txt with one text (title, step) a line, or .json with title and "
+        "steps",
+    )
+    group.add_argument("--language", metavar="TAG", help="of the subtitles, where there are several: en, eng, de")
+    group.add_argument(
+        "--transcribe",
+        metavar="SIZE",
+        help="recognise speech where there are no subtitles, with a Whisper model: tiny, small, ..., or a folder",
+    )
+
+
+def _add_choice(group: Any) -> None:
+    group.add_argument(
+        "--query",
+        action="append",
+        metavar="TEXT",
+        help="what the summary shall be about, beside the description; may be given several times",
+    )
+    for name, what in (("keep", "must be in the summary"), ("skip", "must not be in it")):
+        group.add_argument(
+            f"--{name}",
+            action="append",
+            metavar="FROM-TO",
+            help=f"a stretch that {what}, whatever the scores say: 1:20-1:40; may be given several times",
+        )
+    group.add_argument(
+        "--selection",
+        choices=["importance", "keyshot"],
+        default="importance",
+        help="importance = the stretches worth most, each step of the description represented; keyshot = the field's "
+        "rule, whole shots by a knapsack (%(default)s)",
+    )
+    group.add_argument(
+        "--min-segment",
+        default="3s",
+        metavar="T",
+        help="least length of a segment, if it is not one whole sentence (%(default)s)",
+    )
+
+
+def _add_scores(group: Any) -> None:
+    group.add_argument(
+        "--model", metavar="DIR", help="checkpoint folder or Hub id; default: a scorer that needs no training"
+    )
+    group.add_argument(
+        "--level",
+        choices=["child", "parent", "both", "joint"],
+        help="what the scores are read from: subtitles, description, both; default: the checkpoint's choice",
+    )
+    group.add_argument(
+        "--shots",
+        choices=["kts", "cuts"],
+        default="kts",
+        help="where shots begin: kts = where the features change, cuts = where the picture changes abruptly, which "
+        'decodes every frame once more and needs pip install "hiersum-hf[cuts]" (%(default)s)',
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
+    group.add_argument("--batch-size", type=int, default=16, metavar="N", help="frames encoded together (%(default)s)")
+    group.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="precision of the frame encoder (%(default)s)"
+    )
+    group.add_argument("--cache", metavar="DIR", help="keep frames' features there, as `hiersum extract` does")
+
+
+def run(args: argparse.Namespace) -> int:
+    from hiersum_hf.inference.summarize import load_scorer
+
+    folders = _folders(args)
+    args.chosen_by = _selection(args)
+    scorer = load_scorer(args.model, args.level, args.device, args.dtype)
+    failed = []
+    for number, video in enumerate(folders, 1):
+        if len(folders) > 1:
+            print(f"[{number}/{len(folders)}] {printable(str(video))}", file=sys.stderr)
+        try:
+            (_plan if args.dry_run else _summarize)(args, video, scorer, folders[video])
+        except (ValueError, OSError) as error:
+            if len(folders) == 1:
+                raise
+            failed.append(video.name)
+            print(f"hiersum: error: {printable(str(error))}", file=sys.stderr)
+    if failed:
+        names = printable(", ".join(failed))
+        print(f"hiersum: {len(failed)} of {len(folders)} videos failed: {names}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
+    """For each video the folder of each budget; refuses, before any work, what cannot be written.
+
+    Raises:
+        FileExistsError: An earlier summary is there, without --overwrite.
+        FileNotFoundError: There is no such video.
+        ImportError: What recognises speech or finds cuts is asked for and not installed.
+        NotADirectoryError, PermissionError: A folder that cannot be written to.
+        ValueError: A wrong budget or batch size, texts of one video for several, two videos for one folder, a name
+            that no page or cut list can hold.
+    """
+    from hiersum_hf.inference.extract import find_videos
+    from hiersum_hf.summary.files import output_folder, refuse_existing, refuse_video
+    from hiersum_hf.timeline import parse_budget
+
+    _check_flags(args)
+    budgets = {_name(*parse_budget(text)): text for text in args.budget or ["0.15"]}
+    videos = find_videos(args.videos)
+    if len(videos) > 1 and (args.subtitles or args.description):
+        raise ValueError(
+            f"--subtitles and --description: expected one video, found {len(videos)}. Texts beside a video under its "
+            "name are found without them."
+        )
+    folders: dict[Path, dict[str, Path]] = {}
+    owners: dict[Path, Path] = {}
+    for video in videos:
+        owner = owners.setdefault(output_folder(video, args.output), video)
+        if owner != video:
+            raise ValueError(f"{output_folder(video, args.output)}: expected one video for it, found {owner}, {video}")
+        several = len(budgets) > 1
+        folders[video] = {
+            text: output_folder(video, args.output, name if several else None) for name, text in budgets.items()
+        }
+        for folder in folders[video].values():
+            refuse_existing(folder, args.overwrite or args.dry_run)
+            refuse_video(video, folder)
+    return folders
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    from hiersum_hf.summary.files import refuse_unwritable
+    from hiersum_hf.texts import speech
+    from hiersum_hf.video import cuts
+
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size: expected at least 1, found {args.batch_size}")
+    if args.cache is not None:
+        refuse_unwritable(Path(args.cache), "features")
+    if args.transcribe is not None and find_spec("faster_whisper") is None:
+        raise ImportError(speech.INSTALL)
+    if args.shots == "cuts" and find_spec("scenedetect") is None:
+        raise ImportError(cuts.INSTALL)
+
+
+def _selection(args: argparse.Namespace) -> Selection:
+    """How to choose, as the flags say. Raises ValueError for times that are none."""
+    from hiersum_hf.scoring.topics import checked_queries
+    from hiersum_hf.summary.selection import Selection
+    from hiersum_hf.timeline import parse_spans, parse_time
+
+    args.query = checked_queries(args.query)
+    keep, skip = parse_spans(args.keep, "--keep"), parse_spans(args.skip, "--skip")
+    return Selection(args.selection, parse_time(args.min_segment), keep=keep, skip=skip)
+
+
+def _name(kind: str, value: float) -> str:
+    """A budget as the name of a folder: 0.15, 60s."""
+    return f"{value:g}s" if kind == "seconds" else f"{value:g}"
+
+
+def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
+    from hiersum_hf.inference.summarize import score_video
+    from hiersum_hf.summary.files import write_summary
+
+    texts = (args.subtitles, args.description, args.language, args.transcribe)
+    scored = score_video(video, scorer, *texts, args.batch_size, args.cache, args.shots, args.query)
+    for budget, folder in folders.items():
+        summary = scored.summarize(budget, args.chosen_by)
+        write_summary(summary, video, folder, scored.sentences, args.overwrite)
+        for warning in summary.warnings:
+            print(f"note: {printable(warning)}", file=sys.stderr)
+        if args.json:
+            print(json.dumps(summary.to_dict()), flush=True)
+        else:
+            _tell(summary, folder)
+
+
+def _tell(summary: Summary, folder: Path) -> None:
+    from hiersum_hf.summary.files import FILES
+
+    print(f"{printable(summary.video)}: {summary.extent}, {summary.asked_for}")
+    for number, segment in enumerate(summary.segments):
+        shows = f"   {printable('; '.join(steps))}" if (steps := summary.steps_in(number)) else ""
+        print(f"  {segment.start_s:8.2f} - {segment.end_s:8.2f} s   score {segment.score:.2f}{shows}")
+    for sentence in summary.key_sentences:
+        print(f"  “{printable(sentence['text'])}”")
+    for query in summary.queries:
+        times = ", ".join(f"{clock(m['start_s'])} to {clock(m['end_s'])}" for m in query["moments"])
+        print(printable(f"Nearest to {query['text']!r}: {times}"))
+    if summary.left_out:
+        print(printable(f"Not shown: {'; '.join(summary.left_out)}"))
+    print(printable(f"Written to {folder}: {', '.join(FILES)}"))
+
+
+def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
+    """Says what would be done with a video; reads its texts and decodes no picture."""
+    from hiersum_hf.inference.summarize import read_texts
+    from hiersum_hf.modeling.pipeline_hiersum import usable_level
+    from hiersum_hf.summary.files import FILES
+    from hiersum_hf.summary.selection import check_wishes
+    from hiersum_hf.timeline import budget_of
+    from hiersum_hf.video.reader import probe
+
+    duration_s = probe(video).duration_s
+    asked = (args.subtitles, args.description, args.language, args.transcribe)
+    sentences, texts, notes = read_texts(video, duration_s, *asked, listen=False)
+    if scorer.network is not None:
+        notes += usable_level(scorer.network.config, args.level, bool(texts))[1]
+    for budget in folders:
+        check_wishes(args.chosen_by, str(video), duration_s, budget_of(budget, duration_s).seconds)
+    scored_by = args.model or "training-free"
+    summaries = [
+        {"budget": budget, "seconds": budget_of(budget, duration_s).seconds, "folder": str(folder)}
+        | {"exists": folder.exists(), "files": FILES}
+        for budget, folder in folders.items()
+    ]
+    if args.json:
+        plan = {"video": str(video), "duration_s": duration_s, "scorer": scored_by, "sentences": len(sentences)}
+        plan |= {"description": len(texts), "notes": notes, "summaries": summaries}
+        print(json.dumps(plan), flush=True)
+        return
+    said, described = counted(len(sentences), "sentence"), counted(len(texts), "text")
+    about = f"{duration_s:.1f} s, {said}, {described} of description"
+    lines = [f"{video}: {about}, scored by: {scored_by}", *(f"  {note}" for note in notes)]
+    for one in summaries:
+        there = " (there is one already: needs --overwrite)" if one["exists"] and not args.overwrite else ""
+        lines.append(f"  at most {one['seconds']:.1f} s to {one['folder']}{there}: {', '.join(FILES)}")
+    print("\n".join(map(printable, lines)))

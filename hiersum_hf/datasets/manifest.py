@@ -1,0 +1,85 @@
+"""What a prepared folder is filled with, noted in it before the first video, so that no two sources or settings mix.
+
+The note, `.plan.json`, holds the settings, a fingerprint of the source, the version of this package and the profile of
+the videos, which fixes the schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hiersum_hf.datasets.consistency import Profile
+from hiersum_hf.datasets.readers.replay import read_json
+from hiersum_hf.files.atomic import write_text
+
+
+FORMAT = 1  # of the prepared folder
+MARK = ".plan.json"
+
+
+def make_plan(ids: Sequence[str], source: Iterable[str | Path], **settings: Any) -> dict[str, Any]:
+    """The settings, and a fingerprint of them, of the videos and of the source."""
+    plan = {"format": FORMAT, "version": version("hiersum-hf"), **settings}
+    return plan | {"fingerprint": fingerprint(plan, ids, source)}
+
+
+def fingerprint(plan: dict[str, Any], ids: Sequence[str], source: Iterable[str | Path]) -> str:
+    """Changes with the settings, the videos, or the size or time of any source file, prepared folders excepted."""
+    digest = hashlib.sha256(json.dumps([plan, list(ids)], sort_keys=True).encode())
+    for path in map(Path, source):
+        prepared = {mark.parent for mark in path.rglob(MARK)}
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and prepared.isdisjoint(file.parents):
+                stat = file.stat()
+                digest.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def claimed(output: Path, plan: dict[str, Any]) -> Profile | None:
+    """The profile of a folder that was begun with the same plan; None if it is new or holds no videos yet.
+
+    Raises:
+        ValueError: It holds videos of another plan, or something else.
+    """
+    if not (output / MARK).is_file():
+        if output.exists() and any(output.iterdir()):
+            raise ValueError(f"{output}: expected a new or prepared folder, found other files in it.")
+        return None
+    found = read_json(output / MARK)
+    if not isinstance(found, dict) or not isinstance(found.get("profile"), dict):
+        raise ValueError(f"{output / MARK}: expected a plan with its profile, found {found!r:.80}")
+    if {key: found.get(key) for key in plan} == plan:
+        try:
+            return Profile(**found["profile"])
+        except TypeError as error:
+            raise ValueError(f"{output / MARK}: expected the profile of a prepared folder: {error}") from None
+    if not any(output.glob("data-*.parquet")):
+        return None
+    if found.get("version") != plan["version"]:
+        made, now = found.get("version", "an earlier version"), f"this is {plan['version']}, which may read otherwise"
+        raise ValueError(f"{output}: prepared before by hiersum-hf {made}; {now}. Choose another folder.")
+    changed = sorted(key for key in plan if found.get(key) != plan[key])
+    raise ValueError(f"{output}: prepared before with another {', '.join(changed)}. Choose another folder.")
+
+
+def claim(output: Path, plan: dict[str, Any], profile: Profile) -> None:
+    """Marks the folder, made where it is missing, with the plan and the profile."""
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / MARK, json.dumps(plan | {"profile": asdict(profile)}))
+
+
+def check_finished(folder: str | Path) -> None:
+    """ValueError if the folder is a prepared one whose preparation was interrupted; nothing for any other folder."""
+    folder = Path(folder)
+    begun = (folder / MARK).is_file() or any(folder.glob("data-*.parquet"))
+    if begun and not (folder / "report.json").is_file():
+        raise ValueError(
+            f"{folder}: expected a finished prepared folder, found no report.json in it: not finished. Run "
+            "the same `hiersum prepare` again; it goes on where it stopped."
+        )

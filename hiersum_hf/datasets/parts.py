@@ -1,0 +1,264 @@
+"""What a training run reads: the demo set, a prepared folder or a TVSum-format file, in parts that share no video."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiersum_hf.datasets.arguments import DataArguments
+from hiersum_hf.datasets.readers.replay import threshold_labels
+from hiersum_hf.datasets.readers.tvsum import read_tvsum
+from hiersum_hf.datasets.split_files import read_splits
+from hiersum_hf.datasets.splits import disjoint_folds, with_validation, without_leaks
+from hiersum_hf.datasets.text_features import embed_texts
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, load_text_encoder
+from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER, load_video_encoder
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.scoring.checkpoint import encoder_mismatch, encoders_of
+from hiersum_hf.synthetic import features as synthetic
+from hiersum_hf.training.sampler import row_counts
+
+
+logger = logging.getLogger(__name__)
+
+DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 200}
+
+
+def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
+    """Records of the parts train, validation and test; those of a prepared folder stay on disk.
+
+    Videos that cannot be used are left out and counted in the log, see `usable`.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is not what it should be, the split names videos that the data lacks, or a part is empty.
+    """
+    if args.data == "demo":
+        return demo_parts(DEMO_VIDEOS | {"train": train_count(args, DEMO_VIDEOS["train"])}, args.demo_replay)
+    if args.demo_replay:
+        raise ValueError(f"demo_replay: expected the demo set, found {args.data}.")
+    if Path(args.data).is_dir():
+        from hiersum_hf.datasets.prepared import load_prepared, prepared_splits  # they need pyarrow
+
+        prepared = load_prepared(args.data)
+        split = choose_split(args, prepared.groups, prepared_splits(args.data))
+        split = usable(split, list(prepared.groups), prepared, args)
+        return {part: prepared.select(videos) for part, videos in split.items()}
+    records = read_tvsum(args.data, args.ratings)
+    records = [record if record.encoders else _named(record, args) for record in records]
+    records = embed_all(records, args.text_encoder)
+    by_id = {record.video_id: record for record in records}
+    split = choose_split(args, {record.video_id: record.group for record in records}, [])
+    split = usable(split, list(by_id), records, args)
+    return {part: [by_id[video] for video in videos] for part, videos in split.items()}
+
+
+def usable(
+    split: Mapping[str, Sequence[str]], video_ids: Sequence[str], records: Sequence[VideoRecord], args: DataArguments
+) -> dict[str, list[str]]:
+    """The split without videos that have no features, and its training part without those that teach nothing.
+
+    A training video needs frame labels or, for the replay loss, frame scores; of these the first `train_videos` count.
+
+    Args:
+        split: Video ids of each part.
+        video_ids: Ids of the records, in their order.
+        records: All of them; their features are not read.
+        args: The flags.
+
+    Raises:
+        ValueError: Nothing is left of a part, or fewer training videos than asked for.
+    """
+    seen = row_counts(records, "video_features") > 0
+    taught = row_counts(records, "frame_labels") + row_counts(records, "frame_scores") > 0
+    if not seen.any():
+        raise ValueError(
+            f"{args.data}: expected videos with frame features, found none in {len(seen)}. Prepare it from a source "
+            "with features: `hiersum prepare --help` names the files that hold them."
+        )
+    facts = dict(zip(video_ids, zip(seen, taught, strict=True), strict=True))
+    kept: dict[str, list[str]] = {}
+    for part, videos in split.items():
+        visible = [video for video in videos if facts[video][0]]
+        kept[part] = [video for video in visible if facts[video][1]] if part == "train" else visible
+        left_out = len(videos) - len(visible), len(visible) - len(kept[part])
+        if any(left_out):
+            logger.warning("%s: left out %d videos without features, %d without labels and scores", part, *left_out)
+        if not kept[part]:
+            raise ValueError(
+                f"{args.data}: expected {part} videos with features and labels, found none in {len(videos)}."
+            )
+    return kept | {"train": kept["train"][: train_count(args, len(kept["train"]))]}
+
+
+def train_count(args: DataArguments, there: int) -> int:
+    """How many of the training part's videos are trained on. Raises ValueError if it has fewer than asked for."""
+    count = there if args.train_videos is None else args.train_videos
+    if not 1 <= count <= there:
+        raise ValueError(f"{args.data}: expected train_videos from 1 to {there}, all there are, found {count}.")
+    return count
+
+
+def _prepared_info(data: str) -> dict[str, Any]:
+    """What `hiersum prepare` noted about the folder; nothing about other data."""
+    path = Path(data, "dataset_info.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def dataset_name(args: DataArguments) -> str:
+    """The data set whose protocol applies: the prepared folder's, else judged by the file's name."""
+    if args.data == "demo":
+        return "demo"
+    return _prepared_info(args.data).get("dataset") or ("summe" if "summe" in Path(args.data).name else "tvsum")
+
+
+def split_name(args: DataArguments) -> str | None:
+    """Where the split comes from and which of its folds it is, for `results.json`."""
+    if args.data == "demo":
+        return None
+    drawn = "published" if _prepared_info(args.data).get("splits") else f"disjoint-folds-seed{args.split_seed}"
+    return f"{Path(args.split_file).name if args.split_file else drawn}#{args.fold}"
+
+
+def extractor_of(
+    parts: Mapping[str, Sequence[VideoRecord]], args: DataArguments
+) -> tuple[HierSumFeatureExtractor, str | None]:
+    """The feature extractor that fits the records, and the first one that it does not fit, in words, if there is one.
+
+    Sample rates may differ, as TVSum's do: the feature extractor has the median. No features are read but those of the
+    first video and the first one with text.
+    """
+    first = parts["train"][0]
+    known: Any = [made for records in parts.values() for made in encoders_of(records) if made] or [
+        _named(first, args).encoders
+    ]
+    text_encoder, text_dim = "", HierSumConfig.text_dim
+    spoken = next(filter(None, map(_first_with_text, parts.values())), None)
+    if spoken is not None:
+        text_encoder = (spoken.encoders and spoken.encoders.text) or args.text_encoder
+        text_dim = (spoken.text_features if len(spoken.text_features) else spoken.description_features).shape[1]
+    extractor = HierSumFeatureExtractor(
+        video_encoder=known[0].video,
+        text_encoder=text_encoder,
+        video_dim=first.video_features.shape[1],
+        text_dim=text_dim,
+        sample_fps=float(np.median([encoders.sample_fps for encoders in known])),
+        normalization=known[0].normalization,
+    )
+    found = [encoder_mismatch(extractor, records) for records in parts.values()]
+    return extractor, next(filter(None, found), None)
+
+
+def _first_with_text(records: Sequence[VideoRecord]) -> VideoRecord | None:
+    """The first record with text features."""
+    rows = row_counts(records, "text_features") + row_counts(records, "description_features")
+    return records[int((rows > 0).argmax())] if rows.any() else None
+
+
+def choose_split(
+    args: DataArguments,
+    videos: Mapping[str, str | None],
+    shipped: Sequence[dict[str, list[str]]],
+    needed: Sequence[str] = ("train", "test"),
+) -> dict[str, list[str]]:
+    """The split of the flags: of the split file, else the one shipped with the data, else one of the disjoint folds.
+
+    A split file loses training videos whose group validation or test has, and validation videos whose group test has;
+    the log names them. A split that the data set ships with is taken as its reader gives it: those of Mr.HiSum and MoSu
+    have lost theirs there, BLiSS keeps its livestreams in several parts, as published, which the log says.
+
+    Args:
+        args: The flags.
+        videos: Every video with its group, None = its own; no group is in two parts of a drawn split.
+        shipped: The split that the data comes with, if any.
+        needed: Parts that must have videos.
+
+    Raises:
+        ValueError: There is no such fold, a part is empty, or the split names videos that the data lacks.
+    """
+    folds = read_splits(args.split_file) if args.split_file else shipped
+    groups = {video: group for video, group in videos.items() if group is not None}
+    splits = folds or disjoint_folds(list(videos), seed=args.split_seed, groups=groups)
+    where = args.split_file or args.data
+    if not 0 <= args.fold < len(splits):
+        raise ValueError(f"{where}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
+    unknown = sorted({video for part in splits[args.fold].values() for video in part}.difference(videos))
+    if unknown:
+        raise ValueError(f"{where}: expected videos of {args.data}, found also {', '.join(unknown[:5])}.")
+    split = without_leaks(splits[args.fold], groups, where, keep=not args.split_file)
+    for part in needed:
+        if not split.get(part):
+            found = ", ".join(part for part, names in split.items() if names) or "none"
+            raise ValueError(f"{where}: expected a split with {part} videos, found {found}.")
+    if not split.get("train"):  # then there are none to set apart
+        return {part: list(split.get(part, ())) for part in ("train", "validation", "test")}
+    return with_validation({"test": [], **split}, args.split_seed, groups)
+
+
+def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:
+    """The record with the encoders that the flags name and the sample rate that its times show."""
+    period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
+    has_text = len(record.text_features) + len(record.description_features) > 0
+    return replace(record, encoders=Encoders(args.video_encoder, args.text_encoder if has_text else "", 1 / period_s))
+
+
+def embed_all(records: list[VideoRecord], text_encoder: str) -> list[VideoRecord]:
+    """The records with features of all their texts; loads the encoder only if some have none."""
+    if all(
+        len(r.description_features) == len(r.description) and len(r.text_features) == len(r.sentences) for r in records
+    ):
+        return records
+    logger.info("Encoding texts with %s", text_encoder)
+    encoder = load_text_encoder(text_encoder)
+    return [embed_texts(record, encoder) for record in records]
+
+
+def demo_parts(counts: dict[str, int] | None = None, replay: bool = False) -> dict[str, list[VideoRecord]]:
+    """The demo set; its features come from the offline encoders, or from random projections where they are missing.
+
+    With `replay` all but the test part have replay curves in place of annotators.
+    """
+    try:
+        encoders = load_video_encoder(OFFLINE_VIDEO_ENCODER), load_text_encoder(OFFLINE_TEXT_ENCODER)
+    except (ImportError, ValueError) as error:
+        logger.warning("%s\nThe demo uses random projections: its checkpoint cannot read real videos.", error)
+        bank, embed, ids = synthetic.random_features()
+    else:
+        logger.info("Encoding the demo's pictures and texts with %s and %s", *(e.encoder_id for e in encoders))
+        bank, embed, ids = synthetic.encoder_features(*encoders)
+    parts, first = {}, 0
+    for part, count in (counts or DEMO_VIDEOS).items():
+        videos = [synthetic.make_video(index) for index in range(first, first + count)]
+        parts[part] = [synthetic.to_record(video, bank, embed, ids) for video in videos]
+        if replay and part != "test":
+            parts[part] = [with_replay(*pair) for pair in zip(parts[part], videos, strict=True)]
+        first += DEMO_VIDEOS.get(part, count)
+    return parts
+
+
+def with_replay(record: VideoRecord, video: synthetic.LatentVideo) -> VideoRecord:
+    """The record with a made-up most-replayed curve and its labels in place of annotators (not given in the paper).
+
+    Played again are important segments, teasers half as often, with noise, and the beginning, where everybody starts:
+    the curve agrees with an annotator as much as another one does (tau 0.19), and often has its maximum at the start.
+    """
+    again = np.array([1.0 if s.kind in synthetic.IMPORTANT else 0.5 * (s.kind == "teaser") for s in video.segments])
+    again += 0.5 * np.random.default_rng([video.seed, 1, *video.video_id.encode()]).standard_normal(len(again))
+    shown = np.searchsorted([s.start_s for s in video.segments], record.frame_times_s, side="right") - 1
+    curve = again[shown] + 1.5 * np.exp(-record.frame_times_s / 3)
+    scores = ((curve - curve.min()) / np.ptp(curve)).astype(np.float32)
+    labels = threshold_labels(scores, quantile=0.75)
+    return replace(record, frame_scores=scores, frame_labels=labels, user_scores=None, user_summaries=None)
+
+
+def demo_test_video(number: int) -> synthetic.LatentVideo:
+    """Video `number` of the demo's test part, to be rendered."""
+    return synthetic.make_video(DEMO_VIDEOS["train"] + DEMO_VIDEOS["validation"] + number)

@@ -1,0 +1,243 @@
+"""A folder of one's own videos, each with side files of the same name.
+
+    NAME.mp4                          or any other video suffix; may be missing where NAME.npz has the features
+    NAME.srt, NAME.LANG.vtt, ...      subtitles (.srt, .vtt, .ass, .ssa); none: the video's first text track
+    NAME.txt or NAME.json             texts about the whole video, as `subtitles.read_description` reads them
+    NAME.csv                          labels: header start_s,end_s,score, one stretch a row, scores in [0, 1]
+    NAME.npz                          features made elsewhere: video_features (N, Dv), frame_times_s (N,), sample_fps,
+                                      video_encoder; perhaps duration_s, normalization, text_encoder,
+                                      text_features (M, Dt), description_features (K, Dt)
+
+Only the video or its features are needed. Letters: N sampled frames, M sentences, K description texts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiersum_hf.datasets.readers.replay import threshold_labels
+from hiersum_hf.datasets.readers.side_files import NPZ_TEXTS, read_features, read_segments, score_segments
+from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.texts.subtitles import read_description, read_subtitles
+
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
+SIDE_FILES = {".srt": "subtitles", ".vtt": "subtitles", ".ass": "subtitles", ".ssa": "subtitles"}
+SIDE_FILES |= {".txt": "description", ".json": "description", ".csv": "labels"}  # of two, the first counts
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Reader of such a folder; video ids are the NAMEs, sorted. Features that no .npz has are computed by `read`.
+
+    Args:
+        path: The folder; its subfolders are not read.
+        video_encoder, text_encoder: Ids for `hiersum_hf.features.video_encoder` and `hiersum_hf.features.text_encoder`.
+        sample_fps: Frames a second to encode.
+        threshold: A frame is important iff its score reaches this (not given in the paper).
+        language: Taken where there are subtitles in several languages; where it is missing, the first by name.
+        device: Torch device of the encoders.
+        cache: Folder of frame features (`hiersum extract`), read and added to; None: nothing is kept.
+    """
+
+    path: str | Path
+    video_encoder: str = "openai/clip-vit-base-patch32"
+    text_encoder: str = "sentence-transformers/all-mpnet-base-v2"
+    sample_fps: float = 2.0
+    threshold: float = 0.5
+    language: str = "en"
+    device: str = "cpu"
+    cache: str | Path | None = field(default=None, repr=False)  # what is read does not depend on it
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Raises FileNotFoundError if there is no such folder, ValueError if two videos have one name."""
+        return sorted(self._files())
+
+    @property
+    def splits(self) -> dict[str, list[str]]:
+        return {}
+
+    @property
+    def findings(self) -> dict[str, list[str]]:
+        """Videos without subtitles (in a file or in the video), description, labels, and those that do not open."""
+        kinds = ("without_subtitles", "without_description", "without_labels", "unreadable")
+        found: dict[str, list[str]] = {kind: [] for kind in kinds}
+        for name in self.video_ids:
+            files = self.files(name)
+            for part in ("description", "labels"):
+                found[f"without_{part}"] += [] if part in files else [name]
+            try:
+                _duration_s(files, {} if "video" in files else read_features(files["features"]))
+                found["without_subtitles"] += [] if self.sentences(name) else [name]
+            except ValueError as error:
+                found["unreadable"].append(f"{name}: {error}")
+        return found
+
+    def read(self, video_id: str) -> VideoRecord:
+        """The video with the features, texts and labels that it has.
+
+        Raises:
+            ValueError: No such video, a side file or the video is broken, or they do not fit each other; names the
+                file.
+        """
+        files = self.files(video_id)
+        record = self.encode(video_id, read_description(files["description"]) if "description" in files else ())
+        if "labels" not in files:
+            return record
+        scores = score_segments(read_segments(files["labels"], record.duration_s), record.frame_times_s)
+        return replace(record, frame_scores=scores, frame_labels=threshold_labels(scores, self.threshold))
+
+    def encode(self, video_id: str, description: Sequence[str]) -> VideoRecord:
+        """The video with its subtitles and these description texts, all with features, without scores and labels."""
+        files = self.files(video_id)
+        stored = read_features(files["features"]) if "features" in files else {}
+        duration_s = _duration_s(files, stored)
+        source = files.get("video", files.get("features"))
+        sentences = _cut(self.sentences(video_id), duration_s, f"{files.get('subtitles', source)}")
+        stored = stored or self._encode_frames(files["video"])
+        texts: dict[str, Any] = self._text_features(stored, sentences, description, files.get("features"))
+        text_encoder = stored.get("text_encoder", "") if NPZ_TEXTS & stored.keys() else self.text_encoder
+        encoders = Encoders(
+            stored["video_encoder"],
+            text_encoder if any(map(len, texts.values())) else "",
+            stored["sample_fps"],
+            stored.get("normalization", "none"),
+        )
+        return VideoRecord(
+            video_id=video_id,
+            video_features=stored["video_features"],
+            frame_times_s=stored["frame_times_s"],
+            duration_s=duration_s,
+            encoders=encoders,
+            sentences=sentences,
+            description=tuple(description),
+            source=str(source),
+            **texts,
+        )
+
+    def sentences(self, video_id: str) -> list[Sentence]:
+        """From the subtitle file, else from the video's first text track."""
+        from hiersum_hf.texts.tracks import embedded_subtitles
+
+        files = self.files(video_id)
+        if "subtitles" in files:
+            return read_subtitles(files["subtitles"])
+        return embedded_subtitles(files["video"])[0] if "video" in files else []
+
+    def files(self, video_id: str) -> dict[str, Path]:
+        """The video's files by kind: video, features, subtitles, description, labels, info (a downloader's)."""
+        found = self._files().get(video_id)
+        if found is None:
+            raise ValueError(f"{self.path}: expected a video or features named {video_id}, found none")
+        return found
+
+    def _files(self) -> dict[str, dict[str, Path]]:
+        path = Path(self.path)
+        if not path.is_dir():
+            raise FileNotFoundError(f"{self.path}: expected a folder of videos, found no such folder")
+        return _index(path, tuple(sorted(os.listdir(path))), self.language)
+
+    def _encode_frames(self, video: Path) -> dict[str, Any]:
+        from hiersum_hf.features.cache import FrameSettings, frame_features
+
+        settings = FrameSettings(self.video_encoder, float(self.sample_fps))
+        load = partial(_video_encoder, self.video_encoder, self.device)
+        found = frame_features(video, settings, load, self.cache)
+        for warning in found.warnings:
+            logger.warning(warning)
+        names = {"video_encoder": self.video_encoder, "sample_fps": settings.sample_fps}
+        return {"video_features": found.features, "frame_times_s": found.times_s} | names
+
+    def _text_features(
+        self, stored: dict[str, Any], sentences: Sequence[Sentence], description: Sequence[str], npz: Path | None
+    ) -> dict[str, np.ndarray]:
+        """text_features and description_features, as stored or by the text encoder, which must be the same one."""
+        texts = {"text_features": [s.text for s in sentences], "description_features": list(description)}
+        features = {key: stored[key] for key in texts if key in stored}
+        for key, rows in features.items():
+            if len(rows) != len(texts[key]):
+                raise ValueError(
+                    f"{npz}: expected {len(texts[key])} rows of {key}, one for each text, found {len(rows)}"
+                )
+        missing = [key for key in texts if key not in features and texts[key]]
+        if missing and features and stored["text_encoder"] != self.text_encoder:
+            raise ValueError(
+                f"{npz}: expected {missing[0]} too, or text features by {self.text_encoder!r}, found text features by "
+                f"{stored['text_encoder']!r}"
+            )
+        for key in missing:
+            features[key] = _text_encoder(self.text_encoder, self.device).encode(texts[key])
+        return features
+
+
+def _duration_s(files: dict[str, Path], stored: dict[str, Any]) -> float:
+    """As stored, else the video's, else until the end of the last frame's turn."""
+    from hiersum_hf.video.reader import probe
+
+    if "duration_s" in stored:
+        return stored["duration_s"]
+    if "video" in files:
+        return probe(files["video"]).duration_s
+    return float(stored["frame_times_s"][-1] + 1 / stored["sample_fps"])
+
+
+def _cut(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
+    """The sentences, cut at the end of the video; one that only starts there is of another video: ValueError."""
+    for s in sentences:
+        if s.start_s >= duration_s:
+            limit = f"expected sentences within the {duration_s:.2f} s of the video"
+            raise ValueError(f"{where}: {limit}, found one at {s.start_s:.2f} s: {s.text!r}")
+    return tuple(replace(s, end_s=min(s.end_s, duration_s)) for s in sentences)
+
+
+@lru_cache(maxsize=8)
+def _index(path: Path, listing: tuple[str, ...], language: str) -> dict[str, dict[str, Path]]:
+    """NAME -> kind -> file; made anew when files came or went."""
+    listed = [path / name for name in listing if not name.startswith(".") and (path / name).is_file()]
+    index: dict[str, dict[str, Path]] = {}
+    for file in listed:
+        kind = "video" if file.suffix.lower() in VIDEO_SUFFIXES else "features"
+        if kind == "video" or file.suffix == ".npz":
+            known = index.setdefault(file.stem, {}).setdefault(kind, file)
+            if known != file:
+                raise ValueError(f"{path}: expected one video named {file.stem}, found {known.name} and {file.name}")
+    for _, name, kind, file in sorted(_side(file, index, language) for file in listed):
+        if name in index and kind:
+            index[name].setdefault(kind, file)
+    return index
+
+
+def _side(file: Path, names: Container[str], language: str) -> tuple[tuple[int, int], str, str, Path]:
+    """(rank among files of this kind, NAME, kind, file) of a side file; kind "" for other files."""
+    suffix, name, rank = file.suffix.lower(), file.stem, 0
+    if file.name.endswith(".info.json"):
+        return (0, 0), name.removesuffix(".info"), "info", file
+    if SIDE_FILES.get(suffix) == "subtitles" and name not in names:
+        name, _, tag = name.rpartition(".")
+        rank = 1 if tag == language else 2 if tag.startswith(f"{language}-") else 3
+    return (rank, [*SIDE_FILES, suffix].index(suffix)), name, SIDE_FILES.get(suffix, ""), file
+
+
+@lru_cache(maxsize=1)
+def _video_encoder(encoder_id: str, device: str) -> Any:
+    from hiersum_hf.features.video_encoder import load_video_encoder
+
+    return load_video_encoder(encoder_id, device)
+
+
+@lru_cache(maxsize=1)
+def _text_encoder(encoder_id: str, device: str) -> Any:
+    from hiersum_hf.features.text_encoder import load_text_encoder
+
+    return load_text_encoder(encoder_id, device)

@@ -1,0 +1,249 @@
+"""File formats that Mr.HiSum and its trimodal releases share: metadata, splits, members of an h5 at one row a second.
+
+Letters: T rows (seconds) of a member, N rows common to all members, S shots, U summaries.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hiersum_hf.datasets.readers.replay import ReplayLabels, parse_views
+from hiersum_hf.files.escape import printable
+from hiersum_hf.files.h5_file import Member, read_member
+from hiersum_hf.summary.shots import clip_shots
+
+
+COLUMNS = ("video_id", "youtube_id", "duration", "views")
+PARTS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
+SCORES, SUMMARIES = ("gtscore", "gt_score"), ("gtsummary", "gt_summary")  # the files and their documents differ
+ANNOTATION = (*SCORES, *SUMMARIES, "change_points")
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """One row of `metadata.csv`.
+
+    Args:
+        video_id: Name in the h5 and the split file.
+        youtube_id: YouTube id; six videos are listed twice under two names.
+        duration_s: Length, whole seconds.
+        views: How often it was watched.
+        random_id: Its name inside the TFRecords of YouTube-8M, "" where the file does not tell.
+        yt8m_file: The TFRecord it is in, such as "train0026", or "".
+    """
+
+    video_id: str
+    youtube_id: str
+    duration_s: float
+    views: int
+    random_id: str = ""
+    yt8m_file: str = ""
+
+
+def read_metadata(path: str | Path) -> Mapping[str, VideoInfo]:
+    """Read `metadata.csv` of Mr.HiSum or of its trimodal releases: video_id -> row, in file order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it lacks a column or a row is cut off, repeated or without numbers; names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return _read_metadata(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read_metadata(path: Path, _changed: int) -> Mapping[str, VideoInfo]:
+    videos: dict[str, VideoInfo] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, strict=True)
+        try:
+            if not set(COLUMNS) <= set(rows.fieldnames or ()):
+                raise ValueError(f"expected the columns {', '.join(COLUMNS)}, found {rows.fieldnames}")
+            for row in rows:
+                info = _video_info(row)
+                if info.video_id in videos:
+                    raise ValueError(f"expected each video once, found {info.video_id} again")
+                videos[info.video_id] = info
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}, line {rows.line_num}: {error}") from None
+    return MappingProxyType(videos)
+
+
+def _video_info(row: dict[str, Any]) -> VideoInfo:
+    if None in row or None in row.values():
+        raise ValueError(f"expected a value for each column, found {list(row.values())}")
+    duration_s = float(row["duration"])
+    if not 0 < duration_s < float("inf"):
+        raise ValueError(f"expected a duration in seconds, found {row['duration']}")
+    views = parse_views(row["views"], "views") or 0
+    shard = {key: row[key] for key in ("random_id", "yt8m_file") if key in row}
+    return VideoInfo(row["video_id"], row["youtube_id"], duration_s, views, **shard)
+
+
+def read_split(path: str | Path, known: Container[str], kept: Container[str] | None = None) -> dict[str, list[str]]:
+    """Read a split file {"train_keys": [...], "val_keys": [...], "test_keys": [...]} as train, validation, test.
+
+    Args:
+        known: Ids that may occur.
+        kept: Those of them that are returned; default: all.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has another form or names an unknown video.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        parts = {part: [str(name) for name in content[key]] for part, key in PARTS.items()}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path}: expected lists under {', '.join(PARTS.values())} ({error!r})") from None
+    unknown = [name for names in parts.values() for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"{path}: expected ids of the data, found {len(unknown)} others: {', '.join(unknown[:5])}")
+    return {part: [name for name in names if kept is None or name in kept] for part, names in parts.items()}
+
+
+def drop_repeats(parts: dict[str, list[str]], groups: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Keep each YouTube video once: in test rather than validation rather than train, there at its first place.
+
+    Not given in the paper; the evaluation parts keep their published videos this way.
+
+    Args:
+        groups: video_id -> YouTube id; a video without one stands for itself.
+
+    Returns:
+        The parts, and the video ids that were left out.
+    """
+    seen: set[str] = set()
+    kept: dict[str, list[str]] = {part: [] for part in parts}
+    dropped: list[str] = []
+    for part in reversed(parts):
+        for name in parts[part]:
+            group = groups.get(name, name)
+            (dropped if group in seen else kept[part]).append(name)
+            seen.add(group)
+    return kept, dropped
+
+
+def repeats_found(parts: Mapping[str, list[str]], groups: Mapping[str, str]) -> dict[str, list[str]]:
+    """`duplicates`: YouTube ids that occur several times; `leaks`: those of them that occur in several parts."""
+    places: dict[str, list[tuple[str, str]]] = {}
+    for part, names in parts.items():
+        for name in names:
+            places.setdefault(groups.get(name, name), []).append((name, part))
+    placed = {name for at in places.values() for name, _ in at}
+    for name in groups.keys() - placed:
+        places.setdefault(groups[name], []).append((name, "no part"))
+    told = {
+        group: f"{group}: {', '.join(f'{name} ({part})' for name, part in sorted(at))}" for group, at in places.items()
+    }
+    duplicates = [group for group, at in places.items() if len(at) > 1]
+    leaks = [group for group in duplicates if len({part for _, part in places[group]} & parts.keys()) > 1]
+    return {"duplicates": sorted(told[group] for group in duplicates), "leaks": sorted(told[group] for group in leaks)}
+
+
+def load_video(
+    path: str | Path, video_id: str, load: Callable[[Member], Loaded], kind: str = "Group", **wanted: Sequence[str]
+) -> Loaded:
+    """Read a video's group or data set and give it to `load`.
+
+    Args:
+        path: The HDF5 file.
+        video_id: Name of the group or data set.
+        load: Makes of it what is returned.
+        kind: "Group" or "Dataset".
+        wanted: Arrays, texts and attributes that `load` uses, as `read_member` takes them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is of another kind, refused or damaged, or `load` fails; names file and video.
+    """
+    where = f", video {printable(video_id)}"
+    member = read_member(Path(path), video_id, where, **wanted)
+    try:
+        if member.kind is None:
+            raise ValueError("found no such video")
+        if member.kind != kind:
+            raise ValueError(f"expected a {kind}, found a {member.kind}")
+        return load(member)
+    except FileNotFoundError:  # of another file
+        raise
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}{where}: {error}") from None
+
+
+def read_features(member: Member, width: int, key: str = "") -> np.ndarray:
+    """(T, `width`) float32, finite; `key` is the features' name in a group."""
+    features = member.array(key)
+    if features.ndim != 2 or features.shape[1] != width:
+        raise ValueError(f"features: expected shape (T, {width}), found {features.shape}")
+    if features.dtype.kind != "f":
+        raise ValueError(f"features: expected floating point numbers (dequantised), found {features.dtype}")
+    features = features.astype(np.float32, copy=False)
+    if not np.isfinite(features).all():
+        raise ValueError("features: expected finite values, found NaN or infinity")
+    return features
+
+
+def read_annotation(group: Member, rows: int, rule: ReplayLabels) -> dict[str, Any]:
+    """The fields of a record that come from a group with scores, change points and perhaps a summary.
+
+    Everything is cut to N, the length that `rows` of features, scores and summary have in common. The published
+    summary, a key-shot summary of the scores, is the record's one user summary. The bins of the curve are gone, so
+    `rule.intro_bins` are hundredths of the scores' length T (not given in the paper).
+    """
+    score = next((key for key in SCORES if key in group), None)
+    if score is None or "change_points" not in group:
+        raise ValueError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group.names)}")
+    scores = group.array(score)
+    summary = next((np.atleast_2d(group.array(key)) for key in SUMMARIES if key in group), None)
+    if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():  # NaN is neither
+        raise ValueError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
+    if summary is not None and (summary.ndim != 2 or not np.isin(summary, (0, 1)).all()):
+        raise ValueError(f"summary: expected (T,) zeros and ones, found shape {summary.shape} or other values")
+    n = min(rows, len(scores), len(scores) if summary is None else summary.shape[1])
+    if n == 0:
+        raise ValueError(f"expected at least one second, found {rows} rows of features and {len(scores)} of {score}")
+    in_intro = np.arange(n) * 100 < rule.intro_bins * len(scores)
+    scores = np.where(in_intro, np.nan, scores[:n]).astype(np.float32)
+    return {
+        "frame_times_s": np.arange(n, dtype=np.float64),
+        "frame_scores": scores,
+        "frame_labels": rule.labels(scores),
+        "user_summaries": None if summary is None else summary[:, :n].astype(bool),
+        "shots": half_open_shots(group.array("change_points"), n),
+        "picks": np.arange(n),
+        "n_frames": n,
+    }
+
+
+def half_open_shots(change_points: np.ndarray, n_frames: int) -> np.ndarray:
+    """(S, 2) int64 [start, end) cut to `n_frames`, from change points that may be closed or half-open.
+
+    Where the next shot starts tells which: at the end (half-open) or one later (closed). A single shot is half-open if
+    it ends past the last frame. Not given in the paper.
+
+    Raises:
+        ValueError: If they are no (S, 2) frame numbers or neither all closed nor all half-open.
+    """
+    points = np.asarray(change_points)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0 or (points % 1 != 0).any():
+        raise ValueError(f"change_points: expected (S, 2) frame numbers, found shape {points.shape} or other values")
+    gaps = set((points[1:, 0] - points[:-1, 1]).tolist()) or {int(points[0, 1] < n_frames)}
+    if gaps not in ({0}, {1}):
+        raise ValueError(f"change_points: expected gaps of all 0 (half-open) or all 1 (closed), found {sorted(gaps)}")
+    return clip_shots(points + np.array([0, gaps.pop()]), n_frames)

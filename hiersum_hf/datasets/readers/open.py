@@ -1,0 +1,180 @@
+"""The reader for a data set's name and the folder or file it lies in, under the names the field gives its files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from hiersum_hf.datasets.manifest import check_finished
+from hiersum_hf.datasets.prepare import Reader
+from hiersum_hf.datasets.prepare import prepare as write_prepared
+from hiersum_hf.datasets.readers.bliss import BLiSSReader
+from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.datasets.readers.howto import HowToReader
+from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader
+from hiersum_hf.datasets.readers.replay_reader import ReplayReader
+from hiersum_hf.datasets.readers.trimodal import TrimodalReader
+from hiersum_hf.datasets.readers.tvsum import TVSumReader
+from hiersum_hf.datasets.readers.wikihow import WikiHowReader
+from hiersum_hf.datasets.text_features import EmbeddedReader
+from hiersum_hf.features.video_encoder import PRECOMPUTED
+
+
+NAMES = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
+CURVES, TVSUM = ("mrhisum", "mosu", "howto", "replay"), ("tvsum", "summe")
+KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
+    "threshold": (*CURVES, "folder"),
+    **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
+    **dict.fromkeys(("video_encoder", "cache"), ("folder", "howto")),
+    "text_encoder": NAMES,
+    **dict.fromkeys(("text_features", "captions", "text_alignment"), TVSUM),
+    "dequantization": ("mrhisum",),
+    # of `hiersum prepare` alone
+    "youtube8m": ("mrhisum",),
+    "fetch_list": ("howto",),
+    "convert_pickles": ("bliss", *TVSUM),
+}
+
+
+def check_settings(name: str, settings: Collection[str]) -> None:
+    """ValueError if there is no such data set or it does not know one of these settings; names the flag."""
+    if name not in NAMES:
+        raise ValueError(f"data set: expected one of {', '.join(NAMES)}; found {name!r}")
+    for setting in settings:
+        known = KNOWN_BY.get(setting, ())
+        if name not in known:
+            expected = f"with {', '.join(known)}" if known else "another flag"
+            raise ValueError(f"--{setting.replace('_', '-')}: expected {expected}; found with {name}")
+
+
+def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader, Sequence[Path]]:
+    """The reader of this data set, and the files and folders whose change should be noticed.
+
+    Args:
+        name: One of `NAMES`.
+        source: The folder, or the feature file of tvsum and summe, or the curves of replay.
+        settings: Fields of the reader, see `KNOWN_BY`. `video_encoder` is that of frames; `text_encoder` of texts that
+            have no features yet, and of `text_features` where they are given. With no text encoder, texts of data sets
+            other than folder and howto stay without features.
+
+    Raises:
+        FileNotFoundError: There is no such source, or it lacks a file that the reader cannot do without.
+        ValueError: There is no such data set, or it does not know a setting, or a setting cannot be, or the source is
+            an unfinished prepared folder.
+    """
+    check_settings(name, settings)
+    source = Path(source)
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: expected the source of {name}, found nothing there.")
+    check_finished(source)
+    cache = settings.get("cache")
+    if cache and Path(cache).resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"{cache}: expected a cache outside {source}, whose files must stay as they are meanwhile.")
+    if name == "howto":
+        encoders = {key: settings.pop(key) for key in ("video_encoder", "text_encoder", "cache") if key in settings}
+        articles = _first(source, "how_to_steps.tar.gz")
+        return HowToReader.open(FolderReader(source, **encoders), articles, **settings), [source]
+    if name == "folder":
+        return FolderReader(source, **settings), [source]
+    if name in TVSUM:
+        reader, files = _tvsum(name, source, **settings)
+    else:
+        reader, files = _open(name, source, {key: settings[key] for key in settings if key != "text_encoder"})
+    text_encoder = settings.get("text_encoder")
+    computable = text_encoder and text_encoder not in PRECOMPUTED  # else titles stay without features
+    return EmbeddedReader(reader, str(text_encoder)) if computable else reader, files
+
+
+def prepare(
+    name: str,
+    source: str | Path,
+    output: str | Path,
+    *,
+    half: bool = False,
+    skip_bad: bool = False,
+    num_proc: int = 1,
+    allow_encoder_mismatch: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Read a data set as the field exchanges it and store it in one schema, as `hiersum prepare` does.
+
+    Args:
+        name, source, settings: As `open_reader` takes them.
+        output: The folder; one that holds work from the same source and settings is completed.
+        half: Store features in half precision.
+        skip_bad, num_proc, allow_encoder_mismatch, progress: As `hiersum_hf.datasets.prepare.prepare` takes them.
+
+    Returns:
+        The report: counts, what was dropped and why.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: As `open_reader` and `hiersum_hf.datasets.prepare.prepare`.
+    """
+    reader, files = open_reader(name, source, **settings)
+    return write_prepared(
+        reader,
+        output,
+        files,
+        dataset=name,
+        dtype="float16" if half else "float32",
+        skip_bad=skip_bad,
+        num_proc=num_proc,
+        allow_encoder_mismatch=allow_encoder_mismatch,
+        progress=progress,
+    )
+
+
+def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, list[Path]]:
+    if name == "bliss":
+        return BLiSSReader(source), [source]
+    if name == "wikihow":
+        return _wikihow(source), [source]
+    if name == "replay":
+        curves = _only(source, "*.json") if source.is_dir() else source
+        features = _first(curves.parent, "features.h5")
+        return ReplayReader(curves, features, **settings), [curves, *([features] if features else [])]
+    if name == "mosu" or (source / "mrhisum_gt.h5").is_file():
+        if "dequantization" in settings:
+            raise ValueError(f"--dequantization: expected mr_hisum.h5; found {source}, the trimodal release")
+        return TrimodalReader.from_folder(source, **settings), [source]
+    return MrHiSumReader.from_folder(source, **settings), [source]
+
+
+def _tvsum(
+    name: str,
+    source: Path,
+    text_encoder: str = "",
+    text_features: str | Path | None = None,
+    captions: str | Path | None = None,
+    text_alignment: str | None = None,
+) -> tuple[Reader, list[Path]]:
+    h5 = _only(source, f"*{name}*.h5") if source.is_dir() else source
+    rated = [path for path in (h5.parent / "ydata-tvsum50.mat", h5.parent / "ydata-tvsum50-anno.tsv") if path.is_file()]
+    ratings = rated[0] if rated and name == "tvsum" else None
+    features, timed = (None if path is None else Path(path) for path in (text_features, captions))
+    encoder = text_encoder if features else ""
+    reader = TVSumReader(
+        h5, ratings, text_features=features, text_encoder=encoder, captions=timed, alignment=text_alignment
+    )
+    return reader, [path for path in (h5, ratings, features, timed) if path is not None]
+
+
+def _wikihow(source: Path) -> WikiHowReader:
+    labels = _first(source, "wikihowto_annt.json") or _first(source, "pseudoGT_summ_annts.json")
+    files = [_first(source, n) for n in ("how_to_steps.tar.gz", "pseudoGT_task_annts.json", "features.h5")]
+    if labels is None and files[0] is None:
+        raise FileNotFoundError(f"{source}: expected how_to_steps.tar.gz or an annotation file, found neither.")
+    return WikiHowReader(labels, *files)
+
+
+def _first(folder: Path, name: str) -> Path | None:
+    return folder / name if (folder / name).is_file() else None
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise FileNotFoundError(f"{folder}: expected one file {pattern}, found {len(found)}.")
+    return found[0]

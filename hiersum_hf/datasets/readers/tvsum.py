@@ -1,0 +1,190 @@
+"""TVSum: the field's `eccv16` feature file (SumMe has the same format); its members in `tvsum_members`, ratings in
+`tvsum_ratings`.
+
+Letters: N sampled frames, S shots, U annotators, M sentences, K description texts, n_frames original frames.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hiersum_hf.datasets.readers.mrhisum_files import load_video
+from hiersum_hf.datasets.readers.tvsum_members import ARRAYS, ATTRIBUTES, CLOSED, TEXTS, read_group
+from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo, read_ratings
+from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, TextFiles, names_of, with_sentence_labels
+from hiersum_hf.files.escape import printable
+from hiersum_hf.files.h5_file import Member, member_names, read_member
+from hiersum_hf.records import VideoRecord
+
+
+@dataclass(frozen=True)
+class TVSumReader:
+    """Reader of `eccv16_dataset_tvsum_google_pool5.h5`, its SumMe sister, or any file in that format.
+
+    Frame scores are the min-max scaled gtscore (a constant one gives 0), frame labels its key-shot summary at the
+    picks. The closed change points become [start, end) and are cut at the last frame. The file carries no frame rate:
+    times come from `fps` if a group has one, else from the length that the ratings (the .mat) or the captions tell,
+    else from 30 frames a second, which captions in true seconds need not fit. `video_id` stays the group's name, which
+    the split files use; gtsummary, n_frame_per_seg and n_steps are not needed. Encoders are "googlenet-pool5" where the
+    file's name says google_pool5.
+
+    Texts come in files of their own, where a video goes by the group's name, its `video_name` (SumMe) or the YouTube id
+    in the ratings, in this order; one that no file has stays without sentences.
+
+    The project's own extension adds optional members to a group: text (M strings), text_times (M, 2) seconds,
+    text_features, description (K strings), description_features, user_scores, fps, and the attributes video_encoder,
+    text_encoder and sample_fps.
+
+    Args:
+        h5_path: The feature file.
+        ratings_path: TVSum's ratings; group video_k gets entry k: title as description text (its features remain to
+            be computed) and the raw ratings at the picks as user scores.
+        text_features: .h5 with (M, Dt) arrays, as `hiersum_hf.datasets.readers.pickles.convert_pickled_arrays` makes of
+            A2Summ's .npy.
+        text_encoder: Id of what made them; the file does not say.
+        captions: Sentence j with its times for each row j: a .json {id: {"timestamps": [[start_s, end_s], ...],
+            "sentences": [...], perhaps "duration"}}, or a folder with id.srt, id.vtt or id.ass. Without
+            text_features these remain to be computed.
+        alignment: "a2summ-positional" spreads text features without captions over the frames
+            (`hiersum_hf.datasets.readers.tvsum_texts.positional_spans`); their words remain unknown.
+
+    Raises:
+        ValueError: As `hiersum_hf.datasets.readers.tvsum_texts.TextFiles`.
+    """
+
+    h5_path: Path
+    ratings_path: Path | None = None
+    text_features: Path | None = None
+    text_encoder: str = ""
+    captions: Path | None = None
+    alignment: str | None = None
+
+    def __post_init__(self) -> None:
+        self._texts()
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Names of the groups, video_2 before video_10. Raises as `read`, and ValueError if no video has a text."""
+        names = sorted(member_names(self.h5_path), key=_number)
+        if names and (without := self.findings.get("without_text")) == names:
+            files = " and ".join(str(path) for path in (self.text_features, self.captions) if path)
+            raise ValueError(f"{files}: expected ids of {self.h5_path} such as {without[0]}, found none")
+        return names
+
+    @property
+    def splits(self) -> dict[str, list[str]]:
+        """None: splits come in files of their own."""
+        return {}
+
+    @property
+    def findings(self) -> dict[str, list[str]]:
+        """`without_text`: videos that no file with texts has; nothing where there are no such files."""
+        if self.text_features is None and self.captions is None:
+            return {}
+        names = sorted(member_names(self.h5_path), key=_number)
+        return {"without_text": [name for name in names if not self._texts().has(self._names_of(name))]}
+
+    def read(self, video_id: str) -> VideoRecord:
+        """One group as a record.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If a file is not HDF5, a member is missing, or lengths or values do not fit; the message names
+                the file and the group.
+        """
+        load = partial(self._read, video_id)
+        return load_video(self.h5_path, video_id, load, arrays=ARRAYS, texts=TEXTS, attributes=ATTRIBUTES)
+
+    def _read(self, video_id: str, group: Member) -> VideoRecord:
+        rated = _entry(self.ratings_path, video_id)
+        names, texts = names_of(group, rated), self._texts()
+        record = read_group(group, rated, texts.duration_s(names))
+        return with_sentence_labels(texts.add_to(record, names))
+
+    def _names_of(self, video_id: str) -> list[str]:
+        group = read_member(self.h5_path, video_id, f", video {printable(video_id)}", texts=[VIDEO_NAME])
+        return names_of(group, _entry(self.ratings_path, video_id))
+
+    def _texts(self) -> TextFiles:
+        return TextFiles(self.text_features, self.text_encoder, self.captions, self.alignment)
+
+
+def read_tvsum(h5_path: str | Path, ratings_path: str | Path | None = None) -> list[VideoRecord]:
+    """All videos of a TVSum-format file; see `TVSumReader`."""
+    reader = TVSumReader(Path(h5_path), None if ratings_path is None else Path(ratings_path))
+    return [reader.read(video_id) for video_id in reader.video_ids]
+
+
+@lru_cache(maxsize=4)
+def _ratings(path: Path, changed_ns: int) -> list[TVSumVideo]:
+    """The ratings, read once as long as the file stays the same."""
+    return read_ratings(path)
+
+
+def _number(name: str) -> tuple[int, str]:
+    """Sort key that puts video_2 before video_10."""
+    digits = re.search(r"\d+$", name)
+    return (int(digits.group()[-15:]) if digits else 0), name
+
+
+def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
+    if ratings_path is None:
+        return None
+    ratings = _ratings(ratings_path, ratings_path.stat().st_mtime_ns)
+    k = _number(name)[0]
+    if not 1 <= k <= len(ratings):
+        raise ValueError(f"expected a name video_1 to video_{len(ratings)} to match the ratings, found {name}")
+    return ratings[k - 1]
+
+
+def write_tvsum(records: Iterable[VideoRecord], h5_path: str | Path) -> None:
+    """Write records in the format that `read_tvsum` reads, groups named by `video_id`.
+
+    A record comes back as it was, but for its source, if its scores span [0, 1], its labels are their key-shot summary,
+    its sentence labels follow from these and its duration is that of its frames.
+
+    Raises:
+        ValueError: If a record lacks shots, picks, n_frames, frame scores or user summaries; the message names it.
+    """
+    with h5py.File(h5_path, "w") as file:
+        for record in records:
+            _write_group(file.create_group(record.video_id), record)
+
+
+def _write_group(group: h5py.Group, record: VideoRecord) -> None:
+    needed = (record.shots, record.picks, record.n_frames, record.frame_scores, record.user_summaries)
+    if any(part is None for part in needed):
+        raise ValueError(f"video {record.video_id}: expected shots, picks, n_frames, frame_scores and user_summaries")
+    shots = np.asarray(record.shots)
+    members: dict[str, Any] = {
+        "features": record.video_features,
+        "gtscore": record.frame_scores,
+        "gtsummary": record.frame_labels,
+        "user_summary": np.asarray(record.user_summaries, np.float32),
+        "change_points": shots - CLOSED,
+        "n_frame_per_seg": shots[:, 1] - shots[:, 0],
+        "n_frames": record.n_frames,
+        "picks": record.picks,
+        "n_steps": len(record.video_features),
+        "fps": float(record.n_frames or 0) / record.duration_s,
+        "user_scores": record.user_scores,
+        "text": [sentence.text for sentence in record.sentences],
+        "text_times": [(sentence.start_s, sentence.end_s) for sentence in record.sentences],
+        "text_features": record.text_features,
+        "description": list(record.description),
+        "description_features": record.description_features,
+    }
+    for key, value in members.items():
+        if value is not None and np.size(value):
+            group[key] = value
+    if record.encoders is not None:
+        names = {"video_encoder": record.encoders.video, "text_encoder": record.encoders.text}
+        group.attrs.update(names | {"sample_fps": record.encoders.sample_fps})

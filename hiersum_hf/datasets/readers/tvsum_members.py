@@ -1,0 +1,192 @@
+"""The members of one group of an eccv16 feature file, checked; the format is described in `tvsum`.
+
+Every error is a ValueError that names the member; the reader adds file and video. Letters: N sampled frames, S shots,
+U annotators, M sentences, K description texts, n_frames original frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
+from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, cut_sentences
+from hiersum_hf.files.h5_file import Member, read_rate, read_text
+from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
+from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.summary.shots import clip_shots
+
+
+GOOGLENET = "googlenet-pool5"
+DEFAULT_FPS = 30.0  # where nothing tells a video's rate; TVSum's own are 24 to 30
+CLOSED = np.array([0, 1])  # change_points name a shot's last frame, records the frame after it
+REQUIRED = ("features", "gtscore", "user_summary", "change_points", "n_frames", "picks")
+ARRAYS = (*REQUIRED, "fps", "user_scores", "text_times", "text_features", "description_features")
+TEXTS, ATTRIBUTES = ("text", "description", VIDEO_NAME), ("",)
+
+
+def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None) -> VideoRecord:
+    """The group's own content; `told_s` is the video's length according to its captions.
+
+    Raises:
+        ValueError: A member is missing, or shapes or values do not fit.
+    """
+    missing = [key for key in REQUIRED if key not in group]
+    if missing:
+        raise ValueError(f"expected the members {', '.join(missing)}, found {sorted(group.names)}")
+    picks = _whole(group, "picks", (None,))
+    n = len(picks)
+    gtscore = _finite(group, "gtscore", (n,)).astype(np.float32)
+    summaries = _summaries(group)
+    n_frames = _common_length(int(_whole(group, "n_frames")), summaries.shape[1], "user_summary")
+    if n == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
+        raise ValueError(f"picks: expected ascending frame numbers below {n_frames}")
+    shots = clip_shots(_whole(group, "change_points", (None, 2)) + CLOSED, n_frames)
+    extent = np.ptp(gtscore)
+    if not np.isfinite(extent):
+        raise ValueError("gtscore: expected a range within 32 bits, found a wider one")
+    scores = (gtscore - gtscore.min()) / (extent or 1.0)
+    labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
+    fps = _fps(group, rated, told_s)
+    duration_s = float(max(n_frames, picks[-1] + 1) / fps)
+    if not duration_s < np.inf:
+        raise ValueError(f"fps: expected the rate of a video, found {fps}")
+    return VideoRecord(
+        video_id=group.name,
+        video_features=_features(group, "features", n),
+        frame_times_s=picks / fps,
+        duration_s=duration_s,
+        encoders=_encoders(group, sample_fps=fps / float(np.median(np.diff(picks)) if n > 1 else 1)),
+        frame_scores=scores,
+        frame_labels=labels,
+        user_scores=_user_scores(group, rated, picks, n_frames),
+        user_summaries=summaries[:, :n_frames],
+        shots=shots,
+        picks=picks,
+        n_frames=n_frames,
+        source=str(group.path),
+        **_sentences(group, duration_s),
+        **_description(group, rated),
+    )
+
+
+def _array(group: Member, key: str) -> np.ndarray:
+    try:
+        return group.array(key)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _finite(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
+    """Finite float64 numbers of this shape, None = any length; an array of one number counts as a number."""
+    found = _array(group, key)
+    if shape == () and found.size == 1:
+        found = found.reshape(())
+    fits = found.ndim == len(shape) and all(size in (None, n) for size, n in zip(shape, found.shape, strict=True))
+    if not fits or found.dtype.kind not in "biuf":
+        wanted = str(tuple("any" if size is None else size for size in shape)).replace("'", "")
+        raise ValueError(f"{key}: expected numbers of shape {wanted}, found {found.dtype} of shape {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{key}: expected finite values, found NaN or infinity")
+    return found.astype(np.float64)
+
+
+def _whole(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
+    found = _finite(group, key, shape)
+    if (found % 1 != 0).any():
+        raise ValueError(f"{key}: expected whole numbers, found {found[found % 1 != 0][:3]}")
+    return found.astype(np.int64)
+
+
+def _features(group: Member, key: str, rows: int) -> np.ndarray:
+    found = _array(group, key)
+    if found.ndim != 2 or len(found) != rows or found.dtype.kind not in "iuf":
+        raise ValueError(f"{key}: expected {rows} rows of numbers, found {found.dtype} of shape {found.shape}")
+    features = found.astype(np.float32)
+    if not np.isfinite(features).all():
+        raise ValueError(f"{key}: expected finite values, found NaN or infinity")
+    return features
+
+
+def _summaries(group: Member) -> np.ndarray:
+    """(U, n_frames) bool; one annotator's summary may be (n_frames,)."""
+    found = np.atleast_2d(_array(group, "user_summary"))
+    if found.ndim != 2 or len(found) == 0 or found.dtype.kind not in "biuf":
+        raise ValueError(f"user_summary: expected a row of numbers for each annotator, found shape {found.shape}")
+    if not np.isin(found, (0, 1)).all():  # NaN is neither
+        raise ValueError(f"user_summary: expected values 0 and 1, found {np.setdiff1d(found, (0, 1))[:3]}")
+    return found.astype(bool)
+
+
+def _common_length(n_frames: int, found: int, what: str) -> int:
+    if abs(n_frames - found) > LENGTH_TOLERANCE:
+        raise ValueError(f"{what}: expected {n_frames} frames, found {found}")
+    return min(n_frames, found)
+
+
+def _fps(group: Member, rated: TVSumVideo | None, told_s: float | None) -> float:
+    if "fps" in group:
+        return _positive("fps", float(_finite(group, "fps")))
+    if rated and rated.duration_s:
+        return rated.n_frames / rated.duration_s
+    return float(_finite(group, "n_frames")) / told_s if told_s else DEFAULT_FPS
+
+
+def _positive(what: str, rate: float) -> float:
+    if not 0 < rate < np.inf:
+        raise ValueError(f"{what}: expected a positive rate, found {rate}")
+    return rate
+
+
+def _encoders(group: Member, sample_fps: float) -> Encoders | None:
+    """What the group's attributes say, else what the file's name says: the field's own files say it only there."""
+    attrs = group.attributes[""]
+    if "video_encoder" in attrs:
+        names = read_text(attrs, "video_encoder"), read_text(attrs, "text_encoder", "")
+        return Encoders(*names, read_rate(attrs, "sample_fps"))
+    return Encoders(GOOGLENET, "", sample_fps) if "google_pool5" in group.path.name else None
+
+
+def _user_scores(group: Member, rated: TVSumVideo | None, picks: np.ndarray, n_frames: int) -> np.ndarray | None:
+    if rated is not None:
+        last = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id}") - 1
+        return rated.user_scores[:, np.minimum(picks, last)]
+    if "user_scores" not in group:
+        return None
+    scores = _finite(group, "user_scores", (None, len(picks)))
+    if len(scores) == 0:
+        raise ValueError(f"user_scores: expected at least one annotator, found shape {scores.shape}")
+    return scores
+
+
+def _sentences(group: Member, duration_s: float) -> dict[str, Any]:
+    if "text_times" not in group:
+        return {}
+    times = _finite(group, "text_times", (None, 2)).tolist()
+    texts = _strings(group, "text") or [""] * len(times)
+    if len(texts) != len(times):
+        raise ValueError(f"text: expected {len(times)} texts, as many as text_times, found {len(texts)}")
+    sentences = [Sentence(text, start_s, end_s) for text, (start_s, end_s) in zip(texts, times, strict=True)]
+    features = _text_features(group, "text_features", len(times))
+    return {"sentences": cut_sentences(sentences, duration_s, "text_times")} | features
+
+
+def _description(group: Member, rated: TVSumVideo | None) -> dict[str, Any]:
+    texts = _strings(group, "description") or ([rated.title] if rated and rated.title else [])
+    if "description_features" in group and not texts:
+        texts = [""] * len(_array(group, "description_features"))
+    return {"description": tuple(texts)} | _text_features(group, "description_features", len(texts))
+
+
+def _text_features(group: Member, key: str, rows: int) -> dict[str, np.ndarray]:
+    return {key: _features(group, key, rows)} if key in group else {}
+
+
+def _strings(group: Member, key: str) -> list[str]:
+    if key not in group:
+        return []
+    try:
+        return group.strings(key)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None

@@ -1,0 +1,129 @@
+"""TVSum's raw ratings: 50 videos, each rated 1 to 5 by 20 annotators, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hiersum_hf.files.h5_file import Member, member_names, read_cells, read_member
+from hiersum_hf.records import VideoRecord
+
+
+RATING_STEP = 15  # the field reads the ratings at every 15th frame
+RATING_FPS = 30.0  # where the file does not tell a video's length; TVSum's own are 24 to 30
+MAT_TABLE, MAT_FIELDS = "tvsum50", {"video", "title", "category", "user_anno", "length"}
+MAX_LETTERS = 10_000  # of a title
+
+
+@dataclass(frozen=True, eq=False)
+class TVSumVideo:
+    """The raw ratings of one video.
+
+    Args:
+        video_id: YouTube id.
+        title: Title, "" where the file has none (the tsv).
+        category: Two letters such as "VT".
+        user_scores: (U, n_frames) float64, 1 to 5, U is 20.
+        n_frames: Number of frames.
+        duration_s: Length of the video, None where the file does not tell (the tsv).
+    """
+
+    video_id: str
+    title: str
+    category: str
+    user_scores: np.ndarray
+    n_frames: int
+    duration_s: float | None = None
+
+
+def read_ratings(path: str | Path) -> list[TVSumVideo]:
+    """Read TVSum's ratings from `ydata-tvsum50.mat` or `ydata-tvsum50-anno.tsv`, in file order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is neither a MATLAB 7.3 (HDF5) file nor a table of id, category and ratings, or is damaged, or
+            ratings are missing or no finite numbers; names the file and, where it is one video's, the entry.
+    """
+    path = Path(path)
+    if path.suffix == ".tsv":
+        return _read_tsv(path)
+    table = read_member(path, MAT_TABLE, f", {MAT_TABLE}")
+    if not set(table.names) >= MAT_FIELDS:
+        found = sorted(table.names or member_names(path))
+        raise ValueError(f"{path}: expected {MAT_TABLE} with {sorted(MAT_FIELDS)}, found {found}")
+    columns = read_cells(path, MAT_TABLE, sorted(MAT_FIELDS))
+    return [_mat_video(columns, row, f"{path}, entry {row + 1}") for row in range(len(columns["video"]))]
+
+
+def rated_record(video: TVSumVideo) -> VideoRecord:
+    """The ratings at every 15th frame, as in the field's feature files, as a record without features and shots."""
+    users = video.user_scores[:, ::RATING_STEP]
+    picks = np.arange(users.shape[1]) * RATING_STEP
+    duration_s = video.duration_s or video.n_frames / RATING_FPS
+    return VideoRecord(
+        video_id=video.video_id,
+        video_features=np.zeros((len(picks), 0), np.float32),
+        frame_times_s=picks * duration_s / video.n_frames,
+        duration_s=duration_s,
+        user_scores=users,
+        picks=picks,
+        n_frames=video.n_frames,
+    )
+
+
+def _mat_video(columns: Mapping[str, Sequence[Member]], row: int, where: str) -> TVSumVideo:
+    try:
+        cells = {key: column[row].array() for key, column in columns.items()}
+        if max(cells[key].size for key in ("video", "title", "category")) > MAX_LETTERS:
+            raise ValueError(f"a text of more than {MAX_LETTERS} letters")
+        video, title, category = (
+            _repair("".join(map(chr, cells[key].ravel()))) for key in ("video", "title", "category")
+        )
+        ratings, duration_s = cells["user_anno"].astype(np.float64), float(cells["length"][0, 0])
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{where}: expected {sorted(MAT_FIELDS)}, found a damaged entry ({error})") from None
+    if not 0 < duration_s < np.inf:
+        raise ValueError(f"{where}, video {video}: expected a length in seconds, found {duration_s}")
+    _check(ratings, f"{where}, video {video}")
+    return TVSumVideo(video, title, category, ratings, ratings.shape[1], duration_s)
+
+
+def _check(ratings: np.ndarray, where: str) -> None:
+    if ratings.ndim != 2 or ratings.size == 0:
+        raise ValueError(f"{where}: expected a row of ratings for each annotator, found shape {ratings.shape}")
+    if not np.isfinite(ratings).all():
+        raise ValueError(f"{where}: expected finite ratings, found NaN or infinity")
+
+
+def _repair(text: str) -> str:
+    """Undo what TVSum's export did to titles: UTF-8 bytes stored as latin-1, and quotes around those with commas."""
+    with suppress(UnicodeError):  # it was not mangled
+        text = text.encode("latin-1").decode("utf-8")
+    quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1].replace('""', '"') if quoted else text
+
+
+def _read_tsv(path: Path) -> list[TVSumVideo]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    ratings: dict[tuple[str, str], list[np.ndarray]] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                video_id, category, scores = line.decode().rstrip("\r\n").split("\t")
+                ratings.setdefault((video_id, category), []).append(np.array(scores.split(","), np.float64))
+            except ValueError:
+                raise ValueError(f"{path}, line {number}: expected id, category, comma-separated ratings") from None
+    videos = []
+    for (video_id, category), rows in ratings.items():
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError(f"{path}, video {video_id}: expected rows of one length, found {sorted(map(len, rows))}")
+        _check(np.stack(rows), f"{path}, video {video_id}")
+        videos.append(TVSumVideo(video_id, "", category, np.stack(rows), len(rows[0])))
+    if not videos:
+        raise ValueError(f"{path}: expected rows of id, category and ratings, found an empty table")
+    return videos

@@ -1,0 +1,217 @@
+"""Texts for TVSum and SumMe, whose feature file has none: text features and sentences with times, in files beside it.
+
+Letters: N sampled frames, M sentences, Dt width of text features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiersum_hf.datasets.readers.bliss import read_json_object
+from hiersum_hf.datasets.readers.mrhisum_files import load_video, read_features
+from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
+from hiersum_hf.files.h5_file import Member, first_shape, outlines
+from hiersum_hf.files.h5_process import H5Error
+from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_labels_from_frames
+from hiersum_hf.texts.subtitles import read_subtitles
+
+
+POSITIONAL = "a2summ-positional"
+VIDEO_NAME = "video_name"  # member of a group that tells its video's name
+SUBTITLES = (".srt", ".vtt", ".ass")  # of two, the first counts
+MAX_DURATION_S = 1e9  # of a video with captions
+UNKNOWN = "unknown"  # stands for the encoder of the frames where no file names it
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Text features, captions or both; as `hiersum_hf.datasets.readers.tvsum.TVSumReader` describes them.
+
+    A video may go by any of its names in them; of several that are there the first counts.
+
+    Raises:
+        ValueError: Pickled text features or some without encoder or times; an alignment that is unknown or has nothing
+            to align.
+    """
+
+    text_features: Path | None = None
+    text_encoder: str = ""
+    captions: Path | None = None
+    alignment: str | None = None
+
+    def __post_init__(self) -> None:
+        path = self.text_features
+        if self.alignment not in (POSITIONAL, None) or (self.alignment and path is None):
+            found = f"{self.alignment!r} and {'no text features' if path is None else path.name}"
+            raise ValueError(f"alignment: expected {POSITIONAL!r} of text features or None, found {found}")
+        if path is None:
+            return
+        if path.suffix == ".npy":
+            command = f"hiersum_hf.datasets.readers.pickles.convert_pickled_arrays({str(path)!r})"
+            raise ValueError(f"{path}: expected an .h5, found a pickle; convert it once: {command}")
+        if not self.text_encoder:
+            raise ValueError(f"{path}: expected text_encoder, the id of what made these features, found none")
+        if self.captions is None and self.alignment is None:
+            ways = f"captions (sentences with times) or alignment {POSITIONAL!r} (rows spread over the frames)"
+            raise ValueError(f"{path}: expected {ways}, found neither")
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether a file has the video with these names. Raises as `add_to`."""
+        return self._row_id(names) is not None or self._caption(names) is not None
+
+    def duration_s(self, names: Sequence[str]) -> float | None:
+        """Length of the video in seconds, where the captions tell it. Raises as `add_to`."""
+        where, entry = self._caption(names) or ("", None)
+        found = entry.get("duration") if isinstance(entry, dict) else None
+        if found is not None and not (isinstance(found, int | float) and 0 < found < MAX_DURATION_S):
+            raise ValueError(f"{where}: expected a duration in seconds, found {found!r:.80}")
+        return found
+
+    def add_to(self, record: VideoRecord, names: Sequence[str]) -> VideoRecord:
+        """The record with the sentences that the files have for it, and with these files in its source.
+
+        Raises:
+            FileNotFoundError: A file is missing.
+            ValueError: A file is broken, rows and sentences differ in number, rows have no times, or the record has
+                sentences or text features of another encoder itself; the message names file and id.
+        """
+        record = replace(record, encoders=self._encoders(record))
+        rows, caption = self._rows(names), self._caption(names)
+        if len(rows) == 0 and caption is None:
+            return record
+        if record.sentences:
+            raise ValueError(f"expected sentences only in other files, found {len(record.sentences)} in the group too")
+        source = [str(record.source)] + [f"text features {self.text_features}"] * (len(rows) > 0)
+        if caption is not None:
+            sentences = cut_sentences(_sentences(*caption), record.duration_s, caption[0])
+            source.append(f"captions {self.captions}")
+        elif self.alignment is not None:
+            sentences = _spread(len(rows), record)
+            source[-1] += f", {self.alignment}"
+        else:
+            ways = f"its sentences in {self.captions} or alignment {POSITIONAL!r}"
+            raise ValueError(f"{self.text_features}, id {self._row_id(names)}: expected {ways}, found neither")
+        if len(rows) not in (0, len(sentences)):
+            each = f"expected {len(sentences)} rows, one for each sentence of {self.captions}"
+            raise ValueError(f"{self.text_features}, id {self._row_id(names)}: {each}, found {len(rows)}")
+        return replace(record, sentences=sentences, text_features=rows, source="; ".join(source))
+
+    def _encoders(self, record: VideoRecord) -> Encoders | None:
+        """The record's with the id of the text features, if there are any."""
+        encoders = record.encoders
+        if self.text_features is None:
+            return encoders
+        if encoders is None:
+            period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
+            encoders = Encoders(UNKNOWN, "", 1 / period_s)
+        if encoders.text not in ("", self.text_encoder):
+            raise ValueError(
+                f"{self.text_features}: expected text features by {encoders.text!r} like the group's, "
+                f"found {self.text_encoder!r}"
+            )
+        return replace(encoders, text=self.text_encoder)
+
+    def _row_id(self, names: Sequence[str]) -> str | None:
+        if self.text_features is None:
+            return None
+        found = outlines(self.text_features, names)
+        return next((name for name in names if found[name].kind), None)
+
+    def _rows(self, names: Sequence[str]) -> np.ndarray:
+        """(M, Dt); M is 0 where there are none"""
+        path, name = self.text_features, self._row_id(names)
+        if path is None or name is None:
+            return np.zeros((0, 0), np.float32)
+        width = _width(path, path.stat().st_mtime_ns)
+
+        def load(member: Member) -> np.ndarray:
+            return read_features(member, width) if member.array().size else np.zeros((0, width), np.float32)
+
+        return load_video(path, name, load, "Dataset", arrays=[""])
+
+    def _caption(self, names: Sequence[str]) -> tuple[str, Any] | None:
+        """("FILE, id NAME", subtitle file or entry of the JSON file)"""
+        index = {} if self.captions is None else _index(self.captions)
+        return next(((f"{self.captions}, id {name}", index[name]) for name in names if name in index), None)
+
+
+def names_of(group: Member, rated: TVSumVideo | None) -> list[str]:
+    """What files with texts may call a video: name of its group, video_name (SumMe), YouTube id; the first counts."""
+    try:
+        told = group.strings(VIDEO_NAME) if VIDEO_NAME in group else []
+    except H5Error:
+        raise
+    except ValueError:  # it is no text
+        told = []
+    return [group.name, *(told if len(told) == 1 else []), *([rated.video_id] if rated else [])]
+
+
+@lru_cache(maxsize=4)
+def _width(path: Path, changed_ns: int) -> int:
+    """Width of the file's first rows, which all others must have; 0 if there are none."""
+    return (first_shape(path) or (0, 0))[1]
+
+
+def _index(captions: Path) -> Mapping[str, Any]:
+    """id -> subtitle file or entry of the JSON file"""
+    if captions.is_dir():
+        return {path.stem: path for suffix in reversed(SUBTITLES) for path in captions.glob(f"*{suffix}")}
+    return read_json_object(captions)
+
+
+def _sentences(where: str, entry: Any) -> list[Sentence]:
+    """Of a subtitle file or of {"timestamps": [[start_s, end_s], ...], "sentences": [...]}, in its order."""
+    if isinstance(entry, Path):
+        return read_subtitles(entry)
+    try:
+        times, texts = entry["timestamps"], entry["sentences"]
+        if len(times) != len(texts):
+            raise ValueError(f"{len(times)} timestamps, {len(texts)} sentences")
+        pairs = zip(times, texts, strict=True)
+        return [Sentence(" ".join(text.split()), float(start_s), float(end_s)) for (start_s, end_s), text in pairs]
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences"
+        raise ValueError(f"{where}: expected {expected}, found {error!r}") from None
+
+
+def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
+    """The sentences, cut at the end of the video; ValueError if one is no stretch of time that begins within it."""
+    for s in sentences:
+        if not (0 <= s.start_s <= s.end_s and s.start_s < duration_s):
+            raise ValueError(
+                f"{where}: expected 0 <= start <= end and start < {duration_s:.2f} s, the video's length, "
+                f"found {s.start_s:.2f} to {s.end_s:.2f} s: {s.text!r}"
+            )
+    return tuple(replace(s, end_s=min(s.end_s, duration_s)) for s in sentences)
+
+
+def positional_spans(num_frames: int, num_texts: int) -> np.ndarray:
+    """(M, 2) [start, end) of M texts spread over N frames: c = ceil(N / M) frames each until there are none left.
+
+    This is how A2Summ aligns TVSum and SumMe; not given in the paper. Needs at least one text.
+    """
+    step = -(-num_frames // num_texts)
+    return np.minimum(np.arange(num_texts)[:, None] * step + [0, step], num_frames)
+
+
+def _spread(num_texts: int, record: VideoRecord) -> tuple[Sentence, ...]:
+    """Sentences without words that cover `positional_spans`; those without frames have no time, at the last frame."""
+    edges_s, last = np.append(record.frame_times_s, record.duration_s), len(record.frame_times_s) - 1
+    spans = positional_spans(len(record.frame_times_s), num_texts)
+    spans = np.where(spans[:, :1] < spans[:, 1:], spans, last)
+    return tuple(Sentence("", start_s, end_s) for start_s, end_s in edges_s[spans].tolist())
+
+
+def with_sentence_labels(record: VideoRecord) -> VideoRecord:
+    """The record with labels of its sentences: 1 iff any frame of the span is (A2Summ's rule), -100 without frames."""
+    if record.frame_labels is None or not record.sentences:
+        return record
+    spans = times_to_spans(record.frame_times_s, np.array([(s.start_s, s.end_s) for s in record.sentences]))
+    return replace(record, sentence_labels=sentence_labels_from_frames(record.frame_labels, spans))

@@ -1,0 +1,75 @@
+"""Text features for records that have texts without features, such as TVSum's titles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from hiersum_hf.features.text_encoder import TextEncoder, load_text_encoder
+from hiersum_hf.records import VideoRecord
+
+
+if TYPE_CHECKING:  # training on a plain file must not need pyarrow
+    from hiersum_hf.datasets.prepare import Reader
+
+
+def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
+    """The record with features of the sentences and description texts that have none; the others stay.
+
+    Raises:
+        ValueError: Some texts have features already, of another encoder; the message names the video and both.
+    """
+    missing = texts_without_features(record)
+    if not missing:
+        return record
+    known = record.encoders.text if record.encoders else ""
+    has_features = len(record.text_features) + len(record.description_features) > 0
+    if has_features and known not in ("", encoder.encoder_id):
+        raise ValueError(
+            f"{record.video_id}: expected all texts encoded by {known!r} like those that have features, "
+            f"found {encoder.encoder_id!r}."
+        )
+    encoders = replace(record.encoders, text=encoder.encoder_id) if record.encoders else None
+    features: dict[str, Any] = {name: encoder.encode(texts) for name, texts in missing.items()}
+    return replace(record, encoders=encoders, **features)
+
+
+def texts_without_features(record: VideoRecord) -> dict[str, list[str]]:
+    """The texts that have none, by the name of the member where their features belong."""
+    texts = {"text_features": [s.text for s in record.sentences], "description_features": list(record.description)}
+    return {name: rows for name, rows in texts.items() if len(getattr(record, name)) != len(rows)}
+
+
+@dataclass(frozen=True)
+class EmbeddedReader:
+    """Another reader, with features of its texts.
+
+    Args:
+        reader: Where the records come from.
+        text_encoder: Id for `hiersum_hf.features.text_encoder`.
+    """
+
+    reader: Reader
+    text_encoder: str
+
+    @property
+    def video_ids(self) -> list[str]:
+        return list(self.reader.video_ids)
+
+    @property
+    def splits(self) -> dict[str, list[str]]:
+        return self.reader.splits
+
+    @property
+    def findings(self) -> dict[str, list[str]]:
+        return self.reader.findings
+
+    def read(self, video_id: str) -> VideoRecord:
+        record = self.reader.read(video_id)  # an encoder that nobody can load may have made all features that there are
+        return embed_texts(record, _encoder(self.text_encoder)) if texts_without_features(record) else record
+
+
+@lru_cache(maxsize=1)
+def _encoder(text_encoder: str) -> TextEncoder:
+    return load_text_encoder(text_encoder)

@@ -1,0 +1,199 @@
+"""Which videos an evaluation reads: of a prepared folder, of any reader's source, or TVSum's ratings alone."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiersum_hf.datasets.parts import DataArguments, choose_split, embed_all, split_name
+from hiersum_hf.datasets.readers.tvsum import TVSumReader
+from hiersum_hf.datasets.readers.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN
+from hiersum_hf.evaluation.comparison import read_results
+from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.scoring.checkpoint import training_stages
+from hiersum_hf.training.sampler import row_counts
+
+
+RATINGS = (".mat", ".tsv")
+
+
+class EvaluationData:
+    """The records of a data set and its parts; features are read when a part is.
+
+    Args:
+        dataset: Name of the data set.
+        data: Prepared folder, source of the data set's reader, or TVSum's ratings (.mat, .tsv).
+        ratings: TVSum's ratings, to go with a feature file.
+        video_encoder, text_encoder: Ids of what made the features, where the data carries none; texts without features
+            get those of `text_encoder`.
+
+    Raises:
+        FileNotFoundError, ValueError: The data or the ratings cannot be read.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        data: str | Path,
+        ratings: str | Path | None = None,
+        video_encoder: str | None = None,
+        text_encoder: str | None = None,
+    ):
+        self.data, path = str(data), Path(data)
+        self.video_encoder, self.text_encoder = video_encoder, text_encoder
+        self.shipped: list[dict[str, list[str]]] = []
+        self._records: Any = None  # a list, or a prepared folder's records on disk
+        self._reader: Any = None
+        if path.suffix in RATINGS and dataset == "tvsum":
+            self._records = [rated_record(video) for video in read_ratings(path)]
+        elif (path / ".plan.json").is_file() or any(path.glob("data-*.parquet")):
+            from hiersum_hf.datasets.prepared import load_prepared, prepared_dataset, prepared_splits
+
+            self._records, self.shipped = load_prepared(path), prepared_splits(path)
+            if prepared_dataset(path) not in (None, dataset):
+                raise ValueError(f"{path}: prepared as {prepared_dataset(path)}, found {dataset} to evaluate it as.")
+        elif path.is_file() and dataset in ("tvsum", "summe"):
+            self._reader = TVSumReader(path, None if ratings is None else Path(ratings))
+        else:
+            from hiersum_hf.datasets.readers.open import open_reader
+
+            self._reader = open_reader(dataset, path)[0]
+            self.shipped = [self._reader.splits] if self._reader.splits else []
+
+    def part(
+        self,
+        part: str | None = None,
+        split_file: str | None = None,
+        fold: int | None = None,
+        split_seed: int = 0,
+    ) -> tuple[Sequence[VideoRecord], str, str | None]:
+        """The records of a part, its name, and the name of the split.
+
+        Args:
+            part: "train", "validation", "test" or "all"; by default "test" where there is a split, else "all".
+            split_file: A published split file; by default the split that the data ships with, if any.
+            fold: Split of the file, or of 5 disjoint folds where there is neither file nor shipped split; from 0.
+            split_seed: Draws the folds.
+
+        Raises:
+            FileNotFoundError, ValueError: As `training_data.choose_split`, the part has no videos, or the data names
+                another encoder than the one that was given.
+        """
+        if part is None:
+            part = "test" if split_file or fold is not None or self.shipped else "all"
+        if part == "all":
+            return self._encoded(self._read(None)), part, None
+        chosen = DataArguments(data=self.data, split_file=split_file, split_seed=split_seed, fold=fold or 0)
+        videos = choose_split(chosen, self._groups(), self.shipped, needed=(part,))[part]
+        if not videos:
+            raise ValueError(f"{split_file or self.data}: expected videos in the part {part}, found none")
+        name = f"published#{chosen.fold}" if self.shipped and not split_file else split_name(chosen)
+        return self._encoded(self._read(videos)), part, name
+
+    def _encoded(self, records: Sequence[VideoRecord]) -> Sequence[VideoRecord]:
+        """The records with the encoders that were given, those of a prepared folder in memory then."""
+        if self.video_encoder or self.text_encoder:
+            records = [with_encoders(record, self.video_encoder, self.text_encoder) for record in records]
+        return with_text_features(records, self.text_encoder) if self.text_encoder else records
+
+    def _groups(self) -> dict[str, str | None]:
+        """Every video with its group; where the source ships a split, the groups are respected already."""
+        if self._records is not None and hasattr(self._records, "groups"):
+            return self._records.groups
+        if self._records is None and self.shipped:
+            return dict.fromkeys(self._reader.video_ids)
+        return {record.video_id: record.group for record in self._read(None)}
+
+    def _read(self, videos: Sequence[str] | None) -> Sequence[VideoRecord]:
+        """The records of these videos, or all."""
+        if self._records is None and (videos is None or not self.shipped):
+            self._records = [self._reader.read(video) for video in self._reader.video_ids]
+        if self._records is None:
+            return [self._reader.read(video) for video in videos or ()]
+        if videos is None:
+            return self._records
+        if hasattr(self._records, "select"):
+            return self._records.select(videos)
+        by_id = {record.video_id: record for record in self._records}
+        return [by_id[video] for video in videos]
+
+
+def with_encoders(record: VideoRecord, video_encoder: str | None, text_encoder: str | None) -> VideoRecord:
+    """Name what made the record's features, where it does not say.
+
+    Raises:
+        ValueError: It names another encoder.
+    """
+    made = record.encoders or Encoders("", "", _sample_fps(record))
+    has_texts = len(record.text_features) + len(record.description_features) > 0
+    video = _named(record, "video", made.video, video_encoder if record.video_features.shape[1] else None)
+    text = _named(record, "text", made.text, text_encoder if has_texts else None)
+    return replace(record, encoders=replace(made, video=video, text=text))
+
+
+def _named(record: VideoRecord, side: str, found: str, given: str | None) -> str:
+    if given and found not in ("", UNKNOWN, given):
+        raise ValueError(
+            f"video {record.video_id}: --{side}-encoder: expected {found!r}, as the data says, found {given!r}"
+        )
+    return given or found
+
+
+def _sample_fps(record: VideoRecord) -> float:
+    times_s = record.frame_times_s
+    return 1 / float(np.median(np.diff(times_s)) if len(times_s) > 1 else record.duration_s)
+
+
+def with_text_features(records: Sequence[VideoRecord], text_encoder: str) -> Sequence[VideoRecord]:
+    """The records with features of all their texts; those of a prepared folder that has them stay on disk."""
+    texts = {"text_features": "sentences", "description_features": "description"}
+    if all((row_counts(records, rows) == row_counts(records, name)).all() for rows, name in texts.items()):
+        return records
+    return embed_all(list(records), text_encoder)
+
+
+def keep_to_own_split(args: Namespace) -> str | None:
+    """Measures a local checkpoint on the test part of the split it was trained on, if nothing else was asked for.
+
+    Args:
+        args: Of `hiersum evaluate`; `fold` and `split_seed` are filled in.
+
+    Returns:
+        A warning where videos of its training are measured.
+
+    Raises:
+        ValueError: Its split came from a file, which was not given.
+    """
+    if "/" not in args.scorer and not Path(args.scorer).is_dir():  # a baseline
+        return None
+    seen = [stage["split"] for stage in training_stages(args.scorer) if stage["dataset"] == args.dataset]
+    split = seen[-1] if seen and not args.folds else None
+    if not split:
+        return None
+    name, _, fold = split.rpartition("#")
+    drawn = re.fullmatch(r"disjoint-folds-seed(\d+)", name)
+    if args.part is None and args.fold is None and not args.split_file:
+        if not drawn and name != "published":
+            else_ = "or --part all to measure it on videos that it has seen"
+            raise ValueError(f"{args.scorer}: expected --split-file with {name}, on which it was trained ({else_}).")
+        args.fold, args.split_seed = int(fold), int(drawn.group(1)) if drawn else args.split_seed
+    asked = (
+        Path(args.split_file).name if args.split_file else f"disjoint-folds-seed{args.split_seed}" if drawn else name
+    )
+    if args.part not in ("all", "train") and {f"{asked}#{args.fold or 0}"} == set(seen):
+        return None
+    splits = ", ".join(dict.fromkeys(map(str, seen)))
+    return f"{args.scorer} was trained on split {splits}: it has seen some of these videos"
+
+
+def own_results(checkpoint: str | Path) -> dict[str, Any]:
+    """What the training of a local checkpoint left in its results.json, {} where there is none."""
+    path = Path(checkpoint, "results.json")
+    return read_results(path) if path.is_file() else {}

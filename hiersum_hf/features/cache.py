@@ -1,0 +1,172 @@
+"""Features of videos' frames in a folder: one file for a video's content and what its features are made with.
+
+    CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder,
+                                      warnings, end_s, contrast (N,), change (N,)
+
+<content> is a hash of every byte of the video file, <settings> one of the encoder, the sample rate, the precision and
+`FEATURE_VERSION`: a renamed video is found again, a changed one is not. Features are kept as the encoder gives them,
+not normalised; devices, which differ in the last digits, share them. Such a file is also what
+`hiersum_hf.datasets.readers.folder` reads under the name NAME.npz.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
+from hiersum_hf.files.atomic import aside
+from hiersum_hf.video.reader import Reading, iter_frames
+from hiersum_hf.video.stills import Glances
+
+
+logger = logging.getLogger(__name__)
+
+GLANCED = ("contrast", "change")
+FEATURE_VERSION = 1  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
+
+
+@dataclass(frozen=True)
+class FrameSettings:
+    """What features of frames depend on, but for the video: encoder id, frames a second, precision of the encoder."""
+
+    video_encoder: str
+    sample_fps: float = 2.0
+    dtype: str = "float32"
+
+
+class FrameFeatures(NamedTuple):
+    """Features (N, Dv) float32 and times (N,) float64 of N sampled frames.
+
+    Args:
+        features, times_s: As `VideoEncoder.encode_stream` gives them.
+        file: Where they are kept, None without a cache.
+        found: They were there already.
+        warnings, end_s: As in `hiersum_hf.video.reader.Reading`.
+        glances: What the pictures show; None in files of earlier versions.
+    """
+
+    features: np.ndarray
+    times_s: np.ndarray
+    file: Path | None
+    found: bool
+    warnings: tuple[str, ...] = ()
+    end_s: float = math.inf
+    glances: Glances | None = None
+
+
+def frame_features(
+    video: str | Path,
+    settings: FrameSettings,
+    load: Callable[[], VideoEncoder],
+    cache: str | Path | None = None,
+    batch_size: int = 16,
+    total: int | None = None,
+) -> FrameFeatures:
+    """Features of a video's frames, from the cache if they are there, else computed and put there.
+
+    Args:
+        video: Any file that FFmpeg reads.
+        settings: What `load` must fit.
+        load: Gives the encoder; called only where it is needed.
+        cache: Folder of features, made where it is missing; None: nothing is kept.
+        batch_size, total: As `VideoEncoder.encode_stream` takes them.
+
+    Raises:
+        FileNotFoundError: There is no such video.
+        ValueError: It cannot be read or takes too much memory, has no frames, or features that are not finite; names
+            the video.
+    """
+    file = None if cache is None else feature_file(cache, video, settings)
+    stored = None if file is None else stored_features(file)
+    if stored is not None:
+        return stored
+    reading, glances = Reading(), Glances()
+    encoder = load()
+    try:
+        frames = glances.watch(iter_frames(video, settings.sample_fps, reading))
+        features, times_s = encoder.encode_stream(frames, batch_size, total)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(f"{video}: expected memory to encode it, found too little: {error}") from error
+    if not len(features):
+        raise ValueError(f"{video}: expected frames, found none that can be decoded")
+    if not np.isfinite(features).all():
+        made_by = f"{settings.video_encoder} in {settings.dtype}"
+        raise ValueError(f"{video}: expected finite features, found NaN or infinity by {made_by}")
+    computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s, glances)
+    _store(computed, settings)
+    return computed
+
+
+def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) -> Path:
+    """Where the features belong; reads the video once, about a second a gigabyte.
+
+    Raises:
+        FileNotFoundError: There is no such video.
+    """
+    if not Path(video).is_file():
+        raise FileNotFoundError(f"{video}: expected a video file, found no such file")
+    with Path(video).open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    encoder_id, sample_fps, dtype = settings.video_encoder, float(settings.sample_fps), settings.dtype
+    made_with = [FEATURE_VERSION, encoder_id, sample_fps, dtype, _files_of(encoder_id)]
+    return Path(cache, f"{content[:32]}-{hashlib.sha256(json.dumps(made_with).encode()).hexdigest()[:8]}.npz")
+
+
+def stored_features(file: Path) -> FrameFeatures | None:
+    """The features in a file; None if there is no such file or, with a warning, if it is broken."""
+    if not file.exists():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as members:
+            features, times_s = members["video_features"], members["frame_times_s"]
+            warnings, end_s = tuple(map(str, members["warnings"])), float(members["end_s"])
+            glances = Glances(*(members[name].tolist() for name in GLANCED)) if set(GLANCED) <= {*members} else None
+        if glances is not None and not len(glances.contrast) == len(glances.change) == len(times_s):
+            raise ValueError(f"{len(glances.contrast)} and {len(glances.change)} glances at {len(times_s)} frames")
+        if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
+            raise ValueError(f"shapes {features.shape} and {times_s.shape}")
+    except (
+        OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
+        logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", file, error)
+        return None
+    return FrameFeatures(features, times_s, file, True, warnings, end_s, glances)
+
+
+def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
+    """Writes the file, if there is a name for it, whole or not at all."""
+    if frames.file is None:
+        return
+    frames.file.parent.mkdir(parents=True, exist_ok=True)
+    rate, encoder_id = np.array(float(settings.sample_fps)), np.array(settings.video_encoder)
+    glanced: dict[str, Any] = {name: np.array(getattr(frames.glances, name)) for name in GLANCED if frames.glances}
+    with aside(frames.file) as partial, partial.open("wb") as target:
+        np.savez(
+            target,
+            video_features=frames.features,
+            frame_times_s=frames.times_s,
+            sample_fps=rate,
+            warnings=np.array(frames.warnings, str),
+            end_s=np.array(frames.end_s),
+            video_encoder=encoder_id,
+            **glanced,
+        )
+
+
+def _files_of(encoder_id: str) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of an encoder's files where its id is a folder: it may be trained on; [] on the Hub."""
+    files = sorted(path for path in Path(encoder_id).glob("*") if path.is_file())
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]

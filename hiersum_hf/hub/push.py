@@ -1,0 +1,270 @@
+"""A run or a prepared data set as one commit of a Hub repository: all of it arrives, or nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError
+from huggingface_hub.utils import validate_repo_id
+
+from hiersum_hf.evaluation.comparison import read_results
+from hiersum_hf.hub.card import LIBRARY, LICENCE, RULES, card_data, write_card
+from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.training.arguments import HierSumTrainingArguments
+
+
+MARKS = {"model": "config.json", "dataset": "dataset_info.json"}  # without it a repository is something else's
+BESIDE_WEIGHTS = ("recipe.yaml", "results.json", "scores.png")
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "config.json", "preprocessor_config.json", "*.py")
+REPLACED = {  # of an earlier push, where this one does not have them
+    "model": [
+        "*.safetensors",
+        "*.safetensors.index.json",
+        "adapter_config.json",
+        "*_hiersum.py",
+        "LICENSE",
+        *BESIDE_WEIGHTS,
+    ],
+    "dataset": ["data-*.parquet"],
+}
+OF_A_PUSH = ("hub_model_id", "hub_private_repo")  # flags of a run
+PUSHES_OF_THE_TRAINER = ("hub_strategy", "hub_always_push", "hub_revision")  # which goes checkpoint by checkpoint
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+NO_COPY = {".gitattributes", "README.md", "LICENSE"}  # what a repository may hold before the first push
+
+
+def push(
+    folder: str | Path, repo_id: str, private: bool | None = None, token: str | None = None, base: str | None = None
+) -> str:
+    """Uploads a run of `hiersum train`, any checkpoint, or a folder of `hiersum prepare`; its kind is seen.
+
+    Args:
+        folder: The run or the prepared folder; nothing in it is changed.
+        repo_id: "org/name". What an earlier push left there is replaced, and stays in the history.
+        private: Whether a repository made for it is private; default the organisation's setting.
+        token: Of the Hub; default HF_TOKEN or that of `hf auth login`.
+        base: Hub id of an adapter's base, where it was trained on a local folder.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: The folder is neither, or not complete; a bad id; a repository that holds something else.
+        PermissionError: Not logged in, or no right to write there.
+        ConnectionError: The upload broke off. The repository is as it was.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: expected the folder of a run or a prepared data set, found no folder.")
+    is_data = (folder / MARKS["dataset"]).is_file()
+    if is_data and base is not None:
+        raise ValueError(f"{folder}: expected an adapter for base {base}, found a data set.")
+    kind = "dataset" if is_data else "model"
+    with TemporaryDirectory(prefix="hiersum-push-") as place:
+        target = Path(place)
+        if is_data:
+            assemble_data(folder, target)
+        else:
+            assemble_run(folder, target, repo_id, base)
+        check_push(repo_id, private, token, kind)
+        with _clear_errors(repo_id):
+            commit = HfApi(token=token).upload_folder(
+                repo_id=repo_id,
+                folder_path=target,
+                repo_type=kind,
+                commit_message=f"Upload a HierSum {'data set' if is_data else 'checkpoint'}",
+                delete_patterns=REPLACED[kind],
+            )
+    return commit.commit_url.partition("/commit/")[0]
+
+
+def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: str | None = None) -> None:
+    """Fills `target` with what a checkpoint needs to be loaded, judged and trained again, and no pickle.
+
+    Weights, config, feature extractor and the code of all classes; recipe, results and picture as far as the run has
+    them; licence and card. Another licence than ours goes on; a card that names one and was not written by
+    `write_card`, as that of converted weights, goes as it is.
+
+    Raises:
+        ValueError: Not a complete HierSum checkpoint in safetensors, or an adapter whose base is a local folder.
+    """
+    extractor: Any  # the pipelines of Transformers name another kind
+    _refuse_pickles(run)
+    model, extractor = load_checkpoint(run)
+    if (run / "adapter_config.json").is_file():
+        _copy(run, target, ADAPTER)
+        _name_base(target / "adapter_config.json", run, base, repo_id)
+    elif base is not None:
+        raise ValueError(f"{run}: expected an adapter for base {base}, found an ordinary checkpoint.")
+    else:
+        HierSumPipeline(model, feature_extractor=extractor).save_pretrained(target)
+    _copy(run, target, BESIDE_WEIGHTS)
+    results = read_results(run / "results.json") if (run / "results.json").is_file() else None
+    told = card_data(run)
+    licence = told.get("license") or LICENCE
+    if licence == LICENCE:
+        (target / "LICENSE").write_text(files("hiersum_hf").joinpath("templates/LICENSE").read_text(encoding="utf-8"))
+    if licence == LICENCE or (results and told.get("library_name") == LIBRARY):
+        write_card(target, results, extractor, repo_id, licence)
+    else:
+        _copy(run, target, ("README.md",))
+
+
+def assemble_data(prepared: Path, target: Path) -> None:
+    """Fills `target` with a finished prepared folder. Its description keeps the label rule, and loses the paths.
+
+    Raises:
+        ValueError: Not finished, or files are missing or broken.
+    """
+    from hiersum_hf.datasets.prepared import stream_prepared  # it needs pyarrow
+
+    stream_prepared(prepared)  # refuses what is not whole before the first row is read
+    for file in (*prepared.glob("data-*.parquet"), prepared / "report.json", prepared / "README.md"):
+        (target / file.name).symlink_to(file.resolve())
+    info = json.loads((prepared / MARKS["dataset"]).read_text(encoding="utf-8"))
+    reader = info.get("reader", "")
+    info["reader"] = f"{reader.split('(')[0]}({', '.join(match.group() for match in re.finditer(RULES, reader))})"
+    (target / MARKS["dataset"]).write_text(json.dumps(info, indent=1), encoding="utf-8")
+
+
+def check_push(repo_id: str, private: bool | None = None, token: str | None = None, kind: str = "model") -> None:
+    """Whether a push would be taken; makes the repository if there is none.
+
+    Raises:
+        ValueError: A bad id, a repository that holds something else, or a public one where `private` is asked for.
+        PermissionError, ConnectionError: As `push`.
+    """
+    validate_repo_id(repo_id)
+    if "/" not in repo_id:
+        raise ValueError(f"{repo_id}: expected a Hub id 'org/name', found no name of a user or organisation.")
+    api = HfApi(token=token)
+    with _clear_errors(repo_id):
+        api.whoami()
+        api.create_repo(repo_id, private=private, repo_type=kind, exist_ok=True)
+        api.auth_check(repo_id, repo_type=kind, write=True)
+        public = bool(private) and not api.repo_info(repo_id, repo_type=kind).private
+        found = set(api.list_repo_files(repo_id, repo_type=kind)) - NO_COPY
+        mark = {}
+        if MARKS[kind] in found:
+            mark = _read_mark(Path(api.hf_hub_download(repo_id, MARKS[kind], repo_type=kind)))
+    if public:
+        raise ValueError(f"{repo_id}: expected a private repository, found a public one. Nothing was changed there.")
+    ours = mark.get("model_type") == "hiersum" if kind == "model" else "fingerprint" in mark
+    if found and not ours:
+        what = f"model_type {mark['model_type']!r}" if "model_type" in mark else ", ".join(sorted(found)[:5])
+        raise ValueError(
+            f"{repo_id}: expected a new repository or one with a HierSum {kind}, found {what}. Nothing was changed "
+            "there; choose another name."
+        )
+
+
+def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
+    """Refuses flags of the Hub that would do harm or nothing, then asks whether the Hub will take the run.
+
+    Args:
+        args: Of the run.
+        given: The flags that were really given.
+
+    Raises:
+        ValueError, PermissionError, ConnectionError: As said, or as `check_push`.
+    """
+    if "hub_token" in given:
+        raise ValueError(
+            "hub_token: expected none, because recipe.yaml and the card show all flags. Run `hf auth login`, or set "
+            "HF_TOKEN."
+        )
+    idle = sorted(
+        name for name in given if name in PUSHES_OF_THE_TRAINER or (name in OF_A_PUSH and not args.push_to_hub)
+    )
+    if idle:
+        raise ValueError(
+            f"{idle[0]}: expected it left out. A run is pushed once, at its end, with --push_to_hub True and "
+            f"{', '.join(f'--{name}' for name in OF_A_PUSH)}."
+        )
+    if not args.push_to_hub:
+        return
+    if not args.hub_model_id:
+        raise ValueError(
+            "push_to_hub: expected False, found True without --hub_model_id. Give it, for example org/hiersum."
+        )
+    if given.get("lora_r") and Path(str(given.get("checkpoint"))).exists():
+        raise ValueError(
+            "push_to_hub: expected a --checkpoint on the Hub for an adapter that goes there, found the folder "
+            f"{given['checkpoint']}."
+        )
+    if given.get("lora_r") and str(given.get("checkpoint")).lower() == args.hub_model_id.lower():
+        raise ValueError(
+            f"hub_model_id: expected a repository of the adapter's own, found {args.hub_model_id}, its base."
+        )
+    check_push(args.hub_model_id, args.hub_private_repo)
+
+
+def _read_mark(path: Path) -> dict[str, Any]:
+    """What a repository of strangers says of itself; {} where that is no JSON object."""
+    try:
+        mark = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return mark if isinstance(mark, dict) else {}
+
+
+@contextmanager
+def _clear_errors(repo_id: str) -> Iterator[None]:
+    """Says what to do about an error of the Hub or of the network."""
+    try:
+        yield
+    except (LocalTokenNotFoundError, HTTPError, RuntimeError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status == 401 or isinstance(error, LocalTokenNotFoundError):
+            raise PermissionError(
+                f"{repo_id}: expected a valid token of the Hub, found none. Run `hf auth login`, or set HF_TOKEN."
+            ) from error
+        if status in (403, 404):
+            raise PermissionError(
+                f"{repo_id}: expected a token that may write there, found one that may not. ({error})"
+            ) from error
+        raise ConnectionError(
+            f"{repo_id}: the Hub was not reached, or the push broke off; it is one commit, which arrives whole or not "
+            f"at all. ({error})"
+        ) from error
+
+
+def _refuse_pickles(run: Path) -> None:
+    """Raises ValueError if the weights are missing or in a format that can run code when it is read."""
+    name = "adapter_model" if (run / "adapter_config.json").is_file() else "model"
+    if not any(run.glob(f"{name}*.safetensors")):
+        pickles = sorted(file.name for ending in PICKLES for file in run.glob(f"*{ending}"))
+        found = f"{', '.join(pickles)}. Pickles can run code and are neither read nor pushed" if pickles else "none"
+        raise ValueError(f"{run}: expected weights as {name}.safetensors, found {found}.")
+
+
+def _name_base(config: Path, run: Path, base: str | None, repo_id: str) -> None:
+    """Writes the base's Hub id into a copy of adapter_config.json, or refuses one that nobody could load."""
+    adapter = json.loads(config.read_text(encoding="utf-8"))
+    adapter["base_model_name_or_path"] = base = base or adapter["base_model_name_or_path"]
+    if Path(base).exists():
+        raise ValueError(
+            f"{run}: expected an adapter whose base is on the Hub, found the folder {base}. Push that first and name "
+            "it, --base org/name, or push a merged checkpoint (`hiersum merge`)."
+        )
+    if base.lower() == repo_id.lower():
+        raise ValueError(
+            f"{run}: expected a repository of the adapter's own, found {base}, its base, which would be lost."
+        )
+    config.write_text(json.dumps(adapter, indent=2), encoding="utf-8")
+
+
+def _copy(folder: Path, target: Path, patterns: tuple[str, ...]) -> None:
+    for file in (file for pattern in patterns for file in folder.glob(pattern)):
+        shutil.copyfile(file, target / file.name)

@@ -1,0 +1,163 @@
+"""Frames of many videos encoded into a folder of features (`hiersum_hf.features.cache`), on one rank or several.
+
+Only frames are kept: texts are encoded in seconds, and subtitles and descriptions change more often than a video.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hiersum_hf.datasets.readers.folder import VIDEO_SUFFIXES
+from hiersum_hf.features.cache import FrameSettings, frame_features
+from hiersum_hf.features.text_encoder import default_extractor
+from hiersum_hf.features.video_encoder import load_video_encoder
+from hiersum_hf.files.escape import printable
+from hiersum_hf.records import counted
+from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
+
+
+def find_videos(inputs: Sequence[str | Path]) -> list[Path]:
+    """The videos behind names of files, folders (not their subfolders) and patterns; each once, in their order.
+
+    Raises:
+        FileNotFoundError: A name with no video behind it.
+    """
+    videos: dict[Path, None] = {}
+    for name in map(str, inputs):
+        path = Path(name)
+        listed = sorted(path.iterdir()) if path.is_dir() else sorted(map(Path, glob(name, recursive=True)))
+        found = [p for p in listed if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES and p.name[0] != "."]
+        found = [path] if path.is_file() else found
+        if not found:
+            raise FileNotFoundError(f"{name}: expected a video, a folder of videos or a pattern, found no video")
+        videos |= dict.fromkeys(found)
+    return list(videos)
+
+
+def choose_settings(
+    model: str | Path | None = None,
+    video_encoder: str | None = None,
+    sample_fps: float | None = None,
+    dtype: str = "float32",
+) -> FrameSettings:
+    """What a checkpoint's features are made with, or what is asked for; default as `hiersum summarize`'s.
+
+    Raises:
+        ValueError: Not a checkpoint, another encoder or rate than it was trained with, or features that no encoder
+            here gives; a sample rate that is not positive.
+    """
+    extractor = default_extractor() if model is None else load_checkpoint(model)[1]
+    asked = {"video_encoder": video_encoder, "sample_fps": sample_fps}
+    for name, value in asked.items():
+        own = getattr(extractor, name)
+        if model is not None and value not in (None, own):
+            raise ValueError(
+                f"{model}: expected {name} {own!r}, which this checkpoint was trained with, found {value!r}"
+            )
+    if extractor.normalization != "none":
+        found = f"a checkpoint trained on features with normalization {extractor.normalization!r}"
+        raise ValueError(f"{model}: expected one trained on features as an encoder gives them, found {found}")
+    fps = extractor.sample_fps if sample_fps is None else sample_fps
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"sample_fps: expected a positive number, found {fps}")
+    return FrameSettings(video_encoder or extractor.video_encoder, fps, dtype)
+
+
+def extract(
+    videos: Sequence[Path],
+    output: str | Path,
+    settings: FrameSettings,
+    device: str = "auto",
+    batch_size: int = 16,
+) -> dict[str, Any]:
+    """Puts features of the videos into the folder and returns a report; what is there already stays.
+
+    Under `accelerate launch` or torchrun (environment: RANK, WORLD_SIZE, LOCAL_RANK) it does its rank's share, and the
+    ranks need no word from each other.
+
+    Returns:
+        rank, world_size, settings, `videos` {path: {file, frames, found, warnings}}, `failed` {path: reason}, video_s
+        and wall_s.
+
+    Raises:
+        NotADirectoryError, PermissionError: The output cannot be written to.
+        ValueError: The output is the videos' own folder, where features mean other videos; no such encoder.
+    """
+    output = Path(output)
+    _check_output(output, videos)
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    encoder = load_video_encoder(settings.video_encoder, device_of_rank(device), settings.dtype)
+    output.mkdir(parents=True, exist_ok=True)
+    if not os.access(output, os.W_OK):
+        raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")
+    start_s = time.perf_counter()
+    done, failed, video_s = {}, {}, 0.0
+    for video in _progress(share(videos, rank, world_size), rank, world_size):
+        try:
+            frames = frame_features(video, settings, lambda: encoder, output, batch_size)
+        except (ValueError, FileNotFoundError, PermissionError) as error:
+            failed[str(video)] = str(error)
+            continue
+        done[str(video)] = {
+            "file": str(frames.file),
+            "frames": len(frames.times_s),
+            "found": frames.found,
+            "warnings": frames.warnings,
+        }
+        video_s += 0.0 if frames.found else frames.times_s[-1] + 1 / settings.sample_fps
+    about = {"rank": rank, "world_size": world_size, "settings": vars(settings), "videos": done, "failed": failed}
+    return about | {"video_s": round(float(video_s), 3), "wall_s": round(time.perf_counter() - start_s, 3)}
+
+
+def share(videos: Sequence[Path], rank: int, world_size: int) -> list[Path]:
+    """A rank's videos: file sizes are dealt out, largest first, so that copies of a video go to the same rank."""
+    sizes = sorted({video.stat().st_size for video in videos}, reverse=True)
+    rank_of = {size: number % world_size for number, size in enumerate(sizes)}
+    return [video for video in videos if rank_of[video.stat().st_size] == rank]
+
+
+def device_of_rank(name: str) -> str:
+    """The device of this name; "auto" is the GPU of this rank, if there is one."""
+    device = torch_device(name)
+    if name == "auto" and device.type == "cuda":
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    return str(device)
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """The report of `extract` in words."""
+    videos, settings = report["videos"].values(), report["settings"]
+    found, wall_s = sum(video["found"] for video in videos), report["wall_s"]
+    rank = f"rank {report['rank']} of {report['world_size']}: " if report["world_size"] > 1 else ""
+    rate = f"{settings['sample_fps']:g} frame{'s' * (settings['sample_fps'] != 1)} a second"
+    made_with, encoded = f"{settings['video_encoder']}, {rate}, {settings['dtype']}", len(videos) - found
+    lines = [
+        f"{rank}{counted(encoded, 'video')} encoded, {found} found, {len(report['failed'])} failed ({made_with})",
+        f"{rank}{report['video_s'] / 60:.1f} minutes of video in {wall_s:.1f} s: "
+        f"{report['video_s'] / max(wall_s, 1e-9):.1f} x as fast as they play",
+    ]
+    lines += [f"{rank}note: {printable(note)}" for video in videos for note in video["warnings"]]
+    return "\n".join(lines + [f"{rank}failed: {printable(reason)}" for reason in report["failed"].values()])
+
+
+def _check_output(output: Path, videos: Sequence[Path]) -> None:
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"{output}: expected a folder for features, found a file")
+    if any(video.parent.resolve() == output.resolve() for video in videos):
+        raise ValueError(f"{output}: expected another folder than that of the videos")
+
+
+def _progress(videos: list[Path], rank: int, world_size: int) -> Any:
+    from tqdm import tqdm
+
+    name = f"rank {rank}" if world_size > 1 else "extracting"
+    return tqdm(videos, unit="video", desc=name, position=rank, disable=None)

@@ -1,0 +1,310 @@
+"""A checkpoint as a scorer: importance of every frame of every video at a level."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
+from transformers.utils import (
+    ADAPTER_CONFIG_NAME,
+    CONFIG_NAME,
+    FEATURE_EXTRACTOR_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    cached_file,
+    find_adapter_config_file,
+)
+
+from hiersum_hf.evaluation.comparison import read_results
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.scoring.collator import HierSumCollator
+from hiersum_hf.training.sampler import row_counts
+
+
+ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
+MAX_ADAPTERS = 10  # one trained on the other
+
+
+def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSumModel, HierSumFeatureExtractor]:
+    """The network, ready to score, and the feature extractor of a checkpoint folder or Hub id.
+
+    A LoRA adapter comes merged into the network that it was trained on, which must be where it was then.
+
+    Raises:
+        ValueError: Not a checkpoint, or one of another model.
+    """
+    config = _config(checkpoint)
+    for path in (Path(checkpoint, FEATURE_EXTRACTOR_NAME), Path(checkpoint, ADAPTER_CONFIG_NAME)):
+        read_object(path if path.is_file() else None)
+    if config.get("model_type") != "hiersum":
+        raise ValueError(
+            f"{checkpoint}: expected a checkpoint with model_type 'hiersum', found {config.get('model_type')!r}."
+        )
+    if any(name.endswith("attn_implementation") and "/" in str(value) for name, value in config.items()):
+        raise ValueError(f"{checkpoint}: expected attention by Transformers itself, found code from the Hub.")
+    try:
+        feature_extractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
+        adapter = find_adapter_config_file(str(checkpoint))
+        model: Any = _load_network(checkpoint) if adapter is None else _load_adapter(checkpoint, adapter)
+    except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
+        raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
+    model.to(torch_device(device))
+    return model.eval(), feature_extractor
+
+
+def _config(checkpoint: str | Path) -> dict[str, Any]:
+    try:
+        found: Any = cached_file(str(checkpoint), CONFIG_NAME)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
+    return read_object(Path(found) if found else None)
+
+
+def find_file(checkpoint: str | Path, name: str) -> Path | None:
+    """A file of a checkpoint folder or Hub id; None where it has none, or the Hub cannot be asked."""
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
+    try:
+        found = cached_file(str(checkpoint), name, **quiet)
+    except (OSError, ValueError):  # no such folder, or no id
+        return None
+    return None if found is None else Path(found)
+
+
+def read_object(path: Path | None) -> dict[str, Any]:
+    """The content of a JSON file that holds an object; {} without a file.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(found).__name__}.")
+    return found
+
+
+def _load_network(checkpoint: str | Path) -> HierSumModel:
+    """The network of an ordinary checkpoint."""
+    shards = read_object(find_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).get("weight_map") or {}
+    if not isinstance(shards, dict) or not all(re.fullmatch(r"[\w.-]+\.safetensors", str(x)) for x in shards.values()):
+        raise ValueError(f"{checkpoint}: expected .safetensors files beside {SAFE_WEIGHTS_INDEX_NAME}, found others.")
+    loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True, use_safetensors=True)
+    model, loading = loaded
+    lacking = sorted(loading["missing_keys"])
+    if lacking:
+        raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint, missing {', '.join(lacking[:5])}.")
+    return model
+
+
+def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
+    """The base network with the adapter merged in; config.json beside the adapter says what was trained."""
+    from peft import PeftModel  # it takes seconds to import
+
+    described = read_object(Path(adapter))
+    if described.get("peft_type") != "LORA" or find_file(checkpoint, ADAPTER_WEIGHTS_NAME) is None:
+        raise ValueError(f"{checkpoint}: expected a LoRA adapter in {ADAPTER_WEIGHTS_NAME}, found none.")
+    base = str(described.get("base_model_name_or_path") or "")
+    _refuse_circle(checkpoint)
+    try:
+        network, _ = load_checkpoint(base)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: expected the checkpoint that this adapter was trained on: {error}") from None
+    model, _ = with_config(network, HierSumConfig.from_pretrained(checkpoint))
+    try:
+        return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{checkpoint}: expected a LoRA adapter of this network: {error!r}") from None
+
+
+def _refuse_circle(checkpoint: str | Path) -> None:
+    """Raises ValueError if an adapter's base is an adapter, and so on, that leads back to one of them."""
+    passed: list[str] = []
+    place = str(checkpoint)
+    while place:
+        place = str(Path(place).resolve()) if Path(place).exists() else place
+        if place in passed or len(passed) == MAX_ADAPTERS:
+            raise ValueError(
+                f"{checkpoint}: expected the checkpoint that this adapter was trained on somewhere else, found its "
+                f"base_model_name_or_path {'leads back to itself' if place in passed else 'never ends'}."
+            )
+        passed.append(place)
+        place = str(read_object(find_file(place, ADAPTER_CONFIG_NAME)).get("base_model_name_or_path") or "")
+
+
+def with_config(
+    network: HierSumModel, config: HierSumConfig, renew: Collection[str] = ()
+) -> tuple[HierSumModel, list[str]]:
+    """A network of this config with the weights of another.
+
+    Args:
+        network: Of the same shape, but for the feature widths.
+        config: Of the new network.
+        renew: "video", "text": projections that start anew even where the width is the same.
+
+    Returns:
+        The network, and the names of the parameters that started anew: the projections of features of another width.
+    """
+    sides = ("video", "text")
+    anew = [side for side in sides if getattr(config, f"{side}_dim") != getattr(network.config, f"{side}_dim")]
+    lost = tuple(f"encoder.embeddings.{side}_projection." for side in {*anew, *renew})
+    model = HierSumModel(config)
+    weights = {name: value for name, value in network.state_dict().items() if not name.startswith(lost)}
+    return model, list(model.load_state_dict(weights, strict=False).missing_keys)
+
+
+def training_stages(checkpoint: str | Path) -> list[dict[str, str | None]]:
+    """`dataset` and `split` of what a checkpoint and those that it started from were trained on, first to last.
+
+    From its config or, where that is of an earlier version, from the results.json beside it; [] where neither says.
+
+    Raises:
+        ValueError: Not a checkpoint, or that results.json is not one.
+    """
+    stages = _config(checkpoint).get("trained_on")
+    path = find_file(checkpoint, "results.json") if stages is None else None
+    if path is not None:
+        results = read_results(path)
+        return [{name: results.get(name) for name in ("dataset", "split")}]
+    return stages or []
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of this name; "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: No such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: expected one that this PyTorch can use, found {name!r}: {error}") from None
+
+
+def levels_to_read(model: HierSumModel, level: str, has_description: bool) -> tuple[str, ...]:
+    """Levels whose logits are averaged for a video with or without description features.
+
+    A video without a description cannot be read at parent level: it is read at child level instead, or, by a network
+    that knows the parent level alone, without text.
+
+    Raises:
+        ValueError: A level this checkpoint was not trained at.
+    """
+    levels = ("child", "parent") if level == "both" else (level,)
+    trained = model.config.trained_levels
+    if trained is not None and not set(levels) <= set(trained):
+        raise ValueError(
+            f"Level {level!r} needs a checkpoint trained at {' and '.join(levels)}, this one was trained at "
+            f"{' and '.join(trained)}."
+        )
+    if "parent" not in levels or has_description:
+        return levels
+    return ("child",) if trained is None or "child" in trained else ("parent",)
+
+
+def encoders_of(records: Sequence[VideoRecord]) -> list[Encoders | None]:
+    """What made the features of each record, text "" where it has none; a set on disk tells without reading them."""
+    found = records.encoders if hasattr(records, "encoders") else [record.encoders for record in records]
+    texts = row_counts(records, "text_features") + row_counts(records, "description_features")
+    return [replace(made, text="") if made and not rows else made for made, rows in zip(found, texts, strict=True)]
+
+
+def encoder_mismatch(feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]) -> str | None:
+    """The first video whose features come from another encoder than the checkpoint's, in words; None if there is none.
+
+    A feature of another encoder, or one that was normalized otherwise, means something else even where the width fits.
+    """
+    wanted = {
+        "video": ("video features of", feature_extractor.video_encoder),
+        "text": ("text features of", feature_extractor.text_encoder),
+        "normalization": ("video features normalized as", feature_extractor.normalization),
+    }
+    for i, made in enumerate(encoders_of(records)):
+        for key, (what, expected) in wanted.items():
+            found = getattr(made, key, None)
+            if found and found != expected:
+                those = "" if key == "normalization" else "those of "
+                return f"{records[i].video_id}: expected {what} {expected!r}, found {those}{found!r}."
+    return None
+
+
+@torch.no_grad()
+def predict_scores(
+    model: HierSumModel,
+    feature_extractor: HierSumFeatureExtractor,
+    records: Sequence[VideoRecord],
+    level: str | None = None,
+    batch_size: int = 16,
+    progress: bool = False,
+    allow_encoder_mismatch: bool = False,
+    indices: Sequence[int] | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Frame and sentence scores of every video, read batch by batch.
+
+    Args:
+        level: "child", "parent", "both" or "joint"; default `config.default_level`.
+        batch_size: Videos run together; no score depends on it.
+        progress: Show a bar on stderr.
+        allow_encoder_mismatch: Take features of another encoder if they have the right width; say so in results.
+        indices: Score these records only, for example the share of one rank.
+
+    Returns:
+        For each video id, in the order of the records, `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,).
+
+    Raises:
+        ValueError: Features of another encoder, or as `levels_to_read` and the feature extractor.
+    """
+    mismatch = None if allow_encoder_mismatch else encoder_mismatch(feature_extractor, records)
+    if mismatch is not None:
+        raise ValueError(mismatch)
+    indices = range(len(records)) if indices is None else indices
+    batches = _batches(model, level or model.config.default_level, records, indices, batch_size)
+    collator = HierSumCollator(feature_extractor)
+    results: dict[int, tuple[str, dict[str, np.ndarray]]] = {}
+    was_training = model.training
+    model.eval()
+    with tqdm(total=len(indices), desc="scoring", unit="video", disable=not progress) as bar:
+        for levels, batch in batches:
+            videos = [records[i] for i in batch]
+            inputs = [collator.inputs(videos, name) for name in levels]
+            outputs = [model(**one.to(model.device)) for one in inputs]
+            scored = feature_extractor.post_process_video_summarization(
+                outputs, inputs[0].to("cpu"), [r.frame_times_s for r in videos], model.config.score_head
+            )
+            for i, record, result in zip(batch, videos, scored, strict=True):
+                result["sentence_scores"] = result["sentence_scores"][: len(record.text_features)]  # joint: description
+                results[i] = record.video_id, result
+            bar.update(len(batch))
+    model.train(was_training)
+    return dict(results[i] for i in indices)
+
+
+def _batches(
+    model: HierSumModel, level: str, records: Sequence[VideoRecord], indices: Sequence[int], batch_size: int
+) -> list[tuple[tuple[str, ...], list[int]]]:
+    """Levels to read and indices of the records of each batch: videos of like length, read at the same levels."""
+    lengths, described = row_counts(records, "video_features"), row_counts(records, "description_features") > 0
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i in sorted(indices, key=lengths.__getitem__):
+        groups.setdefault(levels_to_read(model, level, described[i]), []).append(i)
+    return [
+        (levels, group[first : first + batch_size])
+        for levels, group in groups.items()
+        for first in range(0, len(group), batch_size)
+    ]

@@ -1,0 +1,288 @@
+"""A summary as files in a folder: the short video and everything to look at it with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from hiersum_hf.files.atomic import NO_ROOM
+from hiersum_hf.files.escape import in_markdown
+from hiersum_hf.records import Segment, Sentence, Summary, clock
+from hiersum_hf.results import write_json
+from hiersum_hf.summary.page import summary_page
+from hiersum_hf.summary.plot import PICTURE_WIDTH, contact_sheet, plot_summary
+from hiersum_hf.texts.subtitles import write_srt
+from hiersum_hf.video.reader import iter_frames, opened, stream_start_s
+from hiersum_hf.video.writer import write_segments
+
+
+FILES = (
+    "summary.mp4", "summary.json", "summary.srt", "summary.html", "summary.md", "scores.png", "sheet.png", "cuts.txt",
+    "chapters.vtt",
+)  # fmt: skip
+MAX_PICTURES = 60  # on the contact sheet and the page; the best-scored segments have one
+PICTURE_FPS = 8.0
+CUTS_HEAD = """ffconcat version 1.0
+# The stretches of the source, in seconds of its own clock:
+#   ffmpeg -f concat -safe 0 -i cuts.txt -c:v libx264 OUTPUT.mp4
+# ffmpeg begins each stretch at a key frame; summary.mp4 is cut exactly.
+"""
+
+
+def output_folder(video: str | Path, output: str | Path, budget: str | None = None) -> Path:
+    """OUT/<name of the video>/, or where there are several budgets OUT/<name of the video>/<budget>/."""
+    folder = Path(output, Path(video).stem.strip(".") or "video")  # "...mp4" is no folder beside the others
+    return folder if budget is None else folder / budget
+
+
+def refuse_video(video: Path, folder: Path) -> None:
+    """Refuses a video that the page or the cut list in the folder cannot name, or that would be overwritten.
+
+    Raises:
+        ValueError: Its name is not in UTF-8 (old disks have some in Latin-1), or has a line break; or it lies where a
+            file of the summary goes.
+    """
+    if video.name in FILES and video.resolve() == (folder / video.name).resolve():
+        raise ValueError(f"{video}: expected a video elsewhere, found it where its own summary goes. Choose a folder.")
+    link = list_link(video, folder)
+    if link != link.encode(errors="replace").decode():
+        raise ValueError(f"{video}: expected a name in UTF-8, found other bytes. No page can link it.")
+    if set("\r\n") & set(link):
+        raise ValueError(f"{video}: expected a name without line breaks, found {link!r}. No cut list can hold it.")
+
+
+def refuse_existing(folder: Path, overwrite: bool) -> None:
+    """Refuses a folder that cannot become a summary's, before any work.
+
+    Raises:
+        FileExistsError: It is there and may not be overwritten.
+        NotADirectoryError, PermissionError: As `refuse_unwritable`.
+    """
+    refuse_unwritable(folder, "summaries")
+    if os.path.lexists(folder) and not overwrite:
+        raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
+
+
+def refuse_unwritable(folder: Path, content: str) -> None:
+    """Refuses a folder that cannot be made or written to.
+
+    Raises:
+        NotADirectoryError: It or a folder above it is a file.
+        PermissionError: It cannot be written to.
+    """
+    there = next(above for above in (folder, *folder.parents) if above.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there}: expected a folder for {content}, found a file.")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{folder}: expected a folder that can be written to, found that {there} cannot")
+
+
+def write_summary(
+    summary: Summary, video: str | Path, folder: str | Path, sentences: Sequence[Sentence] = (), overwrite: bool = False
+) -> Path:
+    """Writes the summary into a folder, as `FILES`.
+
+    The files appear when all of them are complete; other files of the folder are left alone. The page and the cut list
+    find the source video by its path relative to the folder.
+
+    Args:
+        summary: Of this video.
+        video: The source, read again for the parts that are kept.
+        folder: Made where it is missing.
+        sentences: All sentences of the video.
+        overwrite: Replace an earlier summary.
+
+    Raises:
+        FileExistsError: The folder is there and `overwrite` is not given.
+        OSError: It cannot be written, for example a full disk; nothing new is left in it.
+        ValueError: The name of the video has a line break or is not in UTF-8.
+    """
+    folder = Path(folder)
+    refuse_existing(folder, overwrite)
+    refuse_video(Path(video), folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name[:60]}.", dir=folder.parent))
+    try:
+        _write_files(summary, Path(video), partial, folder, sentences)
+        folder.mkdir(exist_ok=True)
+        for file in partial.iterdir():
+            os.replace(file, folder / file.name)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise OSError(error.errno, f"{folder}: the disk is full; the unfinished summary was removed") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _write_files(summary: Summary, video: Path, partial: Path, folder: Path, sentences: Sequence[Sentence]) -> None:
+    """All of `FILES` in `partial`, with links that are right once they lie in `folder`."""
+    link = relative_path(video, folder)
+    write_segments(video, summary.segments, partial / "summary.mp4")
+    pictures = segment_pictures(summary, partial / "summary.mp4")
+    write_json(partial / "summary.json", summary.to_dict())
+    write_srt(retime(sentences, summary.segments), partial / "summary.srt")
+    plot_summary(summary, partial / "scores.png")
+    contact_sheet(summary, pictures, partial / "sheet.png")
+    texts = {
+        "summary.html": summary_page(summary, sentences, quote(link), pictures),
+        "summary.md": markdown(summary, link),
+        "cuts.txt": cut_list(summary.segments, list_link(video, folder), _start_s(video)),
+        "chapters.vtt": chapters(summary),
+    }
+    for name, text in texts.items():
+        (partial / name).write_text(text, encoding="utf-8")
+
+
+def relative_path(video: Path, folder: Path) -> str:
+    """Path from the folder to the video with forward slashes; the whole path where they share no drive."""
+    try:
+        return Path(os.path.relpath(video.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return video.resolve().as_posix()
+
+
+def list_link(video: Path, folder: Path) -> str:
+    """The path by which ffmpeg finds the video from a cut list in the folder.
+
+    "./" comes first, or it takes 12:30.mp4 for an address; "?" and "#" in the list's own path end what it reads as the
+    path, so that only the whole path of the video leads there.
+    """
+    whole = set("?#") & set(str(folder.resolve()))
+    link = video.resolve().as_posix() if whole else relative_path(video, folder)
+    return link if Path(link).is_absolute() else f"./{link}"
+
+
+def retime(sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:
+    """Sentences on the clock of the summary: the parts of each that lie in a segment."""
+    moved = []
+    for segment, begin_s in zip(segments, begins(segments), strict=True):
+        for sentence in sentences:
+            start_s = max(sentence.start_s, segment.start_s)
+            end_s = min(sentence.end_s, segment.end_s)
+            if end_s > start_s:
+                shift = begin_s - segment.start_s
+                moved.append(Sentence(sentence.text, start_s + shift, end_s + shift))
+    return moved
+
+
+def begins(segments: Sequence[Segment]) -> list[float]:
+    """The second of the summary at which each segment begins."""
+    lengths_s = [segment.end_s - segment.start_s for segment in segments]
+    return np.cumsum([0.0, *lengths_s])[:-1].tolist()
+
+
+def segment_pictures(summary: Summary, path: str | Path) -> dict[int, np.ndarray]:
+    """The best-scored moment of each segment, of the 60 best if there are more, as it looks in the summary's video.
+
+    Returns:
+        Segment number -> uint8 (h, 320, 3).
+    """
+    best = sorted(range(len(summary.segments)), key=lambda i: -summary.segments[i].score)[:MAX_PICTURES]
+    moments = _best_moments(summary)
+    wanted = sorted((moments[i], i) for i in best)
+    pictures: dict[int, np.ndarray] = {}
+    for time_s, image in iter_frames(path, PICTURE_FPS):
+        while len(pictures) < len(wanted) and wanted[len(pictures)][0] <= time_s:
+            pictures[wanted[len(pictures)][1]] = _small(image)
+        if len(pictures) == len(wanted):
+            return pictures
+        last = image
+    return pictures | {i: _small(last) for _, i in wanted[len(pictures) :]}
+
+
+def _best_moments(summary: Summary) -> list[float]:
+    """For each segment the second of the summary with its highest score, not in its last quarter of a second."""
+    times_s, values = np.array(summary.scores["times_s"]), np.array(summary.scores["values"])
+    moments = []
+    for segment, begin_s in zip(summary.segments, begins(summary.segments), strict=True):
+        inside = np.flatnonzero((segment.start_s <= times_s) & (times_s < segment.end_s))
+        best_s = times_s[inside[values[inside].argmax()]] if len(inside) else segment.start_s
+        moments.append(begin_s + max(0.0, min(best_s, segment.end_s - 2 / PICTURE_FPS) - segment.start_s))
+    return moments
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    size = PICTURE_WIDTH, max(1, round(image.shape[0] * PICTURE_WIDTH / image.shape[1]))
+    return np.asarray(Image.fromarray(image).resize(size))
+
+
+def cut_list(segments: Iterable[Segment], link: str, origin_s: float = 0.0) -> str:
+    """The segments as an ffconcat script: plain text, exact seconds at any frame rate, which ffmpeg and mpv play.
+
+    An edit decision list (CMX 3600) would need one constant frame rate and knows no longer file names.
+
+    Args:
+        link: Path of the video, as `list_link` gives it; has no line break, which no quoting can hold.
+        origin_s: When the picture starts on the clock of the file.
+    """
+    quoted = link.replace("'", r"'\''")  # within quotes every other sign, a backslash too, stands for itself
+    cuts = [
+        f"file '{quoted}'\ninpoint {origin_s + segment.start_s:.6f}\noutpoint {origin_s + segment.end_s:.6f}\n"
+        for segment in segments
+    ]
+    return CUTS_HEAD + "".join(cuts)
+
+
+def _start_s(video: Path) -> float:
+    with opened(video) as (_, stream):
+        return stream_start_s(stream)
+
+
+def chapters(summary: Summary) -> str:
+    """WebVTT chapters of the summary's video, one a segment: its time in the source and its steps, else its words."""
+    cues = ["WEBVTT\n"]
+    for number, (segment, begin_s) in enumerate(zip(summary.segments, begins(summary.segments), strict=True)):
+        end_s = begin_s + segment.end_s - segment.start_s
+        said = " ".join(summary.said_in(segment).split())
+        said = "; ".join(summary.steps_in(number)) or said
+        title = clock(segment.start_s) + (f" {said[:80]}{'…' * (len(said) > 80)}" if said else "")
+        escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        cues.append(f"{_vtt_time(begin_s)} --> {_vtt_time(end_s)}\n{escaped}\n")
+    return "\n".join(cues)
+
+
+def _vtt_time(time_s: float) -> str:
+    minutes, milliseconds = divmod(round(time_s * 1000), 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
+
+
+def markdown(summary: Summary, link: str) -> str:
+    """The summary in words: each segment's time, linked to the page beside it, and its key sentences in order."""
+    lines = [
+        f"# {in_markdown(summary.video)}\n",
+        f"{summary.extent}, {summary.asked_for} ([source](<{quote(link)}>), [player](summary.html), "
+        f"[short video](summary.mp4)). Scored by: {in_markdown(summary.scored_by)}.\n",
+    ]
+    for number, segment in enumerate(summary.segments):
+        time = f"[{clock(segment.start_s)} to {clock(segment.end_s)}](summary.html#t={segment.start_s:.2f})"
+        said = in_markdown(summary.said_in(segment))
+        steps = "".join(f"**{in_markdown(step)}** " for step in summary.steps_in(number))
+        lines.append(f"- {time} {steps}{said or '(nothing said)'}")
+    lines += _asked(summary)
+    if summary.left_out:
+        lines += ["\n## Not in this summary\n", *(f"- {in_markdown(step)}" for step in summary.left_out)]
+    notes = [f"- {in_markdown(warning)}" for warning in summary.warnings]
+    return "\n".join([*lines, *(["\n## Notes\n", *notes] if notes else [])]) + "\n"
+
+
+def _asked(summary: Summary) -> list[str]:
+    """The nearest moments of each query."""
+    lines = []
+    for query in summary.queries:
+        lines.append(f"\n## {in_markdown(query['text'])}\n")
+        lines += [
+            f"- [{clock(m['start_s'])} to {clock(m['end_s'])}](summary.html#t={m['start_s']:.2f}), "
+            f"cosine {m['score']:.2f}"
+            for m in query["moments"]
+        ]
+    return lines

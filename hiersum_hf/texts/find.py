@@ -1,0 +1,114 @@
+"""The texts of a video file: what was given, what lies beside it under its name, what is in it, what is heard in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hiersum_hf.datasets.readers.folder import SIDE_FILES
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
+from hiersum_hf.texts.tracks import base_language, embedded_subtitles
+
+
+def read_texts(
+    video: str | Path,
+    duration_s: float,
+    subtitles: str | Path | Iterable[Any] | None = None,
+    description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
+    language: str | None = None,
+    transcribe: str | None = None,
+    device: str = "auto",
+    listen: bool = True,
+) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
+    """Sentences within the video, texts about it, and what the reader should know of them.
+
+    Args:
+        video: The video file.
+        duration_s: Its length.
+        subtitles: As `subtitles.as_sentences` takes them; () = none. Default: a file beside the video, else
+            a text track in it, else what `transcribe` hears.
+        description: As `subtitles.as_description` takes it; () = none. Default: a file beside the video.
+        language: Of subtitles, where there are several: "en", "eng", "de".
+        transcribe: Size of the Whisper model for videos without subtitles; default: none is asked.
+        device: Of the Whisper model.
+        listen: False: only note that it will be asked.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: Texts that were asked for are unreadable, or no sentence lies within the video.
+    """
+    notes: list[str] = []
+    beside, source = side_files(video, language), f"the subtitles of {video}"
+    if subtitles is None and "subtitles" in beside:
+        subtitles, source = _beside(beside["subtitles"], as_sentences, notes), str(beside["subtitles"])
+    elif isinstance(subtitles, str | os.PathLike) and "\n" not in str(subtitles):
+        source = str(subtitles)
+    if description is None and "description" in beside:
+        description = _beside(beside["description"], as_description, notes)
+    if subtitles is not None:
+        found = as_sentences(subtitles)
+    else:
+        found, source = _inside(video, language, transcribe if listen else None, device, notes)
+    sentences, warnings = fit_to_video(found, duration_s, source)
+    texts = as_description(description) if description else ()
+    if not sentences:
+        lacking = "No subtitles" if texts else "No subtitles and no description"
+        unheard = transcribe is not None and subtitles is None and not listen
+        then = f"speech will be recognised by Whisper ({transcribe})" if unheard else "judged without what is said"
+        notes.append(f"{lacking}: {then}.")
+    return sentences, texts, notes + warnings
+
+
+def side_files(video: str | Path, language: str | None = None) -> dict[str, Path]:
+    """Files beside a video that are named like it: NAME.srt or NAME.LANG.vtt ("subtitles"), NAME.txt ("description").
+
+    Of several, the one in the language comes first, then the one without a language, then (where no language is asked
+    for) English, then the first by name.
+    """
+    video, found = Path(video), []
+    for file in sorted(video.parent.iterdir()) if video.parent.is_dir() else ():
+        kind = SIDE_FILES.get(file.suffix.lower())
+        name, _, tag = file.stem.rpartition(".")
+        if kind == "description" and file.stem == video.stem:
+            found.append((0, kind, file))
+        elif kind == "subtitles" and file.stem == video.stem:
+            found.append((1, kind, file))
+        elif kind == "subtitles" and name == video.stem and language is None:
+            found.append((2 if base_language(tag) == "en" else 3, kind, file))
+        elif kind == "subtitles" and name == video.stem and base_language(tag) == base_language(language or ""):
+            found.append((0, kind, file))
+    suffixes = list(SIDE_FILES)
+    ranked = sorted(found, key=lambda one: (one[0], suffixes.index(one[2].suffix.lower())))
+    return {kind: file for _, kind, file in reversed(ranked)}
+
+
+def _inside(
+    video: str | Path, language: str | None, transcribe: str | None, device: str, notes: list[str]
+) -> tuple[list[Sentence], str]:
+    """Sentences of the video's own text track, else of its speech if that is asked for; and where they come from."""
+    found, source = embedded_subtitles(video, language)
+    if found:
+        notes.append(f"Subtitles read from {source}.")
+    elif transcribe is not None:
+        from hiersum_hf.texts.speech import transcribe as hear
+
+        found, source = hear(video, language, transcribe, device), f"the speech of {video}"
+        heard = "speech" if found else "no speech"
+        notes.append(f"No subtitles: {heard} recognised by Whisper ({transcribe}).")
+    return found, source
+
+
+def _beside(path: Path, read: Callable[[Path], Any], notes: list[str]) -> Any:
+    """What a file that nobody named holds; None, with a note, if it is no such file or empty."""
+    try:
+        texts = read(path)
+        if not texts:
+            raise ValueError("expected text, found none")
+    except ValueError as error:
+        notes.append(f"{path.name}, found beside the video, is not used: {error}")
+        return None
+    notes.append(f"Read from {path.name}, found beside the video.")
+    return texts

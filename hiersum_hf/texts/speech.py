@@ -1,0 +1,79 @@
+"""Speech of a video -> sentences with their times, by Whisper on this machine (the extra "asr")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.sentences import merge_into_sentences
+from hiersum_hf.texts.tracks import base_language, stream_start_s
+from hiersum_hf.video.reader import open_media
+
+
+INSTALL = 'Speech recognition needs faster-whisper: pip install "hiersum-hf[asr]"'
+
+
+def transcribe(
+    path: str | Path, language: str | None = None, model: str = "small", device: str = "auto"
+) -> list[Sentence]:
+    """Recognise speech with faster-whisper; sentences begin and end with a word, never within one.
+
+    Args:
+        path: Any file that FFmpeg reads; its first audio track is heard.
+        language: Spoken language ("en", "eng"); default: recognised from the first half minute.
+        model: Size ("tiny" to "large-v3", fetched from the Hub on first use), Hub id or folder of a converted model.
+        device: "auto", "cpu", "cuda" or "cuda:1"; on any other Whisper works on the CPU.
+
+    Returns:
+        The sentences; none if the file has no audio or no speech.
+
+    Raises:
+        ImportError: faster-whisper is not installed.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not readable, or Whisper does not know the language.
+        OSError: The model is not on this machine and cannot be fetched.
+    """
+    with open_media(path) as container:
+        if not container.streams.audio:
+            return []
+        # Whisper counts from the first sample.
+        video = container.streams.best("video")
+        begins_s = stream_start_s(container.streams.audio[0]) - stream_start_s(video)
+        spoken = None if language is None else base_language(language)
+        # Without voice detection Whisper invents sentences for music and silence.
+        segments, _ = _whisper(model, device).transcribe(
+            str(Path(path).absolute()), language=spoken, word_timestamps=True, vad_filter=True
+        )
+        return merge_into_sentences(_cues(segments, begins_s))
+
+
+@lru_cache(maxsize=1)
+def _whisper(model: str, device: str) -> Any:
+    """The model, loaded once for many videos."""
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError as error:
+        raise ImportError(INSTALL) from error
+    kind, _, index = device.partition(":")
+    return WhisperModel(model, device=kind if kind in ("auto", "cuda") else "cpu", device_index=int(index or 0))
+
+
+def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:
+    """A cue for each word; with those after it that are written without a space, or small after an abbreviation."""
+    cues: list[Sentence] = []
+    for segment in segments:
+        for number, word in enumerate(segment.words):
+            start_s, end_s = float(word.start) + begins_s, float(word.end) + begins_s
+            if number and _continues(cues[-1].text, word.word):
+                cues[-1] = Sentence(cues[-1].text + word.word, cues[-1].start_s, end_s)
+            else:
+                cues.append(Sentence(word.word.strip(), start_s, end_s))
+    return cues
+
+
+def _continues(text: str, word: str) -> bool:
+    attached = not word.startswith(" ") and not text.endswith(("。", "！", "？"))
+    return attached or (text.endswith(".") and word.strip()[:1].islower())

@@ -1,0 +1,300 @@
+"""Subtitles and descriptions, as files, text or lists -> sentences with their times, texts about the whole video."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
+
+
+# Not given in the paper: a last subtitle may stay on screen this much longer than the video without a warning.
+MAX_OVERRUN_S = 1.0
+
+MAX_DIGITS = 9  # of a step's number
+MAX_BRACES = 999  # of one cue that is left as it is: no honest one has more, and pysubs2 1.8 can take long for them
+
+# What subtitle files are written in, besides Unicode; where the bytes fit several equally well, the first counts.
+LEGACY_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "cp932", "gb18030"]
+LEGACY_ENCODINGS += ["big5", "cp949", "utf_16_le", "utf_16_be"]
+
+DETECTED_IN = 10_000  # characters from which pysubs2 tells the format
+_STYLES = re.compile(r"V4\+? Styles", re.IGNORECASE)
+_WORD_TIME = re.compile(r"<(?:\d+:)?\d{2}:\d{2}\.\d{3}>")
+
+
+def read_subtitles(path: str | Path) -> list[Sentence]:
+    """Read a SubRip, WebVTT or (Advanced) SubStation file as sentences.
+
+    Tags, inline timestamps, empty cues, comments, drawings, karaoke effects, a second copy of the same cue and
+    superfluous white space are dropped; cues are sorted by start, rid of the lines that automatic captions repeat
+    (`without_repeats`) and joined by `merge_into_sentences`.
+
+    Args:
+        path: The subtitle file, in any encoding.
+
+    Returns:
+        The sentences, ascending by `start_s`; empty if the file has no text.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Not a text, not a subtitle file, or a cue that ends before it starts.
+    """
+    return _parse(_read_text(path, "a subtitle file (SubRip, WebVTT or SubStation)"), str(path))
+
+
+def as_sentences(value: str | os.PathLike[str] | Iterable[Any]) -> list[Sentence]:
+    """Subtitles in any form as sentences.
+
+    Args:
+        value: A path; the text of a subtitle file (a `str` of several lines); or sentences, each a `Sentence`,
+            (start_s, end_s, text) or a dict with "text" and "start_s", "end_s" or "start", "end". A list is taken as
+            it is, one sentence each: cues that are only parts of sentences go through `merge_into_sentences` first.
+
+    Returns:
+        The sentences, ascending by `start_s`, white space folded, empty ones dropped.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: No subtitles, or an item without text or with impossible times; names the file or the item.
+    """
+    if isinstance(value, str) and "\n" in value.strip("\n"):
+        return _parse(_plain(value), "the subtitle text")
+    if isinstance(value, (str, os.PathLike)):
+        return read_subtitles(Path(value))
+    sentences = [_as_sentence(item, number) for number, item in enumerate(value, 1)]
+    return sorted((s for s in sentences if s.text), key=lambda sentence: sentence.start_s)
+
+
+def sentences_of_events(events: Iterable[Any], source: str) -> list[Sentence]:
+    """Sentences of pysubs2 events, cleaned as `read_subtitles` says.
+
+    Raises:
+        ValueError: An event ends before it starts; names `source`.
+    """
+    cues = []
+    for number, event in enumerate(events, 1):
+        if event.end < event.start:
+            times = f"from {event.start / 1000} s to {event.end / 1000} s"
+            raise ValueError(
+                f"{source}: expected cues that end after they start, found cue {number} {times}: {event.text!r}"
+            )
+        if event.text.count("{") > MAX_BRACES:
+            event.text = event.text.replace("{", "")
+        if event.is_text and event.effect.strip().lower() != "fx":  # one "fx" event for each syllable of a song
+            cues.append(Sentence(html.unescape(event.plaintext), event.start / 1000, event.end / 1000))
+    cues = sorted(dict.fromkeys(cues), key=lambda cue: cue.start_s)
+    # Sentences that share an overlapping cue's time may begin in another order than their cues
+    return sorted(merge_into_sentences(without_repeats(cues)), key=lambda sentence: sentence.start_s)
+
+
+def fit_to_video(
+    sentences: Sequence[Sentence], duration_s: float, source: str
+) -> tuple[tuple[Sentence, ...], list[str]]:
+    """Cut sentences to the video, [0, `duration_s`), and leave out those outside. Not given in the paper.
+
+    Args:
+        sentences: In any order.
+        duration_s: Length of the video.
+        source: Where the sentences come from, for the messages.
+
+    Returns:
+        (sentences, warnings): a warning says how far the sentences reach out of the video where that is more than 1 s
+        or loses one, and how many are left out.
+
+    Raises:
+        ValueError: No sentence lies within the video; names the constant shift that would help, if one would.
+    """
+    inside = [s for s in sentences if s.start_s < duration_s and (s.end_s > 0 or s.start_s >= 0)]
+    first_s = min((s.start_s for s in sentences), default=0.0)
+    last_s = max((s.end_s for s in sentences), default=0.0)
+    if sentences and not inside:
+        first = min(sentences, key=lambda s: s.start_s)
+        raise ValueError(
+            f"{source}: expected sentences within the {duration_s:.2f} s of the video, found the first of "
+            f"{len(sentences)} at {first_s:.2f} s: {first.text!r}. {_shift_hint(first_s, last_s, duration_s)}"
+        )
+    lost = len(sentences) - len(inside)
+    reach = {
+        "the first subtitle begins {:.1f} s before the video": -first_s,
+        "the last subtitle ends {:.1f} s after the video": last_s - duration_s,
+    }
+    found = [text.format(by_s) for text, by_s in reach.items() if by_s > (0.0 if lost else MAX_OVERRUN_S)]
+    found += [f"{lost} of {len(sentences)} sentences lie outside and are left out"] if lost else []
+    warnings = [f"{source}: {', '.join(found)}: are they shifted by that, or made for another cut?"] if found else []
+    return tuple(replace(s, start_s=max(0.0, s.start_s), end_s=min(s.end_s, duration_s)) for s in inside), warnings
+
+
+def write_srt(sentences: Iterable[Sentence], path: str | Path) -> None:
+    """Write sentences as a SubRip file (UTF-8), one cue each, times rounded to milliseconds."""
+    cues = []
+    for number, sentence in enumerate(sentences, 1):
+        times = f"{_srt_time(sentence.start_s)} --> {_srt_time(sentence.end_s)}"
+        cues.append(f"{number}\n{times}\n{' '.join(sentence.text.split())}\n\n")
+    Path(path).write_text("".join(cues), encoding="utf-8")
+
+
+def read_description(path: str | Path) -> tuple[str, ...]:
+    """Read the texts about the whole video: title, description, steps.
+
+    Args:
+        path: A .txt file with one text on each line, or a .json file with a list of strings, with an object that has
+            any of "title", "description" and "steps" (strings or objects with "text"), or with WikiHow's numbered
+            steps {"1": {"text": ...}, "2": ...}, taken in numerical order. Other keys are ignored.
+
+    Returns:
+        The texts in this order, white space folded, empty ones dropped.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Another kind or shape of file, or no text in it.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".txt", ".json"):
+        raise ValueError(f"{path}: expected a description in a .txt or .json file, found {suffix or 'no suffix'!r}")
+    text = _read_text(path, "a description")
+    return _texts(_json(text, str(path)) if suffix == ".json" else text.splitlines(), str(path))
+
+
+def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any]) -> tuple[str, ...]:
+    """A description in any form as texts about the whole video.
+
+    Args:
+        value: A path (any that exists or ends in .txt or .json); text, one on each line; JSON as text; or what such
+            JSON holds, a list or a dict, as `read_description` says.
+
+    Returns:
+        The texts in order, white space folded, empty ones dropped.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Another kind or shape of content, or no text in it.
+    """
+    source = "the description"
+    if isinstance(value, str) and "\n" not in value and (value.endswith((".txt", ".json")) or os.path.isfile(value)):
+        value = Path(value)
+    if isinstance(value, os.PathLike):
+        return read_description(Path(value))
+    if isinstance(value, str):
+        is_json = re.match(r"\s*(\{|\[\s*[\"{\]])", value)
+        value = _json(value, source) if is_json else _plain(value).splitlines()
+    return _texts(value, source)
+
+
+def _parse(text: str, source: str) -> list[Sentence]:
+    import pysubs2
+
+    cues = text
+    if text.lstrip().startswith("WEBVTT"):
+        cues = _bare_cues(text)
+    elif styles := _STYLES.search(text, 0, DETECTED_IN):
+        cues = _bare_events(text, f"[{styles[0]}]")
+    try:
+        events = pysubs2.SSAFile.from_string(cues)
+    except (pysubs2.Pysubs2Error, ValueError) as error:
+        found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
+        raise ValueError(f"{source}: expected a subtitle file (SubRip, WebVTT or SubStation), found {found}") from error
+    return sentences_of_events(events, source)
+
+
+def _as_sentence(item: Any, number: int) -> Sentence:
+    text = start_s = end_s = None  # type: Any
+    match item:
+        case Sentence(text, start_s, end_s) | (start_s, end_s, text):
+            pass
+        case {"start_s": start_s, "end_s": end_s, "text": text} | {"start": start_s, "end": end_s, "text": text}:
+            pass
+    if not isinstance(text, str) or not all(isinstance(t, Real) and math.isfinite(t) for t in (start_s, end_s)):
+        raise ValueError(
+            f"Sentence {number}: expected (start_s, end_s, text) with times in seconds, found {item!r:.80}"
+        )
+    if end_s < start_s:
+        raise ValueError(f"Sentence {number}: expected an end after its start, found {item!r:.80}")
+    return Sentence(" ".join(text.split()), float(start_s), float(end_s))
+
+
+def _shift_hint(first_s: float, last_s: float, duration_s: float) -> str:
+    """The constant shift after which all sentences lie in the video; a whole hour (broadcasts) before the least."""
+    if last_s - first_s > duration_s:
+        return "Do these subtitles belong to this video?"
+    least_s, hour_s = last_s - duration_s if first_s > 0 else first_s, first_s // 3600 * 3600
+    shift_s = hour_s if 0 < least_s <= hour_s else least_s
+    return f"Are they shifted? Moved by {-shift_s:+.1f} s they would fit."
+
+
+def _read_text(path: str | Path, expected: str) -> str:
+    """The file's text with \\n line ends. Order: byte order mark, UTF-8, best guess among the encodings in use."""
+    from charset_normalizer import from_bytes
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected {expected}, found no such file")
+    raw = Path(path).read_bytes()
+    try:
+        text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # binary, or UTF-16 without a mark
+        guesses = from_bytes(raw, cp_isolation=LEGACY_ENCODINGS, steps=20, chunk_size=2048)
+        ranked = sorted(guesses, key=lambda g: (g.chaos, -g.coherence, "cp1252" not in g.could_be_from_charset))
+        text = str(ranked[0]) if ranked else "\0"
+    if "\0" in text:
+        raise ValueError(f"{path}: expected {expected}, found bytes that are no text in any known encoding")
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Without a byte order mark, with \\n line ends."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _bare_cues(webvtt: str) -> str:
+    """WebVTT without word times, notes, styles and cue names, all of which pysubs2 takes for cue text or for times."""
+    blocks = re.split(r"\n{2,}", _WORD_TIME.sub("", webvtt))
+    cues = [block[block.rfind("\n", 0, block.index("-->")) + 1 :] for block in blocks if "-->" in block]
+    return "\n\n".join(["WEBVTT", *cues])
+
+
+def _bare_events(substation: str, styles: str) -> str:
+    """SubStation without what no sentence needs; pysubs2 fails at a style without colours, for one."""
+    return "\n".join([styles, "[Events]", *re.findall(r"^[ \t]*Dialogue:.*", substation, re.MULTILINE)])
+
+
+def _srt_time(time_s: float) -> str:
+    minutes, milliseconds = divmod(round(time_s * 1000), 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}"
+
+
+def _json(text: str, source: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{source}: expected JSON, found {text.strip()[:40]!r} ({error})") from error
+
+
+def _texts(content: Any, source: str) -> tuple[str, ...]:
+    """The texts of a list, or of an object with title, description, steps, numbered steps; at least one."""
+    items = content
+    if isinstance(content, dict):
+        steps = content.get("steps") or []
+        numbers = [key for key in content if key.isdecimal() and len(key) <= MAX_DIGITS]
+        numbered = [content[key] for key in sorted(numbers, key=int)]
+        items = [content.get("title"), content.get("description"), *(steps if isinstance(steps, list) else [steps])]
+        items = [item for item in items + numbered if item is not None]
+    if not isinstance(items, (list, tuple)):
+        raise ValueError(f"{source}: expected a list of texts or an object, found {type(items).__name__}")
+    texts: list[Any] = [item.get("text") if isinstance(item, dict) else item for item in items]
+    if not all(isinstance(item, str) for item in texts):
+        raise ValueError(f'{source}: expected strings or objects with "text", found {items!r:.80}')
+    folded = tuple(" ".join(text.split()) for text in texts if text.strip())
+    if not folded:
+        raise ValueError(f"{source}: expected at least one text about the video, found none")
+    return folded

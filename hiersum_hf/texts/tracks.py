@@ -1,0 +1,131 @@
+"""Subtitle tracks inside a video file -> sentences, chosen by language. Seconds from the start of the best video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from av.codec.codec import Properties
+from av.stream import Disposition
+from pysubs2 import SSAEvent
+
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.subtitles import sentences_of_events
+from hiersum_hf.video.reader import open_media
+
+
+@dataclass(frozen=True)
+class SubtitleTrack:
+    """A subtitle track as the file describes it.
+
+    Args:
+        index: Number of the stream in the file.
+        language: Tag as written there ("eng", "de"), "und" where there is none.
+        title: "" where there is none.
+        codec: FFmpeg's name of the format.
+        is_text: False for pictures of text (Blu-ray, DVD, DVB) and formats that FFmpeg does not decode.
+        default, forced: Flags; a forced track holds only signs and foreign words.
+    """
+
+    index: int
+    language: str
+    title: str
+    codec: str
+    is_text: bool
+    default: bool
+    forced: bool
+
+    def __str__(self) -> str:
+        notes = [self.language, self.title, "" if self.is_text else f"{self.codec}, not text", "forced" * self.forced]
+        return f"track {self.index} ({', '.join(filter(None, notes))})"
+
+
+def subtitle_tracks(path: str | Path) -> list[SubtitleTrack]:
+    """All subtitle tracks of a file in its order.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not readable.
+    """
+    with open_media(path) as container:
+        return [_described(stream) for stream in container.streams.subtitles]
+
+
+def text_tracks(path: str | Path) -> list[SubtitleTrack]:
+    """The subtitle tracks that hold text. Raises what `subtitle_tracks` raises."""
+    return [track for track in subtitle_tracks(path) if track.is_text]
+
+
+def embedded_subtitles(path: str | Path, language: str | None = None) -> tuple[list[Sentence], str]:
+    """Sentences of the text track that suits best: the default track first, forced and empty ones never.
+
+    Args:
+        path: Any file that FFmpeg reads.
+        language: "en", "eng" and "en-GB" all find English; among those, the same tag comes first. Default: any.
+
+    Returns:
+        (sentences, what was read): no sentences if there is no such track, and the second part says what is there.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not readable, or it has text tracks but none in this language.
+    """
+    tracks = subtitle_tracks(path)
+    if language is not None and any(track.is_text for track in tracks):
+        spoken = [track for track in tracks if base_language(track.language) == base_language(language)]
+        if not any(track.is_text for track in spoken):
+            found = ", ".join(map(str, tracks))
+            raise ValueError(f"{path}: expected a text track in language {language!r}, found {found}")
+        tracks = spoken
+    for track in sorted(tracks, key=lambda track: (track.language != language, not track.default)):
+        if track.is_text and not track.forced and (sentences := _sentences(path, track)):
+            return sentences, f"subtitle {track} of {path}"
+    found = f"no usable text among subtitle {', '.join(map(str, tracks))}" if tracks else "no subtitle track"
+    return [], f"{path} has {found}"
+
+
+def base_language(tag: str) -> str:
+    """The language of a tag in its shortest code: "eng", "en" and "en-GB" -> "en", "ger" and "deu" -> "de"."""
+    from langcodes import Language, LanguageTagError
+
+    try:
+        return Language.get(tag).language or "und"
+    except LanguageTagError:
+        return tag.lower()
+
+
+def stream_start_s(stream: Any) -> float:
+    """When a stream starts on the clock of its file; 0 where there is no stream or it does not say."""
+    return float((stream.start_time or 0) * stream.time_base) if stream else 0.0
+
+
+def _described(stream: Any) -> SubtitleTrack:
+    codec = stream.codec_context.codec if stream.codec_context else None
+    return SubtitleTrack(
+        index=stream.index,
+        language=stream.metadata.get("language", "und"),
+        title=stream.metadata.get("title", ""),
+        codec=codec.canonical_name if codec else "unknown",
+        is_text=codec is not None and Properties.TEXT_SUB in Properties(codec.properties),
+        default=bool(stream.disposition & Disposition.default),
+        forced=bool(stream.disposition & Disposition.forced),
+    )
+
+
+def _sentences(path: str | Path, track: SubtitleTrack) -> list[Sentence]:
+    events = []
+    with open_media(path) as container:
+        stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
+        for packet in container.demux(stream):
+            begin_s = float((packet.pts or 0) * packet.time_base) - origin_s
+            end_s = begin_s + float((packet.duration or 0) * packet.time_base)
+            for item in stream.decode(packet):
+                events.append(_event(item.ass.decode("utf-8", "replace"), round(begin_s * 1000), round(end_s * 1000)))
+    return sentences_of_events(events, str(path))
+
+
+def _event(line: str, begin_ms: int, end_ms: int) -> SSAEvent:
+    """FFmpeg turns every text format into ReadOrder,Layer,Style,Name,MarginL,MarginR,MarginV,Effect,Text."""
+    *_, effect, text = line.split(",", 8)
+    return SSAEvent(begin_ms, end_ms, text, effect=effect)

@@ -1,0 +1,75 @@
+"""A training run for each fold, and the figures of all of them: `hiersum train --folds True`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
+from hiersum_hf.files.escape import printable_lines
+from hiersum_hf.results import format_table, write_json
+from hiersum_hf.training.flags import Flags, parse
+from hiersum_hf.training.preflight import check_start, refuse_other_recipe, run_folder
+from hiersum_hf.training.resume import last_checkpoint
+from hiersum_hf.training.run import command, train
+
+
+def train_folds(words: Sequence[str], flags: Flags) -> int:
+    """Train every fold that is not complete, then evaluate all together."""
+    run, args = run_folder(flags.training), flags.training
+    _check_folds(run, flags)
+    old = [run, *run.glob("fold_*")] if args.overwrite else []
+    for own in _folds_to_train(run, words, flags):
+        train(own, old)
+        old = []
+    if args.process_index == 0:
+        _evaluate_folds(run, words, flags)
+    return 0
+
+
+def _check_folds(run: Path, flags: Flags) -> None:
+    """Refuse to replace a finished run, and flags of a single fold."""
+    args = flags.training
+    if (run / "results.json").exists() and not args.overwrite:
+        raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
+    if args.resume_from_checkpoint or "fold" in flags.given:
+        raise ValueError("--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint.")
+    if args.push_to_hub:
+        raise ValueError("push_to_hub: expected False with --folds True. Push one: hiersum push RUN/fold_0 org/name.")
+    check_start(run, flags.start.checkpoint)
+
+
+def _folds_to_train(run: Path, words: Sequence[str], flags: Flags) -> list[list[str]]:
+    """Plan the command line of each fold that is not complete.
+
+    All are planned before any rank writes anything.
+    """
+    todo = []
+    for k in range(count_folds(flags.data)):
+        folder = run / f"fold_{k}"
+        own = [*words, "--folds", "False", "--fold", str(k), "--output_dir", str(folder)]
+        if not flags.training.overwrite:
+            refuse_other_recipe(folder, parse(own).given)
+            last = last_checkpoint(folder) if folder.is_dir() else None
+            own += ["--resume_from_checkpoint", last] if last else ["--overwrite", "True"]
+        if flags.training.overwrite or not (folder / "results.json").exists():
+            todo.append(own)
+        else:
+            logging.info("%s: complete, skipped.", folder)
+    return todo
+
+
+def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:
+    """Write the figures of all folds to results.json of the run; print them."""
+    args = flags.training
+    results = evaluate_run(
+        run,
+        flags.data,
+        allow_encoder_mismatch=args.allow_encoder_mismatch,
+        device="cpu" if args.use_cpu else "auto",
+        command=command(words, args),
+    )
+    write_json(run / "results.json", results)
+    table = f"{format_table([results])}\n\n{format_folds(results)}\n\nWritten to {run / 'results.json'}"
+    print(printable_lines(table))

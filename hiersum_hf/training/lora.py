@@ -1,0 +1,45 @@
+"""LoRA: a small adapter on the attention and FFN of a trained network, whose own weights stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+
+
+TARGETS = r"encoder\.layers\.\d+\.(attention\.(q|k|v|out)_proj|(video|text)_mlp\.fc[12])"
+HEADS = ("frame_head", "replay_head", "sentence_head")
+
+
+def add_lora(
+    model: HierSumModel, r: int, alpha: int | None = None, dropout: float = 0.0, renewed: Sequence[str] = ()
+) -> PeftModel:
+    """The network with an adapter; all that is trained is the adapter and the heads. Not given in the paper.
+
+    Args:
+        model: A trained network.
+        r: Rank of the update of each Linear of the attention and the FFN.
+        alpha: The update counts `alpha / r`; default `2 * r`.
+        dropout: Before the update.
+        renewed: Parameters that started anew, as `from_checkpoint.load_for_transfer` lists them: their modules are
+            trained in full, like the heads.
+    """
+    modules = {name.split(".")[-2] for name in renewed}
+    config = LoraConfig(
+        r=r,
+        lora_alpha=2 * r if alpha is None else alpha,
+        lora_dropout=dropout,
+        target_modules=TARGETS,
+        modules_to_save=sorted(modules.union(HEADS)),
+    )
+    return get_peft_model(model, config)
+
+
+def trained_weights(model: PeftModel) -> tuple[int, int, int]:
+    """How many weights the adapter has, how many are trained in full, and how many the network has."""
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    adapter = sum(size for name, size in sizes.items() if ".lora_" in name)
+    full = sum(size for name, size in sizes.items() if ".modules_to_save." in name)
+    return adapter, full, sum(sizes.values()) - adapter - full

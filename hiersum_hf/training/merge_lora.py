@@ -1,0 +1,71 @@
+"""An ordinary checkpoint, made of a LoRA adapter and the checkpoint that it was trained on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import find_adapter_config_file
+
+from hiersum_hf.evaluation.comparison import read_results
+from hiersum_hf.files.atomic import aside
+from hiersum_hf.hub.card import LICENCE, card_data, write_card
+from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
+from hiersum_hf.results import write_json
+from hiersum_hf.scoring.checkpoint import find_file, load_checkpoint, training_stages
+
+
+def merge(adapter: str, output: Path) -> None:
+    """Write the merged checkpoint with its card.
+
+    The adapter's recipe and results come along; the latter name what was merged.
+
+    Raises:
+        FileExistsError: The output is a file, or a folder with something in it, as the adapter's and its base's are.
+        OSError: The output cannot be written (a full disk); nothing of it is left.
+        ValueError: No adapter, or one whose base is missing.
+    """
+    _refuse_full(output, adapter)
+    extractor: Any  # the pipelines of Transformers name another kind
+    model, extractor = load_checkpoint(adapter)
+    base = _base_of(adapter)
+    model.config.trained_on = training_stages(adapter) or None
+    results = _results_of(adapter, base, output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with aside(output) as partial:
+        HierSumPipeline(model, feature_extractor=extractor).save_pretrained(partial)
+        if results is not None:
+            write_json(partial / "results.json", results)
+        if recipe := find_file(adapter, "recipe.yaml"):
+            shutil.copy(recipe, partial)
+        write_card(partial, results, extractor, licence=card_data(adapter).get("license") or LICENCE)
+
+
+def _refuse_full(output: Path, adapter: str) -> None:
+    """Refuse an output in which something would be lost."""
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        same = ", found the adapter, which would be lost" if output.resolve() == Path(adapter).resolve() else ""
+        raise FileExistsError(f"{output}: expected a new or empty folder{same}.")
+
+
+def _base_of(adapter: str) -> str:
+    """Read which checkpoint an adapter was trained on; refuse what is none."""
+    found = find_adapter_config_file(adapter)
+    if found is None:
+        raise ValueError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")
+    return json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
+
+
+def _results_of(adapter: str, base: str, output: Path) -> dict[str, Any] | None:
+    """Read the adapter's results as those of the merged checkpoint.
+
+    Where there are none, say so.
+    """
+    told = find_file(adapter, "results.json")
+    if told is not None:
+        return read_results(told) | {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}
+    print(f"{adapter}: no results.json there, so the merged checkpoint has none: its card says so.", file=sys.stderr)
+    return None

@@ -1,0 +1,298 @@
+"""What can be refused before the first step of a training run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from transformers import TrainerCallback
+from transformers.trainer_utils import SaveStrategy, sort_checkpoints
+
+from hiersum_hf.evaluation.evaluate import mean_metrics
+from hiersum_hf.hub.push import check_hub_flags
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.records import VideoRecord
+from hiersum_hf.scoring.collator import text_labels
+from hiersum_hf.scoring.training_free import score_frames
+from hiersum_hf.training.arguments import HierSumTrainingArguments
+from hiersum_hf.training.flags import recipe_differences, write_recipe
+from hiersum_hf.training.resume import last_checkpoint
+from hiersum_hf.training.sampler import row_counts
+
+
+logger = logging.getLogger(__name__)
+
+BESIDE_WEIGHTS = 20 * 2**20  # bytes of a checkpoint that are neither weights nor optimizer: code, logs, random states
+ADAM_STATES = 2  # for every weight that is trained
+LEFT_BY_A_RUN = (
+    "results.json", "README.md", "recipe.yaml", "config.json", "adapter_*", "model*.safetensors",
+    "model.safetensors.index.json", "scores.png",
+)  # fmt: skip
+MAY_CHANGE = (  # of a run that goes on
+    "max_steps", "num_train_epochs", "eval_steps", "output_dir", "disable_tqdm", "report_to", "dataloader_num_workers",
+    "push_to_hub", "hub_model_id", "hub_private_repo",
+)  # fmt: skip
+IGNORED = -100  # a frame label that teaches nothing
+LABELS_LOOKED_AT = 200  # records at most, of a set that may be on disk
+
+
+def run_folder(args: HierSumTrainingArguments) -> Path:
+    """Where the run is written; TrainingArguments has a default for it."""
+    return Path(str(args.output_dir))
+
+
+def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
+    """Refuses to overwrite an earlier run or the checkpoint to start from, to go on with another recipe, to write
+    where that is impossible, to train in fewer processes than asked, to push where that is impossible.
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError, ConnectionError:
+            As said, with what to do.
+    """
+    run = run_folder(args)
+    check_start(run, given.get("checkpoint"))
+    if resumed := checkpoint_to_resume(args):
+        for folder in {run.resolve(), Path(resumed).resolve().parent}:
+            refuse_to_resume(folder, given)
+    elif not args.overwrite:
+        refuse_finished(run)
+        refuse_other_recipe(run, given)
+    check_writable(run)
+    check_processes(args.world_size)
+    check_hub_flags(args, given)  # last: it makes the repository
+
+
+def check_start(run: Path, checkpoint: str | None) -> None:
+    """Raises ValueError if the run would write over the checkpoint that it starts from, or over an adapter's base."""
+    for folder in _chain(checkpoint):
+        if folder.is_relative_to(run.resolve()):
+            base = "" if folder == Path(str(checkpoint)).resolve() else f", an adapter of {folder}"
+            raise ValueError(
+                f"checkpoint {checkpoint}{base}: expected one outside output_dir {run}, where it would be overwritten. "
+                "Give another --output_dir."
+            )
+
+
+def _chain(checkpoint: str | None) -> list[Path]:
+    """The folders that a checkpoint needs: its own, of an adapter that of its base, of whose adapter ..."""
+    chain: list[Path] = []
+    while checkpoint and (folder := Path(checkpoint).resolve()).is_dir() and folder not in chain:
+        chain.append(folder)
+        adapter = folder / "adapter_config.json"
+        checkpoint = json.loads(adapter.read_text()).get("base_model_name_or_path") if adapter.is_file() else None
+    return chain
+
+
+def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
+    """Folder of the checkpoint to go on from, with "True" the last whole one of the run; None for a new run.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    given, run = args.resume_from_checkpoint, run_folder(args)
+    if not given:
+        return None
+    if given == "True":
+        found = last_checkpoint(run) if run.is_dir() else None
+        if found is None:
+            raise FileNotFoundError(f"{run}: expected a whole checkpoint to resume from, found none.")
+        return found
+    if not Path(given).is_dir():
+        raise FileNotFoundError(f"resume_from_checkpoint: expected True, False or a folder, found {given!r}.")
+    return given
+
+
+def refuse_finished(run: Path) -> None:
+    """Raises FileExistsError if the folder holds a finished run, or a checkpoint that no run here has left."""
+    if (run / "results.json").exists():
+        raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
+    if (run / "config.json").exists() and not (run / "recipe.yaml").exists():
+        raise FileExistsError(f"{run}: expected no other checkpoint there. Give --overwrite True to replace it.")
+
+
+def refuse_to_resume(run: Path, given: Mapping[str, Any]) -> None:
+    """Raises ValueError where the run went with other flags than now, but for its length, saves and logs."""
+    changed = [d for d in recipe_differences(run, given) if not d.startswith(("save_", "logging_"))]
+    if differences := [each for each in changed if each.split()[0] not in MAY_CHANGE]:
+        raise ValueError(
+            f"{run / 'recipe.yaml'}: expected the flags of the run to resume, found {'; '.join(differences)}. Another "
+            "split, for one, would train on its test videos."
+        )
+
+
+def refuse_other_recipe(run: Path, given: Mapping[str, Any]) -> None:
+    """Raises FileExistsError where recipe.yaml of the folder is not that of this run."""
+    if differences := recipe_differences(run, given):
+        raise FileExistsError(
+            f"{run / 'recipe.yaml'}: expected the flags of this run, found {'; '.join(differences)}. Give "
+            "--overwrite True to replace what is there, or another --output_dir."
+        )
+
+
+class BeginRun(TrainerCallback):
+    """At the first step, when nothing can be refused any more: the flags go to recipe.yaml, and with --overwrite True
+    what an earlier run left goes, here and in the folders `also`, so that it is never taken for this one's."""
+
+    def __init__(self, given: Mapping[str, Any], also: Sequence[Path] = ()):
+        self.given = given
+        self.also = also
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            return
+        run = Path(args.output_dir)
+        if args.overwrite and not args.resume_from_checkpoint:
+            for folder in (run, *self.also):
+                clear_run(folder)
+        write_recipe(run, self.given)
+
+
+def clear_run(run: Path) -> None:
+    """Removes what a run has left: an adapter's files, for one, would hide the whole network that comes next.
+
+    A folder that no run was in keeps everything, so that a README.md of its own survives.
+    """
+    if not any((run / name).is_file() for name in ("recipe.yaml", "results.json", "adapter_config.json")):
+        return
+    for checkpoint in sort_checkpoints(str(run)):
+        shutil.rmtree(checkpoint)
+    for pattern in LEFT_BY_A_RUN:
+        for path in run.glob(pattern):
+            path.unlink()
+
+
+def check_writable(run: Path) -> None:
+    """Raises OSError, naming the folder, where the run could not be written; makes nothing."""
+    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"output_dir {run}: expected a folder, found a file: {folder}.")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise PermissionError(f"output_dir {run}: expected a folder to write to: {folder}: {error.strerror}.") from None
+
+
+def check_processes(ranks: int) -> None:
+    """Raises ValueError if `ranks` is not the number of processes that were asked for."""
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if ranks != started:
+        raise ValueError(f"{started} processes were started, {ranks} would train. On CPU give --use_cpu True.")
+    # all that `accelerate launch --num_processes 2` leaves behind where it started one process
+    trace = os.environ.get("MASTER_ADDR") == "127.0.0.1" and "ACCELERATE_USE_CPU" in os.environ
+    if trace and not {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"} & set(os.environ):
+        raise ValueError(
+            "Several processes were asked for, one was started: `accelerate launch --num_processes` needs --multi_gpu "
+            "with it, also on CPU (there with --use_cpu True behind the script)."
+        )
+
+
+def check_records(
+    train: Sequence[VideoRecord], config: HierSumConfig, args: HierSumTrainingArguments, data: str
+) -> None:
+    """Raises ValueError if the videos cannot teach the head that scores; warns of a child level without subtitles."""
+    if config.score_head == "replay":
+        if not config.replay_weight > 0:
+            raise ValueError(
+                f"score_head replay: expected --replay_weight above 0, which trains it, found {config.replay_weight}."
+            )
+        if not _any_known(train, "frame_scores"):
+            raise ValueError(f"{data}: expected frame scores for score_head replay, found none in the training part.")
+    elif not _any_known(train, "frame_labels"):
+        raise ValueError(
+            f"{data}: expected frame labels, or --replay_weight above 0 and --score_head replay to train on scores; "
+            "found no label in the training part."
+        )
+    if args.schedule != "parent" and not row_counts(train, "text_features").any():
+        logger.warning("%s: no video has subtitles. The child level is trained on frames alone.", data)
+
+
+def check_parent_text(train: Sequence[VideoRecord], schedule: str, data: str) -> None:
+    """Raises ValueError if no text at parent level has a label, or no step is at that level: --parent_text_loss True
+    would do nothing."""
+    if schedule in ("child", "joint"):
+        raise ValueError(f"parent_text_loss: expected a schedule with parent steps, found {schedule}.")
+    described = np.flatnonzero(row_counts(train, "description_features")).tolist()
+    if not any((text_labels(train[i], "parent") != IGNORED).any() for i in described):
+        raise ValueError(
+            f"parent_text_loss: expected descriptions made of the videos' own sentences, found none in {data}."
+        )
+
+
+def check_metric(
+    args: HierSumTrainingArguments, trained: Sequence[str] | None, validation: Sequence[VideoRecord], dataset: str
+) -> None:
+    """Raises ValueError if no evaluation of the run, of a network with levels `trained`, has metric_for_best_model."""
+    if not args.metric_for_best_model:
+        return
+    wanted = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+    known: set[str] = set()
+    for record in validation:
+        figures = mean_metrics([record], {record.video_id: score_frames(record, "uniform")}, dataset)
+        known |= {f"eval_{level}_{name}" for level in args.levels_to_come(trained) for name in figures}
+        if wanted in known:
+            return
+    raise ValueError(
+        f"metric_for_best_model: expected one of {', '.join(sorted(known)) or 'none'}, as the schedule and the "
+        f"validation part give, found {wanted}."
+    )
+
+
+def _any_known(records: Sequence[VideoRecord], name: str) -> bool:
+    """Whether a value of `frame_labels` is not -100, or one of `frame_scores` finite; few records are read."""
+    there = np.flatnonzero(row_counts(records, name))[:LABELS_LOOKED_AT].tolist()
+    values = (np.asarray(getattr(records[i], name)) for i in there)
+    return any(bool((np.isfinite(value) & (value != IGNORED)).any()) for value in values)
+
+
+def check_disk(model: nn.Module, args: HierSumTrainingArguments) -> None:
+    """Raises OSError if the checkpoints of the run do not fit on the disk."""
+    run = run_folder(args).absolute()
+    needed = checkpoint_bytes(model, args)
+    free = shutil.disk_usage(next(path for path in (run, *run.parents) if path.exists())).free
+    if free < needed:
+        raise OSError(
+            f"output_dir {args.output_dir}: expected room for the checkpoints, {_size(needed)}, found {_size(free)}. "
+            "Give --save_total_limit, or another folder."
+        )
+
+
+def checkpoint_bytes(model: nn.Module, args: HierSumTrainingArguments) -> int:
+    """Size of the final weights and of the checkpoints that lie side by side, one more than `save_total_limit`.
+
+    An adapter's checkpoints hold what is trained and nothing else. Without a limit every save counts; where their
+    number is known only from the data, one.
+    """
+    sizes = [(p.numel() * p.element_size(), p.requires_grad) for p in model.parameters()]
+    trained = sum(size for size, trains in sizes if trains)
+    weights = trained if hasattr(model, "peft_config") else sum(size for size, _ in sizes)
+    final = weights + BESIDE_WEIGHTS
+    optimizer = 0 if args.save_only_model else ADAM_STATES * trained
+    return final + _saves(args) * (final + optimizer)
+
+
+def _saves(args: HierSumTrainingArguments) -> int:
+    """How many checkpoints lie side by side."""
+    strategy = SaveStrategy(args.save_strategy).value
+    if strategy == "no":
+        return 0
+    count = 1
+    if strategy == "epoch" and args.max_steps <= 0:
+        count = math.ceil(args.num_train_epochs)
+    elif strategy == "steps" and args.save_steps < 1:  # a share of all steps
+        count = int(1 / args.save_steps)
+    elif strategy == "steps" and args.max_steps > 0:
+        count = args.max_steps // int(args.save_steps)
+    return min(count, args.save_total_limit + 1) if args.save_total_limit else count
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

@@ -1,0 +1,298 @@
+"""The Transformers Trainer with parent-child alternation: a sampler hook and named loss terms."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer
+
+from hiersum_hf.modeling.configuration_hiersum import LEVELS
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.modeling.losses_hiersum import MAX_LOGIT_SCALE
+from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.records import VideoRecord
+from hiersum_hf.scoring.checkpoint import encoder_mismatch, predict_scores
+from hiersum_hf.scoring.collator import HierSumCollator
+from hiersum_hf.training.arguments import HierSumTrainingArguments, and_both
+from hiersum_hf.training.callbacks import LevelCallback, LevelPlanner
+from hiersum_hf.training.resume import is_whole, last_checkpoint
+from hiersum_hf.training.sampler import AlternatingBatchSampler, LevelDataset, row_counts
+
+
+FIT_RECORDS, FIT_ROWS = 1000, 50_000  # what fit_projections reads of a larger set, and keeps of each modality
+
+
+class HierSumTrainer(Trainer):
+    """Trains a `HierSumModel` on records, alternating child and parent steps.
+
+    Args:
+        model: The network.
+        args: Run settings, the schedule among them.
+        train_dataset: Records with frame labels (and, for the parent steps, description features).
+        eval_dataset: Records of the validation part.
+        processing_class: The feature extractor; saved with every checkpoint.
+        compute_metrics: `transformers.EvalPrediction` -> figures by name, run at every evaluation once a level;
+            `predictions` are {video id: (N,) scores}, `label_ids` the records: `evaluation.evaluate.compute_metrics`.
+        kwargs: As `transformers.Trainer`.
+    """
+
+    args: HierSumTrainingArguments
+    train_dataset: Sequence[VideoRecord]
+    eval_dataset: Sequence[VideoRecord] | None
+    processing_class: HierSumFeatureExtractor
+
+    def __init__(
+        self,
+        model: HierSumModel,
+        args: HierSumTrainingArguments,
+        train_dataset: Sequence[VideoRecord],
+        processing_class: HierSumFeatureExtractor,
+        eval_dataset: Sequence[VideoRecord] | None = None,
+        **kwargs,
+    ):
+        self._terms: dict[str, torch.Tensor] = {}  # name -> [sum, count] since the last log
+        super().__init__(
+            model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset,
+            processing_class=processing_class, data_collator=HierSumCollator(processing_class), **kwargs,
+        )  # fmt: skip
+        self.add_callback(LevelCallback(self))
+        if args.schedule == "adaptive":
+            self.add_callback(LevelPlanner(args.adaptive_window))
+
+    @property
+    def planner(self) -> LevelPlanner | None:
+        """Plans the adaptive schedule. Looked up, because Transformers may replace callbacks when it resumes."""
+        return next((c for c in self.callback_handler.callbacks if isinstance(c, LevelPlanner)), None)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
+        """As `Trainer.train`, but never from a checkpoint that a stopped run left half-written.
+
+        Raises:
+            ValueError: The checkpoint to resume from is half-written, or with `True`, the run has no whole one; it has
+                the plan of an adaptive schedule and the run another schedule, or the reverse; or the loss is not
+                finite, which the next log notices.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
+            if resume_from_checkpoint is None:
+                raise ValueError(f"{self.args.output_dir}: expected a whole checkpoint to resume from, found none.")
+        elif resume_from_checkpoint and not is_whole(resume_from_checkpoint):
+            raise ValueError(f"{resume_from_checkpoint}: expected a whole checkpoint, found half of one or none.")
+        if resume_from_checkpoint:
+            self._refuse_a_plan(resume_from_checkpoint)
+        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        if self._terms:  # of the steps after the last log
+            self._means()
+        return output
+
+    def _refuse_a_plan(self, checkpoint: str | bool) -> None:
+        """Raises ValueError for a plan that this run would not follow; a `LevelPlanner` refuses to be without one."""
+        state = json.loads(Path(str(checkpoint), "trainer_state.json").read_text())
+        if "LevelPlanner" in state["stateful_callbacks"] and not self.planner:
+            raise ValueError(
+                f"{checkpoint}: expected schedule adaptive, with which it was trained, found {self.args.schedule}."
+            )
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of the alternating sampler, the same levels on every rank.
+
+        Raises:
+            ValueError: Features of another encoder than the feature extractor's, unless the arguments allow it; or
+                workers that fetch further ahead than the adaptive schedule plans.
+        """
+        args, records = self.args, self.train_dataset
+        mismatch = encoder_mismatch(self.processing_class, records)
+        if mismatch is not None and not args.allow_encoder_mismatch:
+            raise ValueError(mismatch)
+        splits = self.accelerator.split_batches  # each batch over all ranks
+        self.sampler = AlternatingBatchSampler(
+            child_pool=range(len(records)),
+            parent_pool=np.flatnonzero(row_counts(records, "description_features")).tolist(),
+            batch_size=self._train_batch_size,
+            schedule=args.schedule,
+            child_steps=args.child_steps_per_parent,
+            parent_steps=args.parent_steps_per_child,
+            batches_per_step=args.gradient_accumulation_steps * (1 if splits else args.world_size),
+            seed=args.data_seed if args.data_seed is not None else args.seed,
+            window=args.adaptive_window,
+            plan=self.planner.plan if self.planner else None,
+            lengths=row_counts(records, "video_features")
+            if args.train_sampling_strategy == "group_by_length"
+            else None,
+        )
+        loader = DataLoader(
+            LevelDataset(records),
+            batch_sampler=self.sampler,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
+        )
+        ahead = 1 + loader.num_workers * (loader.prefetch_factor or 0)  # Accelerate holds one, each worker some
+        if self.planner and ahead > args.adaptive_window * args.gradient_accumulation_steps:
+            raise ValueError(
+                f"adaptive_window must be at least {math.ceil(ahead / args.gradient_accumulation_steps)}, because "
+                f"{loader.num_workers} workers fetch {ahead} batches ahead, got {args.adaptive_window}."
+            )
+        return self.accelerator.prepare(loader)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The model's own loss; every term is kept for the logs under its level, and the rate of positive labels."""
+        outputs = model(**inputs)
+        level, labels = inputs["level"], inputs["frame_labels"]
+        terms = {"loss": outputs.loss, **outputs.losses}
+        pairs = {name: (value, torch.ones_like(value)) for name, value in terms.items()}
+        pairs["positive_rate"] = (labels == 1).sum(), (labels >= 0).sum()
+        for name, pair in pairs.items():
+            seen = torch.stack([value.detach().float() for value in pair])
+            self._terms[f"{level}/{name}"] = self._terms.get(f"{level}/{name}", 0) + seen
+        if self.planner:  # compares levels by what both have
+            self.planner.add(level, outputs.loss - outputs.losses.get("sentence_focal", 0.0))
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        """Adds what happened since the last log, for example `parent/frame_focal` and `parent_share`."""
+        if "loss" in logs:
+            logs |= self._means()
+            model = self.accelerator.unwrap_model(self.model)
+            for kind in ("inter", "intra"):
+                scale = getattr(model, f"{kind}_logit_scale").exp().item()
+                logs[f"logit_scale/{kind}"] = min(scale, MAX_LOGIT_SCALE)
+            if self.planner:
+                logs["planned_windows"] = len(self.planner.plan)
+                logs["planned_parent_share"] = self.planner.plan[-1] / self.planner.window  # of the last one
+        super().log(logs, *args, **kwargs)
+
+    def _means(self) -> dict[str, float]:
+        """Means over all ranks since the last log: every loss term and the positive rate by level, the parent share."""
+        sums: dict[str, np.ndarray] = {}
+        for part in gather_object([{name: seen.tolist() for name, seen in self._terms.items()}]):
+            for name, seen in part.items():  # a rank whose batches had no replay scores lacks that term
+                sums[name] = sums.get(name, 0) + np.array(seen)
+        self._terms.clear()
+        means = {name: float(total / count) for name, (total, count) in sorted(sums.items()) if count}
+        for level in LEVELS:
+            if not math.isfinite(loss := means.get(f"{level}/loss", 0.0)):
+                raise ValueError(
+                    f"step {self.state.global_step}: expected a finite training loss, found {loss} at {level} level "
+                    "since the last log. Try a smaller --learning_rate; look for features that are not finite."
+                )
+        batches = {level: sums.get(f"{level}/loss", (0, 0))[1] for level in LEVELS}
+        return means | {"parent_share": float(batches["parent"] / sum(batches.values()))}
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        """By default the flat rate falls over the last fifth of the steps."""
+        if self.args.lr_scheduler_type == "warmup_stable_decay" and not self.args.lr_scheduler_kwargs:
+            self.args.lr_scheduler_kwargs = {"num_decay_steps": math.ceil(num_training_steps / 5)}
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def get_decay_parameter_names(self, model) -> list[str]:
+        """Weight decay as in Transformers, but none on the logit scales."""
+        return [name for name in super().get_decay_parameter_names(model) if not name.endswith("logit_scale")]
+
+    def evaluation_levels(self) -> list[str]:
+        """Levels the network has been trained at, and their mean."""
+        return and_both(self.accelerator.unwrap_model(self.model).config.trained_levels or ["child"])
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """`compute_metrics` of the validation videos at every trained level, for example `eval_parent_kendall_tau`.
+
+        Every rank scores its share of the videos, and has the metrics of all.
+        """
+        records: Sequence[VideoRecord] | None = self.eval_dataset if eval_dataset is None else eval_dataset
+        if records is None or self.compute_metrics is None:
+            raise ValueError("Evaluation needs eval_dataset and compute_metrics.")
+        metrics: dict[str, float] = {}
+        for level in self.evaluation_levels():
+            scored: dict[str, Any] = {"predictions": self._gathered_scores(records, level), "label_ids": records}
+            figures = self.compute_metrics(EvalPrediction(**scored))
+            metrics |= {f"{metric_key_prefix}_{level}_{name}": value for name, value in figures.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial) -> bool:
+        """As `Trainer`, but waits for the metric of a level that has not had its first step.
+
+        Raises:
+            ValueError: `metric_for_best_model` is no metric of this run.
+        """
+        wanted = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
+        if wanted == "eval_" or wanted in metrics:
+            return super()._determine_best_metric(metrics, trial)
+        levels = self.args.levels_to_come(self.accelerator.unwrap_model(self.model).config.trained_levels)
+        names = {metric.split("_", 2)[2] for metric in metrics if metric.startswith("eval_")}  # eval_LEVEL_NAME
+        known = sorted(f"eval_{level}_{name}" for level in levels for name in names)
+        if wanted not in known:
+            raise ValueError(f"metric_for_best_model: expected one of {', '.join(known)}, found {wanted}.")
+        return False
+
+    def _gathered_scores(self, records: Sequence[VideoRecord], level: str) -> dict[str, np.ndarray]:
+        """(N,) scores by video id of all records, scored by all ranks together."""
+        args = self.args
+        scored = predict_scores(
+            self.accelerator.unwrap_model(self.model),
+            self.processing_class,
+            records,
+            level,
+            args.per_device_eval_batch_size,
+            allow_encoder_mismatch=args.allow_encoder_mismatch,
+            indices=range(args.process_index, len(records), args.world_size),
+        )
+        parts = gather_object([{video: result["scores"] for video, result in scored.items()}])
+        return {video: scores for part in parts for video, scores in part.items()}
+
+
+@torch.no_grad()
+def fit_projections(
+    model: HierSumModel, feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord], std: float = 0.5
+) -> None:
+    """Starts a new network with projections that send the training features to mean 0 and standard deviation `std`.
+
+    Not given in the paper. Features of one encoder share a large common part (cosine 0.5 between unlike pictures of the
+    demo set) which hides what sets them apart, and what is left of them is smaller than the position tables; from
+    there the parent level is learned much later (compare the demo recipe with `--fit_projections False`). Of more than
+    1,000 records, 1,000 are read, and of more than 50,000 rows of a modality, 50,000 kept.
+    """
+    embeddings = model.encoder.embeddings
+    projections = (embeddings.video_projection, embeddings.text_projection)
+    for projection, rows in zip(projections, _sampled_rows(feature_extractor, records), strict=True):
+        if not rows:
+            continue
+        sample = np.concatenate(rows)
+        projected = torch.from_numpy(sample).to(projection.weight) @ projection.weight.T
+        spread = (projected - projected.mean(0)).std()
+        gain = std / spread if spread > 1e-3 else 1.0  # one text for all says nothing about scale
+        projection.weight *= gain
+        projection.bias.copy_(-gain * projected.mean(0))
+
+
+def _sampled_rows(
+    feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Frame features and text features of `FIT_RECORDS` records spread over the set, as the network sees them.
+
+    Of each modality `FIT_ROWS` rows at most, as many of every video; a longer one's are drawn, always the same.
+    """
+    count = min(len(records), FIT_RECORDS)
+    picked = np.arange(count) * len(records) // count
+    modalities = (["video_features"], ["text_features", "description_features"])
+    arrays = [sum(np.count_nonzero(row_counts(records, kind)[picked]) for kind in kinds) for kinds in modalities]
+    shares = [max(FIT_ROWS // max(number, 1), 1) for number in arrays]
+    sampled: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    rng = np.random.default_rng(0)
+    for i in picked.tolist():
+        record = records[i]
+        for rows, kinds, share in zip(sampled, modalities, shares, strict=True):
+            for array in filter(len, (getattr(record, kind) for kind in kinds)):
+                drawn = rng.choice(len(array), min(share, len(array)), replace=False)
+                rows.append(feature_extractor.scaled(array[np.sort(drawn)]))
+    return sampled

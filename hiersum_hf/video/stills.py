@@ -1,0 +1,146 @@
+"""What there is to see and to hear at each sampled frame: pictures that are blank or do not move, sound or silence.
+
+Letters: N sampled frames. Nothing here is given in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from hiersum_hf.video.reader import open_media, stream_start_s
+
+
+POINTS = 128  # of a picture's longer side that are looked at
+BLANK = 6.0  # standard deviation of grey levels, of 255; a dark film picture has 7 and more
+STILL = 0.8  # mean difference of colour levels from one sampled frame to the next; calm film and people have 0.9
+PULSE = 2.5  # of one sample between still ones: a codec's key frame
+STILL_S = 3.0  # pictures that stand shorter are seen as moving
+SPEECH_S = 4.0  # a still picture this near to a sentence is spoken to
+SILENT_DB, QUIETER_DB = -50.0, 25.0  # below full scale; below the loud parts
+RATE = 8000
+
+
+@dataclass
+class Glances:
+    """How much there is in each sampled picture, and how much it differs from the one before.
+
+    Args:
+        contrast: (N,) standard deviation of its grey levels.
+        change: (N,) mean absolute difference of its colour levels, infinite for the first picture and new sizes.
+    """
+
+    contrast: list[float] = field(default_factory=list)
+    change: list[float] = field(default_factory=list)
+
+    def watch(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
+        """Pass frames on and note what they show, at some points of each."""
+        before = np.zeros((0, 0, 3), np.int16)
+        for time_s, image in frames:
+            step = max(1, max(image.shape[:2]) // POINTS)
+            points = image[::step, ::step].astype(np.int16)
+            self.contrast.append(float(points.mean(axis=2).std()))
+            same_size = before.shape == points.shape
+            self.change.append(float(np.abs(points - before).mean()) if same_size else np.inf)
+            before = points
+            yield time_s, image
+
+
+def still_stretches(change: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
+    """Number the stretches of at least 3 s in which the picture stands still: (N,), -1 where it moves.
+
+    Args:
+        change: (N,) as `Glances` has it, NaN where unknown.
+        edges_s: (N + 1,) seconds that each frame stands for.
+    """
+    still = change < STILL
+    around = np.pad(still, 1)
+    still |= (change < PULSE) & around[:-2] & around[2:]
+    starts = np.flatnonzero(~still)
+    starts = np.unique(np.append(0, starts))
+    ends = np.append(starts[1:], len(change))
+    numbers = np.full(len(change), -1)
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        if end - start > 1 and edges_s[end] - edges_s[start] >= STILL_S:
+            numbers[start:end] = number
+    return numbers
+
+
+def nothing_there(glances: Glances, edges_s: np.ndarray, said: np.ndarray | None) -> np.ndarray:
+    """Tell where nothing is to be seen while nothing is said: (N,) bool.
+
+    That is a blank picture at which nothing is said, or one that stands still, 4 s and more from where something is.
+
+    Args:
+        glances: Of the N sampled pictures.
+        edges_s: (N + 1,) seconds that each frame stands for.
+        said: (N,) something is said, or heard, at the frame; None where that is not known, and only blank pictures
+            show nothing.
+    """
+    contrast, change = np.array(glances.contrast), np.array(glances.change)
+    if said is None:
+        return contrast < BLANK
+    middles_s = (edges_s[1:] + edges_s[:-1]) / 2
+    spoken_s = middles_s[said]
+    if len(spoken_s):
+        right = np.clip(np.searchsorted(spoken_s, middles_s), 0, len(spoken_s) - 1)
+        away_s = np.minimum(np.abs(spoken_s[right] - middles_s), np.abs(spoken_s[np.maximum(right - 1, 0)] - middles_s))
+    else:
+        away_s = np.full(len(middles_s), np.inf)
+    still = still_stretches(change, edges_s) >= 0
+    return ((contrast < BLANK) & ~said) | (still & (away_s >= SPEECH_S))
+
+
+def heard(video: str | Path, edges_s: np.ndarray) -> np.ndarray:
+    """Tell at which sampled frames a video is not silent: (N,) bool, none of them in a video without sound.
+
+    Silent is what is 25 dB below the loud parts (the loudest tenth) or 50 dB below full scale.
+
+    Args:
+        video: Any file that FFmpeg reads.
+        edges_s: (N + 1,) seconds that each frame stands for.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not readable.
+    """
+    parts = np.array(list(_sound(video))).reshape(-1, 3)
+    frame = np.searchsorted(edges_s, parts[:, 0], side="right") - 1
+    inside = (frame >= 0) & (frame < len(edges_s) - 1)
+    energy, count = (np.bincount(frame[inside], parts[inside, k], len(edges_s) - 1) for k in (1, 2))
+    if not count.any():
+        return count > 0
+    level_db = 10 * np.log10(energy / np.maximum(count, 1) + 1e-12)
+    return level_db > max(SILENT_DB, float(np.quantile(level_db, 0.9)) - QUIETER_DB)
+
+
+def _sound(video: str | Path) -> Iterator[tuple[float, float, int]]:
+    """(middle in seconds from the start of the pictures, energy, samples) of short parts of the sound, made mono."""
+    with open_media(video) as container:
+        stream, pictures = container.streams.best("audio"), container.streams.best("video")
+        if stream is None:
+            return
+        origin_s, resampler = stream_start_s(pictures) if pictures is not None else 0.0, _resampler()
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:  # passed over
+                continue
+            for frame in frames:
+                try:
+                    parts = resampler.resample(frame)
+                except (av.error.FFmpegError, ValueError):  # the format changed on the way
+                    resampler = _resampler()
+                    parts = resampler.resample(frame)
+                for part in parts if frame.time is not None else ():
+                    samples = part.to_ndarray().ravel()
+                    yield frame.time - origin_s + len(samples) / RATE / 2, float(samples @ samples), len(samples)
+
+
+def _resampler() -> Any:
+    return av.AudioResampler(format="flt", layout="mono", rate=RATE)

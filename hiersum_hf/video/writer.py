@@ -1,0 +1,265 @@
+"""Segments of a video -> one video file."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.frame import PictureType
+
+from hiersum_hf.files.atomic import aside
+from hiersum_hf.records import Segment
+from hiersum_hf.video.reader import (
+    TOLERANCE_S,
+    Faults,
+    frames_from,
+    opened,
+    readable_packets,
+    stream_duration_s,
+    stream_start_s,
+)
+
+
+AUDIO_RATE = 48_000  # samples a second of written audio: one AAC frame is 21 ms
+AUDIO_BITS = 96_000  # a second and channel
+VIDEO_TICKS = 90_000  # ticks a second of written video
+MAX_AUDIO_JITTER_S = 0.02  # containers round time stamps; a larger step is a gap, filled with silence
+MAX_LATE_S = 0.1  # a later first frame lets the frame on screen at the segment's start come first
+COPIED_CODECS = {"h264", "hevc", "vp9"}  # from .mp4 or .mov only: elsewhere packets lack time stamps
+MAX_CUT_ERROR_S = 0.001  # cuts this close to a key frame fall on it
+Placed = tuple[float, float, float]  # a segment's start_s and end_s, and the second of the output where it begins
+
+
+def write_segments(path: str | Path, segments: Sequence[Segment], output: str | Path) -> None:
+    """Cut segments out of a video and write them one after the other as an .mp4.
+
+    Segments come in the order given. A frame belongs to one iff start_s <= t < end_s and is shown at t - start_s after
+    the segments before: nothing drifts, a variable frame rate stays. Where every cut falls on a key frame (or on the
+    video's end) the pictures are copied as they are. Else all are encoded anew (H.264 crf 18, even sizes, upright):
+    packets of two encoders in one stream are not safe to play. Where no frame begins within 0.1 s of a segment's
+    start (slide shows), the frame on screen there comes first. Sound is always cut to the sample (AAC 48 kHz), gaps in
+    it are silent. Ends past the video's end are cut to it, unreadable parts left out. The output appears under its
+    name only when complete.
+
+    Raises:
+        FileNotFoundError: There is no source, or no folder for the output.
+        OSError: The output cannot be written (a full disk); nothing of it is left.
+        ValueError: No segments, one that is empty or begins outside the video, the source as output, or no video.
+    """
+    output = Path(output)
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"{output}: expected an existing folder to write into, found none")
+    if output.exists() and Path(path).exists() and output.samefile(path):
+        raise ValueError(f"{output}: expected an output other than the source video")
+    options = {"movflags": "+faststart"}
+    with (
+        aside(output) as partial,
+        _write_errors(output),
+        av.open(str(partial), "w", format="mp4", options=options) as target,
+        opened(path) as (container, stream),
+        opened(path) as (container_2, _),  # sound has its own reader: each seeks and decodes at its own pace
+    ):
+        placed = _placed(path, segments, stream_duration_s(container, stream))
+        sources = [_pictures(container, stream, placed, target)]
+        audio = container_2.streams.best("audio")
+        if audio is not None:
+            sources.append(_sound(container_2, audio, stream_start_s(stream), placed, target))
+        for _, packets in heapq.merge(*sources, key=lambda item: item[0]):
+            with _write_errors(output):
+                target.mux(packets)
+
+
+@contextmanager
+def _write_errors(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        told = f"{output}: expected to write a whole file, found: {error.strerror}. Nothing of it is left."
+        raise OSError(error.errno, told) from error
+
+
+def _placed(path: str | Path, segments: Sequence[Segment], duration_s: float) -> list[Placed]:
+    """The segments and where they go, ends cut to the video's."""
+    if not segments:
+        raise ValueError(f"{path}: expected at least one segment, found none")
+    placed, output_s = [], 0.0
+    for segment in segments:
+        start_s, end_s = segment.start_s, min(segment.end_s, duration_s)
+        if not 0 <= start_s < end_s:
+            raise ValueError(f"{path}: expected segments within [0, {duration_s:.3f}) s, found {segment}")
+        placed.append((start_s, end_s, output_s))
+        output_s += end_s - start_s
+    return placed
+
+
+def _pictures(container: Any, stream: Any, placed: list[Placed], target: Any) -> Iterator[tuple[float, Any]]:
+    """(second, packets) of the written pictures, copied if that is exact."""
+    suited = stream.codec_context.name in COPIED_CODECS and "mp4" in container.format.name
+    if suited and all(packet is not None for packet in _copied_packets(container, stream, placed)):
+        copy = target.add_stream_from_template(stream)
+        return _for_stream(copy, _copied_packets(container, stream, placed))
+    encoder = target.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "18", "bf": "0"})
+    encoder.thread_type = "FRAME"
+    return _encoded(encoder, _output_pictures(container, stream, placed, encoder.codec_context))
+
+
+def _sound(
+    container: Any, stream: Any, origin_s: float, placed: list[Placed], target: Any
+) -> Iterator[tuple[float, Any]]:
+    """(second, packets) of the written sound."""
+    layout = "mono" if stream.channels == 1 else "stereo"
+    encoder = target.add_stream("aac", rate=AUDIO_RATE, layout=layout, bit_rate=AUDIO_BITS * (1 + (layout == "stereo")))
+    return _encoded(encoder, _output_sound(container, stream, origin_s, placed, layout))
+
+
+def _encoded(encoder: Any, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]:
+    time_s = 0.0
+    for frame in frames:
+        time_s = frame.time
+        yield time_s, encoder.encode(frame)
+    yield time_s, encoder.encode(None)
+
+
+def _for_stream(target_stream: Any, packets: Iterator[Any]) -> Iterator[tuple[float, Any]]:
+    for packet in packets:
+        packet.stream = target_stream
+        yield float(packet.dts * packet.time_base), packet
+
+
+def _copied_packets(container: Any, stream: Any, placed: list[Placed]) -> Iterator[Any]:
+    """Packets of the segments on the output's clock; None and the end where they cannot be had as they are."""
+    last_dts = -math.inf
+    for start_s, end_s, output_s in placed:
+        shift = None
+        for packet in _whole_groups(container, stream, start_s, end_s):
+            if packet is not None and shift is None:
+                shift = round(output_s / stream.time_base) - packet.pts
+            if packet is None or packet.dts + shift <= last_dts:
+                yield None
+                return
+            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+            last_dts = packet.dts
+            yield packet
+
+
+def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> Iterator[Any]:
+    """Packets with the pictures from start_s to end_s; None, at last, if they hold others too or need others."""
+    origin, slack = stream.start_time or 0, max(1, round(MAX_CUT_ERROR_S / stream.time_base))
+    start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
+    container.seek(start, stream=stream)
+    faults, stop = Faults(), start
+    for packet in readable_packets(container, stream, faults):
+        if packet.pts is None or (packet.is_keyframe and packet.pts >= end - slack):
+            break
+        if packet.dts is None or packet.pts < start - slack:
+            faults.add()
+        if faults.count or (stop == start and not (packet.is_keyframe and packet.pts <= start + slack)):
+            break
+        stop = max(stop, packet.pts + packet.duration)
+        yield packet
+    if faults.count or stop == start or abs(stop - end) > slack:
+        yield None
+
+
+def _kept_frames(container: Any, stream: Any, placed: list[Placed]) -> Iterator[tuple[float, Any]]:
+    """(output second, decoded frame) of all segments."""
+    for start_s, end_s, output_s in placed:
+        on_screen = None  # the frame that shows when the segment starts
+        for time_s, frame in frames_from(container, stream, stream_start_s(stream), start_s):
+            if time_s >= end_s - TOLERANCE_S:
+                break
+            if time_s < start_s - TOLERANCE_S:
+                on_screen = frame
+            else:
+                if on_screen is not None and time_s - start_s > MAX_LATE_S:
+                    yield output_s, on_screen
+                on_screen = None
+                yield output_s + max(0.0, time_s - start_s), frame
+        if on_screen is not None:
+            yield output_s, on_screen
+
+
+def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: Any) -> Iterator[Any]:
+    """Frames as the encoder wants them, each lasting until the next, the last one to the end; sets up the encoder."""
+    graph = pending = None  # type: Any
+    for time_s, frame in _kept_frames(container, stream, placed):
+        graph = graph or _picture_graph(stream, frame.rotation)
+        graph.push(frame)
+        picture = graph.pull()
+        picture.pts, picture.time_base = round(time_s * VIDEO_TICKS), Fraction(1, VIDEO_TICKS)
+        picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
+        if pending is None:
+            codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, "yuv420p"
+            codec.time_base = picture.time_base
+            codec.flags |= av.codec.context.Flags.frame_duration
+            codec.sample_aspect_ratio = stream.sample_aspect_ratio or 1
+            for field in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                setattr(codec, field, getattr(picture, field))
+        else:
+            picture.pts = max(picture.pts, pending.pts + 1)
+            pending.duration = picture.pts - pending.pts
+            yield pending
+        pending = picture
+    if pending is None:
+        raise ValueError(f"{container.name}: expected frames in the segments, found none")
+    start_s, end_s, output_s = placed[-1]
+    pending.duration = max(1, round((output_s + end_s - start_s) * VIDEO_TICKS) - pending.pts)
+    yield pending
+
+
+def _picture_graph(stream: Any, rotation: int) -> Any:
+    """Filters: upright, even width and height, 4:2:0."""
+    graph = av.filter.Graph()
+    turns = [graph.add("transpose", "cclock") for _ in range(rotation // 90 % 4)]
+    even = graph.add("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0")
+    nodes = [graph.add_buffer(stream), *turns, even, graph.add("format", "yuv420p"), graph.add("buffersink")]
+    graph.link_nodes(*nodes).configure()
+    return graph
+
+
+def _output_sound(container: Any, stream: Any, origin_s: float, placed: list[Placed], layout: str) -> Iterator[Any]:
+    """Exactly the segments' samples, those that the source lacks as silence."""
+    for start_s, end_s, output_s in placed:
+        first, stop = round(output_s * AUDIO_RATE), round((output_s + end_s - start_s) * AUDIO_RATE)
+        cursor, expected = first, None
+        for time_s, samples in _samples_from(container, stream, origin_s, start_s, layout):
+            at = first + round((time_s - start_s) * AUDIO_RATE)
+            if expected is not None and abs(at - expected) <= MAX_AUDIO_JITTER_S * AUDIO_RATE:
+                at = expected
+            expected = at + samples.shape[1]
+            yield from _silence(cursor, min(at, stop), layout)
+            cursor = max(cursor, min(at, stop))
+            if cursor == stop:
+                break
+            if cursor < expected:
+                yield _samples_frame(samples[:, cursor - at : stop - at], cursor, layout)
+                cursor = min(expected, stop)
+        yield from _silence(cursor, stop, layout)
+
+
+def _samples_from(container: Any, stream: Any, origin_s: float, start_s: float, layout: str) -> Iterator[Any]:
+    """(seconds, float32 (channels, samples)) at `AUDIO_RATE` from some moment before `start_s` on."""
+    resampler: Any = av.AudioResampler(format="fltp", layout=layout, rate=AUDIO_RATE)
+    for _, frame in chain(frames_from(container, stream, origin_s, start_s), [(0.0, None)]):
+        for part in resampler.resample(frame):
+            yield part.time - origin_s, part.to_ndarray()
+
+
+def _silence(start: int, stop: int, layout: str) -> Iterator[Any]:
+    quiet = np.zeros((1 if layout == "mono" else 2, AUDIO_RATE), np.float32)
+    for at in range(start, stop, AUDIO_RATE):
+        yield _samples_frame(quiet[:, : stop - at], at, layout)
+
+
+def _samples_frame(samples: np.ndarray, at: int, layout: str) -> Any:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    frame.sample_rate, frame.time_base, frame.pts = AUDIO_RATE, Fraction(1, AUDIO_RATE), at
+    return frame
