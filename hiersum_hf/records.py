@@ -275,11 +275,9 @@ def clock(time_s: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
 
 
-def sentence_labels_from_frames(frame_labels: np.ndarray, spans: np.ndarray) -> np.ndarray:
-    """(M,) int64: a sentence is important iff any frame of its span is (A2Summ's rule); -100 where none has a label.
-
-    Args:
-        frame_labels: (N,) 1, 0 or -100.
-        spans: (M, 2) [start, end) in frame indices.
-    """
-    return np.array([max(frame_labels[start:end], default=-100) for start, end in spans], np.int64)
+def row_counts(records: Sequence[VideoRecord], name: str) -> np.ndarray:
+    """(V,) int64: rows or items of each record's `name`, 0 for None; a set on disk tells without reading them."""
+    if hasattr(records, "row_counts"):
+        return records.row_counts(name)
+    values = (getattr(record, name) for record in records)
+    return np.array([0 if value is None else len(value) for value in values], np.int64)

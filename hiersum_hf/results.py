@@ -36,6 +36,10 @@ from typing import Any
 from hiersum_hf.files.atomic import write_text
 
 
+SAME = ("dataset", "part", "protocol", "data_fingerprint")
+MAX_FIGURE = 1e6  # of a metric; a number that JSON writes may be too large for arithmetic
+
+
 SCHEMA = 1
 METRICS = {
     "captured": "captured", "captured_keyshot": "captured (key-shot)",
@@ -108,3 +112,43 @@ def write_json(path: str | Path, data: Any) -> None:
         ValueError: If it holds NaN or infinity.
     """
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """The content of a `results.json`, schema 1.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no JSON, or not the results of an evaluation.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected results of `hiersum evaluate --json`, found no such file.")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON: {error}") from None
+    schema = results.get("schema") if isinstance(results, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: expected results of schema {SCHEMA}, found schema {schema!r}.")
+    missing = [key for key in (*SAME, "scorer", "metrics", "per_video") if key not in results]
+    if missing:
+        raise ValueError(f"{path}: expected the results of an evaluation, missing {', '.join(missing)}.")
+    for key in (*SAME, "scorer", "level", "checkpoint"):
+        if not isinstance(results.get(key), str | None):
+            raise ValueError(f"{path}: {key}: expected a text, found {results[key]!r:.80}.")
+    for key in ("metrics", "per_video"):
+        if not isinstance(results[key], dict):
+            raise ValueError(f"{path}: expected {key} by name, found {type(results[key]).__name__}.")
+    for video, figures in results["per_video"].items():
+        if not isinstance(figures, dict) or not all(map(_is_figure, figures.values())):
+            raise ValueError(f"{path}, video {video!r:.80}: expected finite numbers or null, found {figures!r:.80}.")
+    return results
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and abs(value) <= MAX_FIGURE)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"found {name}, which is no number")

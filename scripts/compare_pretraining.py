@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from hiersum_hf.datasets.parts import DataArguments, load_parts
-from hiersum_hf.evaluation.comparison import compare, read_results
+from hiersum_hf.evaluation.comparison import compare
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.files.atomic import write_text
-from hiersum_hf.results import versions, write_json
+from hiersum_hf.results import read_results, versions, write_json
 from hiersum_hf.scoring.training_free import score_frames
 
 
@@ -120,7 +120,7 @@ def as_markdown(report: dict) -> str:
 
 Made-up videos: {report["dataset"]}, {report["part"]} part, {tau["videos"]} videos, protocol {report["protocol"]}.
 Mean ± standard deviation over {report["seeds"]} seeds. Checkpoint and level were chosen on the validation part. The
-replay curves are made up too: `datasets.parts.with_replay` says how they differ from the annotators' ratings.
+replay curves are made up too: `synthetic.demo.with_replay` says how they differ from the annotators' ratings.
 
 Fine-tuned minus scratch, tau: {tau["difference"]:+.3f} [{low:+.3f}, {high:+.3f}] (95 % bootstrap over videos, each the
 mean over seeds), p = {tau["p_holm"]:.4f} (sign-flip test, Holm): {better.get(tau["verdict"], tau["verdict"])}.

@@ -8,7 +8,7 @@ Leaves demo_0_1040.mp4, .srt and .txt and so on, which `hiersum summarize` takes
 import argparse
 from pathlib import Path
 
-from hiersum_hf.datasets.parts import demo_test_video
+from hiersum_hf.synthetic.demo import demo_test_video
 from hiersum_hf.synthetic.features import render
 from hiersum_hf.texts.subtitles import write_srt
 

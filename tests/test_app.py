@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.app.page import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, launch, safe_name, score_upload, view
+from hiersum_hf.app.page import launch
+from hiersum_hf.app.visits import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, safe_name, score_upload, view
 from hiersum_hf.cli.main import main
 from hiersum_hf.inference.summarize import Scorer
 from hiersum_hf.records import VideoRecord
@@ -93,7 +94,7 @@ def test_another_length_follows_without_reading_the_video_again(scorer, upload, 
     visits = Visits(scorer, tmp_path)
     assert visits.again("one", 30) is None, "nothing was uploaded yet"
     visits.start("one", upload(), None, None, 80)
-    monkeypatch.setattr("hiersum_hf.app.page.score_video", None)
+    monkeypatch.setattr("hiersum_hf.app.visits.score_video", None)
     short = re.search(r"file=([^\"]+)/summary.html", visits.again("one", 20))[1]
     assert probe(Path(short, "summary.mp4")).duration_s < 1.5
     written = Path(short, "summary.json").stat().st_mtime_ns

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.records import Sentence, VideoRecord, sentence_labels_from_frames
+from hiersum_hf.labels import sentence_labels_from_frames
+from hiersum_hf.records import Sentence, VideoRecord
 from hiersum_hf.scoring.collator import HierSumCollator, sentence_labels, text_labels
 from tests.conftest import tiny_model
 

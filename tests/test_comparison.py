@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from hiersum_hf.evaluation.comparison import compare, format_comparison, holm, mean_interval, read_results
+from hiersum_hf.evaluation.comparison import compare, format_comparison
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.statistics import holm, mean_interval
+from hiersum_hf.results import read_results
 from hiersum_hf.scoring.training_free import oracle_scores, random_scores
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from hiersum_hf.datasets.parts import DEMO_VIDEOS, demo_parts
-from hiersum_hf.evaluation.comparison import mean_interval
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.training_free import score_frames
+from hiersum_hf.synthetic.demo import DEMO_VIDEOS, demo_parts
 from hiersum_hf.video.reader import probe
 
 

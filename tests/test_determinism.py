@@ -8,7 +8,7 @@ import torch
 
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.inference.summarize import Scorer, score_record
-from hiersum_hf.scoring.checkpoint import predict_scores
+from hiersum_hf.scoring.network import predict_scores
 
 from .conftest import random_batch, tiny_model
 from .test_trainer import small_model, trainer

@@ -17,7 +17,7 @@ import transformers
 from packaging import version
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.scoring.checkpoint import predict_scores
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.synthetic import features as synthetic
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from tests.test_trainer import Watched, small_model

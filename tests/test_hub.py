@@ -18,7 +18,8 @@ from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.hub.card import write_card
 from hiersum_hf.hub.push import assemble_run, check_push, push
 from hiersum_hf.results import write_json
-from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.training.lora import add_lora
 
 from .conftest import tiny_model

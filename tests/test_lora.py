@@ -12,7 +12,8 @@ from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.cli.main import main
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.results import write_json
-from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.from_checkpoint import SaveConfig, load_for_transfer
 from hiersum_hf.training.lora import HEADS, add_lora, trained_weights

@@ -16,7 +16,7 @@ from hiersum_hf.cli.main import main
 from hiersum_hf.features.video_encoder import VideoEncoder
 from hiersum_hf.inference.summarize import summarize_video
 from hiersum_hf.records import Sentence, Summary, VideoRecord
-from hiersum_hf.scoring.checkpoint import predict_scores
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.summary.selection import Selection
 from hiersum_hf.texts.subtitles import write_srt
 from hiersum_hf.video.reader import iter_frames

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.scoring.checkpoint import encoder_mismatch, levels_to_read, load_checkpoint, predict_scores
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.scoring.network import encoder_mismatch, levels_to_read, predict_scores
 
 
 class OnDisk(Sequence):

@@ -15,13 +15,14 @@ from accelerate.commands.launch import launch_command_parser
 from hiersum_hf.cli.main import main
 from hiersum_hf.cli.main import parser as cli_parser
 from hiersum_hf.cli.train import tell
-from hiersum_hf.datasets import parts as training_data
-from hiersum_hf.datasets.parts import DataArguments, load_parts, with_replay
+from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.readers.bliss import BLiSSReader
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.metrics import kendall_tau
 from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.synthetic import demo as demo_module
+from hiersum_hf.synthetic.demo import with_replay
 from hiersum_hf.synthetic.features import make_video
 from hiersum_hf.training.flags import parse
 from hiersum_hf.training.flags import parser as train_parser
@@ -78,8 +79,8 @@ def few_demo_videos(monkeypatch):
     def missing(name):
         raise ImportError(f"{name}: not for this test")
 
-    monkeypatch.setattr(training_data, "DEMO_VIDEOS", {"train": 70, "validation": 3, "test": 3})
-    monkeypatch.setattr(training_data, "load_video_encoder", missing)
+    monkeypatch.setattr(demo_module, "DEMO_VIDEOS", {"train": 70, "validation": 3, "test": 3})
+    monkeypatch.setattr(demo_module, "load_video_encoder", missing)
 
 
 @pytest.fixture

@@ -5,17 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.readers.replay import (
-    ReplayCurve,
-    ReplayLabels,
-    is_balanced,
-    parse_views,
-    positive_rate,
-    read_curves,
-    read_replays,
-    threshold_labels,
-    within_views,
-)
+from hiersum_hf.datasets.readers.replay import parse_views, read_curves, read_replays
+from hiersum_hf.labels import ReplayCurve, ReplayLabels, is_balanced, positive_rate, threshold_labels, within_views
 
 
 VALUES = [1, 0.5, 0.125, 0.25]  # four bins of 2.5 s

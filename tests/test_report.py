@@ -13,10 +13,11 @@ from PIL import Image
 from hiersum_hf.evaluation import report
 from hiersum_hf.evaluation.diagnosis import Check
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.plot import plot_histogram, plot_prediction
 from hiersum_hf.evaluation.report import file_name, plot_videos, write_page
 from hiersum_hf.records import Budget, Segment, Summary
 from hiersum_hf.scoring.training_free import random_scores
-from hiersum_hf.summary.plot import plot_histogram, plot_prediction, plot_summary
+from hiersum_hf.summary.plot import plot_summary
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # the tests' font has no Chinese signs

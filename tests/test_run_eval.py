@@ -16,7 +16,8 @@ from hiersum_hf.datasets.parts import DataArguments, load_parts, split_name
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.evaluation.evaluate import mean_metrics
 from hiersum_hf.results import write_json
-from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.scoring.network import predict_scores
 from tests.test_run_train import SMALL
 
 

@@ -11,8 +11,9 @@ from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hiersum_hf.records import row_counts
 from hiersum_hf.training.callbacks import planned_parent_steps
-from hiersum_hf.training.sampler import AlternatingBatchSampler, row_counts, steps_of_global_step
+from hiersum_hf.training.sampler import AlternatingBatchSampler, steps_of_global_step
 
 
 def levels(sampler, epochs=1):

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from hiersum_hf.datasets.parts import DataArguments, demo_parts, load_parts
+from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.datasets.splits import disjoint_folds, with_validation
 from hiersum_hf.evaluation.evaluate import mean_metrics
 from hiersum_hf.metrics import human_agreement
 from hiersum_hf.records import Encoders
 from hiersum_hf.scoring.training_free import score_frames
 from hiersum_hf.synthetic import features as synthetic
+from hiersum_hf.synthetic.demo import demo_parts
 from hiersum_hf.synthetic.features import IMPORTANT, SEGMENT_KINDS, make_video, random_features, render, to_record
 from hiersum_hf.texts.subtitles import read_subtitles, write_srt
 from hiersum_hf.video.reader import iter_frames, probe
@@ -91,7 +92,7 @@ def test_rendered_video_is_the_latent_one(tmp_path):
 
 def test_without_the_offline_encoders_the_demo_says_so_and_goes_on(monkeypatch, caplog):
     monkeypatch.setattr(
-        "hiersum_hf.datasets.parts.load_video_encoder", lambda _: (_ for _ in ()).throw(ImportError("no"))
+        "hiersum_hf.synthetic.demo.load_video_encoder", lambda _: (_ for _ in ()).throw(ImportError("no"))
     )
     parts = demo_parts({"train": 3, "test": 2})
     assert parts["train"][0].encoders == Encoders("random-projection", "random-projection", synthetic.SAMPLE_FPS)

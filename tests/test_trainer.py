@@ -12,12 +12,13 @@ from transformers import AutoFeatureExtractor, AutoModel, TrainerCallback
 
 from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores
-from hiersum_hf.scoring.checkpoint import predict_scores
 from hiersum_hf.scoring.collator import HierSumCollator, sentence_labels_from_frames
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.callbacks import planned_parent_steps
+from hiersum_hf.training.projections import _sampled_rows, fit_projections
 from hiersum_hf.training.resume import last_checkpoint
-from hiersum_hf.training.trainer import HierSumTrainer, _sampled_rows, fit_projections
+from hiersum_hf.training.trainer import HierSumTrainer
 from tests.test_prediction import OnDisk
 
 
@@ -377,7 +378,7 @@ def test_fit_projections_centres_and_scales_the_training_features(demo_records, 
 
 def test_long_videos_are_fitted_in_bounded_memory(demo_records, demo_extractor, monkeypatch):
     """A thousand videos of ten hours would be 70 GB; a bound on videos alone bounds nothing."""
-    monkeypatch.setattr("hiersum_hf.training.trainer.FIT_ROWS", 40)
+    monkeypatch.setattr("hiersum_hf.training.projections.FIT_ROWS", 40)
     rng = np.random.default_rng(0)
     frames = [rng.standard_normal((count, 32), np.float32) for count in (36_000, 5, 36_000, 700)]
     records = [replace(r, video_features=f) for r, f in zip(demo_records, frames, strict=False)]

@@ -110,9 +110,9 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from hiersum_hf.evaluation.comparison import compare, format_comparison, read_results
+    from hiersum_hf.evaluation.comparison import compare, format_comparison
     from hiersum_hf.evaluation.data import keep_to_own_split
-    from hiersum_hf.results import format_table
+    from hiersum_hf.results import format_table, read_results
 
     others = [read_results(path) for path in args.compare or ()]
     if len(others) > 2 or (len(others) == 2 and args.dataset):
@@ -240,7 +240,8 @@ def _evaluate_checkpoint(
 ) -> tuple[dict[str, Any], Sequence[VideoRecord], dict[str, Any]]:
     from hiersum_hf.evaluation.data import own_results, with_text_features
     from hiersum_hf.evaluation.evaluate import evaluate_scores
-    from hiersum_hf.scoring.checkpoint import encoder_mismatch, load_checkpoint, predict_scores
+    from hiersum_hf.scoring.checkpoint import load_checkpoint
+    from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 
     network, extractor = load_checkpoint(args.scorer, args.device)
     records = with_text_features(records, extractor.text_encoder)

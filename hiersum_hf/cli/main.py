@@ -9,14 +9,7 @@ from collections.abc import Sequence
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from hiersum_hf.cli import app as cli_app
-from hiersum_hf.cli import evaluate as cli_evaluate
-from hiersum_hf.cli import extract as cli_extract
-from hiersum_hf.cli import merge as cli_merge
-from hiersum_hf.cli import prepare as cli_prepare
-from hiersum_hf.cli import push as cli_push
-from hiersum_hf.cli import summarize as cli_summarize
-from hiersum_hf.cli import train as cli_train
+from hiersum_hf.cli import app, evaluate, extract, merge, prepare, push, summarize, train
 from hiersum_hf.files.escape import printable
 
 
@@ -44,14 +37,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    cli_summarize.add(commands)
-    cli_extract.add(commands)
-    cli_prepare.add(commands)
-    cli_train.add(commands)
-    cli_evaluate.add(commands)
-    cli_merge.add(commands)
-    cli_push.add(commands)
-    cli_app.add(commands)
+    summarize.add(commands)
+    extract.add(commands)
+    prepare.add(commands)
+    train.add(commands)
+    evaluate.add(commands)
+    merge.add(commands)
+    push.add(commands)
+    app.add(commands)
     return main
 
 

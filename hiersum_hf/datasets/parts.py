@@ -12,24 +12,19 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.datasets.arguments import DataArguments
-from hiersum_hf.datasets.readers.replay import threshold_labels
 from hiersum_hf.datasets.readers.tvsum import read_tvsum
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.datasets.splits import disjoint_folds, with_validation, without_leaks
 from hiersum_hf.datasets.text_features import embed_texts
-from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, load_text_encoder
-from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER, load_video_encoder
+from hiersum_hf.features.text_encoder import load_text_encoder
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
-from hiersum_hf.records import Encoders, VideoRecord
-from hiersum_hf.scoring.checkpoint import encoder_mismatch, encoders_of
-from hiersum_hf.synthetic import features as synthetic
-from hiersum_hf.training.sampler import row_counts
+from hiersum_hf.records import Encoders, VideoRecord, row_counts
+from hiersum_hf.scoring.network import encoder_mismatch, encoders_of
+from hiersum_hf.synthetic.demo import DEMO_VIDEOS, demo_parts
 
 
 logger = logging.getLogger(__name__)
-
-DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 200}
 
 
 def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
@@ -219,46 +214,3 @@ def embed_all(records: list[VideoRecord], text_encoder: str) -> list[VideoRecord
     logger.info("Encoding texts with %s", text_encoder)
     encoder = load_text_encoder(text_encoder)
     return [embed_texts(record, encoder) for record in records]
-
-
-def demo_parts(counts: dict[str, int] | None = None, replay: bool = False) -> dict[str, list[VideoRecord]]:
-    """The demo set; its features come from the offline encoders, or from random projections where they are missing.
-
-    With `replay` all but the test part have replay curves in place of annotators.
-    """
-    try:
-        encoders = load_video_encoder(OFFLINE_VIDEO_ENCODER), load_text_encoder(OFFLINE_TEXT_ENCODER)
-    except (ImportError, ValueError) as error:
-        logger.warning("%s\nThe demo uses random projections: its checkpoint cannot read real videos.", error)
-        bank, embed, ids = synthetic.random_features()
-    else:
-        logger.info("Encoding the demo's pictures and texts with %s and %s", *(e.encoder_id for e in encoders))
-        bank, embed, ids = synthetic.encoder_features(*encoders)
-    parts, first = {}, 0
-    for part, count in (counts or DEMO_VIDEOS).items():
-        videos = [synthetic.make_video(index) for index in range(first, first + count)]
-        parts[part] = [synthetic.to_record(video, bank, embed, ids) for video in videos]
-        if replay and part != "test":
-            parts[part] = [with_replay(*pair) for pair in zip(parts[part], videos, strict=True)]
-        first += DEMO_VIDEOS.get(part, count)
-    return parts
-
-
-def with_replay(record: VideoRecord, video: synthetic.LatentVideo) -> VideoRecord:
-    """The record with a made-up most-replayed curve and its labels in place of annotators (not given in the paper).
-
-    Played again are important segments, teasers half as often, with noise, and the beginning, where everybody starts:
-    the curve agrees with an annotator as much as another one does (tau 0.19), and often has its maximum at the start.
-    """
-    again = np.array([1.0 if s.kind in synthetic.IMPORTANT else 0.5 * (s.kind == "teaser") for s in video.segments])
-    again += 0.5 * np.random.default_rng([video.seed, 1, *video.video_id.encode()]).standard_normal(len(again))
-    shown = np.searchsorted([s.start_s for s in video.segments], record.frame_times_s, side="right") - 1
-    curve = again[shown] + 1.5 * np.exp(-record.frame_times_s / 3)
-    scores = ((curve - curve.min()) / np.ptp(curve)).astype(np.float32)
-    labels = threshold_labels(scores, quantile=0.75)
-    return replace(record, frame_scores=scores, frame_labels=labels, user_scores=None, user_summaries=None)
-
-
-def demo_test_video(number: int) -> synthetic.LatentVideo:
-    """Video `number` of the demo's test part, to be rendered."""
-    return synthetic.make_video(DEMO_VIDEOS["train"] + DEMO_VIDEOS["validation"] + number)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.readers.replay import POSITIVE_RATES
 from hiersum_hf.files.escape import in_card, printable
+from hiersum_hf.labels import POSITIVE_RATES
 from hiersum_hf.records import VideoRecord
 
 

@@ -15,10 +15,9 @@ from hiersum_hf.datasets.parts import DataArguments, choose_split, embed_all, sp
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
 from hiersum_hf.datasets.readers.tvsum_ratings import rated_record, read_ratings
 from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN
-from hiersum_hf.evaluation.comparison import read_results
-from hiersum_hf.records import Encoders, VideoRecord
+from hiersum_hf.records import Encoders, VideoRecord, row_counts
+from hiersum_hf.results import read_results
 from hiersum_hf.scoring.checkpoint import training_stages
-from hiersum_hf.training.sampler import row_counts
 
 
 RATINGS = (".mat", ".tsv")

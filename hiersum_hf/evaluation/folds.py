@@ -15,11 +15,12 @@ import numpy as np
 
 from hiersum_hf.datasets.parts import DataArguments, dataset_name, load_parts, split_name
 from hiersum_hf.datasets.split_files import read_splits
-from hiersum_hf.evaluation.comparison import mean_interval, read_results
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS
-from hiersum_hf.scoring.checkpoint import encoder_mismatch, load_checkpoint, predict_scores, training_stages
+from hiersum_hf.results import METRICS, read_results
+from hiersum_hf.scoring.checkpoint import load_checkpoint, training_stages
+from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.evaluation.diagnosis import Check, reference_for, scores_of
+from hiersum_hf.evaluation.plot import plot_histogram, plot_prediction
 from hiersum_hf.files.atomic import write_bytes
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
-from hiersum_hf.summary.plot import plot_histogram, plot_prediction
 
 
 PAGE = "report.html"

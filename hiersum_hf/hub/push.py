@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -16,11 +16,10 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from hiersum_hf.evaluation.comparison import read_results
 from hiersum_hf.hub.card import LIBRARY, LICENCE, RULES, card_data, write_card
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
+from hiersum_hf.results import read_results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
-from hiersum_hf.training.arguments import HierSumTrainingArguments
 
 
 MARKS = {"model": "config.json", "dataset": "dataset_info.json"}  # without it a repository is something else's
@@ -37,8 +36,6 @@ REPLACED = {  # of an earlier push, where this one does not have them
     ],
     "dataset": ["data-*.parquet"],
 }
-OF_A_PUSH = ("hub_model_id", "hub_private_repo")  # flags of a run
-PUSHES_OF_THE_TRAINER = ("hub_strategy", "hub_always_push", "hub_revision")  # which goes checkpoint by checkpoint
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NO_COPY = {".gitattributes", "README.md", "LICENSE"}  # what a repository may hold before the first push
 
@@ -167,47 +164,6 @@ def check_push(repo_id: str, private: bool | None = None, token: str | None = No
             f"{repo_id}: expected a new repository or one with a HierSum {kind}, found {what}. Nothing was changed "
             "there; choose another name."
         )
-
-
-def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
-    """Refuses flags of the Hub that would do harm or nothing, then asks whether the Hub will take the run.
-
-    Args:
-        args: Of the run.
-        given: The flags that were really given.
-
-    Raises:
-        ValueError, PermissionError, ConnectionError: As said, or as `check_push`.
-    """
-    if "hub_token" in given:
-        raise ValueError(
-            "hub_token: expected none, because recipe.yaml and the card show all flags. Run `hf auth login`, or set "
-            "HF_TOKEN."
-        )
-    idle = sorted(
-        name for name in given if name in PUSHES_OF_THE_TRAINER or (name in OF_A_PUSH and not args.push_to_hub)
-    )
-    if idle:
-        raise ValueError(
-            f"{idle[0]}: expected it left out. A run is pushed once, at its end, with --push_to_hub True and "
-            f"{', '.join(f'--{name}' for name in OF_A_PUSH)}."
-        )
-    if not args.push_to_hub:
-        return
-    if not args.hub_model_id:
-        raise ValueError(
-            "push_to_hub: expected False, found True without --hub_model_id. Give it, for example org/hiersum."
-        )
-    if given.get("lora_r") and Path(str(given.get("checkpoint"))).exists():
-        raise ValueError(
-            "push_to_hub: expected a --checkpoint on the Hub for an adapter that goes there, found the folder "
-            f"{given['checkpoint']}."
-        )
-    if given.get("lora_r") and str(given.get("checkpoint")).lower() == args.hub_model_id.lower():
-        raise ValueError(
-            f"hub_model_id: expected a repository of the adapter's own, found {args.hub_model_id}, its base."
-        )
-    check_push(args.hub_model_id, args.hub_private_repo)
 
 
 def _read_mark(path: Path) -> dict[str, Any]:

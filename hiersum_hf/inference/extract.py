@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from hiersum_hf.datasets.readers.folder import VIDEO_SUFFIXES
 from hiersum_hf.features.cache import FrameSettings, frame_features
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.escape import printable
 from hiersum_hf.records import counted
 from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
+from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
 
 def find_videos(inputs: Sequence[str | Path]) -> list[Path]:

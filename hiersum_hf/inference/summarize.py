@@ -18,7 +18,8 @@ from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtract
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import usable_level
 from hiersum_hf.records import Encoders, Sentence, Summary, VideoRecord
-from hiersum_hf.scoring.checkpoint import load_checkpoint, predict_scores, torch_device
+from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.topics import (
     NONE,
     asked_scores,

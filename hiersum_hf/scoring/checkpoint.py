@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
-from tqdm.auto import tqdm
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     CONFIG_NAME,
@@ -23,13 +20,10 @@ from transformers.utils import (
     find_adapter_config_file,
 )
 
-from hiersum_hf.evaluation.comparison import read_results
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.records import Encoders, VideoRecord
-from hiersum_hf.scoring.collator import HierSumCollator
-from hiersum_hf.training.sampler import row_counts
+from hiersum_hf.results import read_results
 
 
 ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
@@ -195,116 +189,3 @@ def torch_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: expected one that this PyTorch can use, found {name!r}: {error}") from None
-
-
-def levels_to_read(model: HierSumModel, level: str, has_description: bool) -> tuple[str, ...]:
-    """Levels whose logits are averaged for a video with or without description features.
-
-    A video without a description cannot be read at parent level: it is read at child level instead, or, by a network
-    that knows the parent level alone, without text.
-
-    Raises:
-        ValueError: A level this checkpoint was not trained at.
-    """
-    levels = ("child", "parent") if level == "both" else (level,)
-    trained = model.config.trained_levels
-    if trained is not None and not set(levels) <= set(trained):
-        raise ValueError(
-            f"Level {level!r} needs a checkpoint trained at {' and '.join(levels)}, this one was trained at "
-            f"{' and '.join(trained)}."
-        )
-    if "parent" not in levels or has_description:
-        return levels
-    return ("child",) if trained is None or "child" in trained else ("parent",)
-
-
-def encoders_of(records: Sequence[VideoRecord]) -> list[Encoders | None]:
-    """What made the features of each record, text "" where it has none; a set on disk tells without reading them."""
-    found = records.encoders if hasattr(records, "encoders") else [record.encoders for record in records]
-    texts = row_counts(records, "text_features") + row_counts(records, "description_features")
-    return [replace(made, text="") if made and not rows else made for made, rows in zip(found, texts, strict=True)]
-
-
-def encoder_mismatch(feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]) -> str | None:
-    """The first video whose features come from another encoder than the checkpoint's, in words; None if there is none.
-
-    A feature of another encoder, or one that was normalized otherwise, means something else even where the width fits.
-    """
-    wanted = {
-        "video": ("video features of", feature_extractor.video_encoder),
-        "text": ("text features of", feature_extractor.text_encoder),
-        "normalization": ("video features normalized as", feature_extractor.normalization),
-    }
-    for i, made in enumerate(encoders_of(records)):
-        for key, (what, expected) in wanted.items():
-            found = getattr(made, key, None)
-            if found and found != expected:
-                those = "" if key == "normalization" else "those of "
-                return f"{records[i].video_id}: expected {what} {expected!r}, found {those}{found!r}."
-    return None
-
-
-@torch.no_grad()
-def predict_scores(
-    model: HierSumModel,
-    feature_extractor: HierSumFeatureExtractor,
-    records: Sequence[VideoRecord],
-    level: str | None = None,
-    batch_size: int = 16,
-    progress: bool = False,
-    allow_encoder_mismatch: bool = False,
-    indices: Sequence[int] | None = None,
-) -> dict[str, dict[str, np.ndarray]]:
-    """Frame and sentence scores of every video, read batch by batch.
-
-    Args:
-        level: "child", "parent", "both" or "joint"; default `config.default_level`.
-        batch_size: Videos run together; no score depends on it.
-        progress: Show a bar on stderr.
-        allow_encoder_mismatch: Take features of another encoder if they have the right width; say so in results.
-        indices: Score these records only, for example the share of one rank.
-
-    Returns:
-        For each video id, in the order of the records, `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,).
-
-    Raises:
-        ValueError: Features of another encoder, or as `levels_to_read` and the feature extractor.
-    """
-    mismatch = None if allow_encoder_mismatch else encoder_mismatch(feature_extractor, records)
-    if mismatch is not None:
-        raise ValueError(mismatch)
-    indices = range(len(records)) if indices is None else indices
-    batches = _batches(model, level or model.config.default_level, records, indices, batch_size)
-    collator = HierSumCollator(feature_extractor)
-    results: dict[int, tuple[str, dict[str, np.ndarray]]] = {}
-    was_training = model.training
-    model.eval()
-    with tqdm(total=len(indices), desc="scoring", unit="video", disable=not progress) as bar:
-        for levels, batch in batches:
-            videos = [records[i] for i in batch]
-            inputs = [collator.inputs(videos, name) for name in levels]
-            outputs = [model(**one.to(model.device)) for one in inputs]
-            scored = feature_extractor.post_process_video_summarization(
-                outputs, inputs[0].to("cpu"), [r.frame_times_s for r in videos], model.config.score_head
-            )
-            for i, record, result in zip(batch, videos, scored, strict=True):
-                result["sentence_scores"] = result["sentence_scores"][: len(record.text_features)]  # joint: description
-                results[i] = record.video_id, result
-            bar.update(len(batch))
-    model.train(was_training)
-    return dict(results[i] for i in indices)
-
-
-def _batches(
-    model: HierSumModel, level: str, records: Sequence[VideoRecord], indices: Sequence[int], batch_size: int
-) -> list[tuple[tuple[str, ...], list[int]]]:
-    """Levels to read and indices of the records of each batch: videos of like length, read at the same levels."""
-    lengths, described = row_counts(records, "video_features"), row_counts(records, "description_features") > 0
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for i in sorted(indices, key=lengths.__getitem__):
-        groups.setdefault(levels_to_read(model, level, described[i]), []).append(i)
-    return [
-        (levels, group[first : first + batch_size])
-        for levels, group in groups.items()
-        for first in range(0, len(group), batch_size)
-    ]

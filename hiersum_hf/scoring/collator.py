@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.attention_hiersum import count_pairs
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, pad, times_to_spans
-from hiersum_hf.records import VideoRecord, sentence_labels_from_frames
+from hiersum_hf.records import VideoRecord
 
 
 class HierSumCollator:

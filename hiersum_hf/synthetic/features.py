@@ -18,8 +18,8 @@ from functools import cache
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from hiersum_hf.datasets.readers.replay import ReplayCurve
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
+from hiersum_hf.labels import ReplayCurve
 from hiersum_hf.metrics import key_shot_summary
 from hiersum_hf.records import Encoders, VideoRecord
 from hiersum_hf.synthetic.video import VIDEO_FPS, draw_frame, render

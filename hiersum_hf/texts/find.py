@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiersum_hf.datasets.readers.folder import SIDE_FILES
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
 from hiersum_hf.texts.tracks import base_language, embedded_subtitles
+
+
+SIDE_FILES = {".srt": "subtitles", ".vtt": "subtitles", ".ass": "subtitles", ".ssa": "subtitles"}
 
 
 def read_texts(

@@ -15,7 +15,7 @@ from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtract
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.scoring.checkpoint import load_checkpoint, training_stages, with_config
-from hiersum_hf.training.trainer import fit_projections
+from hiersum_hf.training.projections import fit_projections
 
 
 logger = logging.getLogger(__name__)

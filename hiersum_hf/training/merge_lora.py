@@ -10,11 +10,10 @@ from typing import Any
 
 from transformers.utils import find_adapter_config_file
 
-from hiersum_hf.evaluation.comparison import read_results
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.hub.card import LICENCE, card_data, write_card
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
-from hiersum_hf.results import write_json
+from hiersum_hf.results import read_results, write_json
 from hiersum_hf.scoring.checkpoint import find_file, load_checkpoint, training_stages
 
 

@@ -18,15 +18,18 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.evaluation.evaluate import mean_metrics
-from hiersum_hf.hub.push import check_hub_flags
+from hiersum_hf.hub.push import check_push
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import text_labels
 from hiersum_hf.scoring.training_free import score_frames
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.flags import recipe_differences, write_recipe
 from hiersum_hf.training.resume import last_checkpoint
-from hiersum_hf.training.sampler import row_counts
+
+
+OF_A_PUSH = ("hub_model_id", "hub_private_repo")  # flags of a run
+PUSHES_OF_THE_TRAINER = ("hub_strategy", "hub_always_push", "hub_revision")  # which goes checkpoint by checkpoint
 
 
 logger = logging.getLogger(__name__)
@@ -296,3 +299,44 @@ def _saves(args: HierSumTrainingArguments) -> int:
 
 def _size(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
+    """Refuses flags of the Hub that would do harm or nothing, then asks whether the Hub will take the run.
+
+    Args:
+        args: Of the run.
+        given: The flags that were really given.
+
+    Raises:
+        ValueError, PermissionError, ConnectionError: As said, or as `check_push`.
+    """
+    if "hub_token" in given:
+        raise ValueError(
+            "hub_token: expected none, because recipe.yaml and the card show all flags. Run `hf auth login`, or set "
+            "HF_TOKEN."
+        )
+    idle = sorted(
+        name for name in given if name in PUSHES_OF_THE_TRAINER or (name in OF_A_PUSH and not args.push_to_hub)
+    )
+    if idle:
+        raise ValueError(
+            f"{idle[0]}: expected it left out. A run is pushed once, at its end, with --push_to_hub True and "
+            f"{', '.join(f'--{name}' for name in OF_A_PUSH)}."
+        )
+    if not args.push_to_hub:
+        return
+    if not args.hub_model_id:
+        raise ValueError(
+            "push_to_hub: expected False, found True without --hub_model_id. Give it, for example org/hiersum."
+        )
+    if given.get("lora_r") and Path(str(given.get("checkpoint"))).exists():
+        raise ValueError(
+            "push_to_hub: expected a --checkpoint on the Hub for an adapter that goes there, found the folder "
+            f"{given['checkpoint']}."
+        )
+    if given.get("lora_r") and str(given.get("checkpoint")).lower() == args.hub_model_id.lower():
+        raise ValueError(
+            f"hub_model_id: expected a repository of the adapter's own, found {args.hub_model_id}, its base."
+        )
+    check_push(args.hub_model_id, args.hub_private_repo)

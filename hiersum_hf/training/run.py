@@ -26,7 +26,8 @@ from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import format_table, write_json
-from hiersum_hf.scoring.checkpoint import encoder_mismatch, load_checkpoint, predict_scores
+from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 from hiersum_hf.scoring.training_free import score_frames
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.flags import Flags, StartArguments, parse

@@ -172,14 +172,6 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         return np.concatenate([order[:first], batches.ravel(), ranked[whole:]])
 
 
-def row_counts(records: Sequence[VideoRecord], name: str) -> np.ndarray:
-    """(V,) int64: rows or items of each record's `name`, 0 for None; a set on disk tells without reading them."""
-    if hasattr(records, "row_counts"):
-        return records.row_counts(name)
-    values = (getattr(record, name) for record in records)
-    return np.array([0 if value is None else len(value) for value in values], np.int64)
-
-
 class LevelDataset(Dataset):
     """Turns the (level, index) pairs of the sampler into (level, record) pairs for the collator."""
 

@@ -18,16 +18,13 @@ from hiersum_hf.modeling.configuration_hiersum import LEVELS
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.losses_hiersum import MAX_LOGIT_SCALE
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.records import VideoRecord
-from hiersum_hf.scoring.checkpoint import encoder_mismatch, predict_scores
+from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import HierSumCollator
+from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 from hiersum_hf.training.arguments import HierSumTrainingArguments, and_both
 from hiersum_hf.training.callbacks import LevelCallback, LevelPlanner
 from hiersum_hf.training.resume import is_whole, last_checkpoint
-from hiersum_hf.training.sampler import AlternatingBatchSampler, LevelDataset, row_counts
-
-
-FIT_RECORDS, FIT_ROWS = 1000, 50_000  # what fit_projections reads of a larger set, and keeps of each modality
+from hiersum_hf.training.sampler import AlternatingBatchSampler, LevelDataset
 
 
 class HierSumTrainer(Trainer):
@@ -249,50 +246,3 @@ class HierSumTrainer(Trainer):
         )
         parts = gather_object([{video: result["scores"] for video, result in scored.items()}])
         return {video: scores for part in parts for video, scores in part.items()}
-
-
-@torch.no_grad()
-def fit_projections(
-    model: HierSumModel, feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord], std: float = 0.5
-) -> None:
-    """Starts a new network with projections that send the training features to mean 0 and standard deviation `std`.
-
-    Not given in the paper. Features of one encoder share a large common part (cosine 0.5 between unlike pictures of the
-    demo set) which hides what sets them apart, and what is left of them is smaller than the position tables; from
-    there the parent level is learned much later (compare the demo recipe with `--fit_projections False`). Of more than
-    1,000 records, 1,000 are read, and of more than 50,000 rows of a modality, 50,000 kept.
-    """
-    embeddings = model.encoder.embeddings
-    projections = (embeddings.video_projection, embeddings.text_projection)
-    for projection, rows in zip(projections, _sampled_rows(feature_extractor, records), strict=True):
-        if not rows:
-            continue
-        sample = np.concatenate(rows)
-        projected = torch.from_numpy(sample).to(projection.weight) @ projection.weight.T
-        spread = (projected - projected.mean(0)).std()
-        gain = std / spread if spread > 1e-3 else 1.0  # one text for all says nothing about scale
-        projection.weight *= gain
-        projection.bias.copy_(-gain * projected.mean(0))
-
-
-def _sampled_rows(
-    feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Frame features and text features of `FIT_RECORDS` records spread over the set, as the network sees them.
-
-    Of each modality `FIT_ROWS` rows at most, as many of every video; a longer one's are drawn, always the same.
-    """
-    count = min(len(records), FIT_RECORDS)
-    picked = np.arange(count) * len(records) // count
-    modalities = (["video_features"], ["text_features", "description_features"])
-    arrays = [sum(np.count_nonzero(row_counts(records, kind)[picked]) for kind in kinds) for kinds in modalities]
-    shares = [max(FIT_ROWS // max(number, 1), 1) for number in arrays]
-    sampled: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    rng = np.random.default_rng(0)
-    for i in picked.tolist():
-        record = records[i]
-        for rows, kinds, share in zip(sampled, modalities, shares, strict=True):
-            for array in filter(len, (getattr(record, kind) for kind in kinds)):
-                drawn = rng.choice(len(array), min(share, len(array)), replace=False)
-                rows.append(feature_extractor.scaled(array[np.sort(drawn)]))
-    return sampled

@@ -17,6 +17,9 @@ from av.video.reformatter import VideoReformatter
 from hiersum_hf.records import counted
 
 
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
+
+
 TOLERANCE_S = 1e-6
 # A header may claim anything; these stop it from asking for all memory or all time.
 MAX_SIDE_PX = 16_384

@@ -16,9 +16,9 @@ import numpy as np
 
 from ablation.arms import Data
 from hiersum_hf.datasets.parts import DataArguments, dataset_name, load_parts
-from hiersum_hf.datasets.readers.replay import threshold_labels
 from hiersum_hf.evaluation.protocols.annotators import Reference
 from hiersum_hf.evaluation.protocols.by_name import reference_of
+from hiersum_hf.labels import threshold_labels
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.scoring.training_free import score_frames
 from hiersum_hf.synthetic import features as synthetic

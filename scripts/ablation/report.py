@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.evaluation.comparison import holm
+from hiersum_hf.evaluation.statistics import holm
 
 
 RESAMPLES = 10_000

@@ -25,12 +25,13 @@ from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtract
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import write_json
-from hiersum_hf.scoring.checkpoint import predict_scores
+from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.training_free import score_frames, spread_over_sentences
 from hiersum_hf.synthetic import features as synthetic
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.from_checkpoint import fit_renewed, load_for_transfer
-from hiersum_hf.training.trainer import HierSumTrainer, fit_projections
+from hiersum_hf.training.projections import fit_projections
+from hiersum_hf.training.trainer import HierSumTrainer
 
 
 CURVE_POINTS = 10

@@ -32,9 +32,10 @@ from hiersum_hf.datasets.readers.wikihow_articles import read_articles
 from hiersum_hf.datasets.readers.youtube8m import read_tfrecord
 from hiersum_hf.datasets.schema import schema, to_row, to_table
 from hiersum_hf.datasets.split_files import read_splits
-from hiersum_hf.evaluation.comparison import compare, read_results
+from hiersum_hf.evaluation.comparison import compare
 from hiersum_hf.features.cache import stored_features
 from hiersum_hf.records import VideoRecord
+from hiersum_hf.results import read_results
 from hiersum_hf.scoring.checkpoint import read_object
 from hiersum_hf.texts.subtitles import read_description, read_subtitles, write_srt
 from hiersum_hf.texts.tracks import embedded_subtitles

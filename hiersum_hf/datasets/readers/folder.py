@@ -23,16 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.readers.replay import threshold_labels
 from hiersum_hf.datasets.readers.side_files import NPZ_TEXTS, read_features, read_segments, score_segments
+from hiersum_hf.labels import threshold_labels
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.texts.find import SIDE_FILES
 from hiersum_hf.texts.subtitles import read_description, read_subtitles
+from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
-SIDE_FILES = {".srt": "subtitles", ".vtt": "subtitles", ".ass": "subtitles", ".ssa": "subtitles"}
 SIDE_FILES |= {".txt": "description", ".json": "description", ".csv": "labels"}  # of two, the first counts
 
 

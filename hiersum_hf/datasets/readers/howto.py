@@ -19,10 +19,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hiersum_hf.datasets.readers import replay
 from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.datasets.readers.replay import make_curve, parse_views, read_json
 from hiersum_hf.datasets.readers.wikihow_articles import Article, read_articles, videos_of_articles, youtube_id
 from hiersum_hf.files.atomic import write_text
+from hiersum_hf.labels import ReplayCurve, ReplayLabels, is_balanced
 from hiersum_hf.records import VideoRecord
 
 
@@ -58,7 +59,7 @@ class HowToVideo:
 
 
 @dataclass(frozen=True)
-class HowToReader(replay.ReplayLabels):
+class HowToReader(ReplayLabels):
     """Reader of the joined set, made by `HowToReader.open`; video ids are YouTube ids. Labels and views as in
     `ReplayLabels`.
 
@@ -87,7 +88,7 @@ class HowToReader(replay.ReplayLabels):
         known = videos_of_articles(read_steps(articles)) if articles is not None else {}
         videos = tuple(reader._join(name, known) for name in folder.video_ids)
         rates = [video.positive_rate for video in videos if video.positive_rate is not None]
-        outside = sum(not replay.is_balanced(rate) for rate in rates)
+        outside = sum(not is_balanced(rate) for rate in rates)
         log = logger.warning if outside else logger.info
         log("%s: %d of %d replay curves mark less than 5 %% or more than 60 %%", folder.path, outside, len(rates))
         fetched = {video.video_id for video in videos}
@@ -120,7 +121,7 @@ class HowToReader(replay.ReplayLabels):
             "unbalanced": [
                 f"{key}: {video.positive_rate:.0%} important"
                 for key, video in wanted.items()
-                if video.positive_rate is not None and not replay.is_balanced(video.positive_rate)
+                if video.positive_rate is not None and not is_balanced(video.positive_rate)
             ],
             "unreadable": in_folder["unreadable"] + [video.error for video in self.videos if video.error],
             "duplicates": [
@@ -171,7 +172,7 @@ class HowToReader(replay.ReplayLabels):
             info = self._info(name)
             video_id = info.get("id") or video_id
             curve = self._curve(video_id, info, where)
-            views = replay.parse_views(info.get("view_count"), where)
+            views = parse_views(info.get("view_count"), where)
             own = _own_texts(info, where)
         except ValueError as error:
             return HowToVideo(video_id, name, error=str(error))
@@ -185,15 +186,15 @@ class HowToReader(replay.ReplayLabels):
         path = self.folder.files(name).get("info")
         if path is None:
             return {}
-        info = replay.read_json(path)
+        info = read_json(path)
         if not isinstance(info, dict) or not isinstance(info.get("id", ""), str):
             raise ValueError(f"{path}: expected an object with id, title and so on, found {info!r:.80}")
         return info
 
-    def _curve(self, video_id: str, info: Mapping[str, Any], where: str) -> replay.ReplayCurve | None:
+    def _curve(self, video_id: str, info: Mapping[str, Any], where: str) -> ReplayCurve | None:
         if info.get("heatmap") is None:
             return None
-        return replay.make_curve(info["heatmap"], video_id, where)
+        return make_curve(info["heatmap"], video_id, where)
 
 
 def read_steps(path: str | Path) -> list[Article]:
@@ -208,7 +209,7 @@ def read_steps(path: str | Path) -> list[Article]:
     path = Path(path)
     if path.suffix != ".json":
         return read_articles(path)
-    content = replay.read_json(path)
+    content = read_json(path)
     items = content if isinstance(content, list) else [content]
     return [_article(item, f"{path}, record {number}") for number, item in enumerate(items, 1)]
 

@@ -27,9 +27,9 @@ from hiersum_hf.datasets.readers.mrhisum_files import (
     read_split,
     repeats_found,
 )
-from hiersum_hf.datasets.readers.replay import ReplayLabels
 from hiersum_hf.datasets.readers.youtube8m import DEQUANTIZATIONS, RGB_WIDTH, add_features
 from hiersum_hf.files.h5_file import Member, outlines, read_text, row_count
+from hiersum_hf.labels import ReplayLabels
 from hiersum_hf.records import Encoders, VideoRecord
 
 

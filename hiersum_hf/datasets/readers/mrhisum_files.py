@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hiersum_hf.datasets.readers.replay import ReplayLabels, parse_views
+from hiersum_hf.datasets.readers.replay import parse_views
 from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, read_member
+from hiersum_hf.labels import ReplayLabels
 from hiersum_hf.summary.shots import clip_shots
 
 

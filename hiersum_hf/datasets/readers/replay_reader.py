@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.datasets.readers.feature_file import read_frame_features, stored_ids
-from hiersum_hf.datasets.readers.replay import ReplayCurve, ReplayLabels, read_replays
+from hiersum_hf.datasets.readers.replay import read_replays
+from hiersum_hf.labels import ReplayCurve, ReplayLabels
 from hiersum_hf.records import VideoRecord
 
 

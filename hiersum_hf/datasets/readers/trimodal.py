@@ -31,8 +31,8 @@ from hiersum_hf.datasets.readers.mrhisum_files import (
     read_split,
     repeats_found,
 )
-from hiersum_hf.datasets.readers.replay import ReplayLabels
 from hiersum_hf.files.h5_file import member_names, outlines, row_count
+from hiersum_hf.labels import ReplayLabels
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 

@@ -18,8 +18,9 @@ from hiersum_hf.datasets.readers.mrhisum_files import load_video, read_features
 from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
 from hiersum_hf.files.h5_file import Member, first_shape, outlines
 from hiersum_hf.files.h5_process import H5Error
+from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_labels_from_frames
+from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.texts.subtitles import read_subtitles
 
 

@@ -25,8 +25,10 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.evaluation.importance import rated_frames
-from hiersum_hf.evaluation.protocols.annotators import Reference, ReplayReference
-from hiersum_hf.evaluation.protocols.labels import HighlightReference, SegmentReference
+from hiersum_hf.evaluation.protocols.annotators import Reference
+from hiersum_hf.evaluation.protocols.bliss import HighlightReference
+from hiersum_hf.evaluation.protocols.replay import ReplayReference
+from hiersum_hf.evaluation.protocols.wikihow import SegmentReference
 from hiersum_hf.metrics import cut_to_common, key_shot_summary
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.summary.shots import fill_picks, kernel_temporal_segmentation
