@@ -1,0 +1,134 @@
+"""Configuration of the HierSum network."""
+
+import difflib
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+LEVELS = ("child", "parent", "joint")
+
+
+@strict
+class HierSumConfig(PreTrainedConfig):
+    r"""
+    Everything that decides what a HierSum network computes and how it is trained; it travels with every checkpoint.
+
+    Where the paper (arXiv 2504.18689) is silent, values follow A2Summ, the network it builds on, or are marked as ours.
+
+    Args:
+        video_dim (`int`, defaults to 512): Width Dv of the frame features (CLIP ViT-B/32).
+        text_dim (`int`, defaults to 768): Width Dt of the sentence features (all-mpnet-base-v2).
+        hidden_size (`int`, defaults to 128): Width D of the network.
+        num_layers (`int`, defaults to 6): Number L of layers (BLiSS; TVSum and SumMe use 2).
+        num_attention_heads (`int`, defaults to 8): Number H of heads.
+        share_layers (`bool`, defaults to `False`): One layer, stored once, applied L times, as A2Summ does.
+        position_embedding_type (`str`, defaults to `"sinusoidal"`): `"sinusoidal"` takes any length; `"learned"` has
+            `max_positions` rows a modality, its CLS token in row 0, and refuses longer input.
+        max_positions (`int`, defaults to 5000): Rows of a learned position table.
+        max_segments (`int`, defaults to 512): Rows of the segment table; sentence j uses row j mod `max_segments`.
+        segment_offset (`int`, defaults to 0): 0: sentence j and its frames share row j. 1, as A2Summ: the text sequence
+            with its CLS token takes rows 0..M, so that sentence j takes row j + 1 and its frames row j.
+        segment_reduction (`str`, defaults to `"mean"`): What a frame takes from the rows of the sentences that cover
+            it. `"sum"` is A2Summ's.
+        segment_embedding (`bool`, defaults to `True`): `False` switches the segment table off.
+        alignment_mask (`bool`, defaults to `True`): `False` lets every frame see every sentence and the reverse.
+        hidden_dropout (`float`, defaults to 0.1): Dropout after the projections, the attention and inside the FFN.
+        attention_dropout (`float`, defaults to 0.0): Dropout on attention weights; above 0 it leaves the fused kernels.
+        head_dropout (`float`, defaults to 0.5): Dropout inside the prediction heads.
+        initializer_range (`float`, defaults to 0.02): Standard deviation of tables and Linear weights at the start.
+        focal_gamma (`float`, defaults to 2.0): Focusing exponent of the focal loss.
+        focal_alpha (`float`, *optional*): Weight of positives in the focal loss; `None` weighs both classes 0.5.
+        replay_weight (`float`, defaults to 0.0): Weight of the replay regression in the loss.
+        inter_weight (`float`, defaults to 0.01): Weight beta of the inter-modality contrast (A2Summ's on BLiSS).
+        intra_weight (`float`, defaults to 0.001): Weight lambda of the intra-modality contrast (A2Summ's on BLiSS).
+        negative_ratio (`int`, defaults to 16): One hard negative for this many positions.
+        negative_dilation (`int`, defaults to 4): Positions on each side of a positive that are never hard negatives.
+        parent_text_loss (`bool`, defaults to `False`): Also learn sentence labels at parent level, where a description
+            is made of the video's own sentences (BLiSS; the paper leaves it open).
+        score_head (`str`, defaults to `"importance"`): Frame head that summaries and metrics use: `"importance"` is
+            sigmoid(frame_logits), `"replay"` the regressed replay score.
+        default_level (`str`, defaults to `"child"`): Level a summary is read at: `"child"`, `"parent"`, `"both"` (the
+            mean of both levels' logits) or `"joint"`. Training sets it to the best one on the validation part.
+        trained_levels (`list[str]`, *optional*): Levels this checkpoint was trained at; `None` where unknown. No level
+            that was not trained is ever averaged in.
+        trained_on (`list[dict]`, *optional*): What this checkpoint and those it started from were trained on, in this
+            order: `dataset`, `split`, `test_videos` (a hash of the ids of the videos set apart); `None` where unknown.
+    """
+
+    model_type = "hiersum"
+    keys_to_ignore_at_inference = ["losses", "hidden_states", "attentions"]  # noqa: RUF012 (a class attribute by design)
+
+    video_dim: int = 512
+    text_dim: int = 768
+    hidden_size: int = 128
+    num_layers: int = 6
+    num_attention_heads: int = 8
+    share_layers: bool = False
+    position_embedding_type: Literal["sinusoidal", "learned"] = "sinusoidal"
+    max_positions: int = 5000
+    max_segments: int = 512
+    segment_offset: Literal[0, 1] = 0
+    segment_reduction: Literal["mean", "sum"] = "mean"
+    segment_embedding: bool = True
+    alignment_mask: bool = True
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.0
+    head_dropout: float = 0.5
+    initializer_range: float = 0.02
+    focal_gamma: float = 2.0
+    focal_alpha: float | None = None
+    replay_weight: float = 0.0
+    inter_weight: float = 0.01
+    intra_weight: float = 0.001
+    negative_ratio: int = 16
+    negative_dilation: int = 4
+    parent_text_loss: bool = False
+    score_head: Literal["importance", "replay"] = "importance"
+    default_level: Literal["child", "parent", "both", "joint"] = "child"
+    trained_levels: list[str] | None = None
+    trained_on: list[dict[str, str | None]] | None = None
+
+    def __post_init__(self, **kwargs):
+        self._refuse_misspelt(kwargs)
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def _refuse_misspelt(cls, kwargs):
+        """The base class keeps unknown names as attributes; a name next to one of ours is a mistake."""
+        own = set(cls.__annotations__)
+        for name in kwargs:
+            near = difflib.get_close_matches(name, own, n=1, cutoff=0.8)
+            if near and not hasattr(PreTrainedConfig, name):
+                raise ValueError(f"HierSumConfig has no argument {name!r}. Did you mean {near[0]!r}?")
+
+    def validate_architecture(self):
+        """Runs at construction and on `.validate()`."""
+        smallest = {
+            "video_dim": 1, "text_dim": 1, "hidden_size": 2, "num_layers": 1, "num_attention_heads": 1,
+            "max_positions": 2, "max_segments": 1, "negative_ratio": 1, "negative_dilation": 0, "focal_gamma": 0,
+            "replay_weight": 0, "inter_weight": 0, "intra_weight": 0, "initializer_range": 0,
+        }  # fmt: skip
+        for name, low in smallest.items():
+            if not low <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be at least {low} and finite, got {getattr(self, name)}.")
+        if 0 < self.focal_gamma < 1:  # its gradient is infinite at certainty
+            raise ValueError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}.")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} and "
+                f"{self.num_attention_heads}."
+            )
+        if self.hidden_size % 2:
+            raise ValueError(f"hidden_size must be even (sinusoidal positions), got {self.hidden_size}.")
+        for name in ("hidden_dropout", "attention_dropout", "head_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
+        if self.focal_alpha is not None and not 0 <= self.focal_alpha <= 1:
+            raise ValueError(f"focal_alpha must be None or in [0, 1], got {self.focal_alpha}.")
+        if self.trained_levels is not None and not set(self.trained_levels) <= set(LEVELS):
+            raise ValueError(f"trained_levels may hold {', '.join(LEVELS)}, got {self.trained_levels}.")
+
+
+HierSumConfig.register_for_auto_class()

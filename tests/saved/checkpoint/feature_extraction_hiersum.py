@@ -1,0 +1,251 @@
+"""Timed frame and text features to a padded batch for `HierSumModel`, and its output back to scores in seconds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoFeatureExtractor, AutoProcessor, BatchFeature, FeatureExtractionMixin
+
+from .configuration_hiersum import LEVELS, HierSumConfig
+
+
+class HierSumFeatureExtractor(FeatureExtractionMixin):
+    r"""
+    Builds the input of `HierSumModel` from features with times, and knows what the features must be made with.
+
+    Args:
+        video_encoder (`str`): Model id of the frozen frame encoder.
+        text_encoder (`str`): Model id of the frozen sentence encoder.
+        video_dim (`int`): Width Dv of the frame features.
+        text_dim (`int`): Width Dt of the text features.
+        sample_fps (`float`): Frames a second that are encoded.
+        normalization (`str`): What was done to the frame features after the encoder, such as a dequantisation.
+        normalize_features (`bool`): Scale every feature row to unit length.
+    """
+
+    model_input_names = ["video_features", "video_mask", "text_features", "text_mask", "text_spans"]  # noqa: RUF012
+    padding_side = "right"
+    padding_value = 0.0
+
+    def __init__(
+        self,
+        video_encoder: str = "openai/clip-vit-base-patch32",
+        text_encoder: str = "sentence-transformers/all-mpnet-base-v2",
+        video_dim: int = 512,
+        text_dim: int = 768,
+        sample_fps: float = 2.0,
+        normalize_features: bool = True,
+        normalization: str = "none",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.normalization = normalization
+        self.video_encoder = video_encoder
+        self.text_encoder = text_encoder
+        self.video_dim = video_dim
+        self.text_dim = text_dim
+        self.sample_fps = sample_fps
+        self.normalize_features = normalize_features
+
+    def __call__(
+        self,
+        video_features: Sequence[np.ndarray],
+        frame_times_s: Sequence[np.ndarray] | None = None,
+        text_features: Sequence[np.ndarray] | None = None,
+        text_times_s: Sequence[np.ndarray] | None = None,
+        description_features: Sequence[np.ndarray] | None = None,
+        level: str = "child",
+        video_ids: Sequence[str] | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        r"""
+        Every argument is a list with one entry a video; a single video may be given without the list.
+
+        Args:
+            video_features: (N, Dv) arrays, one row for each sampled frame.
+            frame_times_s: (N,) arrays, ascending: when each frame is shown. Default: row / `sample_fps`.
+            text_features: (M, Dt) arrays, one row for each subtitle sentence.
+            text_times_s: (M, 2) arrays: [start_s, end_s) of each sentence. Needed with `text_features`.
+            description_features: (K, Dt) arrays, one row for each text about the whole video.
+            level: "child" takes the sentences, "parent" the description, "joint" both (sentences first).
+            video_ids: Names used in error messages. Default: "video 0", ...
+            return_tensors: "pt", "np" or None.
+
+        Returns:
+            `video_features` (B, N, Dv), `video_mask` (B, N), `text_features` (B, M, Dt), `text_mask` (B, M),
+            `text_spans` (B, M, 2) and `level`: what `HierSumModel.forward` takes.
+
+        Raises:
+            ValueError: A wrong width or length, NaN or infinite features, times that do not ascend, a sentence outside
+                the video. The message names the video.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
+        if isinstance(video_features, np.ndarray | torch.Tensor) and video_features.ndim == 2:
+            single = (video_features, frame_times_s, text_features, text_times_s, description_features, video_ids)
+            video_features, frame_times_s, text_features, text_times_s, description_features, video_ids = (
+                None if value is None else [value] for value in single
+            )
+        count = len(video_features)
+        names = list(video_ids) if video_ids is not None else [f"video {i}" for i in range(count)]
+        columns = {
+            "frame_times_s": frame_times_s, "text_features": text_features, "text_times_s": text_times_s,
+            "description_features": description_features, "video_ids": names,
+        }  # fmt: skip
+        for column, values in columns.items():
+            if values is not None and len(values) != count:
+                raise ValueError(f"{column} must have one entry for each of the {count} videos, got {len(values)}.")
+        videos = [
+            self._one_video(
+                name, level, video_features[i],
+                *(None if column is None else column[i]
+                  for column in (frame_times_s, text_features, text_times_s, description_features)),
+            )
+            for i, name in enumerate(names)
+        ]  # fmt: skip
+        batch = {
+            "video_features": pad([video[0] for video in videos]),
+            "video_mask": pad([np.ones(len(video[0]), bool) for video in videos]),
+            "text_features": pad([video[1] for video in videos]),
+            "text_mask": pad([np.ones(len(video[1]), bool) for video in videos]),
+            "text_spans": pad([video[2] for video in videos]),
+        }
+        features = BatchFeature(batch, tensor_type=return_tensors)
+        features["level"] = level
+        return features
+
+    def _one_video(self, name, level, video, times_s, sentences, sentence_times_s, description):
+        """-> features (N, Dv), text features (M, Dt), spans (M, 2) of one video at one level"""
+        video = self._rows(name, "video_features", video, self.video_dim)
+        num_frames = len(video)
+        if num_frames == 0:
+            raise ValueError(f"{name}: video_features must have at least one row, got none.")
+        times_s = np.arange(num_frames) / self.sample_fps if times_s is None else np.asarray(times_s, np.float64)
+        if times_s.shape != (num_frames,) or not (np.diff(times_s) > 0).all():
+            raise ValueError(
+                f"{name}: frame_times_s must be {num_frames} ascending times, one for each row of video_features, "
+                f"got shape {times_s.shape}{'' if times_s.shape != (num_frames,) else ' that does not ascend'}."
+            )
+        texts, spans = np.zeros((0, self.text_dim), np.float32), np.zeros((0, 2), np.int64)
+        if level != "parent" and sentences is not None and len(sentences):
+            texts = self._rows(name, "text_features", sentences, self.text_dim)
+            spans = self._spans(name, times_s, sentence_times_s, len(texts))
+        if level != "child" and description is not None and len(description):
+            whole = self._rows(name, "description_features", description, self.text_dim)
+            texts = np.concatenate([texts, whole])
+            spans = np.concatenate([spans, np.tile([0, num_frames], (len(whole), 1))])
+        return video, texts, spans
+
+    def _rows(self, name: str, kind: str, features: Any, width: int) -> np.ndarray:
+        if isinstance(features, torch.Tensor):
+            features = features.detach().float().cpu()
+        rows = np.asarray(features, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != width:
+            raise ValueError(
+                f"{name}: {kind} must have shape (rows, {width}) as made by "
+                f"{self.video_encoder if kind == 'video_features' else self.text_encoder!r}, got {rows.shape}."
+            )
+        bad = ~np.isfinite(rows).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"{name}: {kind} must be finite, got NaN or infinity in {bad.sum()} rows, first {bad.argmax()}."
+            )
+        return self.scaled(rows)
+
+    def scaled(self, rows: np.ndarray) -> np.ndarray:
+        """Features (n, D) as the network sees them: rows of unit length, if `normalize_features`."""
+        if not self.normalize_features:
+            return rows
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+    def _spans(self, name: str, times_s: np.ndarray, text_times_s: Any, count: int) -> np.ndarray:
+        text_times_s = np.asarray([] if text_times_s is None else text_times_s, np.float64)
+        if text_times_s.shape != (count, 2):
+            raise ValueError(f"{name}: text_times_s must have shape ({count}, 2), got {text_times_s.shape}.")
+        period_s = np.diff(times_s).mean() if len(times_s) > 1 else 1 / self.sample_fps
+        last_s = times_s[-1] + period_s
+        start_s, end_s = text_times_s.T
+        outside = ~((end_s >= start_s) & (end_s >= 0) & (start_s < last_s))
+        if outside.any():
+            first = int(outside.argmax())
+            raise ValueError(
+                f"{name}: sentence {first} must lie within the video (0 to {last_s:.2f} s) and not end before it "
+                f"starts, got {start_s[first]:.2f} to {end_s[first]:.2f} s."
+            )
+        return times_to_spans(times_s, text_times_s)
+
+    def post_process_video_summarization(
+        self,
+        outputs: Any,
+        inputs: BatchFeature,
+        frame_times_s: Sequence[np.ndarray] | None = None,
+        score_head: str = "importance",
+    ) -> list[dict[str, np.ndarray]]:
+        r"""
+        Scores of each video with their times, padding cut off.
+
+        Args:
+            outputs (`HierSumOutput` or a list of them): Of one level, or of several levels on the same videos: then the
+                result is the sigmoid of the mean of their logits (level "both").
+            inputs: The batch that went into the model; with several outputs, that of the first.
+            frame_times_s: As given to the call. Default: row / `sample_fps`.
+            score_head: "importance" or "replay", normally `config.score_head`.
+
+        Returns:
+            One dict a video: `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,) (empty if there are none).
+        """
+        outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        logits = torch.stack([frame_logits(output, score_head) for output in outputs]).mean(0)
+        scores = torch.sigmoid(logits).cpu().numpy()
+        lengths = np.asarray(inputs["video_mask"]).sum(1)
+        text_lengths = np.asarray(inputs["text_mask"]).sum(1)
+        sentences = outputs[0].sentence_logits
+        results = []
+        for i, length in enumerate(lengths):
+            times_s = np.arange(length) / self.sample_fps if frame_times_s is None else np.asarray(frame_times_s[i])
+            spoken = np.zeros(0) if sentences is None else torch.sigmoid(sentences[i].float()).detach().cpu().numpy()
+            results.append(
+                {"scores": scores[i, :length], "times_s": times_s, "sentence_scores": spoken[: text_lengths[i]]}
+            )
+        return results
+
+
+def frame_logits(output: Any, score_head: str) -> torch.Tensor:
+    """(B, N) logits, float32 or wider, of the head that scores: importance, or those of the regressed replay score."""
+    wide = torch.promote_types(output.frame_logits.dtype, torch.float32)
+    if score_head == "importance":
+        return output.frame_logits.detach().to(wide)
+    return torch.logit(output.replay_scores.detach().to(wide), eps=1e-6)
+
+
+def times_to_spans(frame_times_s: np.ndarray, text_times_s: np.ndarray) -> np.ndarray:
+    r"""
+    Times to frame spans: a frame stands for the time until the next one, and a sentence covers every frame whose time
+    it touches (not given in the paper), so that no sentence within the video is lost between two sampled frames.
+
+    Args:
+        frame_times_s (`np.ndarray` of shape `(N,)`): Ascending times in seconds.
+        text_times_s (`np.ndarray` of shape `(M, 2)`): [start_s, end_s).
+
+    Returns:
+        `np.ndarray` of shape `(M, 2)`: [start, end) in frame indices, within [0, N].
+    """
+    start = np.searchsorted(frame_times_s, text_times_s[:, 0], side="right") - 1
+    end = np.searchsorted(frame_times_s, text_times_s[:, 1], side="left")
+    start = np.maximum(start, 0)
+    return np.stack([start, np.maximum(start, end)], axis=1)
+
+
+def pad(arrays: Sequence[np.ndarray], value: float = 0) -> np.ndarray:
+    """Arrays (n_i, ...) -> (B, max n_i, ...), filled up with `value`."""
+    length = max(len(array) for array in arrays)
+    padded = np.full((len(arrays), length, *arrays[0].shape[1:]), value, dtype=arrays[0].dtype)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return padded
+
+
+HierSumFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
+AutoFeatureExtractor.register(HierSumConfig, HierSumFeatureExtractor, exist_ok=True)
+AutoProcessor.register(HierSumConfig, HierSumFeatureExtractor, exist_ok=True)

@@ -1,0 +1,493 @@
+"""The HierSum network: one transformer over frames and texts with an alignment mask, used at child and parent level.
+
+Letters in shapes: B videos, N frames, M texts, L = 2 + N + M tokens, D width, H heads.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .attention_hiersum import Alignment, align, alignment_mask, attend, count_pairs
+from .configuration_hiersum import LEVELS, HierSumConfig
+from .losses_hiersum import (
+    IGNORE_LABEL,
+    focal_loss,
+    inter_contrast_loss,
+    replay_mse_loss,
+    same_text,
+    video_text_intra_loss,
+)
+
+
+VIDEO, TEXT = 0, 1
+LIST_COST = 2  # cells of the mask that take about the memory of one channel of one pair
+UNMASKED_FROM = 2048  # tokens; measured on CPU: below, the plain mask trains faster
+INITIAL_LOGIT_SCALE = 2.6592600369327783  # ln(1 / 0.07)
+
+
+@dataclass
+class HierSumOutput(ModelOutput):
+    r"""
+    What `HierSumModel` returns.
+
+    Args:
+        loss (`torch.Tensor`, scalar, *optional*, given when labels are): Weighted sum of `losses`.
+        losses (`dict[str, torch.Tensor]`, *optional*, given when labels are): Each unweighted term the labels and the
+            level allow: `frame_focal`, `sentence_focal`, `replay_mse`, `inter`, `intra`.
+        frame_logits (`torch.Tensor` of shape `(B, N)`): Importance of each frame before the sigmoid.
+        replay_scores (`torch.Tensor` of shape `(B, N)`): Regressed replay score of each frame, in [0, 1].
+        sentence_logits (`torch.Tensor` of shape `(B, M)`, *optional*): Importance of each sentence before the sigmoid;
+            `None` at parent level unless `config.parent_text_loss`.
+        video_embedding (`torch.Tensor` of shape `(B, D)`): The video's CLS token after the last norm.
+        text_embedding (`torch.Tensor` of shape `(B, D)`): The text's CLS token after the last norm.
+        hidden_states (`tuple[torch.Tensor]` of shape `(B, L, D)`, *optional*): Input of every layer and the last
+            output, tokens in the order CLS_V, frames, CLS_T, texts.
+        attentions (`tuple[torch.Tensor]` of shape `(B, H, L, L)`, *optional*): Attention weights of every layer;
+            needs `attn_implementation="eager"`.
+    """
+
+    loss: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+    frame_logits: Tensor | None = None
+    replay_scores: Tensor | None = None
+    sentence_logits: Tensor | None = None
+    video_embedding: Tensor | None = None
+    text_embedding: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+def cover_frames(rows: Tensor, text_spans: Tensor, text_mask: Tensor, num_frames: int, reduction: str) -> Tensor:
+    r"""
+    For each frame the mean (or sum) of the rows of the texts that cover it, 0 where none does; linear in N + M.
+
+    Args:
+        rows (`torch.Tensor` of shape `(M, D)`): One row for each text position.
+        text_spans (`torch.LongTensor` of shape `(B, M, 2)`): [start, end), within [0, num_frames].
+
+    Returns:
+        `torch.Tensor` of shape `(B, N, D)`.
+    """
+    batch = len(text_spans)
+    start, end = text_spans.unbind(-1)
+    covering = (text_mask & (end > start)).float()[..., None]  # (B, M, 1)
+    rows = (
+        torch.cat([rows.float().expand(batch, -1, -1), torch.ones_like(covering)], dim=-1) * covering
+    )  # (B, M, D + 1)
+    steps = rows.new_zeros(batch, num_frames + 1, rows.shape[-1])
+    steps = steps.scatter_add(1, start[..., None].expand_as(rows), rows)
+    steps = steps.scatter_add(1, end[..., None].expand_as(rows), -rows)
+    total, count = steps.cumsum(dim=1)[:, :num_frames].split([rows.shape[-1] - 1, 1], dim=-1)
+    count = count.round()
+    return torch.where(count > 0, total / count.clamp(min=1) if reduction == "mean" else total, 0.0)
+
+
+def sinusoidal_positions(length: int, width: int, scale: float, device: torch.device) -> Tensor:
+    """(length, width) sinusoids of amplitude `scale`: even columns sines, odd columns cosines, base 10,000."""
+    position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-9.210340371976184 / width))
+    return scale * torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1).flatten(1)
+
+
+def eager_attention_forward(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor,
+    scaling: float, dropout: float = 0.0, **kwargs,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Plain attention that returns its weights; `attention_mask` is additive."""
+    weights = query @ key.transpose(-1, -2) * scaling + attention_mask
+    wide = torch.promote_types(query.dtype, torch.float32)
+    weights = nn.functional.softmax(weights, dim=-1, dtype=wide).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+class HierSumAttention(nn.Module):
+    """Multi-head attention over the frames and texts together, shared by both modalities."""
+
+    def __init__(self, config: HierSumConfig):
+        super().__init__()
+        self.config = config
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.is_causal = False
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | Alignment, **kwargs
+    ) -> tuple[Tensor, Tensor | None]:
+        batch, length, width = hidden_states.shape
+        query, key, value = (
+            proj(hidden_states).view(batch, length, -1, self.head_dim)  # (B, L, H, D / H)
+            for proj in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        if isinstance(attention_mask, Alignment):
+            return self.out_proj(attend(query, key, value, self.scaling, attention_mask).flatten(2)), None
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, D / H)
+        masked: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        dropout = self.config.attention_dropout if self.training else 0.0
+        output, weights = masked(
+            self, query, key, value, attention_mask, scaling=self.scaling, dropout=dropout, **kwargs
+        )
+        return self.out_proj(output.reshape(batch, length, width)), weights
+
+
+class HierSumMLP(nn.Module):
+    """Position-wise feed-forward network of width 4D."""
+
+    def __init__(self, config: HierSumConfig):
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, 4 * config.hidden_size)
+        self.fc2 = nn.Linear(4 * config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.dropout(self.fc2(self.dropout(nn.functional.gelu(self.fc1(hidden_states)))))
+
+
+class HierSumLayer(GradientCheckpointingLayer):
+    """Pre-norm layer: attention over all tokens, then a feed-forward network for each modality."""
+
+    def __init__(self, config: HierSumConfig):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.hidden_size)
+        self.attention = HierSumAttention(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.video_norm, self.text_norm = nn.LayerNorm(config.hidden_size), nn.LayerNorm(config.hidden_size)
+        self.video_mlp, self.text_mlp = HierSumMLP(config), HierSumMLP(config)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | Alignment, first_text: int, **kwargs) -> Tensor:
+        attended, _ = self.attention(self.attention_norm(hidden_states), attention_mask, **kwargs)
+        hidden_states = hidden_states + self.dropout(attended)
+        video, text = hidden_states[:, :first_text], hidden_states[:, first_text:]
+        video = video + self.video_mlp(self.video_norm(video))
+        text = text + self.text_mlp(self.text_norm(text))
+        return torch.cat([video, text], dim=1)
+
+
+class HierSumProjection(nn.Linear):
+    """Features of one modality to the network's width; its own class because it starts at another scale."""
+
+
+class HierSumEmbeddings(nn.Module):
+    """Projection, CLS token, position, modality type and segment of every token."""
+
+    def __init__(self, config: HierSumConfig):
+        super().__init__()
+        self.config = config
+        self.video_projection = HierSumProjection(config.video_dim, config.hidden_size)
+        self.text_projection = HierSumProjection(config.text_dim, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.cls_token = nn.Embedding(2, config.hidden_size)
+        self.modality_type = nn.Embedding(2, config.hidden_size)
+        if config.position_embedding_type == "learned":
+            self.video_position = nn.Embedding(config.max_positions, config.hidden_size)
+            self.text_position = nn.Embedding(config.max_positions, config.hidden_size)
+        if config.segment_embedding:
+            self.segment = nn.Embedding(config.max_segments, config.hidden_size)
+
+    def _positions(self, length: int, modality: int) -> Tensor:
+        """(length, D): row 0 belongs to the CLS token."""
+        config, weight = self.config, self.cls_token.weight
+        if config.position_embedding_type == "sinusoidal":
+            scale = config.initializer_range * 2**0.5
+            return sinusoidal_positions(length, config.hidden_size, scale, weight.device).to(weight.dtype)
+        if length > config.max_positions:
+            raise ValueError(
+                f"A learned position table of {config.max_positions} rows takes at most {config.max_positions - 1} "
+                f"{'texts' if modality else 'frames'} and a CLS token, got {length - 1}. "
+                'Use position_embedding_type="sinusoidal" for longer input.'
+            )
+        return (self.text_position if modality else self.video_position).weight[:length]
+
+    def _sequence(self, features: Tensor, modality: int) -> Tensor:
+        """(B, n, Dv or Dt) -> (B, 1 + n, D)"""
+        projection = self.text_projection if modality else self.video_projection
+        projected = self.dropout(projection(features.to(projection.weight.dtype)))
+        cls = self.cls_token.weight[modality].expand(len(projected), 1, -1)
+        tokens = torch.cat([cls.to(projected.dtype), projected], dim=1)
+        return tokens + self._positions(tokens.shape[1], modality) + self.modality_type.weight[modality]
+
+    def _segment_rows(self, first: int, count: int) -> Tensor:
+        index = torch.arange(first, first + count, device=self.segment.weight.device) % self.config.max_segments
+        return self.segment(index)
+
+    def forward(self, video_features: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor) -> Tensor:
+        video, text = self._sequence(video_features, VIDEO), self._sequence(text_features, TEXT)
+        if self.config.segment_embedding:
+            num_frames, num_texts, offset = video_features.shape[1], text_features.shape[1], self.config.segment_offset
+            rows = self._segment_rows(0, num_texts)
+            covering = cover_frames(rows, text_spans, text_mask, num_frames, self.config.segment_reduction)
+            video = video + nn.functional.pad(covering.to(video.dtype), (0, 0, 1, 0))
+            if offset:  # A2Summ: the CLS token takes row 0, sentence j row j + 1
+                text = text + self._segment_rows(0, num_texts + 1)
+            else:
+                text = text + nn.functional.pad(rows, (0, 0, 1, 0))
+        return torch.cat([video, text], dim=1)  # (B, L, D)
+
+
+class HierSumEncoder(nn.Module):
+    """F of the paper: the network that both levels share. Features and spans in, one embedding a token out."""
+
+    def __init__(self, config: HierSumConfig):
+        super().__init__()
+        self.config = config
+        self.embeddings = HierSumEmbeddings(config)
+        self.layers = nn.ModuleList(
+            HierSumLayer(config) for _ in range(1 if config.share_layers else config.num_layers)
+        )
+        self.video_norm, self.text_norm = nn.LayerNorm(config.hidden_size), nn.LayerNorm(config.hidden_size)
+
+    def forward(
+        self, video_features: Tensor, video_mask: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor,
+        level: str, num_pairs: int | None = None, **kwargs,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        hidden_states = self.embeddings(video_features, text_features, text_mask, text_spans)
+        attention_mask = self._attention_mask(hidden_states, video_mask, text_mask, text_spans, level, num_pairs)
+        first_text = 1 + video_mask.shape[1]
+        for step in range(self.config.num_layers):
+            layer = self.layers[0 if self.config.share_layers else step]
+            hidden_states = layer(hidden_states, attention_mask, first_text, **kwargs)
+        return self.video_norm(hidden_states[:, :first_text]), self.text_norm(hidden_states[:, first_text:])
+
+    def _attention_mask(
+        self, hidden_states, video_mask, text_mask, text_spans, level, num_pairs
+    ) -> Tensor | Alignment:  # fmt: skip
+        """The plain mask, or a list of pairs where fused attention without a mask is faster and smaller."""
+        config, (batch, length, width) = self.config, hidden_states.shape
+        fused = config._attn_implementation == "sdpa" and not (self.training and config.attention_dropout)
+        if fused and length >= UNMASKED_FROM:
+            level = level if config.alignment_mask else "parent"  # every text sees every frame
+            if level == "parent":
+                num_pairs = 0
+            elif num_pairs is None:
+                num_pairs = int(count_pairs(video_mask, text_mask, text_spans, level).sum())  # waits for the device
+            if LIST_COST * width * num_pairs <= batch * length**2:  # else the list is larger than the mask
+                return align(video_mask, text_mask, text_spans, level, num_pairs)
+        mask = alignment_mask(video_mask, text_mask, text_spans, config.alignment_mask)[:, None]
+        if config._attn_implementation == "eager":
+            lowest = torch.finfo(hidden_states.dtype).min
+            mask = torch.zeros_like(mask, dtype=hidden_states.dtype).masked_fill(~mask, lowest)
+        return mask
+
+
+class HierSumHead(nn.Module):
+    """One logit for each position: (B, n, D) -> (B, n)."""
+
+    def __init__(self, config: HierSumConfig):
+        super().__init__()
+        self.hidden = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.output = nn.Linear(config.hidden_size, 1)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.output(self.dropout(nn.functional.relu(self.hidden(embeddings))))[..., 0]
+
+
+class HierSumPreTrainedModel(PreTrainedModel):
+    config: HierSumConfig
+    base_model_prefix = "hiersum"
+    main_input_name = "video_features"
+    input_modalities = ["video", "text"]  # noqa: RUF012
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a mean over the batch; the Trainer must not scale it by token counts
+    _no_split_modules = ["HierSumEmbeddings", "HierSumLayer"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_flash_attn = False  # it would silently ignore the alignment mask
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": HierSumLayer, "attentions": HierSumAttention}  # noqa: RUF012
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        std = self.config.initializer_range
+        if isinstance(module, HierSumProjection):  # unit-norm features start as large as the tables
+            std = module.in_features**-0.5
+        if isinstance(module, HierSumModel):
+            init.constant_(module.inter_logit_scale, INITIAL_LOGIT_SCALE)
+            init.constant_(module.intra_logit_scale, INITIAL_LOGIT_SCALE)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear | nn.Embedding):
+            init.trunc_normal_(module.weight, std=std)
+            if isinstance(module, nn.Linear):
+                init.zeros_(module.bias)
+
+
+def expect_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
+    if value is not None and tuple(value.shape) != tuple(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}.")
+
+
+class HierSumModel(HierSumPreTrainedModel):
+    r"""
+    HierSum, complete: the shared encoder F, its frame, replay and sentence heads, and the loss.
+
+    ```
+    frames  (B, N, Dv) -> Linear \                                          / frame head    -> frame_logits   (B, N)
+                                  + CLS, position, type, segment -> L layers - replay head   -> replay_scores  (B, N)
+    texts   (B, M, Dt) -> Linear /   attention under the alignment mask      \ sentence head -> sentence_logits (B, M)
+    ```
+
+    The same network runs at child level (texts = subtitle sentences, each aligned with its frames), at parent level
+    (texts = the description, aligned with the whole video) and at joint level (both in one sequence; not in the paper).
+    """
+
+    def __init__(self, config: HierSumConfig):
+        super().__init__(config)
+        self.encoder = HierSumEncoder(config)
+        self.frame_head = HierSumHead(config)
+        self.replay_head = HierSumHead(config)
+        self.sentence_head = HierSumHead(config)
+        self.inter_logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self.intra_logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self.post_init()
+
+    @merge_with_config_defaults
+    @can_return_tuple
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        video_features: Tensor,
+        video_mask: Tensor | None = None,
+        text_features: Tensor | None = None,
+        text_mask: Tensor | None = None,
+        text_spans: Tensor | None = None,
+        level: str = "child",
+        frame_labels: Tensor | None = None,
+        replay_scores: Tensor | None = None,
+        sentence_labels: Tensor | None = None,
+        num_pairs: int | None = None,
+        **kwargs,
+    ) -> HierSumOutput:
+        r"""
+        Args:
+            video_features (`torch.Tensor` of shape `(B, N, Dv)`): One row for each sampled frame.
+            video_mask (`torch.BoolTensor` of shape `(B, N)`, *optional*): Real frames; all by default.
+            text_features (`torch.Tensor` of shape `(B, M, Dt)`, *optional*): One row for each text; M may be 0.
+            text_mask (`torch.BoolTensor` of shape `(B, M)`, *optional*): Real texts; all by default.
+            text_spans (`torch.LongTensor` of shape `(B, M, 2)`, *optional*): Frames [start, end) each text belongs to;
+                an empty span aligns with nothing, parts outside the video are cut off. Ignored at parent level, where
+                every text spans the whole video; needed at the others if there is text.
+            level (`str`, defaults to `"child"`): `"child"`, `"parent"` or `"joint"`: what the texts are.
+            frame_labels (`torch.LongTensor` of shape `(B, N)`, *optional*): 1 important, 0 not, -100 unknown.
+            replay_scores (`torch.Tensor` of shape `(B, N)`, *optional*): Replay values in [0, 1], NaN = none.
+            sentence_labels (`torch.LongTensor` of shape `(B, M)`, *optional*): As `frame_labels`; unused at parent
+                level unless `config.parent_text_loss`.
+            num_pairs (`int`, *optional*): How many (frame, text) pairs the spans of the batch make, or more; texts of
+                the whole video need not count at joint level. Spares long videos a wait for the device; results are
+                NaN if it is too small.
+
+        Raises:
+            ValueError: An input of the wrong shape, an unknown level, or text without spans.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
+        video_mask, text_features, text_mask, text_spans = self._complete(
+            video_features, video_mask, text_features, text_mask, text_spans, level
+        )
+        expect_shape("frame_labels", frame_labels, video_mask.shape)
+        expect_shape("replay_scores", replay_scores, video_mask.shape)
+        expect_shape("sentence_labels", sentence_labels, text_mask.shape)
+        video, text = self.encoder(
+            video_features, video_mask, text_features, text_mask, text_spans, level, num_pairs, **kwargs
+        )
+        reads_text = level != "parent" or self.config.parent_text_loss
+        output = HierSumOutput(
+            frame_logits=self.frame_head(video[:, 1:]),
+            replay_scores=torch.sigmoid(self.replay_head(video[:, 1:])),
+            sentence_logits=self.sentence_head(text[:, 1:]) if reads_text else None,
+            video_embedding=video[:, 0],
+            text_embedding=text[:, 0],
+        )
+        if frame_labels is not None or replay_scores is not None or sentence_labels is not None:
+            with torch.autocast(video.device.type, enabled=False):  # float32 throughout, also in mixed precision
+                output.losses = self._losses(
+                    output, video[:, 1:], text[:, 1:], video_mask, text_features, text_mask,
+                    level, frame_labels, replay_scores, sentence_labels,
+                )  # fmt: skip
+                output.loss = self._total(output.losses)
+        return output
+
+    def _complete(self, video_features, video_mask, text_features, text_mask, text_spans, level):
+        """Checks the shapes and fills in what may be left out."""
+        batch, num_frames = self._check("video_features", video_features, self.config.video_dim)
+        device = video_features.device
+        if video_mask is None:
+            video_mask = torch.ones(batch, num_frames, dtype=torch.bool, device=device)
+        if text_features is None:
+            text_features = video_features.new_zeros(batch, 0, self.config.text_dim)
+        _, num_texts = self._check("text_features", text_features, self.config.text_dim)
+        if text_mask is None:
+            text_mask = torch.ones(batch, num_texts, dtype=torch.bool, device=device)
+        if level == "parent":
+            text_spans = torch.zeros(batch, num_texts, 2, dtype=torch.long, device=device)
+            text_spans[..., 1] = num_frames
+        elif text_spans is None:
+            if num_texts:
+                raise ValueError(f"text_spans is needed at {level} level: which frames does each text belong to?")
+            text_spans = torch.zeros(batch, 0, 2, dtype=torch.long, device=device)
+        expect_shape("video_mask", video_mask, (batch, num_frames))
+        expect_shape("text_features", text_features, (batch, num_texts, self.config.text_dim))
+        expect_shape("text_mask", text_mask, (batch, num_texts))
+        expect_shape("text_spans", text_spans, (batch, num_texts, 2))
+        return video_mask.bool(), text_features, text_mask.bool(), text_spans.long().clamp(0, num_frames)
+
+    @staticmethod
+    def _check(name, features, width):
+        if features.dim() != 3 or features.shape[-1] != width:
+            raise ValueError(f"{name} must have shape (batch, length, {width}), got {tuple(features.shape)}.")
+        return features.shape[:2]
+
+    def _losses(
+        self, output, frames, texts, video_mask, text_features, text_mask,
+        level, frame_labels, replay_scores, sentence_labels,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        config, losses = self.config, {}
+        if frame_labels is not None:
+            losses["frame_focal"] = focal_loss(
+                output.frame_logits, frame_labels, video_mask, config.focal_gamma, config.focal_alpha
+            )
+        if sentence_labels is not None and output.sentence_logits is not None:
+            losses["sentence_focal"] = focal_loss(
+                output.sentence_logits, sentence_labels, text_mask, config.focal_gamma, config.focal_alpha
+            )
+        if replay_scores is not None:
+            losses["replay_mse"] = replay_mse_loss(output.replay_scores, replay_scores, video_mask)
+        losses["inter"] = inter_contrast_loss(
+            output.video_embedding, output.text_embedding, self.inter_logit_scale, text_mask.any(1),
+            same_text(text_features, text_mask),
+        )  # fmt: skip
+        if frame_labels is not None and (level == "parent" or sentence_labels is not None):
+            key_texts = text_mask if level == "parent" else (sentence_labels == 1) & text_mask
+            known = video_mask & (frame_labels != IGNORE_LABEL)
+            known_texts = text_mask if sentence_labels is None else text_mask & (sentence_labels != IGNORE_LABEL)
+            losses["intra"] = video_text_intra_loss(
+                frames, output.frame_logits, (frame_labels == 1) & video_mask, known,
+                texts, None if level == "parent" else output.sentence_logits, key_texts, known_texts,
+                self.intra_logit_scale, config.negative_ratio, config.negative_dilation,
+            )  # fmt: skip
+        return losses
+
+    def _total(self, losses: dict[str, Tensor]) -> Tensor:
+        config = self.config
+        weights = {"replay_mse": config.replay_weight, "inter": config.inter_weight, "intra": config.intra_weight}
+        return torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
+
+
+HierSumModel.register_for_auto_class("AutoModel")
+AutoConfig.register("hiersum", HierSumConfig, exist_ok=True)
+AutoModel.register(HierSumConfig, HierSumModel, exist_ok=True)

@@ -1,0 +1,202 @@
+"""The `video-summarization` pipeline: a video to its summary, or, where the package is missing, features to scores."""
+
+# mypy: disable-error-code="override, assignment"
+# (the annotations of the base class are narrower than what its documentation asks for)
+
+import importlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from transformers import AutoModel
+from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.base import ChunkPipeline
+
+
+TASK = "video-summarization"
+PACKAGE = "hiersum_hf"
+INSTALL = "pip install hiersum-hf"
+LEVELS = ("child", "parent", "both", "joint")
+# What a video is given as
+TEXT_FEATURES = ("text_features", "text_times_s", "description_features")
+FEATURES = ("video_features", "frame_times_s", *TEXT_FEATURES)
+FACTS = ("video_id", "duration_s", "sample_fps", "video_encoder", "text_encoder", "normalization")
+NEEDS_PACKAGE = ("video", "fps", "subtitles", "description")
+RATE_TOLERANCE = 0.25  # a data set with every 15th frame of videos of 24 to 30 frames a second varies as much
+
+
+class HierSumPipeline(ChunkPipeline):
+    """Summarizes videos with a HierSum checkpoint; each level that is read is one chunk.
+
+    ```
+    summary = pipe("talk.mp4", subtitles="talk.srt", description=["Cook a leek", "Cut it."], budget="60s")
+    scores = pipe({"video_features": frames, "text_features": sentences, "text_times_s": times_s})
+    ```
+    """
+
+    feature_extractor: Any
+    _load_feature_extractor = True
+    _load_tokenizer = False
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+
+    def __call__(self, inputs, *args, **kwargs):
+        r"""
+        Args:
+            inputs: One video or a list of videos, each one of these:
+
+                - a path, or an open binary file (copied to a temporary one);
+                - decoded frames, `(times_s, frames)` or, with `fps`, `frames`: uint8 RGB of shape `(N, H, W, 3)`,
+                  thinned out to the checkpoint's sample rate;
+                - a dict with `video` (any of the above) or `video_features` `(N, Dv)`, and any of `subtitles`,
+                  `description`, `fps`, `frame_times_s` `(N,)`, `text_features` `(M, Dt)` with `text_times_s` `(M, 2)`
+                  or the `subtitles` they were made from, `description_features` `(K, Dt)`, `duration_s`, `video_id`,
+                  and what made the features: `video_encoder`, `text_encoder`, `normalization`, `sample_fps`.
+
+                Times are in seconds from the start of the video. None stands for a key that is not given.
+            subtitles: Of the one video: a path, the text of a subtitle file, or sentences (start_s, end_s, text).
+                Default: a file beside the video under its name, else the text track in it.
+            description: Of the one video: a path, a text, a list of steps, or a dict with title, description and steps.
+                Default: a file beside the video under its name.
+            fps (`float`): Frames a second of decoded frames that come without times.
+            budget (`str` or `float`, defaults to 0.15): 0.15 = 15 % of the video, "60s" = one minute.
+            level (`str`): "child", "parent", "both" or "joint"; default `config.default_level`.
+            batch_size (`int`): How many forwards run together; no score depends on it.
+
+        Returns:
+            For each video a `hiersum_hf.records.Summary`. Where the package cannot be imported: a dict with `times_s`
+            `(N,)`, `scores` `(N,)` in [0, 1], `sentence_scores` `(M,)`, `level` and `warnings`.
+
+        Raises:
+            ImportError: Anything but features, where the package cannot be imported.
+            FileNotFoundError: A file is missing.
+            ValueError: Features of another encoder, rate or shape, unreadable files, subtitles of another video, a
+                level that cannot be read. The message names the video.
+        """
+        if isinstance(inputs, list) and {"subtitles", "description"} & kwargs.keys():
+            raise ValueError(
+                f"subtitles, description: expected one video, found a list of {len(inputs)}. Give each video its own: "
+                '{"video": ..., "subtitles": ..., "description": ...}.'
+            )
+        return super().__call__(inputs, *args, **kwargs)
+
+    def _sanitize_parameters(self, subtitles=None, description=None, fps=None, budget=None, level=None):
+        given = {"subtitles": subtitles, "description": description, "fps": fps, "budget": budget, "level": level}
+        return {key: value for key, value in given.items() if value is not None}, {}, {}
+
+    def preprocess(
+        self, inputs: Any, level: str | None = None, budget: str | float = "0.15", **more
+    ) -> Iterator[dict[str, Any]]:
+        """One chunk for each level to read: the network's input, and what `postprocess` needs."""
+        given = more | (dict(inputs) if isinstance(inputs, Mapping) else {"video": inputs})
+        given = {key: value for key, value in given.items() if value is not None}
+        check_given(self.feature_extractor, given, self._reader is not None)
+        video = self._reader.open(given, budget) if self._reader else None
+        described = video.has_description if video else len(given.get("description_features", ())) > 0
+        level, warnings = usable_level(self.model.config, level, described)
+        features = video.encode() if video else known_features(self.feature_extractor, given)
+        columns = {key: [value] for key, value in features.items()}
+        names = [video.video_id if video else given.get("video_id", "video")]
+        about = {"video": video, "features": features, "level": level, "warnings": warnings}
+        levels = ("child", "parent") if level == "both" else (level,)
+        for name in levels:
+            batch = self.feature_extractor(**columns, level=name, video_ids=names)
+            tensors = {key: batch[key] for key in self.feature_extractor.model_input_names}
+            yield tensors | {"about": about, "is_last": name == levels[-1]}
+
+    def _forward(self, inputs: dict[str, Any], **kwargs) -> dict[str, Any]:
+        """Chunks of several levels may share a batch: without labels a level is in the texts and their spans."""
+        tensors = {name: inputs[name] for name in self.feature_extractor.model_input_names}
+        output = self.model(**tensors, level="joint")
+        scores = {name: output[name] for name in ("frame_logits", "replay_scores", "sentence_logits")}
+        return scores | {name: inputs[name] for name in ("video_mask", "text_mask", "about", "is_last")}
+
+    def postprocess(self, chunks: Any, **kwargs) -> Any:
+        """The mean of a video's chunks, as its `Summary` or, without the package, as a dict."""
+        about = chunks[0]["about"]
+        features, level, warnings = about["features"], about["level"], about["warnings"]
+        outputs = [unpadded(chunk, len(features["frame_times_s"])) for chunk in chunks]
+        (result,) = self.feature_extractor.post_process_video_summarization(
+            outputs, chunks[0], [features["frame_times_s"]], self.model.config.score_head
+        )
+        sentences = 0 if level == "parent" else len(features.get("text_features", ()))
+        result["sentence_scores"] = result["sentence_scores"][:sentences]  # joint: then come those of the description
+        if about["video"] is None:
+            return result | {"level": level, "warnings": warnings}
+        return about["video"].summarize(features, result, level, warnings)
+
+    @cached_property
+    def _reader(self) -> Any:
+        """What the package opens videos with; None where it cannot be imported."""
+        if find_spec(PACKAGE) is None:
+            return None
+        inputs = importlib.import_module(f"{PACKAGE}.inputs")
+        return inputs.InputReader(self.model, self.feature_extractor, str(self.device))
+
+
+def unpadded(chunk: dict[str, Any], num_frames: int) -> SimpleNamespace:
+    """A video's output at its own length; its chunks may come from batches of different lengths."""
+    return SimpleNamespace(
+        frame_logits=chunk["frame_logits"][:, :num_frames],
+        replay_scores=chunk["replay_scores"][:, :num_frames],
+        sentence_logits=chunk["sentence_logits"],
+    )
+
+
+def check_given(extractor: Any, given: Mapping[str, Any], with_package: bool) -> None:
+    """Refuses what cannot be read, and features that others than the checkpoint's encoders made.
+
+    Raises:
+        ImportError: Anything but features, where there is no package.
+        ValueError: Unknown keys, or features of another encoder or sample rate.
+    """
+    needing = [key for key in NEEDS_PACKAGE if key in given]
+    if needing and not with_package:
+        raise ImportError(f"{', '.join(needing)}: without the package only features can be read. Get it: {INSTALL}")
+    name = given.get("video_id", "video")
+    unknown = sorted(given.keys() - {*FEATURES, *FACTS, *NEEDS_PACKAGE})
+    if unknown or ("video" in given) == ("video_features" in given):
+        others = ", ".join((*NEEDS_PACKAGE[1:], *FEATURES[1:], *FACTS))
+        raise ValueError(f"{name}: expected 'video' or 'video_features' with any of {others}; found {sorted(given)}.")
+    for key in ("video_encoder", "text_encoder", "normalization"):
+        found, expected = given.get(key), getattr(extractor, key)
+        unused = key == "text_encoder" and not given.keys() & set(TEXT_FEATURES)
+        if found and found != expected and not unused:
+            raise ValueError(f"{name}: expected features with the {key} {expected!r}, found {found!r}.")
+    found, expected = given.get("sample_fps", extractor.sample_fps), extractor.sample_fps
+    if not abs(found - expected) <= RATE_TOLERANCE * expected:
+        raise ValueError(f"{name}: expected features of {expected:g} frames a second (sample_fps), found {found:g}.")
+
+
+def known_features(extractor: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The features among what was given, with frame times; without texts if the checkpoint knows none."""
+    known = FEATURES if extractor.text_encoder else FEATURES[:2]
+    times_s = np.arange(len(given["video_features"])) / given.get("sample_fps", extractor.sample_fps)
+    return {"frame_times_s": times_s} | {key: given[key] for key in known if key in given}
+
+
+def usable_level(config: Any, level: str | None, has_description: bool) -> tuple[str, list[str]]:
+    """The level asked for, or the checkpoint's own; a missing description may make it child level, with a warning.
+
+    Raises:
+        ValueError: The checkpoint was not trained at the level, or the level cannot do without a description.
+    """
+    wanted, trained = level or config.default_level, config.trained_levels
+    if wanted not in LEVELS:
+        raise ValueError(f"level: expected one of {', '.join(LEVELS)}; found {wanted!r}.")
+    parts = {"child", "parent"} if wanted == "both" else {wanted}
+    if trained is not None and not parts <= set(trained):
+        raise ValueError(f"Level {wanted!r}: expected one this checkpoint was trained at ({', '.join(trained)}).")
+    if has_description or wanted in ("child", "joint"):
+        return wanted, []
+    if level == "parent" or (trained is not None and "child" not in trained):
+        raise ValueError(f"Level {wanted!r} reads the description: give one (--description).")
+    return "child", [f"No description: read at child level instead of {wanted}."]
+
+
+if TASK not in PIPELINE_REGISTRY.get_supported_tasks():  # a checkpoint's own copy leaves the package's in place
+    PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=HierSumPipeline, pt_model=AutoModel, type="multimodal")
