@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.errors_hiersum import CheckpointError, HierSumError, InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel, HierSumOutput
 from hiersum_hf.modeling.pipeline_hiersum import TASK, HierSumPipeline
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "HierSumConfig", "HierSumFeatureExtractor", "HierSumModel", "HierSumOutput", "HierSumPipeline", "HierSumTrainer",
-    "HierSumTrainingArguments", "Segment", "Selection", "Sentence", "Summary", "VideoRecord", "evaluate_scores",
+    "CheckpointError", "HierSumConfig", "HierSumError", "HierSumFeatureExtractor", "HierSumModel", "HierSumOutput",
+    "HierSumPipeline", "HierSumTrainer", "HierSumTrainingArguments", "InputError", "Segment", "Selection", "Sentence",
+    "Summary", "VideoRecord", "evaluate_scores",
     "load_checkpoint", "load_prepared", "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video",
     "write_summary",
 ]  # fmt: skip

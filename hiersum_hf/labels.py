@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
+
 
 THRESHOLD = 0.15  # the paper's; on real curves it marks 2 % to 99 % of the frames
 POSITIVE_RATES = 0.05, 0.60  # not given in the paper: outside, labels hardly tell frames apart
@@ -38,9 +40,9 @@ class ReplayLabels:
     def __post_init__(self) -> None:
         _check_limits(self.threshold, self.quantile)
         if self.intro_bins < 0:
-            raise ValueError(f"expected a number of intro bins from 0, found {self.intro_bins}")
+            raise HierSumError(f"expected a number of intro bins from 0, found {self.intro_bins}")
         if self.min_views is not None and self.max_views is not None and self.min_views > self.max_views:
-            raise ValueError(f"expected min_views up to max_views, found {self.min_views} and {self.max_views}")
+            raise HierSumError(f"expected min_views up to max_views, found {self.min_views} and {self.max_views}")
 
     def takes(self, views: int | None) -> bool:
         """Whether a video watched this often (None = unknown) belongs to the data set."""
@@ -89,7 +91,7 @@ class ReplayCurve:
     def without_intro(self, bins: int) -> ReplayCurve:
         """The curve with its first `bins` masked: people start videos there, so the first is often the maximum."""
         if bins < 0:
-            raise ValueError(f"video {self.video_id}: expected a number of intro bins from 0, found {bins}")
+            raise HierSumError(f"video {self.video_id}: expected a number of intro bins from 0, found {bins}")
         return replace(self, values=np.where(np.arange(len(self.values)) < bins, np.nan, self.values))
 
 
@@ -132,7 +134,7 @@ def is_balanced(rate: float) -> bool:
 
 def _check_limits(threshold: float, quantile: float | None) -> None:
     if not 0 <= threshold <= 1 or not (quantile is None or 0 < quantile < 1):
-        raise ValueError(f"expected a threshold in [0, 1] and a quantile in (0, 1), found {threshold} and {quantile}")
+        raise HierSumError(f"expected a threshold in [0, 1] and a quantile in (0, 1), found {threshold} and {quantile}")
 
 
 def sentence_labels_from_frames(frame_labels: np.ndarray, spans: np.ndarray) -> np.ndarray:

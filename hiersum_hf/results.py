@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.files.atomic import write_text
+from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 SAME = ("dataset", "part", "protocol", "data_fingerprint")
@@ -69,7 +70,7 @@ def format_table(results: Sequence[dict[str, Any]]) -> str:
     """
     headings = {f"{r['dataset']} {r['part']}, {len(r['per_video'])} videos, protocol {r['protocol']}" for r in results}
     if len(headings) != 1:
-        raise ValueError(f"expected results of one data set, part and protocol, found {sorted(headings)}")
+        raise InputError(f"expected results of one data set, part and protocol, found {sorted(headings)}")
     shown = [name for name in METRICS if any(name in r["ci95"] for r in results)]
     rows: list[tuple[str, ...]] = [("scorer", *(METRICS[name] for name in shown))]
     rows += [(_row_name(r), *(_cell(r["metrics"].get(m), r["ci95"].get(m)) for m in shown)) for r in results]
@@ -127,22 +128,22 @@ def read_results(path: str | Path) -> dict[str, Any]:
     try:
         results = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from None
+        raise InputError(f"{path}: expected JSON: {error}") from None
     schema = results.get("schema") if isinstance(results, dict) else None
     if schema != SCHEMA:
-        raise ValueError(f"{path}: expected results of schema {SCHEMA}, found schema {schema!r}.")
+        raise InputError(f"{path}: expected results of schema {SCHEMA}, found schema {schema!r}.")
     missing = [key for key in (*SAME, "scorer", "metrics", "per_video") if key not in results]
     if missing:
-        raise ValueError(f"{path}: expected the results of an evaluation, missing {', '.join(missing)}.")
+        raise InputError(f"{path}: expected the results of an evaluation, missing {', '.join(missing)}.")
     for key in (*SAME, "scorer", "level", "checkpoint"):
         if not isinstance(results.get(key), str | None):
-            raise ValueError(f"{path}: {key}: expected a text, found {results[key]!r:.80}.")
+            raise InputError(f"{path}: {key}: expected a text, found {results[key]!r:.80}.")
     for key in ("metrics", "per_video"):
         if not isinstance(results[key], dict):
-            raise ValueError(f"{path}: expected {key} by name, found {type(results[key]).__name__}.")
+            raise InputError(f"{path}: expected {key} by name, found {type(results[key]).__name__}.")
     for video, figures in results["per_video"].items():
         if not isinstance(figures, dict) or not all(map(_is_figure, figures.values())):
-            raise ValueError(f"{path}, video {video!r:.80}: expected finite numbers or null, found {figures!r:.80}.")
+            raise InputError(f"{path}, video {video!r:.80}: expected finite numbers or null, found {figures!r:.80}.")
     return results
 
 
@@ -151,4 +152,4 @@ def _is_figure(value: Any) -> bool:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"found {name}, which is no number")
+    raise InputError(f"found {name}, which is no number")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Budget
 
 
@@ -36,7 +37,7 @@ def parse_time(text: str) -> float:
     length = _LENGTH.fullmatch(folded)
     if length and length[2] in SECONDS:
         return float(length[1]) * SECONDS[length[2]]
-    raise ValueError(f'expected a time such as "80s", "1:20" or "2min", found {text!r}')
+    raise HierSumError(f'expected a time such as "80s", "1:20" or "2min", found {text!r}')
 
 
 def parse_budget(value: str | float) -> tuple[str, float]:
@@ -62,7 +63,7 @@ def parse_budget(value: str | float) -> tuple[str, float]:
         number = 0.0
     if number > 0 and (kind == "seconds" or number <= 1):
         return kind, number
-    raise ValueError(
+    raise HierSumError(
         'budget: expected a share of the video in (0, 1] such as "0.15" or "15%", or a length such as "60s", "1:30" or '
         f'"10min"; found {value!r}'
     )
@@ -90,7 +91,7 @@ def parse_span(value: Any) -> tuple[float, float]:
         start_s = end_s = 0.0
     if 0 <= start_s < end_s < float("inf"):
         return start_s, end_s
-    raise ValueError(f'expected a stretch with its end after its start such as "1:20-1:40", found {value!r}')
+    raise HierSumError(f'expected a stretch with its end after its start such as "1:20-1:40", found {value!r}')
 
 
 def parse_spans(values: Iterable[Any] | str | None, name: str) -> tuple[tuple[float, float], ...]:
@@ -103,4 +104,4 @@ def parse_spans(values: Iterable[Any] | str | None, name: str) -> tuple[tuple[fl
     try:
         return tuple(parse_span(value) for value in ([values] if single else listed))
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise HierSumError(f"{name}: {error}") from error

@@ -6,6 +6,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .errors_hiersum import HierSumError
+
 
 LEVELS = ("child", "parent", "joint")
 
@@ -101,7 +103,7 @@ class HierSumConfig(PreTrainedConfig):
         for name in kwargs:
             near = difflib.get_close_matches(name, own, n=1, cutoff=0.8)
             if near and not hasattr(PreTrainedConfig, name):
-                raise ValueError(f"HierSumConfig has no argument {name!r}. Did you mean {near[0]!r}?")
+                raise HierSumError(f"HierSumConfig has no argument {name!r}. Did you mean {near[0]!r}?")
 
     def validate_architecture(self):
         """Runs at construction and on `.validate()`."""
@@ -112,23 +114,23 @@ class HierSumConfig(PreTrainedConfig):
         }  # fmt: skip
         for name, low in smallest.items():
             if not low <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be at least {low} and finite, got {getattr(self, name)}.")
+                raise HierSumError(f"{name} must be at least {low} and finite, got {getattr(self, name)}.")
         if 0 < self.focal_gamma < 1:  # its gradient is infinite at certainty
-            raise ValueError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}.")
+            raise HierSumError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}.")
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
+            raise HierSumError(
                 f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} and "
                 f"{self.num_attention_heads}."
             )
         if self.hidden_size % 2:
-            raise ValueError(f"hidden_size must be even (sinusoidal positions), got {self.hidden_size}.")
+            raise HierSumError(f"hidden_size must be even (sinusoidal positions), got {self.hidden_size}.")
         for name in ("hidden_dropout", "attention_dropout", "head_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
+                raise HierSumError(f"{name} must be in [0, 1), got {getattr(self, name)}.")
         if self.focal_alpha is not None and not 0 <= self.focal_alpha <= 1:
-            raise ValueError(f"focal_alpha must be None or in [0, 1], got {self.focal_alpha}.")
+            raise HierSumError(f"focal_alpha must be None or in [0, 1], got {self.focal_alpha}.")
         if self.trained_levels is not None and not set(self.trained_levels) <= set(LEVELS):
-            raise ValueError(f"trained_levels may hold {', '.join(LEVELS)}, got {self.trained_levels}.")
+            raise HierSumError(f"trained_levels may hold {', '.join(LEVELS)}, got {self.trained_levels}.")
 
 
 HierSumConfig.register_for_auto_class()

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoFeatureExtractor, AutoProcessor, BatchFeature, FeatureExtractionMixin
 
 from .configuration_hiersum import LEVELS, HierSumConfig
+from .errors_hiersum import HierSumError
 
 
 class HierSumFeatureExtractor(FeatureExtractionMixin):
@@ -81,7 +82,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
                 the video. The message names the video.
         """
         if level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
+            raise HierSumError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
         if isinstance(video_features, np.ndarray | torch.Tensor) and video_features.ndim == 2:
             single = (video_features, frame_times_s, text_features, text_times_s, description_features, video_ids)
             video_features, frame_times_s, text_features, text_times_s, description_features, video_ids = (
@@ -95,7 +96,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         }  # fmt: skip
         for column, values in columns.items():
             if values is not None and len(values) != count:
-                raise ValueError(f"{column} must have one entry for each of the {count} videos, got {len(values)}.")
+                raise HierSumError(f"{column} must have one entry for each of the {count} videos, got {len(values)}.")
         videos = [
             self._one_video(
                 name, level, video_features[i],
@@ -120,10 +121,10 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         video = self._rows(name, "video_features", video, self.video_dim)
         num_frames = len(video)
         if num_frames == 0:
-            raise ValueError(f"{name}: video_features must have at least one row, got none.")
+            raise HierSumError(f"{name}: video_features must have at least one row, got none.")
         times_s = np.arange(num_frames) / self.sample_fps if times_s is None else np.asarray(times_s, np.float64)
         if times_s.shape != (num_frames,) or not (np.diff(times_s) > 0).all():
-            raise ValueError(
+            raise HierSumError(
                 f"{name}: frame_times_s must be {num_frames} ascending times, one for each row of video_features, "
                 f"got shape {times_s.shape}{'' if times_s.shape != (num_frames,) else ' that does not ascend'}."
             )
@@ -142,13 +143,13 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
             features = features.detach().float().cpu()
         rows = np.asarray(features, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != width:
-            raise ValueError(
+            raise HierSumError(
                 f"{name}: {kind} must have shape (rows, {width}) as made by "
                 f"{self.video_encoder if kind == 'video_features' else self.text_encoder!r}, got {rows.shape}."
             )
         bad = ~np.isfinite(rows).all(axis=1)
         if bad.any():
-            raise ValueError(
+            raise HierSumError(
                 f"{name}: {kind} must be finite, got NaN or infinity in {bad.sum()} rows, first {bad.argmax()}."
             )
         return self.scaled(rows)
@@ -162,14 +163,14 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
     def _spans(self, name: str, times_s: np.ndarray, text_times_s: Any, count: int) -> np.ndarray:
         text_times_s = np.asarray([] if text_times_s is None else text_times_s, np.float64)
         if text_times_s.shape != (count, 2):
-            raise ValueError(f"{name}: text_times_s must have shape ({count}, 2), got {text_times_s.shape}.")
+            raise HierSumError(f"{name}: text_times_s must have shape ({count}, 2), got {text_times_s.shape}.")
         period_s = np.diff(times_s).mean() if len(times_s) > 1 else 1 / self.sample_fps
         last_s = times_s[-1] + period_s
         start_s, end_s = text_times_s.T
         outside = ~((end_s >= start_s) & (end_s >= 0) & (start_s < last_s))
         if outside.any():
             first = int(outside.argmax())
-            raise ValueError(
+            raise HierSumError(
                 f"{name}: sentence {first} must lie within the video (0 to {last_s:.2f} s) and not end before it "
                 f"starts, got {start_s[first]:.2f} to {end_s[first]:.2f} s."
             )

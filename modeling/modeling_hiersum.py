@@ -18,6 +18,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention_hiersum import Alignment, align, alignment_mask, attend, count_pairs
 from .configuration_hiersum import LEVELS, HierSumConfig
+from .errors_hiersum import HierSumError
 from .losses_hiersum import (
     IGNORE_LABEL,
     focal_loss,
@@ -206,7 +207,7 @@ class HierSumEmbeddings(nn.Module):
             scale = config.initializer_range * 2**0.5
             return sinusoidal_positions(length, config.hidden_size, scale, weight.device).to(weight.dtype)
         if length > config.max_positions:
-            raise ValueError(
+            raise HierSumError(
                 f"A learned position table of {config.max_positions} rows takes at most {config.max_positions - 1} "
                 f"{'texts' if modality else 'frames'} and a CLS token, got {length - 1}. "
                 'Use position_embedding_type="sinusoidal" for longer input.'
@@ -329,7 +330,7 @@ class HierSumPreTrainedModel(PreTrainedModel):
 
 def expect_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
     if value is not None and tuple(value.shape) != tuple(shape):
-        raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}.")
+        raise HierSumError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}.")
 
 
 class HierSumModel(HierSumPreTrainedModel):
@@ -395,7 +396,7 @@ class HierSumModel(HierSumPreTrainedModel):
             ValueError: An input of the wrong shape, an unknown level, or text without spans.
         """
         if level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
+            raise HierSumError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
         video_mask, text_features, text_mask, text_spans = self._complete(
             video_features, video_mask, text_features, text_mask, text_spans, level
         )
@@ -438,7 +439,7 @@ class HierSumModel(HierSumPreTrainedModel):
             text_spans[..., 1] = num_frames
         elif text_spans is None:
             if num_texts:
-                raise ValueError(f"text_spans is needed at {level} level: which frames does each text belong to?")
+                raise HierSumError(f"text_spans is needed at {level} level: which frames does each text belong to?")
             text_spans = torch.zeros(batch, 0, 2, dtype=torch.long, device=device)
         expect_shape("video_mask", video_mask, (batch, num_frames))
         expect_shape("text_features", text_features, (batch, num_texts, self.config.text_dim))
@@ -449,7 +450,7 @@ class HierSumModel(HierSumPreTrainedModel):
     @staticmethod
     def _check(name, features, width):
         if features.dim() != 3 or features.shape[-1] != width:
-            raise ValueError(f"{name} must have shape (batch, length, {width}), got {tuple(features.shape)}.")
+            raise HierSumError(f"{name} must have shape (batch, length, {width}), got {tuple(features.shape)}.")
         return features.shape[:2]
 
     def _losses(

@@ -15,6 +15,8 @@ from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
+from .errors_hiersum import HierSumError
+
 
 TASK = "video-summarization"
 PACKAGE = "hiersum_hf"
@@ -84,7 +86,7 @@ class HierSumPipeline(ChunkPipeline):
                 level that cannot be read. The message names the video.
         """
         if isinstance(inputs, list) and {"subtitles", "description"} & kwargs.keys():
-            raise ValueError(
+            raise HierSumError(
                 f"subtitles, description: expected one video, found a list of {len(inputs)}. Give each video its own: "
                 '{"video": ..., "subtitles": ..., "description": ...}.'
             )
@@ -170,15 +172,15 @@ def check_given(extractor: Any, given: Mapping[str, Any], with_package: bool) ->
     unknown = sorted(given.keys() - {*FEATURES, *FACTS, *NEEDS_PACKAGE})
     if unknown or ("video" in given) == ("video_features" in given):
         others = ", ".join((*NEEDS_PACKAGE[1:], *FEATURES[1:], *FACTS))
-        raise ValueError(f"{name}: expected 'video' or 'video_features' with any of {others}; found {sorted(given)}.")
+        raise HierSumError(f"{name}: expected 'video' or 'video_features' with any of {others}; found {sorted(given)}.")
     for key in ("video_encoder", "text_encoder", "normalization"):
         found, expected = given.get(key), getattr(extractor, key)
         unused = key == "text_encoder" and not given.keys() & set(TEXT_FEATURES)
         if found and found != expected and not unused:
-            raise ValueError(f"{name}: expected features with the {key} {expected!r}, found {found!r}.")
+            raise HierSumError(f"{name}: expected features with the {key} {expected!r}, found {found!r}.")
     found, expected = given.get("sample_fps", extractor.sample_fps), extractor.sample_fps
     if not abs(found - expected) <= RATE_TOLERANCE * expected:
-        raise ValueError(f"{name}: expected features of {expected:g} frames a second (sample_fps), found {found:g}.")
+        raise HierSumError(f"{name}: expected features of {expected:g} frames a second (sample_fps), found {found:g}.")
 
 
 def known_features(extractor: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,14 +198,14 @@ def usable_level(config: Any, level: str | None, has_description: bool) -> tuple
     """
     wanted, trained = level or config.default_level, config.trained_levels
     if wanted not in LEVELS:
-        raise ValueError(f"level: expected one of {', '.join(LEVELS)}; found {wanted!r}.")
+        raise HierSumError(f"level: expected one of {', '.join(LEVELS)}; found {wanted!r}.")
     parts = {"child", "parent"} if wanted == "both" else {wanted}
     if trained is not None and not parts <= set(trained):
-        raise ValueError(f"Level {wanted!r}: expected one this checkpoint was trained at ({', '.join(trained)}).")
+        raise HierSumError(f"Level {wanted!r}: expected one this checkpoint was trained at ({', '.join(trained)}).")
     if has_description or wanted in ("child", "joint"):
         return wanted, []
     if level == "parent" or (trained is not None and "child" not in trained):
-        raise ValueError(f"Level {wanted!r} reads the description: give one (--description).")
+        raise HierSumError(f"Level {wanted!r} reads the description: give one (--description).")
     return "child", [f"No description: read at child level instead of {wanted}."]
 
 

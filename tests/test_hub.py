@@ -29,7 +29,10 @@ from .test_run_train import SMALL, launch, prepared, write_sets
 
 
 REPO = Path(__file__).parents[1]
-CODE = [f"{name}_hiersum.py" for name in ("attention", "configuration", "feature_extraction", "losses", "modeling")]
+CODE = [
+    f"{name}_hiersum.py"
+    for name in ("attention", "configuration", "errors", "feature_extraction", "losses", "modeling")
+]
 COMPLETE = {
     *("config.json", "preprocessor_config.json", "model.safetensors", "pipeline_hiersum.py", "README.md", "LICENSE"),
     *("recipe.yaml", "results.json", "scores.png"),

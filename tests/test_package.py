@@ -87,6 +87,12 @@ def test_what_travels_imports_only_what_every_user_has():
                 assert (REPO / "modeling" / f"{node.module}.py").exists(), path
 
 
+def test_what_is_refused_is_refused_with_an_error_of_ours():
+    """A caller tells our refusals from other errors; the process that reads HDF5 files stands alone."""
+    for path in [*REPO.glob("hiersum_hf/**/*.py"), *REPO.glob("modeling/*.py")]:
+        assert path.name == "h5_worker.py" or "raise ValueError" not in path.read_text(), path
+
+
 def test_nothing_imports_modeling_under_another_name():
     with pytest.raises(ImportError, match=r"Import `hiersum_hf.modeling` instead"):
         runpy.run_path(str(REPO / "modeling" / "__init__.py"), run_name="modeling")

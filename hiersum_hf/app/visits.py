@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hiersum_hf.inference.summarize import ScoredVideo, Scorer, score_video
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.summary.files import FILES, write_summary
 from hiersum_hf.video.reader import probe
 
@@ -95,7 +96,7 @@ def score_upload(
         shutil.rmtree(folder, ignore_errors=True)
         if not isinstance(error, ValueError | FileNotFoundError):
             raise
-        raise ValueError(without_folders(str(error), folder, uploads)) from error
+        raise InputError(without_folders(str(error), folder, uploads)) from error
 
 
 def without_folders(text: str, folder: Path, uploads: Sequence[Path]) -> str:
@@ -113,9 +114,9 @@ def for_visitors(text: str, root: Path) -> str:
 def check_uploads(video: str | Path | None, subtitles: str | Path | None, description: str, max_mb: float) -> None:
     """Raises ValueError unless there is a video, and all that is there may be read."""
     if not video:
-        raise ValueError("Expected a video, found none.")
+        raise InputError("Expected a video, found none.")
     if len(description) > MAX_DESCRIPTION:
-        raise ValueError(f"Expected a description of at most {MAX_DESCRIPTION} letters, found {len(description)}.")
+        raise InputError(f"Expected a description of at most {MAX_DESCRIPTION} letters, found {len(description)}.")
     check_file(Path(video), VIDEO_SUFFIXES, max_mb)
     check_format(Path(video))
     if subtitles:
@@ -125,18 +126,18 @@ def check_uploads(video: str | Path | None, subtitles: str | Path | None, descri
 def check_file(path: Path, suffixes: list[str], max_mb: float) -> None:
     """Raises ValueError unless the file is there, has one of the endings and is not too large."""
     if path.suffix.lower() not in suffixes:
-        raise ValueError(f"{path}: expected a file ending in {', '.join(suffixes)}, found {path.suffix!r}.")
+        raise InputError(f"{path}: expected a file ending in {', '.join(suffixes)}, found {path.suffix!r}.")
     if not path.is_file():
-        raise ValueError(f"{path}: expected an uploaded file, found it deleted. Please upload it again.")
+        raise InputError(f"{path}: expected an uploaded file, found it deleted. Please upload it again.")
     size_mb = path.stat().st_size / 1e6
     if size_mb > max_mb:
-        raise ValueError(f"{path}: expected at most {max_mb:g} MB, found {size_mb:.1f} MB.")
+        raise InputError(f"{path}: expected at most {max_mb:g} MB, found {size_mb:.1f} MB.")
 
 
 def check_format(path: Path) -> None:
     """Raises ValueError unless the content is a video, not too long, in a format that cannot point to other files."""
     if (hours := probe(path).duration_s / 3600) > MAX_HOURS:
-        raise ValueError(f"{path}: expected at most {MAX_HOURS} hours of video, found {hours:.1f}.")
+        raise InputError(f"{path}: expected at most {MAX_HOURS} hours of video, found {hours:.1f}.")
 
 
 def safe_name(name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
+
 
 APP_HELP = """examples:
   hiersum app
@@ -36,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from hiersum_hf.app.page import serve
 
     if not args.max_upload_mb > 0:
-        raise ValueError(f"--max-upload-mb: expected a positive number, found {args.max_upload_mb}")
+        raise HierSumError(f"--max-upload-mb: expected a positive number, found {args.max_upload_mb}")
     if args.port is not None and not 0 < args.port < 65536:
-        raise ValueError(f"--port: expected a number from 1 to 65535, found {args.port}")
+        raise HierSumError(f"--port: expected a number from 1 to 65535, found {args.port}")
     serve(args.model, args.host, args.port, args.max_upload_mb, args.device)
     return 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.files.escape import printable, printable_lines
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 if TYPE_CHECKING:
@@ -116,10 +117,10 @@ def run(args: argparse.Namespace) -> None:
 
     others = [read_results(path) for path in args.compare or ()]
     if len(others) > 2 or (len(others) == 2 and args.dataset):
-        raise ValueError("--compare: expected one file beside a data set, or two files alone")
+        raise HierSumError("--compare: expected one file beside a data set, or two files alone")
     if len(others) == 2:
         if args.output or args.plot or args.diagnose:
-            raise ValueError("--compare with two files prints alone: expected no --output, --plot, --diagnose")
+            raise HierSumError("--compare with two files prints alone: expected no --output, --plot, --diagnose")
         comparison = compare(others[0], others[1], args.seed)
         print(json.dumps(comparison) if args.json else printable_lines(format_comparison(comparison)))
         return
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"note: {printable(warning)}", file=sys.stderr)
     results, records, scores = _evaluate(args)
     if all(value is None for value in results["metrics"].values()):
-        raise ValueError(f"{args.data}: nothing to compare {args.scorer} with in {len(results['per_video'])} videos.")
+        raise HierSumError(f"{args.data}: nothing to compare {args.scorer} with in {len(results['per_video'])} videos.")
     checks, compared = [], compare(results, others[0], seed=args.seed) if others else None
     if args.diagnose and scores is not None:
         from hiersum_hf.evaluation.diagnosis import diagnose
@@ -158,29 +159,33 @@ def run(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     """Refuses what cannot be done before the long work."""
     if not args.dataset or not args.data:
-        raise ValueError("expected a data set and --data, or --compare with two files; see hiersum evaluate --help")
+        raise HierSumError("expected a data set and --data, or --compare with two files; see hiersum evaluate --help")
     if (args.plot or args.overwrite) and not args.output:
-        raise ValueError("--plot, --overwrite: expected --output with the folder to write to")
+        raise HierSumError("--plot, --overwrite: expected --output with the folder to write to")
     if args.folds and (args.plot or args.diagnose or args.part or args.fold is not None):
-        raise ValueError("--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose")
+        raise HierSumError(
+            "--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose"
+        )
     is_baseline = args.scorer in (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
     if args.folds and not is_baseline and (args.video_encoder or args.text_encoder):
-        raise ValueError("--video-encoder, --text-encoder: expected no --folds of checkpoints, which name their own")
+        raise HierSumError("--video-encoder, --text-encoder: expected no --folds of checkpoints, which name their own")
     if args.level and (is_baseline or args.folds):
-        raise ValueError("--level: expected one checkpoint as --scorer, its folds and baselines have their own or none")
+        raise HierSumError(
+            "--level: expected one checkpoint as --scorer, its folds and baselines have their own or none"
+        )
     if args.part == "all" and (args.split_file or args.fold is not None):
-        raise ValueError("--part all: expected neither --split-file nor --fold")
+        raise HierSumError("--part all: expected neither --split-file nor --fold")
     if args.ratings and (args.dataset != "tvsum" or not args.data.endswith((".h5", ".hdf5"))):
-        raise ValueError("--ratings: expected them beside a feature file (.h5) of tvsum")
+        raise HierSumError("--ratings: expected them beside a feature file (.h5) of tvsum")
     if args.diagnose and args.scorer in WITHOUT_SCORES:
-        raise ValueError(f"--diagnose: expected a scorer with scores for every frame, found {args.scorer!r}")
+        raise HierSumError(f"--diagnose: expected a scorer with scores for every frame, found {args.scorer!r}")
     for name in ("results.json", "report.html", "videos"):
         if args.output and (Path(args.output) / name).exists() and not args.overwrite:
             raise FileExistsError(f"{args.output}: expected no {name} there yet. Give --overwrite to replace it.")
     known = (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
     if args.scorer not in known and "/" not in args.scorer and not Path(args.scorer).is_dir():
         expected = f"{', '.join(known)}, a checkpoint folder or a Hub id like org/name"
-        raise ValueError(f"scorer: expected {expected}, found {args.scorer!r}")
+        raise HierSumError(f"scorer: expected {expected}, found {args.scorer!r}")
 
 
 def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], Sequence[VideoRecord], dict[str, Any] | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.files.escape import printable
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
     settings = {key: value for key in KNOWN_BY if (value := getattr(args, key)) is not None}
     check_settings(args.dataset, settings)
     if args.output is not None and args.fetch_list is not None:
-        raise ValueError("expected --output, or with howto --fetch-list in its place; found both")
+        raise HierSumError("expected --output, or with howto --fetch-list in its place; found both")
     if args.fetch_list is not None:
         return _write_fetch_list(args)
     if settings.pop("convert_pickles", False):
@@ -190,7 +191,7 @@ def _convert_pickles(args: argparse.Namespace, settings: dict[str, Any]) -> None
     from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
 
     if args.dataset != "bliss" and args.text_features is None:
-        raise ValueError(f"--convert-pickles: expected --text-features FILE.npy with {args.dataset}, found none")
+        raise HierSumError(f"--convert-pickles: expected --text-features FILE.npy with {args.dataset}, found none")
     sources = BLiSSReader(args.source).pickles if args.dataset == "bliss" else [Path(args.text_features)]
     for path in sources:
         if not path.with_suffix(".h5").exists():

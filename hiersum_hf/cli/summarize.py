@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.features.video_encoder import DTYPES
 from hiersum_hf.files.escape import printable
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import clock, counted
 
 
@@ -173,7 +174,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     budgets = {_name(*parse_budget(text)): text for text in args.budget or ["0.15"]}
     videos = find_videos(args.videos)
     if len(videos) > 1 and (args.subtitles or args.description):
-        raise ValueError(
+        raise HierSumError(
             f"--subtitles and --description: expected one video, found {len(videos)}. Texts beside a video under its "
             "name are found without them."
         )
@@ -182,7 +183,9 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     for video in videos:
         owner = owners.setdefault(output_folder(video, args.output), video)
         if owner != video:
-            raise ValueError(f"{output_folder(video, args.output)}: expected one video for it, found {owner}, {video}")
+            raise HierSumError(
+                f"{output_folder(video, args.output)}: expected one video for it, found {owner}, {video}"
+            )
         several = len(budgets) > 1
         folders[video] = {
             text: output_folder(video, args.output, name if several else None) for name, text in budgets.items()
@@ -199,7 +202,7 @@ def _check_flags(args: argparse.Namespace) -> None:
     from hiersum_hf.video import cuts
 
     if args.batch_size < 1:
-        raise ValueError(f"--batch-size: expected at least 1, found {args.batch_size}")
+        raise HierSumError(f"--batch-size: expected at least 1, found {args.batch_size}")
     if args.cache is not None:
         refuse_unwritable(Path(args.cache), "features")
     if args.transcribe is not None and find_spec("faster_whisper") is None:

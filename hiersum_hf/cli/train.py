@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hiersum_hf.files.escape import printable_lines
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.training.recipe_files import find_recipe, list_recipes
 
 
@@ -53,7 +54,7 @@ def show(words: Sequence[str]) -> str:
         ValueError: There are flags too, which would not be shown.
     """
     if len(words) > 1 or (words and words[0].startswith("-")):
-        raise ValueError(f"--show: expected a recipe and no flag, found {' '.join(words)}.")
+        raise HierSumError(f"--show: expected a recipe and no flag, found {' '.join(words)}.")
     text = find_recipe(words[0] if words else "demo").read_text(encoding="utf-8")
     return printable_lines(text.rstrip("\n"))
 

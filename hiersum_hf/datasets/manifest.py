@@ -17,6 +17,7 @@ from typing import Any
 from hiersum_hf.datasets.consistency import Profile
 from hiersum_hf.datasets.readers.replay import read_json
 from hiersum_hf.files.atomic import write_text
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 FORMAT = 1  # of the prepared folder
@@ -49,23 +50,23 @@ def claimed(output: Path, plan: dict[str, Any]) -> Profile | None:
     """
     if not (output / MARK).is_file():
         if output.exists() and any(output.iterdir()):
-            raise ValueError(f"{output}: expected a new or prepared folder, found other files in it.")
+            raise HierSumError(f"{output}: expected a new or prepared folder, found other files in it.")
         return None
     found = read_json(output / MARK)
     if not isinstance(found, dict) or not isinstance(found.get("profile"), dict):
-        raise ValueError(f"{output / MARK}: expected a plan with its profile, found {found!r:.80}")
+        raise HierSumError(f"{output / MARK}: expected a plan with its profile, found {found!r:.80}")
     if {key: found.get(key) for key in plan} == plan:
         try:
             return Profile(**found["profile"])
         except TypeError as error:
-            raise ValueError(f"{output / MARK}: expected the profile of a prepared folder: {error}") from None
+            raise HierSumError(f"{output / MARK}: expected the profile of a prepared folder: {error}") from None
     if not any(output.glob("data-*.parquet")):
         return None
     if found.get("version") != plan["version"]:
         made, now = found.get("version", "an earlier version"), f"this is {plan['version']}, which may read otherwise"
-        raise ValueError(f"{output}: prepared before by hiersum-hf {made}; {now}. Choose another folder.")
+        raise HierSumError(f"{output}: prepared before by hiersum-hf {made}; {now}. Choose another folder.")
     changed = sorted(key for key in plan if found.get(key) != plan[key])
-    raise ValueError(f"{output}: prepared before with another {', '.join(changed)}. Choose another folder.")
+    raise HierSumError(f"{output}: prepared before with another {', '.join(changed)}. Choose another folder.")
 
 
 def claim(output: Path, plan: dict[str, Any], profile: Profile) -> None:
@@ -79,7 +80,7 @@ def check_finished(folder: str | Path) -> None:
     folder = Path(folder)
     begun = (folder / MARK).is_file() or any(folder.glob("data-*.parquet"))
     if begun and not (folder / "report.json").is_file():
-        raise ValueError(
+        raise HierSumError(
             f"{folder}: expected a finished prepared folder, found no report.json in it: not finished. Run "
             "the same `hiersum prepare` again; it goes on where it stopped."
         )

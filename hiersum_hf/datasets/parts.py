@@ -18,6 +18,7 @@ from hiersum_hf.datasets.splits import disjoint_folds, with_validation, without_
 from hiersum_hf.datasets.text_features import embed_texts
 from hiersum_hf.features.text_encoder import load_text_encoder
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
 from hiersum_hf.scoring.network import encoder_mismatch, encoders_of
@@ -39,7 +40,7 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
     if args.data == "demo":
         return demo_parts(DEMO_VIDEOS | {"train": train_count(args, DEMO_VIDEOS["train"])}, args.demo_replay)
     if args.demo_replay:
-        raise ValueError(f"demo_replay: expected the demo set, found {args.data}.")
+        raise HierSumError(f"demo_replay: expected the demo set, found {args.data}.")
     if Path(args.data).is_dir():
         from hiersum_hf.datasets.prepared import load_prepared, prepared_splits  # they need pyarrow
 
@@ -75,7 +76,7 @@ def usable(
     seen = row_counts(records, "video_features") > 0
     taught = row_counts(records, "frame_labels") + row_counts(records, "frame_scores") > 0
     if not seen.any():
-        raise ValueError(
+        raise HierSumError(
             f"{args.data}: expected videos with frame features, found none in {len(seen)}. Prepare it from a source "
             "with features: `hiersum prepare --help` names the files that hold them."
         )
@@ -88,7 +89,7 @@ def usable(
         if any(left_out):
             logger.warning("%s: left out %d videos without features, %d without labels and scores", part, *left_out)
         if not kept[part]:
-            raise ValueError(
+            raise HierSumError(
                 f"{args.data}: expected {part} videos with features and labels, found none in {len(videos)}."
             )
     return kept | {"train": kept["train"][: train_count(args, len(kept["train"]))]}
@@ -98,7 +99,7 @@ def train_count(args: DataArguments, there: int) -> int:
     """How many of the training part's videos are trained on. Raises ValueError if it has fewer than asked for."""
     count = there if args.train_videos is None else args.train_videos
     if not 1 <= count <= there:
-        raise ValueError(f"{args.data}: expected train_videos from 1 to {there}, all there are, found {count}.")
+        raise HierSumError(f"{args.data}: expected train_videos from 1 to {there}, all there are, found {count}.")
     return count
 
 
@@ -184,15 +185,15 @@ def choose_split(
     splits = folds or disjoint_folds(list(videos), seed=args.split_seed, groups=groups)
     where = args.split_file or args.data
     if not 0 <= args.fold < len(splits):
-        raise ValueError(f"{where}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
+        raise HierSumError(f"{where}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
     unknown = sorted({video for part in splits[args.fold].values() for video in part}.difference(videos))
     if unknown:
-        raise ValueError(f"{where}: expected videos of {args.data}, found also {', '.join(unknown[:5])}.")
+        raise HierSumError(f"{where}: expected videos of {args.data}, found also {', '.join(unknown[:5])}.")
     split = without_leaks(splits[args.fold], groups, where, keep=not args.split_file)
     for part in needed:
         if not split.get(part):
             found = ", ".join(part for part, names in split.items() if names) or "none"
-            raise ValueError(f"{where}: expected a split with {part} videos, found {found}.")
+            raise HierSumError(f"{where}: expected a split with {part} videos, found {found}.")
     if not split.get("train"):  # then there are none to set apart
         return {part: list(split.get(part, ())) for part in ("train", "validation", "test")}
     return with_validation({"test": [], **split}, args.split_seed, groups)

@@ -29,6 +29,7 @@ from hiersum_hf.datasets.manifest import claim, claimed, make_plan
 from hiersum_hf.datasets.report import dataset_card, facts, make_report
 from hiersum_hf.datasets.schema import ARRAYS, schema, to_row, to_table
 from hiersum_hf.files.atomic import aside, write_text
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 
 
@@ -98,10 +99,10 @@ def prepare(
             read, or the folder was prepared from another source, with other settings or by another version.
     """
     if min(num_proc, videos_per_file) < 1:
-        raise ValueError(f"num_proc, videos_per_file: expected at least 1, found {num_proc} and {videos_per_file}")
+        raise HierSumError(f"num_proc, videos_per_file: expected at least 1, found {num_proc} and {videos_per_file}")
     output, ids = Path(output), list(reader.video_ids)
     if not ids:
-        raise ValueError(f"{source[0]}: expected videos, found none.")
+        raise HierSumError(f"{source[0]}: expected videos, found none.")
     plan = make_plan(ids, source, reader=repr(reader), dtype=dtype, videos_per_file=videos_per_file)
     rules = Rules(skip_bad, allow_encoder_mismatch)
     profile = claimed(output, plan) or _first_profile(reader, ids, rules, source)
@@ -137,7 +138,7 @@ def _first_profile(reader: Reader, ids: Sequence[str], rules: Rules, source: Seq
             if not rules.skip_bad:
                 raise
             first = first or error
-    raise ValueError(f"{source[0]}: expected a video that can be read, found none in {len(ids)}. The first: {first}")
+    raise HierSumError(f"{source[0]}: expected a video that can be read, found none in {len(ids)}. The first: {first}")
 
 
 def _progress(parts: Iterable[Any], files: Sequence[Sequence[str]], name: str | None) -> list[Any]:
@@ -197,7 +198,7 @@ def _read(reader: Reader, video_id: str) -> VideoRecord:
     try:
         return reader.read(video_id)
     except MemoryError as error:
-        raise ValueError(f"video {video_id}: expected memory for it, found too little: {error}") from None
+        raise HierSumError(f"video {video_id}: expected memory for it, found too little: {error}") from None
 
 
 def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, Any] | None:
@@ -224,7 +225,7 @@ def _row_groups(
             record = _read(reader, name)
             mismatch = profile.mismatch(record)
             if mismatch and not part["rules"]["allow_encoder_mismatch"]:
-                raise ValueError(f"{mismatch}. Only --allow-encoder-mismatch mixes them.")
+                raise HierSumError(f"{mismatch}. Only --allow-encoder-mismatch mixes them.")
             if (fuller := profile.completed(record)) != profile:
                 raise _Learned(fuller)
             row = to_row(record, features)

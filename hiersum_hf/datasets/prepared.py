@@ -14,6 +14,7 @@ from datasets import Dataset
 from hiersum_hf.datasets.manifest import check_finished
 from hiersum_hf.datasets.readers.replay import read_json
 from hiersum_hf.datasets.schema import RecordDataset, to_record, without_extensions
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
 
@@ -39,7 +40,7 @@ def _records(file: Path) -> Iterator[VideoRecord]:
         for batch in map(without_extensions, pq.ParquetFile(file).iter_batches(batch_size=8)):
             yield from (to_record(batch.slice(i, 1)) for i in range(len(batch)))
     except (OSError, TypeError, KeyError, pa.ArrowException) as error:
-        raise ValueError(
+        raise InputError(
             f"{file}: expected records, found a damaged file ({error}). Prepare or fetch it again."
         ) from None
 
@@ -61,7 +62,7 @@ def _info(folder: str | Path) -> dict[str, Any]:
     splits = info.get("splits") if isinstance(info, dict) else None
     parts = list(splits.values()) if isinstance(splits, dict) else [None]
     if not all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in parts):
-        raise ValueError(f"{path}: expected an object with splits, lists of video ids, found {info!r:.80}")
+        raise InputError(f"{path}: expected an object with splits, lists of video ids, found {info!r:.80}")
     return info
 
 
@@ -71,13 +72,13 @@ def _files(folder: str | Path) -> list[Path]:
     check_finished(folder)
     files = sorted(folder.glob("data-*.parquet"))
     if not (folder / "report.json").is_file() or not files:
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected a prepared folder with report.json and data-*.parquet, found {len(files)}."
         )
     report, found = read_json(folder / "report.json"), sum(map(_row_count, files))
     expected = report.get("videos") if isinstance(report, dict) else None
     if found != expected or not found:
-        raise ValueError(f"{folder}: expected the {expected} videos of its report.json, found {found}.")
+        raise InputError(f"{folder}: expected the {expected} videos of its report.json, found {found}.")
     return files
 
 
@@ -85,4 +86,4 @@ def _row_count(file: Path) -> int:
     try:
         return pq.read_metadata(file).num_rows
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{file}: expected a whole Parquet file ({error}). Prepare or fetch it again.") from None
+        raise InputError(f"{file}: expected a whole Parquet file ({error}). Prepare or fetch it again.") from None

@@ -40,6 +40,7 @@ import torch
 from datasets import Array2D, Dataset, Features, List, Value
 
 from hiersum_hf.files.escape import printable
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
@@ -99,7 +100,7 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
         array = np.asarray(row[name], features[name].dtype)
         if array.size and array.shape[1] != width:
             where = f"{record.source}, video {printable(record.video_id)}"
-            raise ValueError(f"{where}: expected {name} of width {width}, found {array.shape[1]}.")
+            raise InputError(f"{where}: expected {name} of width {width}, found {array.shape[1]}.")
         row[name] = array.reshape(-1, width)
     return row
 
@@ -113,7 +114,7 @@ def _refuse_broken_text(record: VideoRecord) -> None:
             str(text).encode()
         except UnicodeEncodeError:
             where = printable(f"{record.source}, video {record.video_id}")
-            raise ValueError(f"{where}: expected text in Unicode, found half a character: {text!r:.80}") from None
+            raise InputError(f"{where}: expected text in Unicode, found half a character: {text!r:.80}") from None
 
 
 def to_table(rows: Sequence[dict[str, Any]], features: Features) -> pa.Table:
@@ -192,7 +193,7 @@ class RecordDataset(Sequence[VideoRecord]):
     def __init__(self, dataset: Dataset):
         missing = sorted(set(schema(1, 1)) - set(dataset.column_names))
         if missing:
-            raise ValueError(f"expected the columns of hiersum_hf.datasets.schema, missing {', '.join(missing)}")
+            raise InputError(f"expected the columns of hiersum_hf.datasets.schema, missing {', '.join(missing)}")
         self.dataset = dataset.with_format("arrow")
 
     def __len__(self) -> int:
@@ -221,7 +222,7 @@ class RecordDataset(Sequence[VideoRecord]):
     def _column(self, name: str) -> pa.ChunkedArray:
         """A column as it lies on disk: mapped, not read."""
         if name not in self.dataset.column_names:
-            raise ValueError(f"expected a column of hiersum_hf.datasets.schema, found {name!r}")
+            raise InputError(f"expected a column of hiersum_hf.datasets.schema, found {name!r}")
         return self.dataset.select_columns([name])[:][name]
 
     @property
@@ -256,7 +257,7 @@ class RecordDataset(Sequence[VideoRecord]):
         if isinstance(column.type, pa.ExtensionType):
             column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
         if not pa.types.is_list(column.type):
-            raise ValueError(f"expected a column of lists or arrays, found {name} of {column.type}")
+            raise InputError(f"expected a column of lists or arrays, found {name} of {column.type}")
         return pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
 
     def select(self, video_ids: Sequence[str]) -> RecordDataset:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.files.safe_yaml import load_yaml
+from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 KEYS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
@@ -42,11 +43,11 @@ def _from_mappings(path: Path) -> list[dict[str, list[str]]]:
         content = json.loads(text) if path.suffix == ".json" else load_yaml(text, MAX_VALUES)
         splits = [_parts(split) for split in ([content] if isinstance(content, dict) else content)]
         if not splits:
-            raise ValueError("an empty list")
+            raise InputError("an empty list")
         return splits
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         form = "a mapping or a list of mappings with lists of ids under train_keys and test_keys"
-        raise ValueError(f"{path}: expected {form}, found something else ({error!r:.200})") from None
+        raise InputError(f"{path}: expected {form}, found something else ({error!r:.200})") from None
 
 
 def _parts(split: Any) -> dict[str, list[str]]:
@@ -60,12 +61,12 @@ def _parts(split: Any) -> dict[str, list[str]]:
 def _from_lists(path: Path) -> dict[str, list[str]]:
     names = sum(LISTS.values(), ())
     if path.stem not in names:
-        raise ValueError(f"{path}: expected a name like {', '.join(f'{name}.txt' for name in names)}")
+        raise InputError(f"{path}: expected a name like {', '.join(f'{name}.txt' for name in names)}")
     split = {}
     for part, stems in LISTS.items():
         files = [file for stem in stems if (file := path.with_name(f"{stem}.txt")).is_file()]
         if len(files) > 1:
-            raise ValueError(f"{path.parent}: expected one list for {part}, found {', '.join(f.name for f in files)}")
+            raise InputError(f"{path.parent}: expected one list for {part}, found {', '.join(f.name for f in files)}")
         if files:
             split[part] = _lines(files[0])
         elif part != "validation":
@@ -77,7 +78,7 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in UTF-8 ({error})") from None
+        raise InputError(f"{path}: expected text in UTF-8 ({error})") from None
     return [name for line in lines if (name := line.split("#")[0].strip())]
 
 
@@ -86,9 +87,9 @@ def _checked(split: dict[str, list[str]], where: str) -> dict[str, list[str]]:
     seen: dict[str, str] = {}
     for part, paths in split.items():
         if not paths and part != "validation":
-            raise ValueError(f"{where}: expected videos in {part}, found none")
+            raise InputError(f"{where}: expected videos in {part}, found none")
         for path in paths:
             name, found = path.split("/")[-1], f"{path} ({part})"
             if seen.setdefault(name, found) is not found:
-                raise ValueError(f"{where}: expected {name} once, found {seen[name]} and {found}")
+                raise InputError(f"{where}: expected {name} once, found {seen[name]} and {found}")
     return {part: [path.split("/")[-1] for path in paths] for part, paths in split.items() if paths}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hiersum_hf.files.escape import printable
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ def disjoint_folds(
     """
     members = _members(video_ids, groups)
     if folds < 3 or len(members) < folds:
-        raise ValueError(f"Folds need at least 3 folds and as many videos, got {folds} folds of {len(members)} videos.")
+        raise HierSumError(
+            f"Folds need at least 3 folds and as many videos, got {folds} folds of {len(members)} videos."
+        )
     order = np.random.default_rng(seed).permutation(len(members))
     parts = [[video for i in sorted(chunk) for video in members[i]] for chunk in np.array_split(order, folds)]
     return [
@@ -57,7 +60,7 @@ def with_validation(
         return {part: list(split[part]) for part in ("train", "validation", "test")}
     members = _members(split["train"], groups)
     if len(members) < 2:
-        raise ValueError(f"A validation part needs at least 2 training videos, got {len(members)}.")
+        raise HierSumError(f"A validation part needs at least 2 training videos, got {len(members)}.")
     apart = set(np.random.default_rng(seed).permutation(len(members))[: max(1, len(members) // 8)].tolist())
     return {
         "train": [video for i, videos in enumerate(members) if i not in apart for video in videos],

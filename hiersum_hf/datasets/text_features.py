@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.features.text_encoder import TextEncoder, load_text_encoder
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 
 
@@ -26,7 +27,7 @@ def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
     known = record.encoders.text if record.encoders else ""
     has_features = len(record.text_features) + len(record.description_features) > 0
     if has_features and known not in ("", encoder.encoder_id):
-        raise ValueError(
+        raise HierSumError(
             f"{record.video_id}: expected all texts encoded by {known!r} like those that have features, "
             f"found {encoder.encoder_id!r}."
         )

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
+
 
 NAMES = ("keyshot_f1", "rank_correlation", "clip_map", "bliss_text", "segment_f1")
 
@@ -26,14 +28,14 @@ def path(name: str) -> str:
         ValueError: If there is no such module.
     """
     if name not in NAMES:
-        raise ValueError(f"module: expected one of {', '.join(NAMES)}; found {name!r}")
+        raise HierSumError(f"module: expected one of {', '.join(NAMES)}; found {name!r}")
     return str(Path(__file__).parent / name)
 
 
 def mean_over_videos(videos: Sequence[dict[str, float]]) -> dict[str, float]:
     """Each figure's mean over the videos that have it, NaN if none has, and as `skipped_NAME` how many have not."""
     if not videos:
-        raise ValueError("expected at least one video, found none")
+        raise HierSumError("expected at least one video, found none")
     table = {name: np.array([figures[name] for figures in videos]) for name in videos[0]}
     known = {name: values[~np.isnan(values)] for name, values in table.items()}
     means = {name: float(values.mean()) if len(values) else float("nan") for name, values in known.items()}

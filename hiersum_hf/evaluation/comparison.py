@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.evaluation.statistics import _paired, holm
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.results import METRICS, SAME
 
 
@@ -38,7 +39,7 @@ def compare(first: dict[str, Any], second: dict[str, Any], seed: int = 0) -> dic
     """
     for key in SAME:
         if first.get(key) != second.get(key):
-            raise ValueError(
+            raise HierSumError(
                 f"{key}: expected two results with the same, found {first.get(key)!r} and {second.get(key)!r}"
             )
     ours, theirs = first["per_video"], second["per_video"]
@@ -50,7 +51,7 @@ def compare(first: dict[str, Any], second: dict[str, Any], seed: int = 0) -> dic
         if len(known):
             metrics[name] = _paired(known, seed)
     if not metrics:
-        raise ValueError(f"expected a metric that both results have, found none on the {len(shared)} videos of both")
+        raise HierSumError(f"expected a metric that both results have, found none on the {len(shared)} videos of both")
     for figures, p in zip(metrics.values(), holm([figures["p"] for figures in metrics.values()]), strict=True):
         sign = int(np.sign(figures["difference"])) if p < SIGNIFICANCE else 0
         figures |= {"p_holm": p, "verdict": VERDICTS[sign]}

@@ -15,6 +15,7 @@ from hiersum_hf.datasets.parts import DataArguments, choose_split, embed_all, sp
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
 from hiersum_hf.datasets.readers.tvsum_ratings import rated_record, read_ratings
 from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
 from hiersum_hf.results import read_results
 from hiersum_hf.scoring.checkpoint import training_stages
@@ -57,7 +58,7 @@ class EvaluationData:
 
             self._records, self.shipped = load_prepared(path), prepared_splits(path)
             if prepared_dataset(path) not in (None, dataset):
-                raise ValueError(f"{path}: prepared as {prepared_dataset(path)}, found {dataset} to evaluate it as.")
+                raise HierSumError(f"{path}: prepared as {prepared_dataset(path)}, found {dataset} to evaluate it as.")
         elif path.is_file() and dataset in ("tvsum", "summe"):
             self._reader = TVSumReader(path, None if ratings is None else Path(ratings))
         else:
@@ -92,7 +93,7 @@ class EvaluationData:
         chosen = DataArguments(data=self.data, split_file=split_file, split_seed=split_seed, fold=fold or 0)
         videos = choose_split(chosen, self._groups(), self.shipped, needed=(part,))[part]
         if not videos:
-            raise ValueError(f"{split_file or self.data}: expected videos in the part {part}, found none")
+            raise HierSumError(f"{split_file or self.data}: expected videos in the part {part}, found none")
         name = f"published#{chosen.fold}" if self.shipped and not split_file else split_name(chosen)
         return self._encoded(self._read(videos)), part, name
 
@@ -139,7 +140,7 @@ def with_encoders(record: VideoRecord, video_encoder: str | None, text_encoder: 
 
 def _named(record: VideoRecord, side: str, found: str, given: str | None) -> str:
     if given and found not in ("", UNKNOWN, given):
-        raise ValueError(
+        raise HierSumError(
             f"video {record.video_id}: --{side}-encoder: expected {found!r}, as the data says, found {given!r}"
         )
     return given or found
@@ -181,7 +182,7 @@ def keep_to_own_split(args: Namespace) -> str | None:
     if args.part is None and args.fold is None and not args.split_file:
         if not drawn and name != "published":
             else_ = "or --part all to measure it on videos that it has seen"
-            raise ValueError(f"{args.scorer}: expected --split-file with {name}, on which it was trained ({else_}).")
+            raise HierSumError(f"{args.scorer}: expected --split-file with {name}, on which it was trained ({else_}).")
         args.fold, args.split_seed = int(fold), int(drawn.group(1)) if drawn else args.split_seed
     asked = (
         Path(args.split_file).name if args.split_file else f"disjoint-folds-seed{args.split_seed}" if drawn else name

@@ -17,6 +17,7 @@ from hiersum_hf.evaluation.comparison import compare
 from hiersum_hf.evaluation.protocols.annotators import Reference
 from hiersum_hf.evaluation.protocols.by_name import reference_of
 from hiersum_hf.metrics import cut_to_common, is_constant
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 
 
@@ -96,9 +97,9 @@ def scores_of(record: VideoRecord, scores: Mapping[str, np.ndarray]) -> np.ndarr
     """
     name, n = record.video_id, len(record.frame_times_s)
     if name not in scores:
-        raise ValueError(f"video {name}: expected {n} scores, found none")
+        raise HierSumError(f"video {name}: expected {n} scores, found none")
     if len(scores[name]) != n:
-        raise ValueError(f"video {name}: expected {n} scores, found {len(scores[name])}")
+        raise HierSumError(f"video {name}: expected {n} scores, found {len(scores[name])}")
     return np.asarray(scores[name], np.float64)
 
 

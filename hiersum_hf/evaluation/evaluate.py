@@ -18,6 +18,7 @@ from hiersum_hf.evaluation.importance import CAPTURED, Importance, importance_of
 from hiersum_hf.evaluation.protocols.annotators import MEASURED, UNKNOWN, Reference
 from hiersum_hf.evaluation.protocols.by_name import protocols_of, reference_of
 from hiersum_hf.metrics import is_constant
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS, SCHEMA, versions
 from hiersum_hf.scoring.training_free import position_scores, random_scores, shares_space, title_scores
@@ -104,9 +105,9 @@ def evaluate_scores(
             the message names the video. If the data set has no such protocol.
     """
     if scores is None and scorer not in WITHOUT_SCORES:
-        raise ValueError(f"scorer {scorer!r}: expected scores (only {', '.join(WITHOUT_SCORES)} need none)")
+        raise HierSumError(f"scorer {scorer!r}: expected scores (only {', '.join(WITHOUT_SCORES)} need none)")
     if draws < RANDOM_DRAWS:
-        raise ValueError(f"draws: expected at least {RANDOM_DRAWS}, found {draws}")
+        raise HierSumError(f"draws: expected at least {RANDOM_DRAWS}, found {draws}")
     videos, fingerprint = _videos(records, dataset, protocol, progress)
     sentences = sentence_scores or {}
     measured, drawn, compared = [], [], []
@@ -213,7 +214,9 @@ def _videos(
         videos.append(_Video(reference, importance_of(record), _title_scores(record)))
     names = [video.record.video_id for video in videos]
     if len(set(names)) != len(names) or not names:
-        raise ValueError(f"expected at least one video, each id once; found {len(names)}, {len(set(names))} different")
+        raise HierSumError(
+            f"expected at least one video, each id once; found {len(names)}, {len(set(names))} different"
+        )
     if not any(video.importance.is_known for video in videos if video.importance):
         videos = [replace(video, importance=None) for video in videos]
     return videos, digest.hexdigest()[:16]
@@ -229,10 +232,10 @@ def _scores_of(record: VideoRecord, scores: Mapping[str, np.ndarray]) -> np.ndar
     """(N,) scores of the record's video, checked."""
     name, n = record.video_id, len(record.frame_times_s)
     if name not in scores:
-        raise ValueError(f"video {name}: expected scores, found none")
+        raise HierSumError(f"video {name}: expected scores, found none")
     values = np.asarray(scores[name], np.float64)
     if values.shape != (n,) or not np.isfinite(values).all():
-        raise ValueError(f"video {name}: expected {n} finite scores, found {values.shape} or NaN among them")
+        raise HierSumError(f"video {name}: expected {n} finite scores, found {values.shape} or NaN among them")
     return values
 
 

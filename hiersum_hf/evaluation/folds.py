@@ -17,6 +17,7 @@ from hiersum_hf.datasets.parts import DataArguments, dataset_name, load_parts, s
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.statistics import mean_interval
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS, read_results
 from hiersum_hf.scoring.checkpoint import load_checkpoint, training_stages
@@ -86,7 +87,7 @@ def evaluate_run(
 def count_folds(data: DataArguments) -> int:
     """How many folds the split of these flags has. Raises ValueError for the demo set, which has none."""
     if data.data == "demo":
-        raise ValueError("expected a data set with folds, the demo set has none.")
+        raise HierSumError("expected a data set with folds, the demo set has none.")
     if data.split_file:
         return len(read_splits(data.split_file))
     if Path(data.data).is_dir():
@@ -106,14 +107,14 @@ def _trained(run: Path, data: DataArguments) -> list[dict[str, Any]]:
     for k, results in enumerate(trained):
         expected, found = split_name(replace(data, fold=k)), results.get("split")
         if found != expected:
-            raise ValueError(
+            raise HierSumError(
                 f"{folders[k]}: expected a checkpoint trained on split {expected!r}, found {found!r}: "
                 "it may have seen the videos it would be tested on."
             )
         _warn_of_earlier_splits(folders[k], results["dataset"], expected)
     for key in CARRIED:
         if len(values := {str(results.get(key)) for results in trained}) > 1:
-            raise ValueError(f"{run}: expected folds of one {key}, found {', '.join(sorted(values))}.")
+            raise HierSumError(f"{run}: expected folds of one {key}, found {', '.join(sorted(values))}.")
     return trained
 
 
@@ -137,7 +138,7 @@ def _score_fold(run: Path, data: DataArguments, tested: set[str], allow_encoder_
     )
     if set(predicted) != tested:
         odd = ", ".join(sorted(set(predicted) ^ tested)[:5])
-        raise ValueError(f"{folder}: expected the test videos of its training, found others in one of both: {odd}.")
+        raise HierSumError(f"{folder}: expected the test videos of its training, found others in one of both: {odd}.")
     return Fold(
         records,
         {name: result["scores"] for name, result in predicted.items()},

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from hiersum_hf.metrics import BUDGET_PERCENT, captured, cut_to_common, is_constant
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.scoring.training_free import moving_average, samples_averaged
 from hiersum_hf.summary.key_shots import choose_shots, frame_edges, score_integral, timed_shots
@@ -130,7 +131,7 @@ def own_shots(record: VideoRecord) -> np.ndarray | None:
     try:
         shots = kernel_temporal_segmentation(moving_average(record.video_features, samples_averaged(record)))
     except ValueError as error:
-        raise ValueError(f"video {record.video_id}: {error}") from None
+        raise HierSumError(f"video {record.video_id}: {error}") from None
     return record.frame_times_s[shots[1:, 0]]
 
 

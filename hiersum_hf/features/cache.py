@@ -26,6 +26,7 @@ import numpy as np
 
 from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
 from hiersum_hf.files.atomic import aside
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.video.reader import Reading, iter_frames
 from hiersum_hf.video.stills import Glances
 
@@ -99,12 +100,12 @@ def frame_features(
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise ValueError(f"{video}: expected memory to encode it, found too little: {error}") from error
+        raise HierSumError(f"{video}: expected memory to encode it, found too little: {error}") from error
     if not len(features):
-        raise ValueError(f"{video}: expected frames, found none that can be decoded")
+        raise HierSumError(f"{video}: expected frames, found none that can be decoded")
     if not np.isfinite(features).all():
         made_by = f"{settings.video_encoder} in {settings.dtype}"
-        raise ValueError(f"{video}: expected finite features, found NaN or infinity by {made_by}")
+        raise HierSumError(f"{video}: expected finite features, found NaN or infinity by {made_by}")
     computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s, glances)
     _store(computed, settings)
     return computed
@@ -135,9 +136,9 @@ def stored_features(file: Path) -> FrameFeatures | None:
             warnings, end_s = tuple(map(str, members["warnings"])), float(members["end_s"])
             glances = Glances(*(members[name].tolist() for name in GLANCED)) if set(GLANCED) <= {*members} else None
         if glances is not None and not len(glances.contrast) == len(glances.change) == len(times_s):
-            raise ValueError(f"{len(glances.contrast)} and {len(glances.change)} glances at {len(times_s)} frames")
+            raise HierSumError(f"{len(glances.contrast)} and {len(glances.change)} glances at {len(times_s)} frames")
         if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
-            raise ValueError(f"shapes {features.shape} and {times_s.shape}")
+            raise HierSumError(f"shapes {features.shape} and {times_s.shape}")
     except (
         OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error
     ) as error:  # fmt: skip

@@ -20,6 +20,7 @@ from hiersum_hf.features.video_encoder import (
     refuse_precomputed,
     to_numpy,
 )
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 
 
@@ -124,7 +125,7 @@ def _is_tower(source: str) -> bool:
     reads = getattr(model, "input_modalities", "text")
     reads = reads if isinstance(reads, str) else ", ".join(reads)
     if reads != "text":
-        raise ValueError(f"expected a Sentence-BERT or a model with get_text_features, found one that reads {reads}")
+        raise HierSumError(f"expected a Sentence-BERT or a model with get_text_features, found one that reads {reads}")
     logger.warning("%s has no modules.json: its text features are the mean of its token states.", source)
     return False
 
@@ -172,12 +173,12 @@ def _checked_width(encoder_id: str, embed: Embed) -> int:
     (dog, cat, _), alone = embed(list(PROBES)), embed([PROBES[0]])[0]
     tolerance = 1e-3 * np.abs(alone).max()
     if np.abs(dog - cat).max() <= tolerance:
-        raise ValueError(
+        raise HierSumError(
             f"{encoder_id}: expected different features for {PROBES[0]!r} and {PROBES[1]!r}, found the same. Is its "
             "tokenizer missing, or of another model?"
         )
     if np.abs(dog - alone).max() > tolerance:
-        raise ValueError(
+        raise HierSumError(
             f"{encoder_id}: expected a text encoder that ignores padding (Sentence-BERT, CLIP), found features of "
             f"{PROBES[0]!r} that change beside a longer text, as SigLIP's do."
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
+
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +55,7 @@ class VideoEncoder:
         """
         for image in images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(f"expected uint8 images (H, W, 3), found {image.dtype} {image.shape}")
+                raise HierSumError(f"expected uint8 images (H, W, 3), found {image.dtype} {image.shape}")
         return to_numpy(self.embed(images)) if len(images) else np.zeros((0, self.dim), np.float32)
 
     def encode_stream(
@@ -79,7 +81,7 @@ class VideoEncoder:
         from tqdm import tqdm
 
         if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+            raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
         features, times_s = [np.zeros((0, self.dim), np.float32)], []
         bar = tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding")
         with bar, closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
@@ -120,7 +122,7 @@ def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float
     """
     refuse_precomputed(encoder_id, "video file")
     if dtype not in DTYPES:
-        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
+        raise HierSumError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
     embed = _efficientnet(device) if encoder_id == OFFLINE_VIDEO_ENCODER else _clip(encoder_id, device)
     if dtype != "float32":
         import torch
@@ -140,7 +142,9 @@ def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torc
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded("video", encoder_id, OFFLINE_VIDEO_ENCODER, error) from error
     if not hasattr(model, "get_image_features"):
-        raise ValueError(f"{encoder_id}: expected a model with get_image_features (CLIP), found {type(model).__name__}")
+        raise HierSumError(
+            f"{encoder_id}: expected a model with get_image_features (CLIP), found {type(model).__name__}"
+        )
 
     @torch.inference_mode()
     def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -160,7 +164,7 @@ def _image_processor(encoder_id: str) -> Any:
     found = ImageProcessingMixin.get_image_processor_dict(encoder_id)[0].get("image_processor_type") or ""
     if found.endswith("FeatureExtractor"):
         expected = found.replace("FeatureExtractor", "ImageProcessor")
-        raise ValueError(
+        raise HierSumError(
             f"preprocessor_config.json: expected image_processor_type {expected!r}, found {found!r}, its name in old "
             "versions of transformers; put the new name into a copy of the model"
         )
@@ -225,7 +229,7 @@ def checked_id(encoder_id: str) -> str:
 def refuse_precomputed(encoder_id: str, source: str) -> None:
     """Raises ValueError for the id of features that no encoder here computes from this source."""
     if encoder_id in PRECOMPUTED:
-        raise ValueError(
+        raise HierSumError(
             f"{encoder_id}: features of this encoder come with a data set and cannot be computed from a {source}; a "
             "checkpoint trained on them summarizes such data sets only."
         )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.files.h5_process import H5Error, ask
+from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 Shape = tuple[int, ...]
@@ -133,7 +134,7 @@ def read_text(attributes: Mapping[str, Any], name: str, default: str | None = No
     """Give an attribute as text. Raises ValueError if it is none."""
     value = attributes.get(name, default)
     if not isinstance(value, str):
-        raise ValueError(f"attribute {name}: expected a text, found {value!r:.80}")
+        raise InputError(f"attribute {name}: expected a text, found {value!r:.80}")
     return value
 
 
@@ -141,13 +142,13 @@ def read_rate(attributes: Mapping[str, Any], name: str) -> float:
     """Give an attribute as a number above 0. Raises ValueError if it is none."""
     value = np.asarray(attributes.get(name, np.nan))
     if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < value.item() < np.inf:
-        raise ValueError(f"{name}: expected a positive rate, found {value.tolist()!r:.80}")
+        raise InputError(f"{name}: expected a positive rate, found {value.tolist()!r:.80}")
     return float(value.item())
 
 
 def _value(answer: Mapping[str, Any]) -> Any:
     if "refused" in answer:
-        raise ValueError(answer["refused"])
+        raise InputError(answer["refused"])
     if "damaged" in answer:
         raise H5Error(f"expected whole content, found it damaged: {answer['damaged']}")
     return answer["value"]

@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import InputError
+
 
 SCRIPT = Path(__file__).with_name("h5_worker.py")
 LIMIT_S, CLOCK_S = 60.0, 600.0  # for one answer, of the processor and on the clock, as disks may be slow
 KEPT = 4  # processes that wait for work, for as many threads
 
 
-class H5Error(ValueError):
+class H5Error(InputError):
     """A file is damaged, or reading it ended the process that did."""
 
 
@@ -141,7 +143,7 @@ def ask(path: Path, where: str, question: str, *arguments: Any, array: np.ndarra
         return answers
     named = f"{path}{where if last['is_open'] else ''}"
     if "refused" in last:
-        raise ValueError(f"{named}: {last['refused']}")
+        raise InputError(f"{named}: {last['refused']}")
     expected = "a complete HDF5 file, found a broken one" if array is None else "to add to the file, found"
     raise H5Error(f"{named}: expected {expected}: {last['damaged']}")
 

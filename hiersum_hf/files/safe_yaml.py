@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from hiersum_hf.modeling.errors_hiersum import InputError
+
 
 MAX_VALUES = 10_000
 MERGE = "tag:yaml.org,2002:merge"
@@ -32,11 +34,11 @@ def load_yaml(text: str, limit: int = MAX_VALUES) -> Any:
     try:
         value = _Loader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(str(error)) from None
+        raise InputError(str(error)) from None
     waiting, count = [value], 0
     while waiting and count <= limit:
         node, count = waiting.pop(), count + 1
         waiting += [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ()
     if count > limit:
-        raise ValueError(f"found more than {limit} values")
+        raise InputError(f"found more than {limit} values")
     return value

@@ -17,6 +17,7 @@ from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.files.atomic import write_text
 from hiersum_hf.files.escape import in_card, in_code
 from hiersum_hf.files.safe_yaml import load_yaml
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
@@ -60,11 +61,11 @@ def write_card(
     folder = Path(folder)
     lacking = [key for key, kind in TOLD.items() if results and not isinstance(results.get(key), kind)]
     if lacking:
-        raise ValueError(f"results.json: expected the results of an evaluation, found no {' and no '.join(lacking)}.")
+        raise HierSumError(f"results.json: expected the results of an evaluation, found no {' and no '.join(lacking)}.")
     try:
         card = _card(folder, results, extractor, repo_id, licence)
     except (TypeError, KeyError, AttributeError, ValueError, TemplateError) as error:
-        raise ValueError(f"results.json: expected what an evaluation writes, found otherwise: {error!r}") from error
+        raise HierSumError(f"results.json: expected what an evaluation writes, found otherwise: {error!r}") from error
     write_text(folder / "README.md", card)
     return folder / "README.md"
 
@@ -116,10 +117,10 @@ def card_data(checkpoint: str | Path) -> dict[str, Any]:
         head = REGEX_YAML_BLOCK.search(card.read_text(encoding="utf-8")) if card else None
         said = (load_yaml(head[2]) if head else None) or {}
         if not isinstance(said, dict):
-            raise ValueError(f"found {type(said).__name__}")
+            raise HierSumError(f"found {type(said).__name__}")
         return said
     except ValueError as error:
-        raise ValueError(f"{card}: expected metadata in YAML at its head: {error}") from None
+        raise HierSumError(f"{card}: expected metadata in YAML at its head: {error}") from None
 
 
 def label_facts(data: str, train: Sequence[VideoRecord]) -> dict[str, Any]:

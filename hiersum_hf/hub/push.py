@@ -17,6 +17,7 @@ from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from hiersum_hf.hub.card import LIBRARY, LICENCE, RULES, card_data, write_card
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
 from hiersum_hf.results import read_results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
@@ -66,7 +67,7 @@ def push(
         raise FileNotFoundError(f"{folder}: expected the folder of a run or a prepared data set, found no folder.")
     is_data = (folder / MARKS["dataset"]).is_file()
     if is_data and base is not None:
-        raise ValueError(f"{folder}: expected an adapter for base {base}, found a data set.")
+        raise HierSumError(f"{folder}: expected an adapter for base {base}, found a data set.")
     kind = "dataset" if is_data else "model"
     with TemporaryDirectory(prefix="hiersum-push-") as place:
         target = Path(place)
@@ -103,7 +104,7 @@ def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: st
         _copy(run, target, ADAPTER)
         _name_base(target / "adapter_config.json", run, base, repo_id)
     elif base is not None:
-        raise ValueError(f"{run}: expected an adapter for base {base}, found an ordinary checkpoint.")
+        raise HierSumError(f"{run}: expected an adapter for base {base}, found an ordinary checkpoint.")
     else:
         HierSumPipeline(model, feature_extractor=extractor).save_pretrained(target)
     _copy(run, target, BESIDE_WEIGHTS)
@@ -144,7 +145,7 @@ def check_push(repo_id: str, private: bool | None = None, token: str | None = No
     """
     validate_repo_id(repo_id)
     if "/" not in repo_id:
-        raise ValueError(f"{repo_id}: expected a Hub id 'org/name', found no name of a user or organisation.")
+        raise HierSumError(f"{repo_id}: expected a Hub id 'org/name', found no name of a user or organisation.")
     api = HfApi(token=token)
     with _clear_errors(repo_id):
         api.whoami()
@@ -156,11 +157,11 @@ def check_push(repo_id: str, private: bool | None = None, token: str | None = No
         if MARKS[kind] in found:
             mark = _read_mark(Path(api.hf_hub_download(repo_id, MARKS[kind], repo_type=kind)))
     if public:
-        raise ValueError(f"{repo_id}: expected a private repository, found a public one. Nothing was changed there.")
+        raise HierSumError(f"{repo_id}: expected a private repository, found a public one. Nothing was changed there.")
     ours = mark.get("model_type") == "hiersum" if kind == "model" else "fingerprint" in mark
     if found and not ours:
         what = f"model_type {mark['model_type']!r}" if "model_type" in mark else ", ".join(sorted(found)[:5])
-        raise ValueError(
+        raise HierSumError(
             f"{repo_id}: expected a new repository or one with a HierSum {kind}, found {what}. Nothing was changed "
             "there; choose another name."
         )
@@ -202,7 +203,7 @@ def _refuse_pickles(run: Path) -> None:
     if not any(run.glob(f"{name}*.safetensors")):
         pickles = sorted(file.name for ending in PICKLES for file in run.glob(f"*{ending}"))
         found = f"{', '.join(pickles)}. Pickles can run code and are neither read nor pushed" if pickles else "none"
-        raise ValueError(f"{run}: expected weights as {name}.safetensors, found {found}.")
+        raise HierSumError(f"{run}: expected weights as {name}.safetensors, found {found}.")
 
 
 def _name_base(config: Path, run: Path, base: str | None, repo_id: str) -> None:
@@ -210,12 +211,12 @@ def _name_base(config: Path, run: Path, base: str | None, repo_id: str) -> None:
     adapter = json.loads(config.read_text(encoding="utf-8"))
     adapter["base_model_name_or_path"] = base = base or adapter["base_model_name_or_path"]
     if Path(base).exists():
-        raise ValueError(
+        raise HierSumError(
             f"{run}: expected an adapter whose base is on the Hub, found the folder {base}. Push that first and name "
             "it, --base org/name, or push a merged checkpoint (`hiersum merge`)."
         )
     if base.lower() == repo_id.lower():
-        raise ValueError(
+        raise HierSumError(
             f"{run}: expected a repository of the adapter's own, found {base}, its base, which would be lost."
         )
     config.write_text(json.dumps(adapter, indent=2), encoding="utf-8")

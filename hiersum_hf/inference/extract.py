@@ -18,6 +18,7 @@ from hiersum_hf.features.cache import FrameSettings, frame_features
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.escape import printable
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import counted
 from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
 from hiersum_hf.video.reader import VIDEO_SUFFIXES
@@ -58,15 +59,15 @@ def choose_settings(
     for name, value in asked.items():
         own = getattr(extractor, name)
         if model is not None and value not in (None, own):
-            raise ValueError(
+            raise HierSumError(
                 f"{model}: expected {name} {own!r}, which this checkpoint was trained with, found {value!r}"
             )
     if extractor.normalization != "none":
         found = f"a checkpoint trained on features with normalization {extractor.normalization!r}"
-        raise ValueError(f"{model}: expected one trained on features as an encoder gives them, found {found}")
+        raise HierSumError(f"{model}: expected one trained on features as an encoder gives them, found {found}")
     fps = extractor.sample_fps if sample_fps is None else sample_fps
     if not 0 < fps < float("inf"):
-        raise ValueError(f"sample_fps: expected a positive number, found {fps}")
+        raise HierSumError(f"sample_fps: expected a positive number, found {fps}")
     return FrameSettings(video_encoder or extractor.video_encoder, fps, dtype)
 
 
@@ -93,7 +94,7 @@ def extract(
     output = Path(output)
     _check_output(output, videos)
     if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+        raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     encoder = load_video_encoder(settings.video_encoder, device_of_rank(device), settings.dtype)
     output.mkdir(parents=True, exist_ok=True)
@@ -153,7 +154,7 @@ def _check_output(output: Path, videos: Sequence[Path]) -> None:
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"{output}: expected a folder for features, found a file")
     if any(video.parent.resolve() == output.resolve() for video in videos):
-        raise ValueError(f"{output}: expected another folder than that of the videos")
+        raise HierSumError(f"{output}: expected another folder than that of the videos")
 
 
 def _progress(videos: list[Path], rank: int, world_size: int) -> Any:

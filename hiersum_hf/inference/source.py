@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from hiersum_hf.inference.summarize import ScoredVideo, Scorer, ask, encode_video, refuse_other_features
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import known_features
@@ -100,7 +101,7 @@ class InputReader:
         name, extractor = str(given.get("video_id", "video")), self.scorer.extractor
         features = {key: _array(rows) for key, rows in known_features(extractor, given).items()}
         if not len(features["frame_times_s"]):
-            raise ValueError(f"{name}: expected at least one row of video_features with its time, found none.")
+            raise InputError(f"{name}: expected at least one row of video_features with its time, found none.")
         duration_s = _length_s(given, features["frame_times_s"], extractor.sample_fps)
         return VideoInputs(self.scorer, name, duration_s, *_texts(name, given, duration_s), features=features)
 
@@ -240,7 +241,7 @@ def _array(rows: Any) -> np.ndarray:
 def _copy(file: Any, folder: Path) -> Path:
     """An open file, written to the folder under its own name."""
     if isinstance(file, TextIOBase):
-        raise ValueError(f"{file!r}: expected a video file opened in binary mode, found text mode.")
+        raise InputError(f"{file!r}: expected a video file opened in binary mode, found text mode.")
     name = getattr(file, "name", None)
     path = folder / ((Path(name).name if isinstance(name, str) else "") or "video")
     with path.open("wb") as copy:
@@ -256,11 +257,11 @@ def _decoded(name: str, video: Any, fps: float | None) -> tuple[np.ndarray, np.n
         times_s, images = np.arange(len(video)) / fps, np.asarray(video)
     else:
         expected = "a path, an open file, (times_s, frames), or an array of frames with fps"
-        raise ValueError(f"{name}: expected {expected}; found {type(video).__name__} and fps {fps}.")
+        raise InputError(f"{name}: expected {expected}; found {type(video).__name__} and fps {fps}.")
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
-        raise ValueError(f"{name}: expected frames uint8 (N, H, W, 3), found {images.dtype} {images.shape}.")
+        raise InputError(f"{name}: expected frames uint8 (N, H, W, 3), found {images.dtype} {images.shape}.")
     if times_s.shape != (len(images),) or times_s[0] < 0 or not (np.diff(times_s) > 0).all():
-        raise ValueError(f"{name}: expected {len(images)} ascending times from 0 on, one a frame; found {times_s}.")
+        raise InputError(f"{name}: expected {len(images)} ascending times from 0 on, one a frame; found {times_s}.")
     return times_s, images
 
 
@@ -283,5 +284,5 @@ def _texts(
     found = found or [Sentence("", *pair) for pair in (times_s.tolist() if times_s.shape[1:] == (2,) else ())]
     if len(found) != len(given["text_features"]):
         rows = f"each of {len(given['text_features'])} rows of text_features"
-        raise ValueError(f"{name}: expected subtitles or text_times_s for {rows}, found {len(found)}.")
+        raise InputError(f"{name}: expected subtitles or text_times_s for {rows}, found {len(found)}.")
     return tuple(found), description, []

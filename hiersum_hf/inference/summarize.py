@@ -14,6 +14,7 @@ import numpy as np
 from hiersum_hf.features.cache import FrameSettings, frame_features
 from hiersum_hf.features.text_encoder import TextEncoder, default_extractor, load_text_encoder
 from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory, load_video_encoder, refuse_precomputed
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import usable_level
@@ -208,7 +209,7 @@ def load_scorer(
             features that cannot be computed from a video file.
     """
     if level is not None and model is None:
-        raise ValueError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
+        raise InputError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
     device = str(torch_device(device))
     if model is None:
         return Scorer(default_extractor(), device=device, dtype=dtype)
@@ -223,7 +224,7 @@ def refuse_other_features(checkpoint: str, extractor: HierSumFeatureExtractor) -
     refuse_precomputed(extractor.video_encoder, "video file")
     if extractor.normalization != "none":
         wanted = "expected a checkpoint trained on features as an encoder gives them"
-        raise ValueError(f"{checkpoint}: {wanted}, found one with normalization {extractor.normalization!r}")
+        raise InputError(f"{checkpoint}: {wanted}, found one with normalization {extractor.normalization!r}")
 
 
 def score_video(
@@ -256,7 +257,7 @@ def score_video(
     """
     queries = checked_queries(queries)
     if shots not in ("kts", "cuts"):
-        raise ValueError(f'shots: expected "kts" or "cuts", found {shots!r}')
+        raise InputError(f'shots: expected "kts" or "cuts", found {shots!r}')
     duration_s, extractor = probe(video).duration_s, scorer.extractor
     asked = (subtitles, description, language, transcribe, scorer.device)
     sentences, texts, warnings = read_texts(video, duration_s, *asked)
@@ -303,7 +304,7 @@ def score_record(
             if not is_out_of_memory(error):
                 raise
             frames = f"{record.video_id}: expected memory for its {len(record.video_features)} frames together"
-            raise ValueError(f"{frames}, found too little: {error}") from error
+            raise InputError(f"{frames}, found too little: {error}") from error
         scores, spoken = found["scores"], found["sentence_scores"][: len(record.text_features)]
         spoken = None if level == "parent" or not len(spoken) else spoken
     scored = ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))
@@ -319,7 +320,7 @@ def ask(scored: ScoredVideo, queries: Sequence[str]) -> ScoredVideo:
     if not queries:
         return scored
     if not scored.scorer.extractor.text_encoder:
-        raise ValueError("query: expected a checkpoint with a text encoder, found one that was trained without text")
+        raise InputError("query: expected a checkpoint with a text encoder, found one that was trained without text")
     relevance = relevance_to(scored.record, scored.scorer.text_encoder.encode(list(queries)))
     answered = np.array([is_answered(scored.record, row) for row in relevance])
     notes = [

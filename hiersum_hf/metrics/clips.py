@@ -10,6 +10,7 @@ from math import ceil, floor
 import numpy as np
 
 from hiersum_hf.metrics.inputs import best, cut_to_common, exact_part, finite_row, without_noise
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 CLIP_ROWS = 5
@@ -47,7 +48,7 @@ def clip_average_precision(
     from sklearn.metrics import average_precision_score
 
     if share not in SHARES or rule not in RULES:
-        raise ValueError(f"expected a share of {SHARES} and a rule of {RULES}, found {share!r} and {rule!r}")
+        raise HierSumError(f"expected a share of {SHARES} and a rule of {RULES}, found {share!r} and {rule!r}")
     true_row = finite_row(reference, video_id, "reference scores")
     scores, rows = cut_to_common(finite_row(scores, video_id), true_row, video_id)
     predicted, true = (_clip_means(row, rule == "triplesumm") for row in (scores, rows[0]))  # (C,)

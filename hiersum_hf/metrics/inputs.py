@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
+
 
 LENGTH_TOLERANCE = 2
 
@@ -18,7 +20,7 @@ def cut_to_common(ours: np.ndarray, users: np.ndarray, video_id: str = "?") -> t
     """
     ours, users = np.asarray(ours), np.atleast_2d(users)
     if abs(len(ours) - users.shape[1]) > LENGTH_TOLERANCE:
-        raise ValueError(f"video {video_id}: expected {users.shape[1]} values as annotated, found {len(ours)}")
+        raise HierSumError(f"video {video_id}: expected {users.shape[1]} values as annotated, found {len(ours)}")
     common = min(len(ours), users.shape[1])
     return ours[:common], users[:, :common]
 
@@ -31,9 +33,9 @@ def finite_row(values: np.ndarray, video_id: str, what: str = "scores") -> np.nd
     """
     row = np.asarray(values, np.float64)
     if row.ndim != 1 or len(row) == 0:
-        raise ValueError(f"video {video_id}: expected {what} of shape (n,) with n >= 1, found {row.shape}")
+        raise HierSumError(f"video {video_id}: expected {what} of shape (n,) with n >= 1, found {row.shape}")
     if not np.isfinite(row).all():
-        raise ValueError(f"video {video_id}: expected finite {what}, found NaN or infinity")
+        raise HierSumError(f"video {video_id}: expected finite {what}, found NaN or infinity")
     return row
 
 
@@ -44,7 +46,7 @@ def exact_part(share: float, n: int) -> Fraction:
         ValueError: If `share` is not in (0, 1].
     """
     if not 0 < share <= 1:
-        raise ValueError(f"expected a share above 0 and at most 1, found {share}")
+        raise HierSumError(f"expected a share above 0 and at most 1, found {share}")
     return Fraction(str(share)) * n
 
 

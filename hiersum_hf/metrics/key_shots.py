@@ -10,6 +10,7 @@ from math import floor
 import numpy as np
 
 from hiersum_hf.metrics.inputs import cut_to_common, exact_part, finite_row
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.summary.shots import clip_shots, fill_picks, knapsack, shot_scores
 
 
@@ -53,14 +54,14 @@ def key_shot_summary(
             ascend, or shots overlap.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"variant: expected one of {', '.join(VARIANTS)}; found {variant!r}")
+        raise HierSumError(f"variant: expected one of {', '.join(VARIANTS)}; found {variant!r}")
     row = finite_row(scores, video_id)
     try:
         shots = clip_shots(shots, n_frames)
         capacity = exact_part(budget, int(shots[-1, 1]) if variant == "mrhisum" else n_frames)
         frames = fill_picks(row, picks, n_frames)
     except ValueError as error:
-        raise ValueError(f"video {video_id}: {error}") from None
+        raise HierSumError(f"video {video_id}: {error}") from None
     values = _per_mille(frames, shots) if variant in ("a2summ", "dsnet") else shot_scores(frames, shots)
     limit = round(capacity) if variant == "a2summ" else floor(capacity)
     summary = np.zeros(n_frames, bool)
@@ -87,10 +88,10 @@ def f1_score(pred: np.ndarray, user_summaries: np.ndarray, reduce: str = "mean",
         ValueError: If the lengths differ by more than two, there is no annotator, or `reduce` is another word.
     """
     if reduce not in ("mean", "max"):
-        raise ValueError(f'reduce: expected "mean" or "max", found {reduce!r}')
+        raise HierSumError(f'reduce: expected "mean" or "max", found {reduce!r}')
     pred, users = cut_to_common(np.asarray(pred, bool), np.asarray(user_summaries, bool), video_id)
     if users.size == 0:
-        raise ValueError(f"video {video_id}: expected at least one annotator and frame, found {users.shape}")
+        raise HierSumError(f"video {video_id}: expected at least one annotator and frame, found {users.shape}")
     # row by row: twice as fast as along an axis
     overlap, length = np.array([(np.count_nonzero(user & pred), np.count_nonzero(user)) for user in users]).T
     f1 = 2 * overlap / np.maximum(np.count_nonzero(pred) + length, 1)  # (U,)
@@ -130,7 +131,7 @@ def temporal_coverage(summary: np.ndarray, parts: int = 10) -> float:
     """
     selected = _selected(summary)
     if parts < 1:
-        raise ValueError(f"parts: expected at least 1, found {parts}")
+        raise HierSumError(f"parts: expected at least 1, found {parts}")
     touched = np.unique(np.flatnonzero(selected) * parts // len(selected))
     return len(touched) / min(parts, len(selected))
 
@@ -138,5 +139,5 @@ def temporal_coverage(summary: np.ndarray, parts: int = 10) -> float:
 def _selected(summary: np.ndarray) -> np.ndarray:
     selected = np.asarray(summary, bool)
     if selected.ndim != 1 or len(selected) == 0:
-        raise ValueError(f"summary: expected shape (n_frames,) with n_frames >= 1, found {selected.shape}")
+        raise HierSumError(f"summary: expected shape (n_frames,) with n_frames >= 1, found {selected.shape}")
     return selected

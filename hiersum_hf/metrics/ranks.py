@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import kendalltau, rankdata
 
 from hiersum_hf.metrics.inputs import cut_to_common, finite_row
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 LARGEST_TABLE = 32  # cells for each value, above which scipy counts the pairs
@@ -74,7 +75,7 @@ def tau_rho_mean_user(scores: np.ndarray, user_scores: np.ndarray, video_id: str
     """
     scores, users = cut_to_common(finite_row(scores, video_id), np.asarray(user_scores, np.float64), video_id)
     if len(users) == 0:
-        raise ValueError(f"video {video_id}: expected at least one annotator, found none")
+        raise HierSumError(f"video {video_id}: expected at least one annotator, found none")
     mean = finite_row(users.mean(axis=0), video_id, "annotations")
     if is_constant(mean):
         return float("nan"), float("nan")
@@ -150,8 +151,8 @@ def _comparable(scores: np.ndarray, user_scores: np.ndarray, video_id: str) -> t
     """Scores and the annotators that are not constant, of one length, and how many annotators were dropped."""
     scores, users = cut_to_common(np.asarray(scores, np.float64), np.asarray(user_scores, np.float64), video_id)
     if not np.isfinite(scores).all():
-        raise ValueError(f"video {video_id}: expected finite scores, found NaN or infinity")
+        raise HierSumError(f"video {video_id}: expected finite scores, found NaN or infinity")
     if not np.isfinite(users).all():
-        raise ValueError(f"video {video_id}: expected finite annotations, found NaN or infinity")
+        raise HierSumError(f"video {video_id}: expected finite annotations, found NaN or infinity")
     varied = np.array([not is_constant(user) for user in users], bool)
     return scores, users[varied], int((~varied).sum())

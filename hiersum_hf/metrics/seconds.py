@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hiersum_hf.metrics.ranks import is_constant
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 def captured(
@@ -41,7 +42,9 @@ def captured(
     """
     edges_s, importance = np.asarray(edges_s, np.float64), np.asarray(importance, np.float64)
     if edges_s.shape != (len(importance) + 1,):
-        raise ValueError(f"video {video_id}: expected {len(edges_s) - 1} frames as edges tell, found {len(importance)}")
+        raise HierSumError(
+            f"video {video_id}: expected {len(edges_s) - 1} frames as edges tell, found {len(importance)}"
+        )
     known = np.isfinite(importance) & (np.diff(edges_s) > 0)
     if is_constant(importance[known]):
         return float("nan")

@@ -8,6 +8,7 @@ import numpy as np
 
 from hiersum_hf.metrics.inputs import best, exact_part, finite_row, without_noise
 from hiersum_hf.metrics.key_shots import precision_recall
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 RULES = {"top50": 0.5, "top15": 0.15, "p>=0.5": None}  # share of the segments
@@ -34,7 +35,7 @@ def segment_prediction(scores: np.ndarray, rule: str = "top50", video_id: str = 
         ValueError: If there is no such rule, or scores are empty, NaN or infinite.
     """
     if rule not in RULES:
-        raise ValueError(f"rule: expected one of {', '.join(RULES)}; found {rule!r}")
+        raise HierSumError(f"rule: expected one of {', '.join(RULES)}; found {rule!r}")
     row, share = finite_row(scores, video_id), RULES[rule]
     return row >= 0.5 if share is None else best(row, floor(exact_part(share, len(row))))
 
@@ -56,7 +57,7 @@ def segment_means(scores: np.ndarray, segment_of_frame: np.ndarray, n_segments: 
     """
     row, segments = finite_row(scores, video_id), np.asarray(segment_of_frame)
     if segments.shape != row.shape:
-        raise ValueError(f"video {video_id}: expected the segments of {len(row)} frames, found {segments.shape}")
+        raise HierSumError(f"video {video_id}: expected the segments of {len(row)} frames, found {segments.shape}")
     known = (segments >= 0) & (segments < n_segments)
     counts = np.bincount(segments[known], minlength=n_segments)
     sums = np.bincount(segments[known], row[known], n_segments)
@@ -73,9 +74,9 @@ def segment_f1(pred: np.ndarray, labels: np.ndarray, video_id: str = "?") -> dic
     """
     pred, labels = np.asarray(pred, bool), np.asarray(labels)
     if pred.shape != labels.shape or pred.ndim != 1:
-        raise ValueError(f"video {video_id}: expected predictions of shape {labels.shape}, found {pred.shape}")
+        raise HierSumError(f"video {video_id}: expected predictions of shape {labels.shape}, found {pred.shape}")
     if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"video {video_id}: expected labels 0 and 1, found {np.unique(labels).tolist()}")
+        raise HierSumError(f"video {video_id}: expected labels 0 and 1, found {np.unique(labels).tolist()}")
     precision, recall = precision_recall(pred, labels, video_id)
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return {"f1": f1, "precision": precision, "recall": recall}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.metrics.inputs import best, exact_part, finite_row
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 ROUGE = ("rouge1", "rouge2", "rougeLsum")
@@ -36,7 +37,7 @@ def rouge(predicted: Sequence[str], reference: Sequence[str], video_id: str = "?
         ValueError: If one text is given in place of sentences.
     """
     if isinstance(predicted, str) or isinstance(reference, str):
-        raise ValueError(f"video {video_id}: expected lists of sentences, found one text")
+        raise HierSumError(f"video {video_id}: expected lists of sentences, found one text")
     target = "\n".join(reference)
     if not re.search("[a-z0-9]", target.lower()):
         return dict.fromkeys(ROUGE, float("nan"))
@@ -85,7 +86,7 @@ def matched_cosine(
             is missing or below N.
     """
     if variant not in COSINES:
-        raise ValueError(f"variant: expected one of {', '.join(COSINES)}; found {variant!r}")
+        raise HierSumError(f"variant: expected one of {', '.join(COSINES)}; found {variant!r}")
     frames = _unit(frames, video_id, "frames")
     reference, predicted = (
         _unit(rows, video_id, what, frames.shape[1])
@@ -117,16 +118,16 @@ def _unit(rows: np.ndarray, video_id: str, what: str, width: int | None = None) 
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or (width is None and len(rows) == 0) or rows.shape[1] != (width or rows.shape[1]):
         shape = "(N, D) with N >= 1" if width is None else f"(n, {width})"
-        raise ValueError(f"video {video_id}: expected {what} of shape {shape}, found {rows.shape}")
+        raise HierSumError(f"video {video_id}: expected {what} of shape {shape}, found {rows.shape}")
     if not np.isfinite(rows).all():
-        raise ValueError(f"video {video_id}: expected finite {what}, found NaN or infinity")
+        raise HierSumError(f"video {video_id}: expected finite {what}, found NaN or infinity")
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
 
 
 def _padding(n_frames: int, padded_length: int | None, video_id: str) -> int:
     if padded_length is None or padded_length < n_frames:
-        raise ValueError(f"video {video_id}: expected a padded length of at least {n_frames}, found {padded_length}")
+        raise HierSumError(f"video {video_id}: expected a padded length of at least {n_frames}, found {padded_length}")
     return padded_length - n_frames
 
 
@@ -138,7 +139,7 @@ def top_k(scores: np.ndarray, k: int, video_id: str = "?") -> np.ndarray:
     """
     row = finite_row(scores, video_id)
     if not 0 <= k <= len(row):
-        raise ValueError(f"video {video_id}: expected k from 0 to {len(row)}, found {k}")
+        raise HierSumError(f"video {video_id}: expected k from 0 to {len(row)}, found {k}")
     return np.flatnonzero(best(row, k))
 
 

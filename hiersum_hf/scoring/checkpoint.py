@@ -21,6 +21,7 @@ from transformers.utils import (
 )
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.errors_hiersum import CheckpointError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.results import read_results
@@ -42,17 +43,17 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
     for path in (Path(checkpoint, FEATURE_EXTRACTOR_NAME), Path(checkpoint, ADAPTER_CONFIG_NAME)):
         read_object(path if path.is_file() else None)
     if config.get("model_type") != "hiersum":
-        raise ValueError(
+        raise CheckpointError(
             f"{checkpoint}: expected a checkpoint with model_type 'hiersum', found {config.get('model_type')!r}."
         )
     if any(name.endswith("attn_implementation") and "/" in str(value) for name, value in config.items()):
-        raise ValueError(f"{checkpoint}: expected attention by Transformers itself, found code from the Hub.")
+        raise CheckpointError(f"{checkpoint}: expected attention by Transformers itself, found code from the Hub.")
     try:
         feature_extractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
         adapter = find_adapter_config_file(str(checkpoint))
         model: Any = _load_network(checkpoint) if adapter is None else _load_adapter(checkpoint, adapter)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
-        raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
+        raise CheckpointError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
     model.to(torch_device(device))
     return model.eval(), feature_extractor
 
@@ -61,7 +62,7 @@ def _config(checkpoint: str | Path) -> dict[str, Any]:
     try:
         found: Any = cached_file(str(checkpoint), CONFIG_NAME)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
+        raise CheckpointError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
     return read_object(Path(found) if found else None)
 
 
@@ -86,9 +87,9 @@ def read_object(path: Path | None) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from None
+        raise CheckpointError(f"{path}: expected JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, found {type(found).__name__}.")
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(found).__name__}.")
     return found
 
 
@@ -96,12 +97,16 @@ def _load_network(checkpoint: str | Path) -> HierSumModel:
     """The network of an ordinary checkpoint."""
     shards = read_object(find_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).get("weight_map") or {}
     if not isinstance(shards, dict) or not all(re.fullmatch(r"[\w.-]+\.safetensors", str(x)) for x in shards.values()):
-        raise ValueError(f"{checkpoint}: expected .safetensors files beside {SAFE_WEIGHTS_INDEX_NAME}, found others.")
+        raise CheckpointError(
+            f"{checkpoint}: expected .safetensors files beside {SAFE_WEIGHTS_INDEX_NAME}, found others."
+        )
     loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True, use_safetensors=True)
     model, loading = loaded
     lacking = sorted(loading["missing_keys"])
     if lacking:
-        raise ValueError(f"{checkpoint}: expected a complete HierSum checkpoint, missing {', '.join(lacking[:5])}.")
+        raise CheckpointError(
+            f"{checkpoint}: expected a complete HierSum checkpoint, missing {', '.join(lacking[:5])}."
+        )
     return model
 
 
@@ -111,18 +116,20 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
 
     described = read_object(Path(adapter))
     if described.get("peft_type") != "LORA" or find_file(checkpoint, ADAPTER_WEIGHTS_NAME) is None:
-        raise ValueError(f"{checkpoint}: expected a LoRA adapter in {ADAPTER_WEIGHTS_NAME}, found none.")
+        raise CheckpointError(f"{checkpoint}: expected a LoRA adapter in {ADAPTER_WEIGHTS_NAME}, found none.")
     base = str(described.get("base_model_name_or_path") or "")
     _refuse_circle(checkpoint)
     try:
         network, _ = load_checkpoint(base)
     except ValueError as error:
-        raise ValueError(f"{checkpoint}: expected the checkpoint that this adapter was trained on: {error}") from None
+        raise CheckpointError(
+            f"{checkpoint}: expected the checkpoint that this adapter was trained on: {error}"
+        ) from None
     model, _ = with_config(network, HierSumConfig.from_pretrained(checkpoint))
     try:
         return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{checkpoint}: expected a LoRA adapter of this network: {error!r}") from None
+        raise CheckpointError(f"{checkpoint}: expected a LoRA adapter of this network: {error!r}") from None
 
 
 def _refuse_circle(checkpoint: str | Path) -> None:
@@ -132,7 +139,7 @@ def _refuse_circle(checkpoint: str | Path) -> None:
     while place:
         place = str(Path(place).resolve()) if Path(place).exists() else place
         if place in passed or len(passed) == MAX_ADAPTERS:
-            raise ValueError(
+            raise CheckpointError(
                 f"{checkpoint}: expected the checkpoint that this adapter was trained on somewhere else, found its "
                 f"base_model_name_or_path {'leads back to itself' if place in passed else 'never ends'}."
             )
@@ -188,4 +195,4 @@ def torch_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: expected one that this PyTorch can use, found {name!r}: {error}") from None
+        raise CheckpointError(f"device: expected one that this PyTorch can use, found {name!r}: {error}") from None

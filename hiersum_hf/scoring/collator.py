@@ -13,6 +13,7 @@ import torch
 
 from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.attention_hiersum import count_pairs
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, pad, times_to_spans
 from hiersum_hf.records import VideoRecord
 
@@ -30,7 +31,7 @@ class HierSumCollator:
     def __call__(self, items: Sequence[tuple[str, VideoRecord]]) -> dict[str, Any]:
         levels = {level for level, _ in items}
         if len(levels) != 1:
-            raise ValueError(f"A batch must have one level, got {sorted(levels)}.")
+            raise HierSumError(f"A batch must have one level, got {sorted(levels)}.")
         level, records = levels.pop(), [record for _, record in items]
         batch = dict(self.inputs(records, level))
         frame_labels = [_or(r.frame_labels, np.full(len(r.video_features), -100)) for r in records]

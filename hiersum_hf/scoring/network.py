@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from hiersum_hf.modeling.errors_hiersum import CheckpointError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
@@ -27,7 +28,7 @@ def levels_to_read(model: HierSumModel, level: str, has_description: bool) -> tu
     levels = ("child", "parent") if level == "both" else (level,)
     trained = model.config.trained_levels
     if trained is not None and not set(levels) <= set(trained):
-        raise ValueError(
+        raise CheckpointError(
             f"Level {level!r} needs a checkpoint trained at {' and '.join(levels)}, this one was trained at "
             f"{' and '.join(trained)}."
         )
@@ -64,7 +65,7 @@ def predict_scores(
     """
     mismatch = None if allow_encoder_mismatch else encoder_mismatch(feature_extractor, records)
     if mismatch is not None:
-        raise ValueError(mismatch)
+        raise CheckpointError(mismatch)
     indices = range(len(records)) if indices is None else indices
     batches = _batches(model, level or model.config.default_level, records, indices, batch_size)
     collator = HierSumCollator(feature_extractor)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Sentence, VideoRecord, first_step
 from hiersum_hf.scoring.training_free import bridged, shares_space, standardised, unit_rows
@@ -100,7 +101,7 @@ def checked_queries(queries: str | Iterable[str] | None) -> tuple[str, ...]:
     folded = [" ".join(query.split()) if isinstance(query, str) else "" for query in listed]
     for query, found in zip(folded, listed, strict=True):
         if not any(letter.isalnum() for letter in query):
-            raise ValueError(f"query: expected words, found {found!r}")
+            raise HierSumError(f"query: expected words, found {found!r}")
     return tuple(dict.fromkeys(folded))
 
 
@@ -122,7 +123,7 @@ def relevance_to(record: VideoRecord, query_features: np.ndarray) -> np.ndarray:
     if shares_space(record, queries):
         parts.append((unit_rows(record, "video_features") @ queries.T).T)
     if not parts:
-        raise ValueError(
+        raise HierSumError(
             f"video {record.video_id}: a query needs subtitles, or frames and words from one encoder (CLIP); found "
             "neither"
         )

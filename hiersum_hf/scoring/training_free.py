@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import VideoRecord, counted, first_step
 
@@ -33,7 +34,7 @@ def score_frames(record: VideoRecord, scorer: str, seed: int = 0) -> np.ndarray:
         "training-free": training_free_scores,
     }
     if scorer not in known:
-        raise ValueError(f"scorer: expected one of random, {', '.join(known)}; found {scorer!r}")
+        raise HierSumError(f"scorer: expected one of random, {', '.join(known)}; found {scorer!r}")
     return known[scorer](record)
 
 
@@ -100,7 +101,7 @@ def oracle_scores(record: VideoRecord) -> np.ndarray:
         return np.pad(mean, (0, len(record.frame_times_s) - len(mean)), constant_values=mean.min())
     known = record.frame_scores if record.frame_scores is not None else record.frame_labels
     if known is None:
-        raise ValueError(f"video {record.video_id}: the oracle needs annotators, scores or labels, found none")
+        raise HierSumError(f"video {record.video_id}: the oracle needs annotators, scores or labels, found none")
     truth = np.where(known == -100, np.nan, known.astype(np.float64))
     return np.nan_to_num(truth, nan=float(np.nanmin(truth)) if np.isfinite(truth).any() else 0.0)
 
@@ -128,7 +129,7 @@ def training_free_scores(record: VideoRecord) -> np.ndarray:
         ValueError: If there are no features, they hold NaN or infinity, or sentences and description differ in width.
     """
     if not record.video_features.shape[1]:
-        raise ValueError(f"video {record.video_id}: training-free needs frame features, found none")
+        raise HierSumError(f"video {record.video_id}: training-free needs frame features, found none")
     relevances = [standardised(moving_average(cue, samples_averaged(record))) for cue in _relevances(record)]
     place, alike = standardised(position_scores(record)), standardised(_likeness(record))
     if not relevances:
@@ -153,7 +154,7 @@ def title_scores(record: VideoRecord) -> np.ndarray:
     """
     if not len(record.description_features) or not shares_space(record) or not record.video_features.shape[1]:
         encoders = record.encoders or "unknown encoders"
-        raise ValueError(
+        raise HierSumError(
             f"video {record.video_id}: title needs a description, and frames and texts of one encoder; found "
             f"{counted(len(record.description_features), 'text')} and {encoders}"
         )
@@ -216,7 +217,7 @@ def _sentence_cue(record: VideoRecord) -> np.ndarray:
         others = len(sentences) - 1
         return ((sentences @ sentences.sum(axis=0)) - (sentences**2).sum(axis=1)) / max(others, 1)
     if sentences.shape[1] != texts.shape[1]:
-        raise ValueError(
+        raise HierSumError(
             f"video {record.video_id}: expected sentences and description of one width, "
             f"found {sentences.shape[1]} and {texts.shape[1]}"
         )
@@ -230,7 +231,7 @@ def bridged(record: VideoRecord, cue: np.ndarray) -> np.ndarray:
     """
     times_s = np.array([(sentence.start_s, sentence.end_s) for sentence in record.sentences])
     if len(times_s) != len(cue):
-        raise ValueError(f"video {record.video_id}: expected {len(cue)} sentences with times, found {len(times_s)}")
+        raise HierSumError(f"video {record.video_id}: expected {len(cue)} sentences with times, found {len(times_s)}")
     frames_s = record.frame_times_s
     spans = times_to_spans(frames_s, times_s)
     total, count = np.zeros((2, len(frames_s) + 1))
@@ -252,7 +253,7 @@ def unit_rows(record: VideoRecord, name: str) -> np.ndarray:
     """The record's features `name`, rows scaled to length 1."""
     features = np.asarray(getattr(record, name), np.float64)
     if not np.isfinite(features).all():
-        raise ValueError(f"video {record.video_id}: expected finite {name}, found NaN or infinity")
+        raise HierSumError(f"video {record.video_id}: expected finite {name}, found NaN or infinity")
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 

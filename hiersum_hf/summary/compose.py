@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Budget, Segment, Sentence, Summary, first_step
 from hiersum_hf.scoring.topics import sentence_of_frames
@@ -82,7 +83,7 @@ def summarize_scores(
     if sentence_scores is None:
         sentence_scores = _covered_means(sentences, times_s, scores)
     if len(sentence_scores) != len(sentences):
-        raise ValueError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
+        raise HierSumError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
     edges_s = frame_edges(times_s, duration_s)
     curve = score_integral(edges_s, scores)
     if cuts_s is None:
@@ -199,13 +200,13 @@ def _check(
 ) -> None:
     if not len(times_s) == len(scores) == len(features) or len(times_s) == 0:
         found = f"{len(times_s)}, {len(scores)} and {len(features)}"
-        raise ValueError(f"video {video}: expected as many times, scores and features, at least one; found {found}")
+        raise HierSumError(f"video {video}: expected as many times, scores and features, at least one; found {found}")
     if not (np.isfinite(scores).all() and np.isfinite(features).all()):
-        raise ValueError(f"video {video}: expected finite scores and features, found NaN or infinity")
+        raise HierSumError(f"video {video}: expected finite scores and features, found NaN or infinity")
     if (np.diff(times_s) <= 0).any() or not 0 <= times_s[0] < duration_s:
-        raise ValueError(f"video {video}: expected frame times that ascend within 0 to {duration_s} s")
+        raise HierSumError(f"video {video}: expected frame times that ascend within 0 to {duration_s} s")
     if not budget.seconds > 0:
-        raise ValueError(f"video {video}: expected a budget above 0 s, found {budget.seconds}")
+        raise HierSumError(f"video {video}: expected a budget above 0 s, found {budget.seconds}")
 
 
 def _covered_means(sentences: Sequence[Sentence], times_s: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hiersum_hf.files.atomic import NO_ROOM
 from hiersum_hf.files.escape import in_markdown
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
 from hiersum_hf.summary.page import summary_page
@@ -49,12 +50,14 @@ def refuse_video(video: Path, folder: Path) -> None:
             file of the summary goes.
     """
     if video.name in FILES and video.resolve() == (folder / video.name).resolve():
-        raise ValueError(f"{video}: expected a video elsewhere, found it where its own summary goes. Choose a folder.")
+        raise HierSumError(
+            f"{video}: expected a video elsewhere, found it where its own summary goes. Choose a folder."
+        )
     link = list_link(video, folder)
     if link != link.encode(errors="replace").decode():
-        raise ValueError(f"{video}: expected a name in UTF-8, found other bytes. No page can link it.")
+        raise HierSumError(f"{video}: expected a name in UTF-8, found other bytes. No page can link it.")
     if set("\r\n") & set(link):
-        raise ValueError(f"{video}: expected a name without line breaks, found {link!r}. No cut list can hold it.")
+        raise HierSumError(f"{video}: expected a name without line breaks, found {link!r}. No cut list can hold it.")
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import clock
 from hiersum_hf.summary.key_shots import best_window, score_integral
 from hiersum_hf.summary.looks import Looks
@@ -51,11 +52,13 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
-            raise ValueError(f"selection: expected one of {', '.join(RULES)}; found {self.rule!r}")
+            raise HierSumError(f"selection: expected one of {', '.join(RULES)}; found {self.rule!r}")
         if not 0 <= self.min_segment_s < np.inf:
-            raise ValueError(f"min_segment_s: expected seconds from 0 on, found {self.min_segment_s}")
+            raise HierSumError(f"min_segment_s: expected seconds from 0 on, found {self.min_segment_s}")
         if self.rule == KEYSHOT and (self.keep or self.skip):
-            raise ValueError('keep, skip: expected the selection "importance", found "keyshot", which cannot hold them')
+            raise HierSumError(
+                'keep, skip: expected the selection "importance", found "keyshot", which cannot hold them'
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +170,7 @@ def choose_moments(moments: Moments, budget_s: float, selection: Selection) -> C
     notes: list[str] = []
     if line.barred.all():
         if skip:
-            raise ValueError(
+            raise HierSumError(
                 f"video {moments.video}: expected something left after what is to be skipped, found nothing"
             )
         line = replace(line, barred=np.zeros_like(line.barred))
@@ -211,20 +214,20 @@ def check_wishes(selection: Selection, video: str, duration_s: float, budget_s: 
     for name, spans in (("keep", selection.keep), ("skip", selection.skip)):
         for start_s, end_s in spans:
             if not 0 <= start_s < end_s:
-                raise ValueError(f"{where}: {name}: expected a start before its end, found {_told(start_s, end_s)}")
+                raise HierSumError(f"{where}: {name}: expected a start before its end, found {_told(start_s, end_s)}")
             if start_s >= duration_s or (name == "keep" and end_s > duration_s + OVERHANG_S):
                 length = f"a stretch within the video's {clock(duration_s)} ({duration_s:.1f} s)"
-                raise ValueError(f"{where}: {name}: expected {length}, found {_told(start_s, end_s)}")
+                raise HierSumError(f"{where}: {name}: expected {length}, found {_told(start_s, end_s)}")
     keep, skip = _joined(selection.keep, duration_s), _joined(selection.skip, duration_s)
     for kept in keep:
         for skipped in skip:
             if not _apart(kept, skipped):
                 found = f"{_told(*kept)} kept and {_told(*skipped)} skipped"
-                raise ValueError(f"{where}: expected each moment kept or skipped, found {found}")
+                raise HierSumError(f"{where}: expected each moment kept or skipped, found {found}")
     length_s = sum(end - start for start, end in keep)
     if length_s > budget_s + TOUCH_S:
         wanted = f"a budget of at least the {length_s:.1f} s that are to be kept"
-        raise ValueError(f"{where}: expected {wanted}, found {budget_s:.1f} s")
+        raise HierSumError(f"{where}: expected {wanted}, found {budget_s:.1f} s")
     return keep, skip
 
 
@@ -247,7 +250,7 @@ def _rest(skip: list[Span], moments: Moments) -> tuple[Span, ...]:
     marks_s = [0.0, *(time_s for span in skip for time_s in span), moments.duration_s]
     rest = [(a, b) for a, b in zip(marks_s[::2], marks_s[1::2], strict=True) if b - a > TOUCH_S]
     if not rest:
-        raise ValueError(f"video {moments.video}: expected something left after what is to be skipped, found nothing")
+        raise HierSumError(f"video {moments.video}: expected something left after what is to be skipped, found nothing")
     return tuple(rest)
 
 

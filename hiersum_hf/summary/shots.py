@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
+
 
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
 BLOCK, PART = 128, 256  # ends and starts of shots in one matrix product, for memory
@@ -36,9 +38,9 @@ def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
     """
     features = np.array(features, dtype=np.float64)
     if features.ndim != 2 or len(features) == 0:
-        raise ValueError(f"features: expected shape (N, D) with N >= 1, found {features.shape}")
+        raise HierSumError(f"features: expected shape (N, D) with N >= 1, found {features.shape}")
     if not np.isfinite(features).all():
-        raise ValueError("features: expected finite values, found NaN or infinity")
+        raise HierSumError("features: expected finite values, found NaN or infinity")
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     features -= features.mean(axis=0)  # moves no distance, and keeps the sums small
     sums = np.zeros((len(features) + 1, features.shape[1]))
@@ -157,13 +159,13 @@ def clip_shots(shots: np.ndarray, n_frames: int) -> np.ndarray:
     """
     shots = np.asarray(shots, dtype=np.int64)
     if shots.ndim != 2 or shots.shape[1] != 2:
-        raise ValueError(f"shots: expected shape (S, 2), found {shots.shape}")
+        raise HierSumError(f"shots: expected shape (S, 2), found {shots.shape}")
     if (shots[:, 0] > shots[:, 1]).any() or (shots[1:, 0] < shots[:-1, 1]).any():
-        raise ValueError("shots: expected ascending [start, end) pairs that do not overlap")
+        raise HierSumError("shots: expected ascending [start, end) pairs that do not overlap")
     shots = np.clip(shots, 0, n_frames)
     shots = shots[shots[:, 0] < shots[:, 1]]
     if len(shots) == 0:
-        raise ValueError(f"shots: expected at least one in [0, {n_frames}), found none")
+        raise HierSumError(f"shots: expected at least one in [0, {n_frames}), found none")
     return shots
 
 
@@ -179,9 +181,9 @@ def fill_picks(scores: np.ndarray, picks: np.ndarray, n_frames: int) -> np.ndarr
     """
     scores, picks = np.asarray(scores), np.asarray(picks)
     if scores.shape != picks.shape or scores.ndim != 1 or len(scores) == 0:
-        raise ValueError(f"expected as many scores as picks, at least one; found {scores.shape} and {picks.shape}")
+        raise HierSumError(f"expected as many scores as picks, at least one; found {scores.shape} and {picks.shape}")
     if (np.diff(picks) <= 0).any():
-        raise ValueError("picks: expected strictly ascending frame numbers")
+        raise HierSumError("picks: expected strictly ascending frame numbers")
     starts, ends = np.clip(picks, 0, n_frames), np.clip(np.append(picks[1:], n_frames), 0, n_frames)
     starts[0] = 0
     return np.repeat(scores, ends - starts)
@@ -211,9 +213,9 @@ def knapsack(values: np.ndarray, weights: np.ndarray, capacity: int) -> np.ndarr
     """
     values, weights = np.asarray(values, np.float64), np.asarray(weights, np.int64)
     if values.shape != weights.shape or values.ndim != 1:
-        raise ValueError(f"expected as many values as weights, found {values.shape} and {weights.shape}")
+        raise HierSumError(f"expected as many values as weights, found {values.shape} and {weights.shape}")
     if not np.isfinite(values).all() or (weights < 0).any() or capacity < 0:
-        raise ValueError("expected finite values, weights >= 0 and a capacity >= 0")
+        raise HierSumError("expected finite values, weights >= 0 and a capacity >= 0")
     best = np.zeros(capacity + 1)
     taken = [_take(best, value, weight) for value, weight in zip(values.tolist(), weights.tolist(), strict=True)]
     chosen, room = np.zeros(len(values), bool), capacity

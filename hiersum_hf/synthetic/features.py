@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
 from hiersum_hf.labels import ReplayCurve
 from hiersum_hf.metrics import key_shot_summary
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Encoders, VideoRecord
 from hiersum_hf.synthetic.video import VIDEO_FPS, draw_frame, render
 from hiersum_hf.synthetic.world import (
@@ -177,7 +178,7 @@ def replay_curve(video: LatentVideo, views: int) -> ReplayCurve:
         ValueError: Fewer than one view.
     """
     if views < 1:
-        raise ValueError(f"video {video.video_id}: expected at least 1 view, found {views}")
+        raise HierSumError(f"video {video.video_id}: expected at least 1 view, found {views}")
     rng = video.random("replay")
     watching, starting = np.exp(rng.standard_normal(2) * (1.5, 2.0)) * (0.4, 0.5)
     bins, edges_s = np.arange(REPLAY_BINS), np.linspace(0, video.duration_s, REPLAY_BINS + 1)

@@ -44,6 +44,7 @@ from functools import cache
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Sentence
 
 
@@ -138,16 +139,16 @@ class World:
         for dial in (field.name for field in fields(self) if field.name not in ("segment_s", "subtitle_shift_s")):
             most = 1.0 if dial in shares else np.inf
             if not 0 <= getattr(self, dial) <= most:
-                raise ValueError(f"{dial}: expected 0 to {most:g}, found {getattr(self, dial)}")
+                raise HierSumError(f"{dial}: expected 0 to {most:g}, found {getattr(self, dial)}")
         if not 1 <= self.segment_s[0] <= self.segment_s[1]:
-            raise ValueError(f"segment_s: expected 1 <= shortest <= longest, found {self.segment_s}")
+            raise HierSumError(f"segment_s: expected 1 <= shortest <= longest, found {self.segment_s}")
         if not any(self.kinds.values()):
-            raise ValueError(f"{', '.join(self.kinds)}: expected a segment of one of these kinds, found none")
+            raise HierSumError(f"{', '.join(self.kinds)}: expected a segment of one of these kinds, found none")
         if self.steps + self.spectacles >= len(ACTIONS):
             found = f"{self.steps} + {self.spectacles}"
-            raise ValueError(f"steps + spectacles: expected fewer than the {len(ACTIONS)} actions, found {found}")
+            raise HierSumError(f"steps + spectacles: expected fewer than the {len(ACTIONS)} actions, found {found}")
         if self.steps == 0 < self.told + self.silent + self.teaser:
-            raise ValueError("steps: expected at least 1 where segments are told, silent or teasers, found 0")
+            raise HierSumError("steps: expected at least 1 where segments are told, silent or teasers, found 0")
 
     @property
     def kinds(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
 from hiersum_hf.texts.tracks import base_language, embedded_subtitles
@@ -108,7 +109,7 @@ def _beside(path: Path, read: Callable[[Path], Any], notes: list[str]) -> Any:
     try:
         texts = read(path)
         if not texts:
-            raise ValueError("expected text, found none")
+            raise InputError("expected text, found none")
     except ValueError as error:
         notes.append(f"{path.name}, found beside the video, is not used: {error}")
         return None

@@ -13,6 +13,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
 
@@ -85,7 +86,7 @@ def sentences_of_events(events: Iterable[Any], source: str) -> list[Sentence]:
     for number, event in enumerate(events, 1):
         if event.end < event.start:
             times = f"from {event.start / 1000} s to {event.end / 1000} s"
-            raise ValueError(
+            raise InputError(
                 f"{source}: expected cues that end after they start, found cue {number} {times}: {event.text!r}"
             )
         if event.text.count("{") > MAX_BRACES:
@@ -119,7 +120,7 @@ def fit_to_video(
     last_s = max((s.end_s for s in sentences), default=0.0)
     if sentences and not inside:
         first = min(sentences, key=lambda s: s.start_s)
-        raise ValueError(
+        raise InputError(
             f"{source}: expected sentences within the {duration_s:.2f} s of the video, found the first of "
             f"{len(sentences)} at {first_s:.2f} s: {first.text!r}. {_shift_hint(first_s, last_s, duration_s)}"
         )
@@ -160,7 +161,7 @@ def read_description(path: str | Path) -> tuple[str, ...]:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in (".txt", ".json"):
-        raise ValueError(f"{path}: expected a description in a .txt or .json file, found {suffix or 'no suffix'!r}")
+        raise InputError(f"{path}: expected a description in a .txt or .json file, found {suffix or 'no suffix'!r}")
     text = _read_text(path, "a description")
     return _texts(_json(text, str(path)) if suffix == ".json" else text.splitlines(), str(path))
 
@@ -202,7 +203,7 @@ def _parse(text: str, source: str) -> list[Sentence]:
         events = pysubs2.SSAFile.from_string(cues)
     except (pysubs2.Pysubs2Error, ValueError) as error:
         found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
-        raise ValueError(f"{source}: expected a subtitle file (SubRip, WebVTT or SubStation), found {found}") from error
+        raise InputError(f"{source}: expected a subtitle file (SubRip, WebVTT or SubStation), found {found}") from error
     return sentences_of_events(events, source)
 
 
@@ -214,11 +215,11 @@ def _as_sentence(item: Any, number: int) -> Sentence:
         case {"start_s": start_s, "end_s": end_s, "text": text} | {"start": start_s, "end": end_s, "text": text}:
             pass
     if not isinstance(text, str) or not all(isinstance(t, Real) and math.isfinite(t) for t in (start_s, end_s)):
-        raise ValueError(
+        raise InputError(
             f"Sentence {number}: expected (start_s, end_s, text) with times in seconds, found {item!r:.80}"
         )
     if end_s < start_s:
-        raise ValueError(f"Sentence {number}: expected an end after its start, found {item!r:.80}")
+        raise InputError(f"Sentence {number}: expected an end after its start, found {item!r:.80}")
     return Sentence(" ".join(text.split()), float(start_s), float(end_s))
 
 
@@ -247,7 +248,7 @@ def _read_text(path: str | Path, expected: str) -> str:
         ranked = sorted(guesses, key=lambda g: (g.chaos, -g.coherence, "cp1252" not in g.could_be_from_charset))
         text = str(ranked[0]) if ranked else "\0"
     if "\0" in text:
-        raise ValueError(f"{path}: expected {expected}, found bytes that are no text in any known encoding")
+        raise InputError(f"{path}: expected {expected}, found bytes that are no text in any known encoding")
     return _plain(text)
 
 
@@ -277,7 +278,7 @@ def _json(text: str, source: str) -> Any:
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{source}: expected JSON, found {text.strip()[:40]!r} ({error})") from error
+        raise InputError(f"{source}: expected JSON, found {text.strip()[:40]!r} ({error})") from error
 
 
 def _texts(content: Any, source: str) -> tuple[str, ...]:
@@ -290,11 +291,11 @@ def _texts(content: Any, source: str) -> tuple[str, ...]:
         items = [content.get("title"), content.get("description"), *(steps if isinstance(steps, list) else [steps])]
         items = [item for item in items + numbered if item is not None]
     if not isinstance(items, (list, tuple)):
-        raise ValueError(f"{source}: expected a list of texts or an object, found {type(items).__name__}")
+        raise InputError(f"{source}: expected a list of texts or an object, found {type(items).__name__}")
     texts: list[Any] = [item.get("text") if isinstance(item, dict) else item for item in items]
     if not all(isinstance(item, str) for item in texts):
-        raise ValueError(f'{source}: expected strings or objects with "text", found {items!r:.80}')
+        raise InputError(f'{source}: expected strings or objects with "text", found {items!r:.80}')
     folded = tuple(" ".join(text.split()) for text in texts if text.strip())
     if not folded:
-        raise ValueError(f"{source}: expected at least one text about the video, found none")
+        raise InputError(f"{source}: expected at least one text about the video, found none")
     return folded

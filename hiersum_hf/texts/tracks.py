@@ -10,6 +10,7 @@ from av.codec.codec import Properties
 from av.stream import Disposition
 from pysubs2 import SSAEvent
 
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import sentences_of_events
 from hiersum_hf.video.reader import open_media
@@ -76,7 +77,7 @@ def embedded_subtitles(path: str | Path, language: str | None = None) -> tuple[l
         spoken = [track for track in tracks if base_language(track.language) == base_language(language)]
         if not any(track.is_text for track in spoken):
             found = ", ".join(map(str, tracks))
-            raise ValueError(f"{path}: expected a text track in language {language!r}, found {found}")
+            raise InputError(f"{path}: expected a text track in language {language!r}, found {found}")
         tracks = spoken
     for track in sorted(tracks, key=lambda track: (track.language != language, not track.default)):
         if track.is_text and not track.forced and (sentences := _sentences(path, track)):

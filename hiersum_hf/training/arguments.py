@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.training.sampler import SCHEDULES
 
 
@@ -86,7 +87,7 @@ class HierSumTrainingArguments(TrainingArguments):
     def __post_init__(self):
         self._check_numbers()
         if self.load_best_model_at_end and not self.metric_for_best_model:
-            raise ValueError(
+            raise HierSumError(
                 "load_best_model_at_end: expected --metric_for_best_model with it, for example child_kendall_tau, "
                 f"found {self.metric_for_best_model}."
             )
@@ -95,13 +96,13 @@ class HierSumTrainingArguments(TrainingArguments):
             self.resume_from_checkpoint = "True" if word.lower() == "true" else None
         super().__post_init__()
         if self.load_best_model_at_end and self.save_strategy == "no":
-            raise ValueError("load_best_model_at_end: expected --save_strategy steps, epoch or best, found no.")
+            raise HierSumError("load_best_model_at_end: expected --save_strategy steps, epoch or best, found no.")
         for name, known in {"schedule": SCHEDULES, "train_sampling_strategy": SAMPLING}.items():
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+                raise HierSumError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
         for name, least in {"child_steps_per_parent": 1, "parent_steps_per_child": 1, "adaptive_window": 2}.items():
             if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+                raise HierSumError(f"{name} must be at least {least}, got {getattr(self, name)}.")
 
     def levels_to_come(self, trained: Sequence[str] | None) -> list[str]:
         """Levels that the evaluations of the run will have: those that the network comes with, and the schedule's.
@@ -119,18 +120,18 @@ class HierSumTrainingArguments(TrainingArguments):
     def _check_numbers(self) -> None:
         """Raises ValueError, naming the flag, for what would stop or spoil a run after its first step."""
         if self.max_steps != -1 and self.max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, or -1 for num_train_epochs, got {self.max_steps}.")
+            raise HierSumError(f"max_steps must be at least 1, or -1 for num_train_epochs, got {self.max_steps}.")
         for name in AT_LEAST_1:
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+                raise HierSumError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ABOVE_0:
             value = getattr(self, name)
             if value is not None and not 0 < float(value) < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}.")
+                raise HierSumError(f"{name} must be above 0 and finite, got {value}.")
         for name in NOT_NEGATIVE:
             value = getattr(self, name)
             if value is not None and not 0 <= float(value) < math.inf:
-                raise ValueError(f"{name} must be finite and not negative, got {value}.")
+                raise HierSumError(f"{name} must be finite and not negative, got {value}.")
 
 
 def and_both(levels: Sequence[str]) -> list[str]:

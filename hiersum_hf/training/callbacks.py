@@ -11,6 +11,7 @@ from transformers import ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from hiersum_hf.modeling.configuration_hiersum import LEVELS
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
 class LevelPlanner(TrainerCallback, ExportableState):
@@ -48,7 +49,7 @@ class LevelPlanner(TrainerCallback, ExportableState):
         saved = state.stateful_callbacks.get("LevelPlanner") if state.global_step else fresh
         found = saved["args"]["window"] if saved else "no plan"
         if found != self.window:
-            raise ValueError(
+            raise HierSumError(
                 f"Resuming at step {state.global_step} with schedule adaptive: expected a checkpoint with a plan of "
                 f"adaptive_window {self.window}, found {found}."
             )

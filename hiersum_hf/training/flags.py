@@ -17,6 +17,7 @@ from transformers.hf_argparser import string_to_bool
 from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.files.atomic import write_text
 from hiersum_hf.files.safe_yaml import load_yaml
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.training.arguments import HierSumTrainingArguments, config_arguments
 from hiersum_hf.training.recipe_files import find_recipe
 
@@ -64,20 +65,20 @@ class StartArguments:
 
     def __post_init__(self):
         if self.lora_r is None and (self.lora_alpha is not None or self.lora_dropout):
-            raise ValueError("lora_alpha and lora_dropout belong to an adapter: expected --lora_r with its rank.")
+            raise HierSumError("lora_alpha and lora_dropout belong to an adapter: expected --lora_r with its rank.")
         if self.lora_r is not None and self.checkpoint is None:
-            raise ValueError(
+            raise HierSumError(
                 "lora_r: expected --checkpoint. An adapter adjusts a trained network; random weights that stay as they "
                 "are cannot be adjusted to anything."
             )
         for name in ("lora_r", "lora_alpha"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+                raise HierSumError(f"{name} must be at least 1, got {value}.")
         if not 0 <= self.lora_dropout < 1:
-            raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout}.")
+            raise HierSumError(f"lora_dropout must be in [0, 1), got {self.lora_dropout}.")
         if self.transfer_widths and self.checkpoint is None:
-            raise ValueError("transfer_widths: expected --checkpoint with the network to keep.")
+            raise HierSumError("transfer_widths: expected --checkpoint with the network to keep.")
 
 
 class Flags(NamedTuple):
@@ -94,7 +95,7 @@ class _Parser(HfArgumentParser):
     """Says what is wrong in one line, without the list of all flags."""
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+        raise HierSumError(message)
 
 
 def parser() -> HfArgumentParser:
@@ -129,8 +130,8 @@ def parse(words: Sequence[str]) -> Flags:
 def _refuse_unknown(word: str, flags: HfArgumentParser) -> NoReturn:
     """Refuse a word that is neither the recipe, nor a flag, nor its value."""
     if not word.startswith("-"):
-        raise ValueError(f"{word}: expected the recipe before all flags, and one value behind each flag.")
-    raise ValueError(f"unknown flag {word}.{_nearest(word.lstrip('-').split('=')[0], flags)}")
+        raise HierSumError(f"{word}: expected the recipe before all flags, and one value behind each flag.")
+    raise HierSumError(f"unknown flag {word}.{_nearest(word.lstrip('-').split('=')[0], flags)}")
 
 
 def _refuse_idle(given: Mapping[str, Any], training: HierSumTrainingArguments) -> None:
@@ -138,14 +139,14 @@ def _refuse_idle(given: Mapping[str, Any], training: HierSumTrainingArguments) -
     for name, schedule in READ_BY.items():
         default = getattr(HierSumTrainingArguments, name)
         if training.schedule != schedule and given.get(name, default) != default:
-            raise ValueError(
+            raise HierSumError(
                 f"{name}: expected schedule {schedule}, which alone heeds it, found schedule {training.schedule}. "
                 f"Leave {name} out, or give its default, {default}."
             )
     if given.get("do_train") is False:
-        raise ValueError("do_train: expected True, found False. `hiersum evaluate` measures a checkpoint.")
+        raise HierSumError("do_train: expected True, found False. `hiersum evaluate` measures a checkpoint.")
     if given.get("dataloader_drop_last"):
-        raise ValueError("dataloader_drop_last: expected False, found True. Every batch is full: none is dropped.")
+        raise HierSumError("dataloader_drop_last: expected False, found True. Every batch is full: none is dropped.")
 
 
 def _given(flags: HfArgumentParser, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -174,7 +175,7 @@ def recipe_words(path: Path, flags: HfArgumentParser) -> list[str]:
     words: list[str] = []
     for name, value in read_recipe(path).items():
         if name not in _names(flags):
-            raise ValueError(f"{path}: unknown flag {name!r:.80}.{_nearest(str(name)[:80], flags)}")
+            raise HierSumError(f"{path}: unknown flag {name!r:.80}.{_nearest(str(name)[:80], flags)}")
         if value is None:
             continue
         own = [f"--{name}", *_texts(value)]
@@ -183,7 +184,7 @@ def recipe_words(path: Path, flags: HfArgumentParser) -> list[str]:
         except ValueError:
             unknown = own
         if unknown or (isinstance(value, dict) and name not in HierSumTrainingArguments._VALID_DICT_FIELDS):
-            raise ValueError(f"{path}: {name}: expected {_kind(name, flags)}, found {value!r:.200}.")
+            raise HierSumError(f"{path}: {name}: expected {_kind(name, flags)}, found {value!r:.200}.")
         words += own
     return words
 
@@ -195,9 +196,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         recipe = load_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: expected a recipe in YAML: {error}") from None
+        raise HierSumError(f"{path}: expected a recipe in YAML: {error}") from None
     if not isinstance(recipe, dict):
-        raise ValueError(f"{path}: expected a recipe of `flag: value` lines, found {type(recipe).__name__}.")
+        raise HierSumError(f"{path}: expected a recipe of `flag: value` lines, found {type(recipe).__name__}.")
     return recipe
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.files.escape import printable_lines
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.results import format_table, write_json
 from hiersum_hf.training.flags import Flags, parse
 from hiersum_hf.training.preflight import check_start, refuse_other_recipe, run_folder
@@ -34,9 +35,11 @@ def _check_folds(run: Path, flags: Flags) -> None:
     if (run / "results.json").exists() and not args.overwrite:
         raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
     if args.resume_from_checkpoint or "fold" in flags.given:
-        raise ValueError("--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint.")
+        raise HierSumError(
+            "--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint."
+        )
     if args.push_to_hub:
-        raise ValueError("push_to_hub: expected False with --folds True. Push one: hiersum push RUN/fold_0 org/name.")
+        raise HierSumError("push_to_hub: expected False with --folds True. Push one: hiersum push RUN/fold_0 org/name.")
     check_start(run, flags.start.checkpoint)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.errors_hiersum import CheckpointError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import VideoRecord
@@ -67,7 +68,7 @@ def _refuse_contradictions(checkpoint: str, config: HierSumConfig, changes: Mapp
     for name, value in changes.items():
         own = getattr(config, name)
         if name not in MAY_CHANGE and value != own:
-            raise ValueError(
+            raise CheckpointError(
                 f"{checkpoint}: expected {name} {own!r}, as its weights need, found {value!r}. Leave {name} out."
             )
 
@@ -85,7 +86,7 @@ def _sides_to_renew(
         if known and expected == found and (known == getattr(data, f"{side}_encoder") or not transfer_widths):
             continue
         if known and not transfer_widths:
-            raise ValueError(
+            raise CheckpointError(
                 f"{checkpoint}: expected {side} features of width {expected}, found {found}. Give --transfer_widths "
                 f"True to keep the network and start its {side} projection anew."
             )

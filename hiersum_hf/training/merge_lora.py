@@ -12,6 +12,7 @@ from transformers.utils import find_adapter_config_file
 
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.hub.card import LICENCE, card_data, write_card
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
 from hiersum_hf.results import read_results, write_json
 from hiersum_hf.scoring.checkpoint import find_file, load_checkpoint, training_stages
@@ -54,7 +55,7 @@ def _base_of(adapter: str) -> str:
     """Read which checkpoint an adapter was trained on; refuse what is none."""
     found = find_adapter_config_file(adapter)
     if found is None:
-        raise ValueError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")
+        raise HierSumError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")
     return json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
 
 

@@ -20,6 +20,7 @@ from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 from hiersum_hf.evaluation.evaluate import mean_metrics
 from hiersum_hf.hub.push import check_push
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import text_labels
 from hiersum_hf.scoring.training_free import score_frames
@@ -79,7 +80,7 @@ def check_start(run: Path, checkpoint: str | None) -> None:
     for folder in _chain(checkpoint):
         if folder.is_relative_to(run.resolve()):
             base = "" if folder == Path(str(checkpoint)).resolve() else f", an adapter of {folder}"
-            raise ValueError(
+            raise HierSumError(
                 f"checkpoint {checkpoint}{base}: expected one outside output_dir {run}, where it would be overwritten. "
                 "Give another --output_dir."
             )
@@ -126,7 +127,7 @@ def refuse_to_resume(run: Path, given: Mapping[str, Any]) -> None:
     """Raises ValueError where the run went with other flags than now, but for its length, saves and logs."""
     changed = [d for d in recipe_differences(run, given) if not d.startswith(("save_", "logging_"))]
     if differences := [each for each in changed if each.split()[0] not in MAY_CHANGE]:
-        raise ValueError(
+        raise HierSumError(
             f"{run / 'recipe.yaml'}: expected the flags of the run to resume, found {'; '.join(differences)}. Another "
             "split, for one, would train on its test videos."
         )
@@ -188,11 +189,11 @@ def check_processes(ranks: int) -> None:
     """Raises ValueError if `ranks` is not the number of processes that were asked for."""
     started = int(os.environ.get("WORLD_SIZE", 1))
     if ranks != started:
-        raise ValueError(f"{started} processes were started, {ranks} would train. On CPU give --use_cpu True.")
+        raise HierSumError(f"{started} processes were started, {ranks} would train. On CPU give --use_cpu True.")
     # all that `accelerate launch --num_processes 2` leaves behind where it started one process
     trace = os.environ.get("MASTER_ADDR") == "127.0.0.1" and "ACCELERATE_USE_CPU" in os.environ
     if trace and not {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"} & set(os.environ):
-        raise ValueError(
+        raise HierSumError(
             "Several processes were asked for, one was started: `accelerate launch --num_processes` needs --multi_gpu "
             "with it, also on CPU (there with --use_cpu True behind the script)."
         )
@@ -204,13 +205,13 @@ def check_records(
     """Raises ValueError if the videos cannot teach the head that scores; warns of a child level without subtitles."""
     if config.score_head == "replay":
         if not config.replay_weight > 0:
-            raise ValueError(
+            raise HierSumError(
                 f"score_head replay: expected --replay_weight above 0, which trains it, found {config.replay_weight}."
             )
         if not _any_known(train, "frame_scores"):
-            raise ValueError(f"{data}: expected frame scores for score_head replay, found none in the training part.")
+            raise HierSumError(f"{data}: expected frame scores for score_head replay, found none in the training part.")
     elif not _any_known(train, "frame_labels"):
-        raise ValueError(
+        raise HierSumError(
             f"{data}: expected frame labels, or --replay_weight above 0 and --score_head replay to train on scores; "
             "found no label in the training part."
         )
@@ -222,10 +223,10 @@ def check_parent_text(train: Sequence[VideoRecord], schedule: str, data: str) ->
     """Raises ValueError if no text at parent level has a label, or no step is at that level: --parent_text_loss True
     would do nothing."""
     if schedule in ("child", "joint"):
-        raise ValueError(f"parent_text_loss: expected a schedule with parent steps, found {schedule}.")
+        raise HierSumError(f"parent_text_loss: expected a schedule with parent steps, found {schedule}.")
     described = np.flatnonzero(row_counts(train, "description_features")).tolist()
     if not any((text_labels(train[i], "parent") != IGNORED).any() for i in described):
-        raise ValueError(
+        raise HierSumError(
             f"parent_text_loss: expected descriptions made of the videos' own sentences, found none in {data}."
         )
 
@@ -243,7 +244,7 @@ def check_metric(
         known |= {f"eval_{level}_{name}" for level in args.levels_to_come(trained) for name in figures}
         if wanted in known:
             return
-    raise ValueError(
+    raise HierSumError(
         f"metric_for_best_model: expected one of {', '.join(sorted(known)) or 'none'}, as the schedule and the "
         f"validation part give, found {wanted}."
     )
@@ -312,7 +313,7 @@ def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) ->
         ValueError, PermissionError, ConnectionError: As said, or as `check_push`.
     """
     if "hub_token" in given:
-        raise ValueError(
+        raise HierSumError(
             "hub_token: expected none, because recipe.yaml and the card show all flags. Run `hf auth login`, or set "
             "HF_TOKEN."
         )
@@ -320,23 +321,23 @@ def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) ->
         name for name in given if name in PUSHES_OF_THE_TRAINER or (name in OF_A_PUSH and not args.push_to_hub)
     )
     if idle:
-        raise ValueError(
+        raise HierSumError(
             f"{idle[0]}: expected it left out. A run is pushed once, at its end, with --push_to_hub True and "
             f"{', '.join(f'--{name}' for name in OF_A_PUSH)}."
         )
     if not args.push_to_hub:
         return
     if not args.hub_model_id:
-        raise ValueError(
+        raise HierSumError(
             "push_to_hub: expected False, found True without --hub_model_id. Give it, for example org/hiersum."
         )
     if given.get("lora_r") and Path(str(given.get("checkpoint"))).exists():
-        raise ValueError(
+        raise HierSumError(
             "push_to_hub: expected a --checkpoint on the Hub for an adapter that goes there, found the folder "
             f"{given['checkpoint']}."
         )
     if given.get("lora_r") and str(given.get("checkpoint")).lower() == args.hub_model_id.lower():
-        raise ValueError(
+        raise HierSumError(
             f"hub_model_id: expected a repository of the adapter's own, found {args.hub_model_id}, its base."
         )
     check_push(args.hub_model_id, args.hub_private_repo)

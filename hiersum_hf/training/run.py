@@ -21,6 +21,7 @@ from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.hub.card import LICENCE, card_data, label_facts, write_card
 from hiersum_hf.hub.push import push
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
@@ -139,7 +140,7 @@ def _check_mismatch(mismatch: str | None, args: HierSumTrainingArguments) -> Non
     if mismatch is None:
         return
     if not args.allow_encoder_mismatch:
-        raise ValueError(f"{mismatch} Give --allow_encoder_mismatch True to train all the same.")
+        raise HierSumError(f"{mismatch} Give --allow_encoder_mismatch True to train all the same.")
     logging.warning("Training on features of another encoder. %s", mismatch)
 
 

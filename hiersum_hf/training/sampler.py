@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 
 
@@ -22,7 +23,7 @@ def steps_of_global_step(global_step: int) -> tuple[int, int]:
     `global_step`-th step is a parent step: 2 -> (1, 1), the default, 6 -> (5, 1), the paper's best.
     """
     if global_step < 0:
-        raise ValueError(f"global_step must not be negative, got {global_step}.")
+        raise HierSumError(f"global_step must not be negative, got {global_step}.")
     return (global_step - 1, 1) if global_step else (1, 0)
 
 
@@ -78,16 +79,16 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         }  # fmt: skip
         for name, count in counts.items():
             if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}.")
+                raise HierSumError(f"{name} must be at least 1, got {count}.")
         if schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+            raise HierSumError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
         if schedule in ("alternate", "adaptive", "parent") and not len(parent_pool):
-            raise ValueError(
+            raise HierSumError(
                 f"The {schedule} schedule needs videos with a description and its features, found none. Use "
                 "schedule='child', or encode the descriptions (`hiersum prepare --text-encoder`)."
             )
         if schedule != "parent" and not len(child_pool):
-            raise ValueError(f"The {schedule} schedule needs videos, found none.")
+            raise HierSumError(f"The {schedule} schedule needs videos, found none.")
         self.pools = {"child": list(child_pool), "joint": list(child_pool), "parent": list(parent_pool)}
         self.batch_size, self.batches_per_step = batch_size, batches_per_step
         self.schedule, self.child_steps, self.parent_steps = schedule, child_steps, parent_steps
@@ -131,7 +132,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
             return rounds * self.parent_steps + max(rest - self.child_steps, 0)
         whole, rest = divmod(step, self.window)
         if whole + (rest > 0) > len(self.plan):
-            raise ValueError(
+            raise HierSumError(
                 f"Step {step - 1} was asked for, but only the first {len(self.plan) * self.window} steps are planned. "
                 "The loaders read more than a window ahead: a larger adaptive_window helps."
             )

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
 
 from hiersum_hf.modeling.configuration_hiersum import LEVELS
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.losses_hiersum import MAX_LOGIT_SCALE
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
@@ -80,9 +81,9 @@ class HierSumTrainer(Trainer):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
             if resume_from_checkpoint is None:
-                raise ValueError(f"{self.args.output_dir}: expected a whole checkpoint to resume from, found none.")
+                raise HierSumError(f"{self.args.output_dir}: expected a whole checkpoint to resume from, found none.")
         elif resume_from_checkpoint and not is_whole(resume_from_checkpoint):
-            raise ValueError(f"{resume_from_checkpoint}: expected a whole checkpoint, found half of one or none.")
+            raise HierSumError(f"{resume_from_checkpoint}: expected a whole checkpoint, found half of one or none.")
         if resume_from_checkpoint:
             self._refuse_a_plan(resume_from_checkpoint)
         output = super().train(resume_from_checkpoint, *args, **kwargs)
@@ -94,7 +95,7 @@ class HierSumTrainer(Trainer):
         """Raises ValueError for a plan that this run would not follow; a `LevelPlanner` refuses to be without one."""
         state = json.loads(Path(str(checkpoint), "trainer_state.json").read_text())
         if "LevelPlanner" in state["stateful_callbacks"] and not self.planner:
-            raise ValueError(
+            raise HierSumError(
                 f"{checkpoint}: expected schedule adaptive, with which it was trained, found {self.args.schedule}."
             )
 
@@ -108,7 +109,7 @@ class HierSumTrainer(Trainer):
         args, records = self.args, self.train_dataset
         mismatch = encoder_mismatch(self.processing_class, records)
         if mismatch is not None and not args.allow_encoder_mismatch:
-            raise ValueError(mismatch)
+            raise HierSumError(mismatch)
         splits = self.accelerator.split_batches  # each batch over all ranks
         self.sampler = AlternatingBatchSampler(
             child_pool=range(len(records)),
@@ -135,7 +136,7 @@ class HierSumTrainer(Trainer):
         )
         ahead = 1 + loader.num_workers * (loader.prefetch_factor or 0)  # Accelerate holds one, each worker some
         if self.planner and ahead > args.adaptive_window * args.gradient_accumulation_steps:
-            raise ValueError(
+            raise HierSumError(
                 f"adaptive_window must be at least {math.ceil(ahead / args.gradient_accumulation_steps)}, because "
                 f"{loader.num_workers} workers fetch {ahead} batches ahead, got {args.adaptive_window}."
             )
@@ -178,7 +179,7 @@ class HierSumTrainer(Trainer):
         means = {name: float(total / count) for name, (total, count) in sorted(sums.items()) if count}
         for level in LEVELS:
             if not math.isfinite(loss := means.get(f"{level}/loss", 0.0)):
-                raise ValueError(
+                raise HierSumError(
                     f"step {self.state.global_step}: expected a finite training loss, found {loss} at {level} level "
                     "since the last log. Try a smaller --learning_rate; look for features that are not finite."
                 )
@@ -206,7 +207,7 @@ class HierSumTrainer(Trainer):
         """
         records: Sequence[VideoRecord] | None = self.eval_dataset if eval_dataset is None else eval_dataset
         if records is None or self.compute_metrics is None:
-            raise ValueError("Evaluation needs eval_dataset and compute_metrics.")
+            raise HierSumError("Evaluation needs eval_dataset and compute_metrics.")
         metrics: dict[str, float] = {}
         for level in self.evaluation_levels():
             scored: dict[str, Any] = {"predictions": self._gathered_scores(records, level), "label_ids": records}
@@ -229,7 +230,7 @@ class HierSumTrainer(Trainer):
         names = {metric.split("_", 2)[2] for metric in metrics if metric.startswith("eval_")}  # eval_LEVEL_NAME
         known = sorted(f"eval_{level}_{name}" for level in levels for name in names)
         if wanted not in known:
-            raise ValueError(f"metric_for_best_model: expected one of {', '.join(known)}, found {wanted}.")
+            raise HierSumError(f"metric_for_best_model: expected one of {', '.join(known)}, found {wanted}.")
         return False
 
     def _gathered_scores(self, records: Sequence[VideoRecord], level: str) -> dict[str, np.ndarray]:

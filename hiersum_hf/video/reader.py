@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
 
 
@@ -83,7 +84,7 @@ def iter_frames(
         ValueError: `sample_fps` is not positive, or the file is one that `probe` refuses.
     """
     if not 0 < sample_fps < float("inf"):
-        raise ValueError(f"{path}: expected a positive sample_fps, found {sample_fps}")
+        raise InputError(f"{path}: expected a positive sample_fps, found {sample_fps}")
     with opened(path) as (container, stream):
         announced_s, faults = _announced_s(container, stream), Faults()
         converter = VideoReformatter()  # one for all frames: a converter per frame costs six times as much
@@ -143,11 +144,11 @@ def opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     with open_media(path) as container:
         stream: Any = container.streams.best("video")
         if stream is None or not stream.codec_context or stream.disposition & av.stream.Disposition.attached_pic:
-            raise ValueError(f"{path}: expected a video stream, found none")
+            raise InputError(f"{path}: expected a video stream, found none")
         width, height = stream.width, stream.height
         if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
             limit = f"{MAX_SIDE_PX} pixels a side and {MAX_PIXELS} in all"
-            raise ValueError(f"{path}: expected a picture of at most {limit}, found {width} x {height}")
+            raise InputError(f"{path}: expected a picture of at most {limit}, found {width} x {height}")
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # the size may change on the way
         yield container, stream
@@ -167,7 +168,7 @@ def open_media(path: str | Path) -> Iterator[Any]:
         with _container(path) as container:
             yield container
     except av.error.FFmpegError as error:
-        raise ValueError(f"{path}: expected a readable video, the decoder said: {error.strerror}") from error
+        raise InputError(f"{path}: expected a readable video, the decoder said: {error.strerror}") from error
 
 
 def _container(path: str | Path) -> Any:
@@ -175,7 +176,7 @@ def _container(path: str | Path) -> Any:
         return av.open(str(Path(path).absolute()), container_options=ITS_OWN)
     except av.error.ArgumentError as error:
         found = "a playlist, a stream or another format, which could make it open other files"
-        raise ValueError(f"{path}: expected a readable video ({FORMATS.replace(',', ', ')}), found {found}") from error
+        raise InputError(f"{path}: expected a readable video ({FORMATS.replace(',', ', ')}), found {found}") from error
 
 
 def stream_start_s(stream: Any) -> float:
@@ -202,7 +203,7 @@ def _announced_s(container: Any, stream: Any) -> float:
 def _not_too_long(container: Any, duration_s: float) -> float:
     if duration_s > MAX_DURATION_S:
         limit, found = f"{MAX_DURATION_S / 3600:,.0f} hours", f"{duration_s / 3600:,.0f} hours"
-        raise ValueError(f"{container.name}: expected a video of at most {limit}, found one that claims {found}")
+        raise InputError(f"{container.name}: expected a video of at most {limit}, found one that claims {found}")
     return duration_s
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from hiersum_hf.files.atomic import aside
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
 from hiersum_hf.video.reader import (
     TOLERANCE_S,
@@ -58,7 +59,7 @@ def write_segments(path: str | Path, segments: Sequence[Segment], output: str | 
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output}: expected an existing folder to write into, found none")
     if output.exists() and Path(path).exists() and output.samefile(path):
-        raise ValueError(f"{output}: expected an output other than the source video")
+        raise InputError(f"{output}: expected an output other than the source video")
     options = {"movflags": "+faststart"}
     with (
         aside(output) as partial,
@@ -89,12 +90,12 @@ def _write_errors(output: Path) -> Iterator[None]:
 def _placed(path: str | Path, segments: Sequence[Segment], duration_s: float) -> list[Placed]:
     """The segments and where they go, ends cut to the video's."""
     if not segments:
-        raise ValueError(f"{path}: expected at least one segment, found none")
+        raise InputError(f"{path}: expected at least one segment, found none")
     placed, output_s = [], 0.0
     for segment in segments:
         start_s, end_s = segment.start_s, min(segment.end_s, duration_s)
         if not 0 <= start_s < end_s:
-            raise ValueError(f"{path}: expected segments within [0, {duration_s:.3f}) s, found {segment}")
+            raise InputError(f"{path}: expected segments within [0, {duration_s:.3f}) s, found {segment}")
         placed.append((start_s, end_s, output_s))
         output_s += end_s - start_s
     return placed
@@ -209,7 +210,7 @@ def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: A
             yield pending
         pending = picture
     if pending is None:
-        raise ValueError(f"{container.name}: expected frames in the segments, found none")
+        raise InputError(f"{container.name}: expected frames in the segments, found none")
     start_s, end_s, output_s = placed[-1]
     pending.duration = max(1, round((output_s + end_s - start_s) * VIDEO_TICKS) - pending.pts)
     yield pending

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.files.h5_file import read_member
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 
@@ -59,9 +60,9 @@ class BLiSSReader:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
         if self.description not in ("sentences", None):
-            raise ValueError(f'description: expected "sentences" or None, found {self.description!r}')
+            raise InputError(f'description: expected "sentences" or None, found {self.description!r}')
         if not self.sample_fps > 0:
-            raise ValueError(f"sample_fps: expected a positive rate, found {self.sample_fps}")
+            raise InputError(f"sample_fps: expected a positive rate, found {self.sample_fps}")
 
     @property
     def pickles(self) -> list[Path]:
@@ -103,12 +104,12 @@ class BLiSSReader:
         annotations = self._annotations()
         part = next((part for part, clips in annotations.items() if video_id in clips), None)
         if part is None:
-            raise ValueError(f"{self.folder / 'annotation'}: expected a clip {video_id}, found none")
+            raise InputError(f"{self.folder / 'annotation'}: expected a clip {video_id}, found none")
         path = _annotation_path(self.folder, part)
         try:
             entry = _checked(annotations[part][video_id])
         except (ValueError, TypeError, OverflowError) as error:
-            raise ValueError(f"{path}, clip {video_id}: {error}") from None
+            raise InputError(f"{path}, clip {video_id}: {error}") from None
         frames = self._features("video_clip", part, video_id, entry["num_frame"], VIDEO_DIM)
         text = self._features("text_roberta", part, video_id, entry["num_sentence"], TEXT_DIM)
         edges_s = np.arange(len(frames) + 1) / self.sample_fps
@@ -155,17 +156,17 @@ class BLiSSReader:
             raise FileNotFoundError(f"{path}: expected it beside {pickled.name}, a pickle; convert it once: {command}")
         member = read_member(path, clip, f", clip {clip}", arrays=[""])
         if member.kind is None:
-            raise ValueError(f"{path}, clip {clip}: expected features of shape {(rows, width)}, found none")
+            raise InputError(f"{path}, clip {clip}: expected features of shape {(rows, width)}, found none")
         try:
             found = np.asarray(member.array(), np.float32)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, clip {clip}: expected an array of numbers ({error})") from None
+            raise InputError(f"{path}, clip {clip}: expected an array of numbers ({error})") from None
         if found.size == 0 and rows == 0:
             return np.zeros((0, width), np.float32)
         if found.shape != (rows, width):
-            raise ValueError(f"{path}, clip {clip}: expected shape {(rows, width)}, found {found.shape}")
+            raise InputError(f"{path}, clip {clip}: expected shape {(rows, width)}, found {found.shape}")
         if not np.isfinite(found).all():
-            raise ValueError(f"{path}, clip {clip}: expected finite values, found NaN or infinity")
+            raise InputError(f"{path}, clip {clip}: expected finite values, found NaN or infinity")
         return found
 
 
@@ -186,9 +187,9 @@ def _read_json_object(path: Path, changed_ns: int) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON ({error})") from None
+        raise InputError(f"{path}: expected JSON ({error})") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content
 
 
@@ -200,23 +201,23 @@ def _checked(entry: Any) -> dict[str, Any]:
     """The members of a clip: labels as arrays (N,), (M,) of 0 and 1, times as (M, 2), the highlight as a list."""
     if not isinstance(entry, Mapping) or not entry.keys() >= MEMBERS:
         found = sorted(entry) if isinstance(entry, Mapping) else type(entry).__name__
-        raise ValueError(f"expected the members {', '.join(sorted(MEMBERS))}, found {found}")
+        raise InputError(f"expected the members {', '.join(sorted(MEMBERS))}, found {found}")
     if entry["num_frame"] == 0:
-        raise ValueError("num_frame: expected at least 1 frame, found 0")
+        raise InputError("num_frame: expected at least 1 frame, found 0")
     for count in ("num_frame", "num_sentence", "num_keyframe"):
         if type(entry[count]) is not int or entry[count] < 0:
-            raise ValueError(f"{count}: expected a whole number from 0, found {entry[count]!r:.80}")
+            raise InputError(f"{count}: expected a whole number from 0, found {entry[count]!r:.80}")
     lengths = {"video_label": "num_frame", "text_label": "num_sentence"}
     lengths |= {"sentence": "num_sentence", "sentence_time": "num_sentence"}
     for member, count in lengths.items():
         if not isinstance(entry[member], list):
-            raise ValueError(f"{member}: expected a list, found {entry[member]!r:.80}")
+            raise InputError(f"{member}: expected a list, found {entry[member]!r:.80}")
         if len(entry[member]) != entry[count]:
-            raise ValueError(f"{member}: expected {entry[count]} entries ({count}), found {len(entry[member])}")
+            raise InputError(f"{member}: expected {entry[count]} entries ({count}), found {len(entry[member])}")
     highlight = [entry["highlight"]] if isinstance(entry["highlight"], str) else entry["highlight"]
     for member, texts in {"sentence": entry["sentence"], "highlight": highlight}.items():
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{member}: expected strings, found {texts!r:.80}")
+            raise InputError(f"{member}: expected strings, found {texts!r:.80}")
     arrays = {member: _labels(member, entry[member]) for member in ("video_label", "text_label")}
     return {**entry, **arrays, "highlight": highlight, "sentence_time": _spans(entry["sentence_time"])}
 
@@ -224,14 +225,14 @@ def _checked(entry: Any) -> dict[str, Any]:
 def _labels(member: str, values: Any) -> np.ndarray:
     labels = np.asarray(values, np.float64)
     if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"{member}: expected values 0 and 1, found {np.unique(labels)[:5]}")
+        raise InputError(f"{member}: expected values 0 and 1, found {np.unique(labels)[:5]}")
     return labels.astype(np.int64)
 
 
 def _spans(values: Any) -> np.ndarray:
     spans = np.asarray(values or np.zeros((0, 2)), np.float64)
     if spans.ndim != 2 or spans.shape[1] != 2 or (spans % 1 != 0).any():
-        raise ValueError(f"sentence_time: expected [start, end) in frames, found {values!r:.80}")
+        raise InputError(f"sentence_time: expected [start, end) in frames, found {values!r:.80}")
     return spans.astype(np.int64)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.files.h5_file import Member, member_names, read_member, read_rate, read_text
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders
 
 
@@ -33,32 +34,32 @@ def read_frame_features(path: str | Path, video_id: str) -> tuple[dict[str, Any]
     node = read_member(Path(path), video_id, where, arrays=("", "features", "times_s"), attributes=("/", ""))
     try:
         if node.kind is None:
-            raise ValueError("expected features, found none")
+            raise InputError("expected features, found none")
         attributes = node.attributes["/"] | node.attributes[""]
         return _members(node, attributes), attributes
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}{where}: {error}") from None
+        raise InputError(f"{path}{where}: {error}") from None
 
 
 def _members(node: Member, attributes: dict[str, Any]) -> dict[str, Any]:
     for name in ("sample_fps", "video_encoder"):
         if name not in attributes:
-            raise ValueError(f"expected the attribute {name}, found {sorted(attributes)}")
+            raise InputError(f"expected the attribute {name}, found {sorted(attributes)}")
     sample_fps, encoder = read_rate(attributes, "sample_fps"), read_text(attributes, "video_encoder")
     is_group = node.kind == "Group"
     if is_group and not {"features", "times_s"} <= set(node.names):
-        raise ValueError(f"expected the members features and times_s, found {sorted(node.names)}")
+        raise InputError(f"expected the members features and times_s, found {sorted(node.names)}")
     features = np.asarray(node.array("features" if is_group else ""), np.float32)
     if features.ndim != 2 or len(features) == 0:
-        raise ValueError(f"expected features of shape (N, Dv), found {features.shape}")
+        raise InputError(f"expected features of shape (N, Dv), found {features.shape}")
     if not np.isfinite(features).all():
-        raise ValueError("expected finite features, found NaN or infinity")
+        raise InputError("expected finite features, found NaN or infinity")
     times_s = node.array("times_s").astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
     if times_s.shape != (len(features),) or not times_s[0] >= 0 or not (np.diff(times_s) > 0).all():
-        raise ValueError(f"times_s: expected {len(features)} ascending times, found shape {times_s.shape}")
+        raise InputError(f"times_s: expected {len(features)} ascending times, found shape {times_s.shape}")
     duration_s = float(times_s[-1]) + 1 / sample_fps
     if not duration_s < np.inf:
-        raise ValueError(f"times_s: expected finite times, found an end at {duration_s} s")
+        raise InputError(f"times_s: expected finite times, found an end at {duration_s} s")
     return {
         "video_features": features,
         "frame_times_s": times_s,

@@ -25,6 +25,7 @@ import numpy as np
 
 from hiersum_hf.datasets.readers.side_files import NPZ_TEXTS, read_features, read_segments, score_segments
 from hiersum_hf.labels import threshold_labels
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.texts.find import SIDE_FILES
 from hiersum_hf.texts.subtitles import read_description, read_subtitles
@@ -139,7 +140,7 @@ class FolderReader:
         """The video's files by kind: video, features, subtitles, description, labels, info (a downloader's)."""
         found = self._files().get(video_id)
         if found is None:
-            raise ValueError(f"{self.path}: expected a video or features named {video_id}, found none")
+            raise InputError(f"{self.path}: expected a video or features named {video_id}, found none")
         return found
 
     def _files(self) -> dict[str, dict[str, Path]]:
@@ -167,12 +168,12 @@ class FolderReader:
         features = {key: stored[key] for key in texts if key in stored}
         for key, rows in features.items():
             if len(rows) != len(texts[key]):
-                raise ValueError(
+                raise InputError(
                     f"{npz}: expected {len(texts[key])} rows of {key}, one for each text, found {len(rows)}"
                 )
         missing = [key for key in texts if key not in features and texts[key]]
         if missing and features and stored["text_encoder"] != self.text_encoder:
-            raise ValueError(
+            raise InputError(
                 f"{npz}: expected {missing[0]} too, or text features by {self.text_encoder!r}, found text features by "
                 f"{stored['text_encoder']!r}"
             )
@@ -197,7 +198,7 @@ def _cut(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[
     for s in sentences:
         if s.start_s >= duration_s:
             limit = f"expected sentences within the {duration_s:.2f} s of the video"
-            raise ValueError(f"{where}: {limit}, found one at {s.start_s:.2f} s: {s.text!r}")
+            raise InputError(f"{where}: {limit}, found one at {s.start_s:.2f} s: {s.text!r}")
     return tuple(replace(s, end_s=min(s.end_s, duration_s)) for s in sentences)
 
 
@@ -211,7 +212,7 @@ def _index(path: Path, listing: tuple[str, ...], language: str) -> dict[str, dic
         if kind == "video" or file.suffix == ".npz":
             known = index.setdefault(file.stem, {}).setdefault(kind, file)
             if known != file:
-                raise ValueError(f"{path}: expected one video named {file.stem}, found {known.name} and {file.name}")
+                raise InputError(f"{path}: expected one video named {file.stem}, found {known.name} and {file.name}")
     for _, name, kind, file in sorted(_side(file, index, language) for file in listed):
         if name in index and kind:
             index[name].setdefault(kind, file)

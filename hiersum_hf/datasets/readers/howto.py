@@ -24,6 +24,7 @@ from hiersum_hf.datasets.readers.replay import make_curve, parse_views, read_jso
 from hiersum_hf.datasets.readers.wikihow_articles import Article, read_articles, videos_of_articles, youtube_id
 from hiersum_hf.files.atomic import write_text
 from hiersum_hf.labels import ReplayCurve, ReplayLabels, is_balanced
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
 
@@ -149,9 +150,9 @@ class HowToReader(ReplayLabels):
         """
         video = self._wanted().get(video_id)
         if video is None:
-            raise ValueError(f"{self.folder.path}: expected a video with YouTube id {video_id}, found none")
+            raise InputError(f"{self.folder.path}: expected a video with YouTube id {video_id}, found none")
         if video.error:
-            raise ValueError(video.error)
+            raise InputError(video.error)
         curve = self._curve(video_id, self._info(video.name), f"{self.folder.path}, {video.name}{INFO}")
         record = self.folder.encode(video.name, video.description)
         source = f"{record.source}, {self.articles}" if video.has_steps else record.source
@@ -188,7 +189,7 @@ class HowToReader(ReplayLabels):
             return {}
         info = read_json(path)
         if not isinstance(info, dict) or not isinstance(info.get("id", ""), str):
-            raise ValueError(f"{path}: expected an object with id, title and so on, found {info!r:.80}")
+            raise InputError(f"{path}: expected an object with id, title and so on, found {info!r:.80}")
         return info
 
     def _curve(self, video_id: str, info: Mapping[str, Any], where: str) -> ReplayCurve | None:
@@ -236,7 +237,7 @@ def _article(item: Any, where: str) -> Article:
     if isinstance(steps, list):
         texts = [step.get("text") if isinstance(step, dict) else step for step in steps]
     if not all(isinstance(text, str) for text in [url, title, *texts]):
-        raise ValueError(f"{where}: expected {{video_url, steps: [text, ...], perhaps title}}, found {item!r:.80}")
+        raise InputError(f"{where}: expected {{video_url, steps: [text, ...], perhaps title}}, found {item!r:.80}")
     return Article(title or url, title, url, youtube_id(url), tuple(texts))
 
 
@@ -248,7 +249,7 @@ def _own_texts(info: Mapping[str, Any], where: str) -> list[str]:
         texts = [info.get("title") or "", *(info.get("description") or "").splitlines(), *titles]
         return [text + "" for text in texts]
     except (AttributeError, KeyError, TypeError):
-        raise ValueError(f"{where}: expected title, description and chapters' titles as text, found others") from None
+        raise InputError(f"{where}: expected title, description and chapters' titles as text, found others") from None
 
 
 def _folded(texts: Iterable[str]) -> tuple[str, ...]:

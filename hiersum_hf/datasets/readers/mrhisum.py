@@ -30,6 +30,7 @@ from hiersum_hf.datasets.readers.mrhisum_files import (
 from hiersum_hf.datasets.readers.youtube8m import DEQUANTIZATIONS, RGB_WIDTH, add_features
 from hiersum_hf.files.h5_file import Member, outlines, read_text, row_count
 from hiersum_hf.labels import ReplayLabels
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, VideoRecord
 
 
@@ -60,7 +61,7 @@ class MrHiSumReader(ReplayLabels):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dequantization not in DEQUANTIZATIONS:
-            raise ValueError(f"expected one of {', '.join(DEQUANTIZATIONS)}, found {self.dequantization!r}")
+            raise InputError(f"expected one of {', '.join(DEQUANTIZATIONS)}, found {self.dequantization!r}")
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> MrHiSumReader:
@@ -98,7 +99,7 @@ class MrHiSumReader(ReplayLabels):
         """
         info = read_metadata(self.metadata).get(video_id)
         if info is None:
-            raise ValueError(f"{self.metadata}: expected a row for {video_id}, found none")
+            raise InputError(f"{self.metadata}: expected a row for {video_id}, found none")
         if self.h5 is None:
             folder = Path(self.metadata).parent
             ways = "without --output `hiersum prepare` lists what metadata and split hold"
@@ -119,7 +120,7 @@ class MrHiSumReader(ReplayLabels):
 
     def _load(self, group: Member) -> tuple[np.ndarray, str, dict[str, Any]]:
         if "features" not in group:
-            raise ValueError("expected features, which the user adds from YouTube-8M, found none")
+            raise InputError("expected features, which the user adds from YouTube-8M, found none")
         features = read_features(group, RGB_WIDTH, "features")
         name = read_text(group.attributes["features"], "dequantization", self.dequantization)
         return features, name, read_annotation(group, len(features), self)

@@ -20,6 +20,7 @@ from hiersum_hf.datasets.readers.replay import parse_views
 from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, read_member
 from hiersum_hf.labels import ReplayLabels
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.summary.shots import clip_shots
 
 
@@ -71,23 +72,23 @@ def _read_metadata(path: Path, _changed: int) -> Mapping[str, VideoInfo]:
         rows = csv.DictReader(file, strict=True)
         try:
             if not set(COLUMNS) <= set(rows.fieldnames or ()):
-                raise ValueError(f"expected the columns {', '.join(COLUMNS)}, found {rows.fieldnames}")
+                raise InputError(f"expected the columns {', '.join(COLUMNS)}, found {rows.fieldnames}")
             for row in rows:
                 info = _video_info(row)
                 if info.video_id in videos:
-                    raise ValueError(f"expected each video once, found {info.video_id} again")
+                    raise InputError(f"expected each video once, found {info.video_id} again")
                 videos[info.video_id] = info
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}, line {rows.line_num}: {error}") from None
+            raise InputError(f"{path}, line {rows.line_num}: {error}") from None
     return MappingProxyType(videos)
 
 
 def _video_info(row: dict[str, Any]) -> VideoInfo:
     if None in row or None in row.values():
-        raise ValueError(f"expected a value for each column, found {list(row.values())}")
+        raise InputError(f"expected a value for each column, found {list(row.values())}")
     duration_s = float(row["duration"])
     if not 0 < duration_s < float("inf"):
-        raise ValueError(f"expected a duration in seconds, found {row['duration']}")
+        raise InputError(f"expected a duration in seconds, found {row['duration']}")
     views = parse_views(row["views"], "views") or 0
     shard = {key: row[key] for key in ("random_id", "yt8m_file") if key in row}
     return VideoInfo(row["video_id"], row["youtube_id"], duration_s, views, **shard)
@@ -111,10 +112,10 @@ def read_split(path: str | Path, known: Container[str], kept: Container[str] | N
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = {part: [str(name) for name in content[key]] for part, key in PARTS.items()}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: expected lists under {', '.join(PARTS.values())} ({error!r})") from None
+        raise InputError(f"{path}: expected lists under {', '.join(PARTS.values())} ({error!r})") from None
     unknown = [name for names in parts.values() for name in names if name not in known]
     if unknown:
-        raise ValueError(f"{path}: expected ids of the data, found {len(unknown)} others: {', '.join(unknown[:5])}")
+        raise InputError(f"{path}: expected ids of the data, found {len(unknown)} others: {', '.join(unknown[:5])}")
     return {part: [name for name in names if kept is None or name in kept] for part, names in parts.items()}
 
 
@@ -177,26 +178,26 @@ def load_video(
     member = read_member(Path(path), video_id, where, **wanted)
     try:
         if member.kind is None:
-            raise ValueError("found no such video")
+            raise InputError("found no such video")
         if member.kind != kind:
-            raise ValueError(f"expected a {kind}, found a {member.kind}")
+            raise InputError(f"expected a {kind}, found a {member.kind}")
         return load(member)
     except FileNotFoundError:  # of another file
         raise
     except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}{where}: {error}") from None
+        raise InputError(f"{path}{where}: {error}") from None
 
 
 def read_features(member: Member, width: int, key: str = "") -> np.ndarray:
     """(T, `width`) float32, finite; `key` is the features' name in a group."""
     features = member.array(key)
     if features.ndim != 2 or features.shape[1] != width:
-        raise ValueError(f"features: expected shape (T, {width}), found {features.shape}")
+        raise InputError(f"features: expected shape (T, {width}), found {features.shape}")
     if features.dtype.kind != "f":
-        raise ValueError(f"features: expected floating point numbers (dequantised), found {features.dtype}")
+        raise InputError(f"features: expected floating point numbers (dequantised), found {features.dtype}")
     features = features.astype(np.float32, copy=False)
     if not np.isfinite(features).all():
-        raise ValueError("features: expected finite values, found NaN or infinity")
+        raise InputError("features: expected finite values, found NaN or infinity")
     return features
 
 
@@ -209,16 +210,16 @@ def read_annotation(group: Member, rows: int, rule: ReplayLabels) -> dict[str, A
     """
     score = next((key for key in SCORES if key in group), None)
     if score is None or "change_points" not in group:
-        raise ValueError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group.names)}")
+        raise InputError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group.names)}")
     scores = group.array(score)
     summary = next((np.atleast_2d(group.array(key)) for key in SUMMARIES if key in group), None)
     if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():  # NaN is neither
-        raise ValueError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
+        raise InputError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
     if summary is not None and (summary.ndim != 2 or not np.isin(summary, (0, 1)).all()):
-        raise ValueError(f"summary: expected (T,) zeros and ones, found shape {summary.shape} or other values")
+        raise InputError(f"summary: expected (T,) zeros and ones, found shape {summary.shape} or other values")
     n = min(rows, len(scores), len(scores) if summary is None else summary.shape[1])
     if n == 0:
-        raise ValueError(f"expected at least one second, found {rows} rows of features and {len(scores)} of {score}")
+        raise InputError(f"expected at least one second, found {rows} rows of features and {len(scores)} of {score}")
     in_intro = np.arange(n) * 100 < rule.intro_bins * len(scores)
     scores = np.where(in_intro, np.nan, scores[:n]).astype(np.float32)
     return {
@@ -243,8 +244,8 @@ def half_open_shots(change_points: np.ndarray, n_frames: int) -> np.ndarray:
     """
     points = np.asarray(change_points)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0 or (points % 1 != 0).any():
-        raise ValueError(f"change_points: expected (S, 2) frame numbers, found shape {points.shape} or other values")
+        raise InputError(f"change_points: expected (S, 2) frame numbers, found shape {points.shape} or other values")
     gaps = set((points[1:, 0] - points[:-1, 1]).tolist()) or {int(points[0, 1] < n_frames)}
     if gaps not in ({0}, {1}):
-        raise ValueError(f"change_points: expected gaps of all 0 (half-open) or all 1 (closed), found {sorted(gaps)}")
+        raise InputError(f"change_points: expected gaps of all 0 (half-open) or all 1 (closed), found {sorted(gaps)}")
     return clip_shots(points + np.array([0, gaps.pop()]), n_frames)

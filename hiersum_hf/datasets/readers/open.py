@@ -19,6 +19,7 @@ from hiersum_hf.datasets.readers.tvsum import TVSumReader
 from hiersum_hf.datasets.readers.wikihow import WikiHowReader
 from hiersum_hf.datasets.text_features import EmbeddedReader
 from hiersum_hf.features.video_encoder import PRECOMPUTED
+from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 NAMES = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
@@ -40,12 +41,12 @@ KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
 def check_settings(name: str, settings: Collection[str]) -> None:
     """ValueError if there is no such data set or it does not know one of these settings; names the flag."""
     if name not in NAMES:
-        raise ValueError(f"data set: expected one of {', '.join(NAMES)}; found {name!r}")
+        raise InputError(f"data set: expected one of {', '.join(NAMES)}; found {name!r}")
     for setting in settings:
         known = KNOWN_BY.get(setting, ())
         if name not in known:
             expected = f"with {', '.join(known)}" if known else "another flag"
-            raise ValueError(f"--{setting.replace('_', '-')}: expected {expected}; found with {name}")
+            raise InputError(f"--{setting.replace('_', '-')}: expected {expected}; found with {name}")
 
 
 def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader, Sequence[Path]]:
@@ -70,7 +71,7 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
     check_finished(source)
     cache = settings.get("cache")
     if cache and Path(cache).resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"{cache}: expected a cache outside {source}, whose files must stay as they are meanwhile.")
+        raise InputError(f"{cache}: expected a cache outside {source}, whose files must stay as they are meanwhile.")
     if name == "howto":
         encoders = {key: settings.pop(key) for key in ("video_encoder", "text_encoder", "cache") if key in settings}
         articles = _first(source, "how_to_steps.tar.gz")
@@ -137,7 +138,7 @@ def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, li
         return ReplayReader(curves, features, **settings), [curves, *([features] if features else [])]
     if name == "mosu" or (source / "mrhisum_gt.h5").is_file():
         if "dequantization" in settings:
-            raise ValueError(f"--dequantization: expected mr_hisum.h5; found {source}, the trimodal release")
+            raise InputError(f"--dequantization: expected mr_hisum.h5; found {source}, the trimodal release")
         return TrimodalReader.from_folder(source, **settings), [source]
     return MrHiSumReader.from_folder(source, **settings), [source]
 

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from hiersum_hf.files.atomic import aside
+from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
@@ -60,7 +61,7 @@ def convert_pickled_arrays(source: str | Path, output: str | Path | None = None)
     arrays = {name: _checked(name, array, source) for name, array in _load(source).items()}
     size, room = 4 * sum(array.size for array in arrays.values()), shutil.disk_usage(output.parent).free
     if size > MAX_GROWTH * source.stat().st_size:
-        raise ValueError(f"{source}: expected arrays of their own, found the same under many ids, {size} bytes in all")
+        raise InputError(f"{source}: expected arrays of their own, found the same under many ids, {size} bytes in all")
     if size > room:  # HDF5 ends the process where a file cannot be closed
         raise OSError(errno.ENOSPC, f"{output}: expected room for {size} bytes, found {room}")
     with aside(output) as partial, h5py.File(partial, "w") as file:
@@ -73,7 +74,7 @@ def convert_pickled_arrays(source: str | Path, output: str | Path | None = None)
 def _checked(name: str, array: Any, source: Path) -> np.ndarray:
     with _told_of(source, name):
         if name.count("/") > MAX_SLASHES:
-            raise ValueError(f"expected an id of at most {MAX_SLASHES} slashes, found {name.count('/')}")
+            raise InputError(f"expected an id of at most {MAX_SLASHES} slashes, found {name.count('/')}")
         return _array(array)
 
 
@@ -82,7 +83,7 @@ def _told_of(source: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{source}, id {name[:80]!r}: {error}") from None
+        raise InputError(f"{source}, id {name[:80]!r}: {error}") from None
 
 
 def _load(source: Path) -> dict[Any, Any]:
@@ -95,9 +96,9 @@ def _load(source: Path) -> dict[Any, Any]:
             if npy:  # np.save wraps the dict in an array of one object
                 content = content.objects()
         except Exception as error:  # a damaged pickle raises anything
-            raise ValueError(f"{source}: expected a complete pickle of arrays alone, found: {_reason(error)}") from None
+            raise InputError(f"{source}: expected a complete pickle of arrays alone, found: {_reason(error)}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{source}: expected a pickled dict id -> array, found {type(content).__name__.strip('_')}")
+        raise InputError(f"{source}: expected a pickled dict id -> array, found {type(content).__name__.strip('_')}")
     return content
 
 
@@ -115,14 +116,14 @@ def _refuse_bombs(file: BinaryIO) -> None:
         if code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             number = len(noted) if number is None else number
             if number > size:
-                raise ValueError(f"object number {number} in {size} bytes")
+                raise InputError(f"object number {number} in {size} bytes")
             noted[number] = stack[-1]
         elif code.name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(noted[number])
         elif code.name == "MARK":
             marks.append(len(stack))
         elif code.name in ("DUP", "POP"):
-            raise ValueError(f"the instruction {code.name}, which no pickle of arrays has")
+            raise InputError(f"the instruction {code.name}, which no pickle of arrays has")
         else:
             before = code.stack_before
             marked = pickletools.markobject in before
@@ -130,7 +131,7 @@ def _refuse_bombs(file: BinaryIO) -> None:
             start = items - (before.index(pickletools.markobject) if marked else 0)
             ids = stack[items + (code.name == "SETITEM") :: 1 if code.name in ("ADDITEMS", "FROZENSET") else 2]
             if code.name in HASHING and not all(ids):
-                raise ValueError("ids that are no strings")
+                raise InputError("ids that are no strings")
             stack[start:] = [code.name in TEXTS] * len(code.stack_after)
     file.seek(begin)
 
@@ -151,14 +152,14 @@ def _is_npy(file: BinaryIO) -> bool:
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(file)
     if dtype != np.dtype(object) or shape != ():
-        raise ValueError(f"an array of {dtype} of shape {shape} instead of one pickled dict")
+        raise InputError(f"an array of {dtype} of shape {shape} instead of one pickled dict")
     return True
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in STAND_INS:
-            raise ValueError(f"a call of {module}.{name}, which is refused; nothing of it was run")
+            raise InputError(f"a call of {module}.{name}, which is refused; nothing of it was run")
         return STAND_INS[module, name]
 
 
@@ -231,22 +232,22 @@ for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
 def _array(value: Any) -> np.ndarray:
     """The array that a stand-in describes."""
     if not isinstance(value, _Array) or value.state is None:
-        raise ValueError(f"expected an array, found {type(value).__name__.strip('_')}")
+        raise InputError(f"expected an array, found {type(value).__name__.strip('_')}")
     *_, shape, dtype, fortran, data = value.state
     known = isinstance(dtype, _Dtype) and isinstance(dtype.code, str) and dtype.code in DTYPES
     if not known or dtype.order not in ("<", ">", "|", "="):
         kind = getattr(dtype, "code", None)
         found = "objects" if kind in ("O", "O8") else kind if isinstance(kind, str) else type(kind).__name__
-        raise ValueError(f"expected an array of numbers, found one of {found:.80}")
+        raise InputError(f"expected an array of numbers, found one of {found:.80}")
     if not isinstance(shape, tuple) or not all(isinstance(side, int) for side in shape):
-        raise ValueError(f"expected a shape, found {type(shape).__name__}")  # to print nested ones can take for ever
+        raise InputError(f"expected a shape, found {type(shape).__name__}")  # to print nested ones can take for ever
     if len(shape) > MAX_DIMENSIONS or not all(0 <= side < MAX_SIDE for side in shape):
-        raise ValueError(f"expected a shape, found {shape[:MAX_DIMENSIONS]!r:.80}")
+        raise InputError(f"expected a shape, found {shape[:MAX_DIMENSIONS]!r:.80}")
     if isinstance(data, _Latin1) and isinstance(data.text, str):
         data = data.text.encode("latin1")
     kind = np.dtype(dtype.order.replace("|", "=") + dtype.code)
     size = math.prod(shape) * kind.itemsize
     if not isinstance(data, bytes | bytearray) or len(data) != size:
         held = len(data) if isinstance(data, bytes | bytearray) else "none"
-        raise ValueError(f"expected the {size} bytes of shape {shape}, found {held}")
+        raise InputError(f"expected the {size} bytes of shape {shape}, found {held}")
     return np.ndarray(shape, kind, buffer=data, order="F" if fortran else "C")

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.labels import ReplayCurve
+from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 CURVE_KEYS = ("markers", "heatMarkers", "heatmap")
@@ -57,12 +58,12 @@ def read_replays(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str
         where, content = str(source), read_json(Path(source))
     videos = content.get("videos", [content]) if isinstance(content, Mapping) else content
     if not isinstance(videos, list) or not all(isinstance(video, Mapping) for video in videos):
-        raise ValueError(f"{where}: expected a video, a list of videos or {{'videos': [...]}}, found {content!r:.80}")
+        raise InputError(f"{where}: expected a video, a list of videos or {{'videos': [...]}}, found {content!r:.80}")
     curves: dict[str, ReplayCurve | None] = {}
     for number, video in enumerate(videos, 1):
         video_id, curve = _read_video(video, f"{where}, video {number} of {len(videos)}")
         if video_id in curves:
-            raise ValueError(f"{where}: expected each video once, found {video_id} twice")
+            raise InputError(f"{where}: expected each video once, found {video_id} twice")
         curves[video_id] = curve
     return curves
 
@@ -74,7 +75,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, found none ({error})") from None
+        raise InputError(f"{path}: expected JSON, found none ({error})") from None
 
 
 def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, title: str | None = None) -> ReplayCurve:
@@ -85,13 +86,13 @@ def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, t
     """
     where = f"{where}, video {video_id}"
     if not isinstance(bins, list) or not bins:
-        raise ValueError(f"{where}: expected a list of bins, found {bins!r:.80}")
+        raise InputError(f"{where}: expected a list of bins, found {bins!r:.80}")
     table = np.array([_read_bin(item, f"{where}, bin {number}") for number, item in enumerate(bins, 1)], np.float64)
     starts_s, ends_s, values = table[np.argsort(table[:, 0], kind="stable")].T
     late = np.flatnonzero(ends_s[:-1] > starts_s[1:] + MAX_OVERLAP_S)
     if len(late):
         found = f"{starts_s[late[0] + 1]} s within [{starts_s[late[0]]}, {ends_s[late[0]]}) s"
-        raise ValueError(f"{where}: expected bins that do not overlap, found one that starts at {found}")
+        raise InputError(f"{where}: expected bins that do not overlap, found one that starts at {found}")
     return ReplayCurve(video_id, starts_s, ends_s, values, views, title)
 
 
@@ -101,10 +102,10 @@ def parse_views(views: Any, where: str) -> int | None:
         return None
     text = str(views).strip()
     if isinstance(views, bool) or not re.fullmatch(r"(\d{1,3}([, \u00a0\u202f]\d{3})+|\d+)(\s+views?)?", text):
-        raise ValueError(f"{where}: expected a number of views such as 4821905 or '4,821,905 views', found {views!r}")
+        raise InputError(f"{where}: expected a number of views such as 4821905 or '4,821,905 views', found {views!r}")
     digits = re.sub(r"\D", "", text)
     if len(digits) > 18:
-        raise ValueError(f"{where}: expected views below 10^18, found {digits:.40}")
+        raise InputError(f"{where}: expected views below 10^18, found {digits:.40}")
     return int(digits)
 
 
@@ -112,13 +113,13 @@ def _read_video(video: Mapping[str, Any], where: str) -> tuple[str, ReplayCurve 
     """(id, curve)"""
     video_id = video.get("video_id", video.get("id"))
     if not isinstance(video_id, str) or not video_id:
-        raise ValueError(f"{where}: expected video_id or id, found {video_id!r} among {sorted(video)}")
+        raise InputError(f"{where}: expected video_id or id, found {video_id!r} among {sorted(video)}")
     keys = [key for key in CURVE_KEYS if key in video]
     if len(keys) != 1:
-        raise ValueError(f"{where}, {video_id}: expected one of {', '.join(CURVE_KEYS)}, found {sorted(video)}")
+        raise InputError(f"{where}, {video_id}: expected one of {', '.join(CURVE_KEYS)}, found {sorted(video)}")
     title = video.get("title")
     if not isinstance(title, str | None):
-        raise ValueError(f"{where}, {video_id}: expected a title as text, found {title!r:.80}")
+        raise InputError(f"{where}, {video_id}: expected a title as text, found {title!r:.80}")
     if video[keys[0]] is None:
         return video_id, None
     views = parse_views(video.get("views", video.get("view_count")), f"{where}, {video_id}")
@@ -132,12 +133,12 @@ def _read_bin(item: Any, where: str) -> tuple[float, float, float]:
     keys = next((keys for keys in [*MILLISECONDS, SECONDS] if all(key in item for key in keys)), None)
     if keys is None:
         known = " or ".join(str(keys) for keys in [*MILLISECONDS, SECONDS])
-        raise ValueError(f"{where}: expected {known}, found {sorted(item)}")
+        raise InputError(f"{where}: expected {known}, found {sorted(item)}")
     try:
         start, extent, value = (float(item[key]) for key in keys)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where}: expected numbers for {', '.join(keys)}, found {dict(item)!r:.120}") from None
+        raise InputError(f"{where}: expected numbers for {', '.join(keys)}, found {dict(item)!r:.120}") from None
     start_s, end_s = (start, extent) if keys == SECONDS else (start / 1000, (start + extent) / 1000)
     if not (0 <= start_s < end_s < np.inf and 0 <= value <= 1):
-        raise ValueError(f"{where}: expected 0 <= start < end and a value in [0, 1], found {dict(item)!r:.120}")
+        raise InputError(f"{where}: expected 0 <= start < end and a value in [0, 1], found {dict(item)!r:.120}")
     return start_s, end_s, value

@@ -14,6 +14,7 @@ import numpy as np
 from hiersum_hf.datasets.readers.feature_file import read_frame_features, stored_ids
 from hiersum_hf.datasets.readers.replay import read_replays
 from hiersum_hf.labels import ReplayCurve, ReplayLabels
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
 
@@ -60,7 +61,7 @@ class ReplayReader(ReplayLabels):
         """
         curve = self._wanted().get(video_id)
         if curve is None:
-            raise ValueError(f"{self.curves}, video {video_id}: expected a curve and views within limits, found none")
+            raise InputError(f"{self.curves}, video {video_id}: expected a curve and views within limits, found none")
         end_s = float(curve.ends_s[-1])
         members: dict[str, Any] = {"video_features": np.zeros((0, 0), np.float32), "duration_s": end_s}
         members |= {"frame_times_s": np.arange(0.0, end_s)}

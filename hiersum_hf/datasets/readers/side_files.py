@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
 
 
@@ -38,12 +39,12 @@ def read_segments(path: str | Path, duration_s: float = float("inf")) -> list[Se
         try:
             table = csv.DictReader(file, skipinitialspace=True)
             if not set(CSV_HEADER) <= set(table.fieldnames or ()):
-                raise ValueError(f"{path}: expected the header {','.join(CSV_HEADER)}, found {table.fieldnames}")
+                raise InputError(f"{path}: expected the header {','.join(CSV_HEADER)}, found {table.fieldnames}")
             segments = [_segment(row, f"{path}, line {table.line_num}", duration_s) for row in table]
         except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path}: expected a CSV file in UTF-8, found none ({error})") from None
+            raise InputError(f"{path}: expected a CSV file in UTF-8, found none ({error})") from None
     if not segments:
-        raise ValueError(f"{path}: expected at least one row of labels, found none")
+        raise InputError(f"{path}: expected at least one row of labels, found none")
     return segments
 
 
@@ -73,16 +74,16 @@ def read_features(path: str | Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_NPZ_BYTES:
-            raise ValueError(f"more than {MAX_NPZ_BYTES} bytes unpacked")
+            raise InputError(f"more than {MAX_NPZ_BYTES} bytes unpacked")
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in file.files if key not in NPZ_READING}
     except (
         OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error
     ) as error:  # RuntimeError: encrypted, or of a kind that zipfile does not know  # fmt: skip
-        raise ValueError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
+        raise InputError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
     needed = NPZ_NEEDED + (("text_encoder",) if found.keys() & NPZ_TEXTS else ())
     if missing := [key for key in needed if key not in found]:
-        raise ValueError(f"{path}: expected the members {', '.join(missing)}, found {sorted(found)}")
+        raise InputError(f"{path}: expected the members {', '.join(missing)}, found {sorted(found)}")
     for key, ndim in NPZ_ARRAYS.items():
         if key in found:
             found[key] = _finite(found[key], ndim, f"{path}: {key}")
@@ -91,9 +92,9 @@ def read_features(path: str | Path) -> dict[str, Any]:
             found[key] = _scalar(found[key], kind, f"{path}: {key}")
     times_s, n_frames = found["frame_times_s"], len(found["video_features"])
     if len(times_s) != n_frames or not n_frames:
-        raise ValueError(f"{path}: expected a time for each of {n_frames} frames, found {len(times_s)}")
+        raise InputError(f"{path}: expected a time for each of {n_frames} frames, found {len(times_s)}")
     if times_s[0] < 0 or (np.diff(times_s) <= 0).any():
-        raise ValueError(f"{path}: expected frame_times_s that ascend from 0 or later, found others")
+        raise InputError(f"{path}: expected frame_times_s that ascend from 0 or later, found others")
     return found
 
 
@@ -101,20 +102,20 @@ def _segment(row: dict[str, Any], where: str, duration_s: float) -> Segment:
     try:
         start_s, end_s, score = (float(row[key]) for key in CSV_HEADER)
     except (TypeError, ValueError):
-        raise ValueError(f"{where}: expected numbers for {', '.join(CSV_HEADER)}, found {list(row.values())}") from None
+        raise InputError(f"{where}: expected numbers for {', '.join(CSV_HEADER)}, found {list(row.values())}") from None
     if not (0 <= start_s < end_s < np.inf and 0 <= score <= 1 and start_s < duration_s):
         limits = f"0 <= start_s < end_s, start_s < {duration_s:.2f} and a score in [0, 1]"
-        raise ValueError(f"{where}: expected {limits}, found {start_s}, {end_s}, {score}")
+        raise InputError(f"{where}: expected {limits}, found {start_s}, {end_s}, {score}")
     return Segment(start_s, end_s, score)
 
 
 def _finite(array: np.ndarray, ndim: int, where: str) -> np.ndarray:
     if array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
-        raise ValueError(f"{where}: expected numbers with {ndim} dimensions, found {array.dtype} {array.shape}")
+        raise InputError(f"{where}: expected numbers with {ndim} dimensions, found {array.dtype} {array.shape}")
     with np.errstate(over="ignore"):  # it is refused next
         array = array.astype(np.float64 if ndim == 1 else np.float32)
     if not np.isfinite(array).all():
-        raise ValueError(f"{where}: expected finite values, found NaN or infinity")
+        raise InputError(f"{where}: expected finite values, found NaN or infinity")
     return array
 
 
@@ -124,4 +125,4 @@ def _scalar(array: np.ndarray, kind: type, where: str) -> Any:
         return float(value)
     if kind is str and isinstance(value, str):
         return value
-    raise ValueError(f"{where}: expected a {'positive number' if kind is float else 'text'}, found {array!r:.80}")
+    raise InputError(f"{where}: expected a {'positive number' if kind is float else 'text'}, found {array!r:.80}")

@@ -33,6 +33,7 @@ from hiersum_hf.datasets.readers.mrhisum_files import (
 )
 from hiersum_hf.files.h5_file import member_names, outlines, row_count
 from hiersum_hf.labels import ReplayLabels
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 
@@ -62,7 +63,7 @@ class TrimodalReader(ReplayLabels):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.metadata is None and not self.takes(None):
-            raise ValueError(f"{self.gt}: expected a metadata file beside it, which tells the views, found none")
+            raise InputError(f"{self.gt}: expected a metadata file beside it, which tells the views, found none")
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> TrimodalReader:
@@ -166,7 +167,7 @@ def _one_file(folder: Path, pattern: str, required: bool = False) -> Any:
     """The path of the file that matches, None if none does and none is required."""
     found = sorted(folder.glob(pattern))
     if len(found) > 1 or (required and not found):
-        raise ValueError(f"{folder}: expected one {pattern}, found {[path.name for path in found]}")
+        raise InputError(f"{folder}: expected one {pattern}, found {[path.name for path in found]}")
     return found[0] if found else None
 
 
@@ -194,7 +195,7 @@ def _read_width(path: Path, _changed: int) -> int:
     first = outlines(path, list(_names(path))[:1]).values()
     shape = next((found.shape for found in first), None) or ()
     if len(shape) != 2:
-        raise ValueError(f"{path}: expected (T, D) data sets, found {shape or 'none'}")
+        raise InputError(f"{path}: expected (T, D) data sets, found {shape or 'none'}")
     return shape[1]
 
 

@@ -22,6 +22,7 @@ from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo, read_ratings
 from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, TextFiles, names_of, with_sentence_labels
 from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, member_names, read_member
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
 
@@ -76,7 +77,7 @@ class TVSumReader:
         names = sorted(member_names(self.h5_path), key=_number)
         if names and (without := self.findings.get("without_text")) == names:
             files = " and ".join(str(path) for path in (self.text_features, self.captions) if path)
-            raise ValueError(f"{files}: expected ids of {self.h5_path} such as {without[0]}, found none")
+            raise InputError(f"{files}: expected ids of {self.h5_path} such as {without[0]}, found none")
         return names
 
     @property
@@ -141,7 +142,7 @@ def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
     ratings = _ratings(ratings_path, ratings_path.stat().st_mtime_ns)
     k = _number(name)[0]
     if not 1 <= k <= len(ratings):
-        raise ValueError(f"expected a name video_1 to video_{len(ratings)} to match the ratings, found {name}")
+        raise InputError(f"expected a name video_1 to video_{len(ratings)} to match the ratings, found {name}")
     return ratings[k - 1]
 
 
@@ -162,7 +163,7 @@ def write_tvsum(records: Iterable[VideoRecord], h5_path: str | Path) -> None:
 def _write_group(group: h5py.Group, record: VideoRecord) -> None:
     needed = (record.shots, record.picks, record.n_frames, record.frame_scores, record.user_summaries)
     if any(part is None for part in needed):
-        raise ValueError(f"video {record.video_id}: expected shots, picks, n_frames, frame_scores and user_summaries")
+        raise InputError(f"video {record.video_id}: expected shots, picks, n_frames, frame_scores and user_summaries")
     shots = np.asarray(record.shots)
     members: dict[str, Any] = {
         "features": record.video_features,

@@ -14,6 +14,7 @@ from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
 from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, cut_sentences
 from hiersum_hf.files.h5_file import Member, read_rate, read_text
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.summary.shots import clip_shots
 
@@ -34,24 +35,24 @@ def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None) ->
     """
     missing = [key for key in REQUIRED if key not in group]
     if missing:
-        raise ValueError(f"expected the members {', '.join(missing)}, found {sorted(group.names)}")
+        raise InputError(f"expected the members {', '.join(missing)}, found {sorted(group.names)}")
     picks = _whole(group, "picks", (None,))
     n = len(picks)
     gtscore = _finite(group, "gtscore", (n,)).astype(np.float32)
     summaries = _summaries(group)
     n_frames = _common_length(int(_whole(group, "n_frames")), summaries.shape[1], "user_summary")
     if n == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
-        raise ValueError(f"picks: expected ascending frame numbers below {n_frames}")
+        raise InputError(f"picks: expected ascending frame numbers below {n_frames}")
     shots = clip_shots(_whole(group, "change_points", (None, 2)) + CLOSED, n_frames)
     extent = np.ptp(gtscore)
     if not np.isfinite(extent):
-        raise ValueError("gtscore: expected a range within 32 bits, found a wider one")
+        raise InputError("gtscore: expected a range within 32 bits, found a wider one")
     scores = (gtscore - gtscore.min()) / (extent or 1.0)
     labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
     fps = _fps(group, rated, told_s)
     duration_s = float(max(n_frames, picks[-1] + 1) / fps)
     if not duration_s < np.inf:
-        raise ValueError(f"fps: expected the rate of a video, found {fps}")
+        raise InputError(f"fps: expected the rate of a video, found {fps}")
     return VideoRecord(
         video_id=group.name,
         video_features=_features(group, "features", n),
@@ -75,7 +76,7 @@ def _array(group: Member, key: str) -> np.ndarray:
     try:
         return group.array(key)
     except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
+        raise InputError(f"{key}: {error}") from None
 
 
 def _finite(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
@@ -86,26 +87,26 @@ def _finite(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.n
     fits = found.ndim == len(shape) and all(size in (None, n) for size, n in zip(shape, found.shape, strict=True))
     if not fits or found.dtype.kind not in "biuf":
         wanted = str(tuple("any" if size is None else size for size in shape)).replace("'", "")
-        raise ValueError(f"{key}: expected numbers of shape {wanted}, found {found.dtype} of shape {found.shape}")
+        raise InputError(f"{key}: expected numbers of shape {wanted}, found {found.dtype} of shape {found.shape}")
     if not np.isfinite(found).all():
-        raise ValueError(f"{key}: expected finite values, found NaN or infinity")
+        raise InputError(f"{key}: expected finite values, found NaN or infinity")
     return found.astype(np.float64)
 
 
 def _whole(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
     found = _finite(group, key, shape)
     if (found % 1 != 0).any():
-        raise ValueError(f"{key}: expected whole numbers, found {found[found % 1 != 0][:3]}")
+        raise InputError(f"{key}: expected whole numbers, found {found[found % 1 != 0][:3]}")
     return found.astype(np.int64)
 
 
 def _features(group: Member, key: str, rows: int) -> np.ndarray:
     found = _array(group, key)
     if found.ndim != 2 or len(found) != rows or found.dtype.kind not in "iuf":
-        raise ValueError(f"{key}: expected {rows} rows of numbers, found {found.dtype} of shape {found.shape}")
+        raise InputError(f"{key}: expected {rows} rows of numbers, found {found.dtype} of shape {found.shape}")
     features = found.astype(np.float32)
     if not np.isfinite(features).all():
-        raise ValueError(f"{key}: expected finite values, found NaN or infinity")
+        raise InputError(f"{key}: expected finite values, found NaN or infinity")
     return features
 
 
@@ -113,15 +114,15 @@ def _summaries(group: Member) -> np.ndarray:
     """(U, n_frames) bool; one annotator's summary may be (n_frames,)."""
     found = np.atleast_2d(_array(group, "user_summary"))
     if found.ndim != 2 or len(found) == 0 or found.dtype.kind not in "biuf":
-        raise ValueError(f"user_summary: expected a row of numbers for each annotator, found shape {found.shape}")
+        raise InputError(f"user_summary: expected a row of numbers for each annotator, found shape {found.shape}")
     if not np.isin(found, (0, 1)).all():  # NaN is neither
-        raise ValueError(f"user_summary: expected values 0 and 1, found {np.setdiff1d(found, (0, 1))[:3]}")
+        raise InputError(f"user_summary: expected values 0 and 1, found {np.setdiff1d(found, (0, 1))[:3]}")
     return found.astype(bool)
 
 
 def _common_length(n_frames: int, found: int, what: str) -> int:
     if abs(n_frames - found) > LENGTH_TOLERANCE:
-        raise ValueError(f"{what}: expected {n_frames} frames, found {found}")
+        raise InputError(f"{what}: expected {n_frames} frames, found {found}")
     return min(n_frames, found)
 
 
@@ -135,7 +136,7 @@ def _fps(group: Member, rated: TVSumVideo | None, told_s: float | None) -> float
 
 def _positive(what: str, rate: float) -> float:
     if not 0 < rate < np.inf:
-        raise ValueError(f"{what}: expected a positive rate, found {rate}")
+        raise InputError(f"{what}: expected a positive rate, found {rate}")
     return rate
 
 
@@ -156,7 +157,7 @@ def _user_scores(group: Member, rated: TVSumVideo | None, picks: np.ndarray, n_f
         return None
     scores = _finite(group, "user_scores", (None, len(picks)))
     if len(scores) == 0:
-        raise ValueError(f"user_scores: expected at least one annotator, found shape {scores.shape}")
+        raise InputError(f"user_scores: expected at least one annotator, found shape {scores.shape}")
     return scores
 
 
@@ -166,7 +167,7 @@ def _sentences(group: Member, duration_s: float) -> dict[str, Any]:
     times = _finite(group, "text_times", (None, 2)).tolist()
     texts = _strings(group, "text") or [""] * len(times)
     if len(texts) != len(times):
-        raise ValueError(f"text: expected {len(times)} texts, as many as text_times, found {len(texts)}")
+        raise InputError(f"text: expected {len(times)} texts, as many as text_times, found {len(texts)}")
     sentences = [Sentence(text, start_s, end_s) for text, (start_s, end_s) in zip(texts, times, strict=True)]
     features = _text_features(group, "text_features", len(times))
     return {"sentences": cut_sentences(sentences, duration_s, "text_times")} | features
@@ -189,4 +190,4 @@ def _strings(group: Member, key: str) -> list[str]:
     try:
         return group.strings(key)
     except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
+        raise InputError(f"{key}: {error}") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hiersum_hf.files.h5_file import Member, member_names, read_cells, read_member
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
 
@@ -54,7 +55,7 @@ def read_ratings(path: str | Path) -> list[TVSumVideo]:
     table = read_member(path, MAT_TABLE, f", {MAT_TABLE}")
     if not set(table.names) >= MAT_FIELDS:
         found = sorted(table.names or member_names(path))
-        raise ValueError(f"{path}: expected {MAT_TABLE} with {sorted(MAT_FIELDS)}, found {found}")
+        raise InputError(f"{path}: expected {MAT_TABLE} with {sorted(MAT_FIELDS)}, found {found}")
     columns = read_cells(path, MAT_TABLE, sorted(MAT_FIELDS))
     return [_mat_video(columns, row, f"{path}, entry {row + 1}") for row in range(len(columns["video"]))]
 
@@ -79,24 +80,24 @@ def _mat_video(columns: Mapping[str, Sequence[Member]], row: int, where: str) ->
     try:
         cells = {key: column[row].array() for key, column in columns.items()}
         if max(cells[key].size for key in ("video", "title", "category")) > MAX_LETTERS:
-            raise ValueError(f"a text of more than {MAX_LETTERS} letters")
+            raise InputError(f"a text of more than {MAX_LETTERS} letters")
         video, title, category = (
             _repair("".join(map(chr, cells[key].ravel()))) for key in ("video", "title", "category")
         )
         ratings, duration_s = cells["user_anno"].astype(np.float64), float(cells["length"][0, 0])
     except (IndexError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{where}: expected {sorted(MAT_FIELDS)}, found a damaged entry ({error})") from None
+        raise InputError(f"{where}: expected {sorted(MAT_FIELDS)}, found a damaged entry ({error})") from None
     if not 0 < duration_s < np.inf:
-        raise ValueError(f"{where}, video {video}: expected a length in seconds, found {duration_s}")
+        raise InputError(f"{where}, video {video}: expected a length in seconds, found {duration_s}")
     _check(ratings, f"{where}, video {video}")
     return TVSumVideo(video, title, category, ratings, ratings.shape[1], duration_s)
 
 
 def _check(ratings: np.ndarray, where: str) -> None:
     if ratings.ndim != 2 or ratings.size == 0:
-        raise ValueError(f"{where}: expected a row of ratings for each annotator, found shape {ratings.shape}")
+        raise InputError(f"{where}: expected a row of ratings for each annotator, found shape {ratings.shape}")
     if not np.isfinite(ratings).all():
-        raise ValueError(f"{where}: expected finite ratings, found NaN or infinity")
+        raise InputError(f"{where}: expected finite ratings, found NaN or infinity")
 
 
 def _repair(text: str) -> str:
@@ -117,13 +118,13 @@ def _read_tsv(path: Path) -> list[TVSumVideo]:
                 video_id, category, scores = line.decode().rstrip("\r\n").split("\t")
                 ratings.setdefault((video_id, category), []).append(np.array(scores.split(","), np.float64))
             except ValueError:
-                raise ValueError(f"{path}, line {number}: expected id, category, comma-separated ratings") from None
+                raise InputError(f"{path}, line {number}: expected id, category, comma-separated ratings") from None
     videos = []
     for (video_id, category), rows in ratings.items():
         if len({len(row) for row in rows}) > 1:
-            raise ValueError(f"{path}, video {video_id}: expected rows of one length, found {sorted(map(len, rows))}")
+            raise InputError(f"{path}, video {video_id}: expected rows of one length, found {sorted(map(len, rows))}")
         _check(np.stack(rows), f"{path}, video {video_id}")
         videos.append(TVSumVideo(video_id, "", category, np.stack(rows), len(rows[0])))
     if not videos:
-        raise ValueError(f"{path}: expected rows of id, category and ratings, found an empty table")
+        raise InputError(f"{path}: expected rows of id, category and ratings, found an empty table")
     return videos

@@ -19,6 +19,7 @@ from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
 from hiersum_hf.files.h5_file import Member, first_shape, outlines
 from hiersum_hf.files.h5_process import H5Error
 from hiersum_hf.labels import sentence_labels_from_frames
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.texts.subtitles import read_subtitles
@@ -51,17 +52,17 @@ class TextFiles:
         path = self.text_features
         if self.alignment not in (POSITIONAL, None) or (self.alignment and path is None):
             found = f"{self.alignment!r} and {'no text features' if path is None else path.name}"
-            raise ValueError(f"alignment: expected {POSITIONAL!r} of text features or None, found {found}")
+            raise InputError(f"alignment: expected {POSITIONAL!r} of text features or None, found {found}")
         if path is None:
             return
         if path.suffix == ".npy":
             command = f"hiersum_hf.datasets.readers.pickles.convert_pickled_arrays({str(path)!r})"
-            raise ValueError(f"{path}: expected an .h5, found a pickle; convert it once: {command}")
+            raise InputError(f"{path}: expected an .h5, found a pickle; convert it once: {command}")
         if not self.text_encoder:
-            raise ValueError(f"{path}: expected text_encoder, the id of what made these features, found none")
+            raise InputError(f"{path}: expected text_encoder, the id of what made these features, found none")
         if self.captions is None and self.alignment is None:
             ways = f"captions (sentences with times) or alignment {POSITIONAL!r} (rows spread over the frames)"
-            raise ValueError(f"{path}: expected {ways}, found neither")
+            raise InputError(f"{path}: expected {ways}, found neither")
 
     def has(self, names: Sequence[str]) -> bool:
         """Whether a file has the video with these names. Raises as `add_to`."""
@@ -72,7 +73,7 @@ class TextFiles:
         where, entry = self._caption(names) or ("", None)
         found = entry.get("duration") if isinstance(entry, dict) else None
         if found is not None and not (isinstance(found, int | float) and 0 < found < MAX_DURATION_S):
-            raise ValueError(f"{where}: expected a duration in seconds, found {found!r:.80}")
+            raise InputError(f"{where}: expected a duration in seconds, found {found!r:.80}")
         return found
 
     def add_to(self, record: VideoRecord, names: Sequence[str]) -> VideoRecord:
@@ -88,7 +89,7 @@ class TextFiles:
         if len(rows) == 0 and caption is None:
             return record
         if record.sentences:
-            raise ValueError(f"expected sentences only in other files, found {len(record.sentences)} in the group too")
+            raise InputError(f"expected sentences only in other files, found {len(record.sentences)} in the group too")
         source = [str(record.source)] + [f"text features {self.text_features}"] * (len(rows) > 0)
         if caption is not None:
             sentences = cut_sentences(_sentences(*caption), record.duration_s, caption[0])
@@ -98,10 +99,10 @@ class TextFiles:
             source[-1] += f", {self.alignment}"
         else:
             ways = f"its sentences in {self.captions} or alignment {POSITIONAL!r}"
-            raise ValueError(f"{self.text_features}, id {self._row_id(names)}: expected {ways}, found neither")
+            raise InputError(f"{self.text_features}, id {self._row_id(names)}: expected {ways}, found neither")
         if len(rows) not in (0, len(sentences)):
             each = f"expected {len(sentences)} rows, one for each sentence of {self.captions}"
-            raise ValueError(f"{self.text_features}, id {self._row_id(names)}: {each}, found {len(rows)}")
+            raise InputError(f"{self.text_features}, id {self._row_id(names)}: {each}, found {len(rows)}")
         return replace(record, sentences=sentences, text_features=rows, source="; ".join(source))
 
     def _encoders(self, record: VideoRecord) -> Encoders | None:
@@ -113,7 +114,7 @@ class TextFiles:
             period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
             encoders = Encoders(UNKNOWN, "", 1 / period_s)
         if encoders.text not in ("", self.text_encoder):
-            raise ValueError(
+            raise InputError(
                 f"{self.text_features}: expected text features by {encoders.text!r} like the group's, "
                 f"found {self.text_encoder!r}"
             )
@@ -174,19 +175,19 @@ def _sentences(where: str, entry: Any) -> list[Sentence]:
     try:
         times, texts = entry["timestamps"], entry["sentences"]
         if len(times) != len(texts):
-            raise ValueError(f"{len(times)} timestamps, {len(texts)} sentences")
+            raise InputError(f"{len(times)} timestamps, {len(texts)} sentences")
         pairs = zip(times, texts, strict=True)
         return [Sentence(" ".join(text.split()), float(start_s), float(end_s)) for (start_s, end_s), text in pairs]
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences"
-        raise ValueError(f"{where}: expected {expected}, found {error!r}") from None
+        raise InputError(f"{where}: expected {expected}, found {error!r}") from None
 
 
 def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
     """The sentences, cut at the end of the video; ValueError if one is no stretch of time that begins within it."""
     for s in sentences:
         if not (0 <= s.start_s <= s.end_s and s.start_s < duration_s):
-            raise ValueError(
+            raise InputError(
                 f"{where}: expected 0 <= start <= end and start < {duration_s:.2f} s, the video's length, "
                 f"found {s.start_s:.2f} to {s.end_s:.2f} s: {s.text!r}"
             )

@@ -27,6 +27,7 @@ from hiersum_hf.datasets.readers.tvsum_members import DEFAULT_FPS
 from hiersum_hf.datasets.readers.wikihow_articles import Article, read_articles, videos_of_articles
 from hiersum_hf.files.h5_file import read_rate
 from hiersum_hf.metrics import LENGTH_TOLERANCE
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
 
@@ -76,7 +77,7 @@ class WikiHowReader:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         if self.labels is None and self.articles is None:
-            raise ValueError("WikiHowReader: expected labels or articles, found neither")
+            raise InputError("WikiHowReader: expected labels or articles, found neither")
 
     @property
     def video_ids(self) -> list[str]:
@@ -118,7 +119,7 @@ class WikiHowReader:
         article = self._article(video_id)
         labels = None if self.labels is None else _segments(self.labels, video_id)
         if labels is None and article is None:
-            raise ValueError(f"{self.articles}: expected an article {video_id}, found none")
+            raise InputError(f"{self.articles}: expected an article {video_id}, found none")
         frames = _segment_frames(labels) if self.features is None else _sampled_frames(self.features, video_id, labels)
         group = video_id if article is None else article.youtube_id or article.url
         texts = article.texts if article is not None else self._task(video_id)
@@ -136,7 +137,7 @@ class WikiHowReader:
     def _task(self, video_id: str) -> tuple[str, ...]:
         task = "" if self.tasks is None else read_json_object(self.tasks).get(video_id, "")
         if not isinstance(task, str):
-            raise ValueError(f"{self.tasks}, video {video_id}: expected the name of a task, found {task!r:.80}")
+            raise InputError(f"{self.tasks}, video {video_id}: expected the name of a task, found {task!r:.80}")
         return (task_text(task),) if task_text(task) else ()
 
 
@@ -159,21 +160,21 @@ class _Segments:
 def _segments(path: Path, video_id: str) -> _Segments:
     entries = read_json_object(path)
     if video_id not in entries:
-        raise ValueError(f"{path}: expected a video {video_id}, found none")
+        raise InputError(f"{path}: expected a video {video_id}, found none")
     entry = entries[video_id]
     try:
         return _pseudo(entry) if isinstance(entry, dict) else _annotated(entry)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{path}, video {video_id}: {error}") from None
+        raise InputError(f"{path}, video {video_id}: {error}") from None
 
 
 def _annotated(entry: Any) -> _Segments:
     """One value for each frame -> strict majority and mean of each 32; a rest is left out."""
     frames = np.asarray(entry, np.float64)
     if frames.ndim != 1 or not np.isin(frames, (0, 1)).all():
-        raise ValueError(f"expected a list of 0 and 1, one for each frame, found {entry!r:.80}")
+        raise InputError(f"expected a list of 0 and 1, one for each frame, found {entry!r:.80}")
     if len(frames) < SEGMENT_FRAMES:
-        raise ValueError(f"expected at least one segment of {SEGMENT_FRAMES} frames, found {len(frames)} frames")
+        raise InputError(f"expected at least one segment of {SEGMENT_FRAMES} frames, found {len(frames)} frames")
     means = frames[: len(frames) // SEGMENT_FRAMES * SEGMENT_FRAMES].reshape(-1, SEGMENT_FRAMES).mean(1)  # (S,)
     return _Segments((means > 0.5).astype(np.int64), means.astype(np.float32), n_frames=len(frames))
 
@@ -181,14 +182,14 @@ def _annotated(entry: Any) -> _Segments:
 def _pseudo(entry: dict[str, Any]) -> _Segments:
     missing = {"machine_summary", "machine_summary_scores"} - entry.keys()
     if missing:
-        raise ValueError(f"expected machine_summary and machine_summary_scores, found {sorted(entry)}")
+        raise InputError(f"expected machine_summary and machine_summary_scores, found {sorted(entry)}")
     labels, scores = (np.asarray(entry[key], np.float64) for key in ("machine_summary", "machine_summary_scores"))
     if labels.ndim != 1 or labels.shape != scores.shape or len(labels) == 0:
-        raise ValueError(f"expected as many labels as scores, found shapes {labels.shape} and {scores.shape}")
+        raise InputError(f"expected as many labels as scores, found shapes {labels.shape} and {scores.shape}")
     if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"machine_summary: expected values 0 and 1, found {np.unique(labels)[:5]}")
+        raise InputError(f"machine_summary: expected values 0 and 1, found {np.unique(labels)[:5]}")
     if not (np.abs(scores) <= 1).all():  # also false for NaN
-        raise ValueError(
+        raise InputError(
             f"machine_summary_scores: expected values from -1 to 1, found {scores.min()} to {scores.max()}"
         )
     return _Segments(labels.astype(np.int64), np.maximum(scores, 0).astype(np.float32), fps=PSEUDO_FPS)
@@ -226,23 +227,23 @@ def _sampled_frames(path: Path, video_id: str, segments: _Segments | None) -> di
     try:
         return members | _labels_at_times(members, segments, attributes)
     except ValueError as error:
-        raise ValueError(f"{path}, video {video_id}: {error}") from None
+        raise InputError(f"{path}, video {video_id}: {error}") from None
 
 
 def _labels_at_times(members: dict[str, Any], segments: _Segments, attributes: dict[str, Any]) -> dict[str, Any]:
     if segments.fps is None and "fps" not in attributes:
-        raise ValueError("expected the attribute fps, the rate of the annotated frames, found none")
+        raise InputError("expected the attribute fps, the rate of the annotated frames, found none")
     fps = segments.fps or read_rate(attributes, "fps")
     if members["frame_times_s"][-1] * fps > MAX_FRAME:
-        raise ValueError(f"times_s: expected times of a video, found {members['frame_times_s'][-1]} s")
+        raise InputError(f"times_s: expected times of a video, found {members['frame_times_s'][-1]} s")
     frames = np.floor(members["frame_times_s"] * fps + 1e-6).astype(np.int64)
     if segments.n_frames is not None and (np.diff(frames) <= 0).any():
-        raise ValueError(f"fps: expected a frame of the video for each sampled one, found {fps} frames a second")
+        raise InputError(f"fps: expected a frame of the video for each sampled one, found {fps} frames a second")
     labels = _labels_at(frames, segments)
     if segments.n_frames is None:
         return labels
     if frames[-1] >= segments.n_frames + LENGTH_TOLERANCE:
-        raise ValueError(f"expected frames before {segments.n_frames}, the annotated ones, found {frames[-1]}")
+        raise InputError(f"expected frames before {segments.n_frames}, the annotated ones, found {frames[-1]}")
     return labels | {"duration_s": float(max(segments.n_frames, frames[-1] + 1) / fps)}
 
 

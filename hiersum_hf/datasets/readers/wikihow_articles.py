@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from hiersum_hf.modeling.errors_hiersum import InputError
+
 
 MAX_ARCHIVE_BYTES, MAX_ARTICLE_BYTES = 2**28, 2**20  # the real archive unpacks to 9 MB, its largest article is 13 kB
 
@@ -65,12 +67,12 @@ def read_articles(path: str | Path) -> list[Article]:
         name = PurePosixPath(member).stem
         try:
             if name in articles:
-                raise ValueError("expected one article of this name, found another")
+                raise InputError("expected one article of this name, found another")
             articles[name] = _article(name, json.loads(content))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}, {member}: {error}") from None
+            raise InputError(f"{path}, {member}: {error}") from None
     if not articles:
-        raise ValueError(f"{path}: expected articles (.json), found none")
+        raise InputError(f"{path}: expected articles (.json), found none")
     return [articles[name] for name in sorted(articles)]
 
 
@@ -102,13 +104,13 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
         with gzip.open(path) as stream:
             unpacked = stream.read(MAX_ARCHIVE_BYTES + 1)
         if len(unpacked) > MAX_ARCHIVE_BYTES:
-            raise ValueError(f"{path}: expected at most {MAX_ARCHIVE_BYTES} bytes unpacked, found more")
+            raise InputError(f"{path}: expected at most {MAX_ARCHIVE_BYTES} bytes unpacked, found more")
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             for member in archive:
                 if not member.isfile() or not member.name.endswith(".json"):
                     continue
                 if member.size > MAX_ARTICLE_BYTES:
-                    raise ValueError(
+                    raise InputError(
                         f"{path}, {member.name}: expected at most {MAX_ARTICLE_BYTES} bytes, found {member.size}"
                     )
                 file = archive.extractfile(member)
@@ -116,20 +118,20 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
     except (OSError, EOFError, ValueError, RecursionError, zlib.error, tarfile.TarError) as error:
         if str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path}: expected a complete tar.gz archive ({error})") from None
+        raise InputError(f"{path}: expected a complete tar.gz archive ({error})") from None
 
 
 def _article(name: str, content: Any) -> Article:
     if not isinstance(content, dict) or not isinstance(content.get("video_url"), str):
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"expected an object with video_url, found {found}")
+        raise InputError(f"expected an object with video_url, found {found}")
     numbered = [content[key] for key in sorted(filter(str.isdecimal, content), key=int)]
     items = numbered or content.get("steps", [])
     if not isinstance(items, list):
-        raise ValueError(f"expected a list of steps, found {items!r:.80}")
+        raise InputError(f"expected a list of steps, found {items!r:.80}")
     steps: list[Any] = [item.get("text") if isinstance(item, dict) else item for item in items]
     for number, step in enumerate(steps, 1):
         if not isinstance(step, str):
-            raise ValueError(f"step {number}: expected a text, found {items[number - 1]!r:.80}")
+            raise InputError(f"step {number}: expected a text, found {items[number - 1]!r:.80}")
     url = content["video_url"]
     return Article(name, unquote(name).replace("-", " "), url, youtube_id(url), tuple(steps))

@@ -16,6 +16,7 @@ import numpy as np
 
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.files.h5_file import add_array, member_names, outlines
+from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 RGB_WIDTH, AUDIO_WIDTH = 1024, 128
@@ -37,9 +38,9 @@ def dequantize(q: np.ndarray, name: str) -> np.ndarray:
         ValueError: If the name is another one or `q` is not uint8.
     """
     if name not in DEQUANTIZATIONS:
-        raise ValueError(f"dequantisation: expected one of {', '.join(DEQUANTIZATIONS)}, found {name!r}")
+        raise InputError(f"dequantisation: expected one of {', '.join(DEQUANTIZATIONS)}, found {name!r}")
     if q.dtype != np.uint8:
-        raise ValueError(f"dequantisation: expected uint8, found {q.dtype}")
+        raise InputError(f"dequantisation: expected uint8, found {q.dtype}")
     values = np.arange(256) * 4 / 255 + DEQUANTIZATIONS[name]
     return values.astype(np.float32)[q]
 
@@ -66,7 +67,7 @@ def read_tfrecord(path: str | Path) -> Iterator[tuple[str, np.ndarray, np.ndarra
                 yield parse_example(payload)
                 number += 1
         except ValueError as error:
-            raise ValueError(f"{path}, record {number}: {error}") from None
+            raise InputError(f"{path}, record {number}: {error}") from None
 
 
 def _next_payload(file: BinaryIO) -> bytes | None:
@@ -74,13 +75,13 @@ def _next_payload(file: BinaryIO) -> bytes | None:
     if not header:
         return None
     if len(header) < 12:
-        raise ValueError(f"expected a header of 12 bytes, found {len(header)}: the file is truncated")
+        raise InputError(f"expected a header of 12 bytes, found {len(header)}: the file is truncated")
     length, checksum = struct.unpack("<QI", header)
     if checksum != masked_crc32c(header[:8]):
-        raise ValueError("expected the checksum of the record's length, found another: damaged or no TFRecord")
+        raise InputError("expected the checksum of the record's length, found another: damaged or no TFRecord")
     payload = file.read(length + 4)
     if len(payload) < length + 4:
-        raise ValueError(f"expected {length + 4} more bytes, found {len(payload)}: the file is truncated")
+        raise InputError(f"expected {length + 4} more bytes, found {len(payload)}: the file is truncated")
     return payload[:-4]
 
 
@@ -104,7 +105,7 @@ def parse_example(payload: bytes) -> tuple[str, np.ndarray, np.ndarray]:
     context, lists = (_map(_joined(payload, number)) for number in (1, 2))
     ids = [name for key in ("id", "video_id") if key in context for name in _bytes_list(context[key])]
     if not ids or not {"rgb", "audio"} <= lists.keys():
-        raise ValueError(f"expected id, rgb and audio, found {sorted(context)} and {sorted(lists)}")
+        raise InputError(f"expected id, rgb and audio, found {sorted(context)} and {sorted(lists)}")
     return ids[0].decode(), _rows("rgb", lists["rgb"], RGB_WIDTH), _rows("audio", lists["audio"], AUDIO_WIDTH)
 
 
@@ -113,7 +114,7 @@ def _rows(key: str, feature_list: bytes, width: int) -> np.ndarray:
     rows = [b"".join(_bytes_list(feature)) for feature in _fields(feature_list, 1)]
     wrong = [(number, len(row)) for number, row in enumerate(rows) if len(row) != width]
     if wrong:
-        raise ValueError(f"{key}, row {wrong[0][0]}: expected {width} bytes, found {wrong[0][1]}")
+        raise InputError(f"{key}, row {wrong[0][0]}: expected {width} bytes, found {wrong[0][1]}")
     return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, width)
 
 
@@ -145,9 +146,9 @@ def _fields(data: bytes, number: int) -> list[bytes]:
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
-            raise ValueError(f"expected a protobuf message, found wire type {kind}")
+            raise InputError(f"expected a protobuf message, found wire type {kind}")
         if at + size > len(data):
-            raise ValueError(f"expected a field of {size} bytes, found {len(data) - at}")
+            raise InputError(f"expected a field of {size} bytes, found {len(data) - at}")
         if kind == 2 and tag >> 3 == number:
             found.append(data[at : at + size])
         at += size
@@ -162,7 +163,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if data[at - 1] < 128:
             return value, at
-    raise ValueError("expected a whole number, found the end of the message")
+    raise InputError("expected a whole number, found the end of the message")
 
 
 def add_features(
@@ -195,7 +196,7 @@ def add_features(
     """
     output = Path(output)
     if output.exists():
-        raise ValueError(f"{output}: expected a new file, found one that exists")
+        raise InputError(f"{output}: expected a new file, found one that exists")
     waiting = _without_features(Path(h5_path), record_ids)
     with aside(output) as partial:
         shutil.copyfile(h5_path, partial)
@@ -211,7 +212,7 @@ def _without_features(h5_path: Path, record_ids: Mapping[str, str]) -> dict[str,
     """Id inside the TFRecords -> groups that wait for its features."""
     absent = sorted(record_ids.keys() - set(member_names(h5_path)))
     if absent:
-        raise ValueError(f"{h5_path}: expected groups for all videos, found none for {', '.join(absent[:5])}")
+        raise InputError(f"{h5_path}: expected groups for all videos, found none for {', '.join(absent[:5])}")
     waiting: dict[str, list[str]] = {}
     for video_id, found in outlines(h5_path, list(record_ids), ["features"]).items():
         if "features" not in found.members:

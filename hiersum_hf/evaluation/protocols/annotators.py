@@ -26,6 +26,7 @@ from hiersum_hf.metrics import (
     tau_rho_mean_user,
     temporal_coverage,
 )
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.scoring.training_free import random_scores, random_sentence_scores
 from hiersum_hf.summary.shots import best_shots, clip_shots
@@ -101,7 +102,7 @@ class Reference:
             ValueError: The video has no shots or no annotators' summaries.
         """
         if self.shots is None or self.summaries is None:
-            raise ValueError(f"video {self.record.video_id}: shot-oracle needs shots and summaries, found none")
+            raise HierSumError(f"video {self.record.video_id}: shot-oracle needs shots and summaries, found none")
         shots = clip_shots(self.shots, self.n_frames)
         users = cut_to_common(np.empty(self.n_frames), self.summaries, self.record.video_id)[1]
         best = np.zeros(self.n_frames, bool)

@@ -30,6 +30,7 @@ from hiersum_hf.evaluation.protocols.bliss import HighlightReference
 from hiersum_hf.evaluation.protocols.replay import ReplayReference
 from hiersum_hf.evaluation.protocols.wikihow import SegmentReference
 from hiersum_hf.metrics import cut_to_common, key_shot_summary
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.summary.shots import fill_picks, kernel_temporal_segmentation
 
@@ -79,11 +80,11 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
     """
     known = protocols_of(dataset)
     if protocol not in (None, *known):
-        raise ValueError(f"protocol of {dataset}: expected one of {', '.join(known)}; found {protocol!r}")
+        raise HierSumError(f"protocol of {dataset}: expected one of {', '.join(known)}; found {protocol!r}")
     kind, settings = PROTOCOLS[protocol or known[0]]
     picks = np.arange(len(record.frame_times_s)) if record.picks is None else np.asarray(record.picks)
     if not len(picks):
-        raise ValueError(f"video {record.video_id}: expected at least one sampled frame, found none")
+        raise HierSumError(f"video {record.video_id}: expected at least one sampled frame, found none")
     n_frames = record.n_frames or int(picks[-1]) + 1
     users = _users(record)
     seen = np.arange(len(picks)) if users is None else np.flatnonzero(np.isfinite(users).all(axis=0))
