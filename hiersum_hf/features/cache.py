@@ -27,7 +27,7 @@ import numpy as np
 from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.video.reader import Reading, iter_frames
+from hiersum_hf.video.reader import Reading, VideoFile, iter_frames
 from hiersum_hf.video.stills import Glances
 
 
@@ -67,12 +67,15 @@ class FrameFeatures(NamedTuple):
 
 
 def frame_features(
-    video: str | Path,
+    video: str | Path | VideoFile,
     settings: FrameSettings,
     load: Callable[[], VideoEncoder],
     cache: str | Path | None = None,
     batch_size: int = 16,
     total: int | None = None,
+    watch: Callable[[float, Any], None] | None = None,
+    listen: Callable[[Any, float], None] | None = None,
+    tell: Callable[[float], None] | None = None,
 ) -> FrameFeatures:
     """Features of a video's frames, from the cache if they are there, else computed and put there.
 
@@ -81,31 +84,33 @@ def frame_features(
         settings: What `load` must fit.
         load: Gives the encoder; called only where it is needed.
         cache: Folder of features, made where it is missing; None: nothing is kept.
-        batch_size, total: As `VideoEncoder.encode_stream` takes them.
+        batch_size, total, tell: As `VideoEncoder.encode_stream` takes them.
+        watch, listen: As `iter_frames` takes them; not called for features that are there already.
 
     Raises:
         FileNotFoundError: There is no such video.
         ValueError: It cannot be read or takes too much memory, has no frames, or features that are not finite; names
             the video.
     """
-    file = None if cache is None else feature_file(cache, video, settings)
+    path = video.path if isinstance(video, VideoFile) else video
+    file = None if cache is None else feature_file(cache, path, settings)
     stored = None if file is None else stored_features(file)
     if stored is not None:
         return stored
     reading, glances = Reading(), Glances()
     encoder = load()
     try:
-        frames = glances.watch(iter_frames(video, settings.sample_fps, reading))
-        features, times_s = encoder.encode_stream(frames, batch_size, total)
+        frames = glances.watch(iter_frames(video, settings.sample_fps, reading, watch, listen))
+        features, times_s = encoder.encode_stream(frames, batch_size, total, tell)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise HierSumError(f"{video}: expected memory to encode it, found too little: {error}") from error
+        raise HierSumError(f"{path}: expected memory to encode it, found too little: {error}") from error
     if not len(features):
-        raise HierSumError(f"{video}: expected frames, found none that can be decoded")
+        raise HierSumError(f"{path}: expected frames, found none that can be decoded")
     if not np.isfinite(features).all():
         made_by = f"{settings.video_encoder} in {settings.dtype}"
-        raise HierSumError(f"{video}: expected finite features, found NaN or infinity by {made_by}")
+        raise HierSumError(f"{path}: expected finite features, found NaN or infinity by {made_by}")
     computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s, glances)
     _store(computed, settings)
     return computed

@@ -59,7 +59,11 @@ class VideoEncoder:
         return to_numpy(self.embed(images)) if len(images) else np.zeros((0, self.dim), np.float32)
 
     def encode_stream(
-        self, frames: Iterable[tuple[float, np.ndarray]], batch_size: int = 16, total: int | None = None
+        self,
+        frames: Iterable[tuple[float, np.ndarray]],
+        batch_size: int = 16,
+        total: int | None = None,
+        tell: Callable[[float], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features of a stream of timed frames; a thread of its own decodes while this one encodes.
 
@@ -69,6 +73,7 @@ class VideoEncoder:
             frames: (time_s, image) as `hiersum_hf.video.reader.iter_frames` yields them.
             batch_size: Images encoded together.
             total: About how many frames will come; shows a progress bar on stderr if that is a terminal.
+            tell: Is given the time of the last frame encoded, after each batch; what it raises ends the work.
 
         Returns:
             Features float32 (N, `dim`) and times float64 (N,) in seconds.
@@ -89,6 +94,8 @@ class VideoEncoder:
                 times_s += [time_s for time_s, _ in batch]
                 features.append(self._encode_in_parts([image for _, image in batch]))
                 bar.update(len(batch))
+                if tell is not None:
+                    tell(times_s[-1])
         return np.concatenate(features), np.array(times_s, np.float64)
 
     def _encode_in_parts(self, images: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,13 +11,15 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
 from hiersum_hf.texts.tracks import base_language, embedded_subtitles
+from hiersum_hf.video.reader import VideoFile
 
 
 SIDE_FILES = {".srt": "subtitles", ".vtt": "subtitles", ".ass": "subtitles", ".ssa": "subtitles"}
+SIDE_FILES |= {".txt": "description", ".json": "description", ".csv": "labels"}  # of two, the first counts
 
 
 def read_texts(
-    video: str | Path,
+    video: str | Path | VideoFile,
     duration_s: float,
     subtitles: str | Path | Iterable[Any] | None = None,
     description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
@@ -44,17 +46,21 @@ def read_texts(
         ValueError: Texts that were asked for are unreadable, or no sentence lies within the video.
     """
     notes: list[str] = []
-    beside, source = side_files(video, language), f"the subtitles of {video}"
+    path = video.path if isinstance(video, VideoFile) else video
+    beside, source = side_files(path, language), f"the subtitles of {path}"
     if subtitles is None and "subtitles" in beside:
-        subtitles, source = _beside(beside["subtitles"], as_sentences, notes), str(beside["subtitles"])
+        subtitles, note = _beside(beside["subtitles"], as_sentences)
+        source, notes = str(beside["subtitles"]), [*notes, note]
     elif isinstance(subtitles, str | os.PathLike) and "\n" not in str(subtitles):
         source = str(subtitles)
     if description is None and "description" in beside:
-        description = _beside(beside["description"], as_description, notes)
+        description, note = _beside(beside["description"], as_description)
+        notes.append(note)
     if subtitles is not None:
         found = as_sentences(subtitles)
     else:
-        found, source = _inside(video, language, transcribe if listen else None, device, notes)
+        found, source, note = _inside(video, str(path), language, transcribe if listen else None, device)
+        notes += note
     sentences, warnings = fit_to_video(found, duration_s, source)
     texts = as_description(description) if description else ()
     if not sentences:
@@ -89,29 +95,27 @@ def side_files(video: str | Path, language: str | None = None) -> dict[str, Path
 
 
 def _inside(
-    video: str | Path, language: str | None, transcribe: str | None, device: str, notes: list[str]
-) -> tuple[list[Sentence], str]:
-    """Sentences of the video's own text track, else of its speech if that is asked for; and where they come from."""
+    video: str | Path | VideoFile, path: str, language: str | None, transcribe: str | None, device: str
+) -> tuple[list[Sentence], str, list[str]]:
+    """Sentences of the video's own text track, else of its speech if asked for; where they come from; what to note."""
     found, source = embedded_subtitles(video, language)
     if found:
-        notes.append(f"Subtitles read from {source}.")
-    elif transcribe is not None:
-        from hiersum_hf.texts.speech import transcribe as hear
+        return found, source, [f"Subtitles read from {source}."]
+    if transcribe is None:
+        return found, source, []
+    from hiersum_hf.texts.speech import transcribe as hear
 
-        found, source = hear(video, language, transcribe, device), f"the speech of {video}"
-        heard = "speech" if found else "no speech"
-        notes.append(f"No subtitles: {heard} recognised by Whisper ({transcribe}).")
-    return found, source
+    found = hear(path, language, transcribe, device)
+    heard = "speech" if found else "no speech"
+    return found, f"the speech of {path}", [f"No subtitles: {heard} recognised by Whisper ({transcribe})."]
 
 
-def _beside(path: Path, read: Callable[[Path], Any], notes: list[str]) -> Any:
-    """What a file that nobody named holds; None, with a note, if it is no such file or empty."""
+def _beside(path: Path, read: Callable[[Path], Any]) -> tuple[Any, str]:
+    """What a file that nobody named holds, None if it is no such file or empty; and what to note."""
     try:
         texts = read(path)
         if not texts:
             raise InputError("expected text, found none")
     except ValueError as error:
-        notes.append(f"{path.name}, found beside the video, is not used: {error}")
-        return None
-    notes.append(f"Read from {path.name}, found beside the video.")
-    return texts
+        return None, f"{path.name}, found beside the video, is not used: {error}"
+    return texts, f"Read from {path.name}, found beside the video."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from pysubs2 import SSAEvent
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import sentences_of_events
-from hiersum_hf.video.reader import open_media
+from hiersum_hf.video.reader import VideoFile, open_media
 
 
 @dataclass(frozen=True)
@@ -42,27 +44,27 @@ class SubtitleTrack:
         return f"track {self.index} ({', '.join(filter(None, notes))})"
 
 
-def subtitle_tracks(path: str | Path) -> list[SubtitleTrack]:
+def subtitle_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
     """All subtitle tracks of a file in its order.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is not readable.
     """
-    with open_media(path) as container:
+    with _opened(video) as container:
         return [_described(stream) for stream in container.streams.subtitles]
 
 
-def text_tracks(path: str | Path) -> list[SubtitleTrack]:
+def text_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
     """The subtitle tracks that hold text. Raises what `subtitle_tracks` raises."""
-    return [track for track in subtitle_tracks(path) if track.is_text]
+    return [track for track in subtitle_tracks(video) if track.is_text]
 
 
-def embedded_subtitles(path: str | Path, language: str | None = None) -> tuple[list[Sentence], str]:
+def embedded_subtitles(video: str | Path | VideoFile, language: str | None = None) -> tuple[list[Sentence], str]:
     """Sentences of the text track that suits best: the default track first, forced and empty ones never.
 
     Args:
-        path: Any file that FFmpeg reads.
+        video: Any file that FFmpeg reads.
         language: "en", "eng" and "en-GB" all find English; among those, the same tag comes first. Default: any.
 
     Returns:
@@ -72,7 +74,7 @@ def embedded_subtitles(path: str | Path, language: str | None = None) -> tuple[l
         FileNotFoundError: There is no such file.
         ValueError: The file is not readable, or it has text tracks but none in this language.
     """
-    tracks = subtitle_tracks(path)
+    path, tracks = video.path if isinstance(video, VideoFile) else video, subtitle_tracks(video)
     if language is not None and any(track.is_text for track in tracks):
         spoken = [track for track in tracks if base_language(track.language) == base_language(language)]
         if not any(track.is_text for track in spoken):
@@ -80,7 +82,7 @@ def embedded_subtitles(path: str | Path, language: str | None = None) -> tuple[l
             raise InputError(f"{path}: expected a text track in language {language!r}, found {found}")
         tracks = spoken
     for track in sorted(tracks, key=lambda track: (track.language != language, not track.default)):
-        if track.is_text and not track.forced and (sentences := _sentences(path, track)):
+        if track.is_text and not track.forced and (sentences := _sentences(video, track, str(path))):
             return sentences, f"subtitle {track} of {path}"
     found = f"no usable text among subtitle {', '.join(map(str, tracks))}" if tracks else "no subtitle track"
     return [], f"{path} has {found}"
@@ -101,6 +103,19 @@ def stream_start_s(stream: Any) -> float:
     return float((stream.start_time or 0) * stream.time_base) if stream else 0.0
 
 
+@contextmanager
+def _opened(video: str | Path | VideoFile, to_read: bool = False) -> Iterator[Any]:
+    """The container, which need hold no pictures unless it is a VideoFile."""
+    if not isinstance(video, VideoFile):
+        with open_media(video) as container:
+            yield container
+    elif to_read:
+        with video.packets() as (container, _):
+            yield container
+    else:
+        yield video.header()[0]
+
+
 def _described(stream: Any) -> SubtitleTrack:
     codec = stream.codec_context.codec if stream.codec_context else None
     return SubtitleTrack(
@@ -114,16 +129,16 @@ def _described(stream: Any) -> SubtitleTrack:
     )
 
 
-def _sentences(path: str | Path, track: SubtitleTrack) -> list[Sentence]:
+def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -> list[Sentence]:
     events = []
-    with open_media(path) as container:
+    with _opened(video, to_read=True) as container:
         stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
         for packet in container.demux(stream):
             begin_s = float((packet.pts or 0) * packet.time_base) - origin_s
             end_s = begin_s + float((packet.duration or 0) * packet.time_base)
             for item in stream.decode(packet):
                 events.append(_event(item.ass.decode("utf-8", "replace"), round(begin_s * 1000), round(end_s * 1000)))
-    return sentences_of_events(events, str(path))
+    return sentences_of_events(events, name)
 
 
 def _event(line: str, begin_ms: int, end_ms: int) -> SSAEvent:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from hiersum_hf.video.reader import opened, stream_start_s, timed_frames
+from hiersum_hf.video.reader import VideoFile, stream_start_s, timed_frames
 
 
 INSTALL = 'Cut detection needs scenedetect-headless: pip install "hiersum-hf[cuts]"'
@@ -16,42 +16,60 @@ SIDE_PX = 256  # larger pictures are thinned to a longer side of 256 to 511, abo
 SHORTEST_S = 0.5  # of the stretches between cuts; not given in the paper
 
 
-def find_cuts(video: str | Path) -> np.ndarray:
-    """Decode every frame of a video, in constant memory, and find its hard cuts.
+class CutFinder:
+    """Finds the hard cuts of a video whose every frame it is shown.
 
     PySceneDetect's adaptive detector with its own thresholds: the change of colour and brightness from one frame to the
     next, compared with that of the two frames before and after, so that a moving camera is not a cut. Soft transitions
     are mostly missed. It brings opencv-python-headless, about 150 MB. Not in the paper.
 
+    Raises:
+        ImportError: PySceneDetect is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from scenedetect import AdaptiveDetector, FrameTimecode
+        except ImportError as error:
+            raise ImportError(INSTALL) from error
+        self._detector, self._time = AdaptiveDetector(min_scene_len=SHORTEST_S), FrameTimecode
+        self._converter, self._found_s = VideoReformatter(), list[float]()
+        self._size = (0, 0)  # of the first picture, for all: the size may change on the way
+
+    def watch(self, time_s: float, frame: Any) -> None:
+        """Look at a PyAV frame, every k-th row and column of it; those before 0 s are passed over."""
+        if time_s < 0:
+            return
+        # Scaled by FFmpeg as well, dark pictures change their colours and cuts are found where none are.
+        self._size = self._size if any(self._size) else (frame.width, frame.height)
+        image = self._converter.reformat(frame, *self._size, "bgr24").to_ndarray()
+        step = max(1, max(self._size) // SIDE_PX)
+        time = self._time(time_s, 25.0)  # the rate is for frame numbers, which are not used
+        small = np.ascontiguousarray(image[::step, ::step])
+        self._found_s += [cut.seconds for cut in self._detector.process_frame(time, small)]
+
+    @property
+    def cuts_s(self) -> np.ndarray:
+        """(C,) ascending seconds: times of the first frames after a cut, at least 0.5 s apart; empty without one."""
+        return np.array(self._found_s)
+
+
+def find_cuts(video: str | Path | VideoFile) -> np.ndarray:
+    """Decode every frame of a video, in constant memory, and find its hard cuts.
+
     Args:
         video: Any file that FFmpeg reads.
 
     Returns:
-        (C,) ascending seconds: times of the first frames after a cut, at least 0.5 s apart; empty if there is none.
+        As `CutFinder.cuts_s`.
 
     Raises:
         ImportError: PySceneDetect is not installed.
         FileNotFoundError: There is no such file.
         ValueError: The file is not readable.
     """
-    try:
-        from scenedetect import AdaptiveDetector, FrameTimecode
-    except ImportError as error:
-        raise ImportError(INSTALL) from error
-    detector, cuts_s = AdaptiveDetector(min_scene_len=SHORTEST_S), []
-    for time_s, image in _small_frames(video):
-        time = FrameTimecode(time_s, 25.0)  # the rate is for frame numbers, which are not used
-        cuts_s += [cut.seconds for cut in detector.process_frame(time, image)]
-    return np.array(cuts_s)
-
-
-def _small_frames(video: str | Path) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, uint8 BGR image) of every frame from 0 s on, every k-th row and column of it."""
-    with opened(video) as (container, stream):
-        step = max(1, max(stream.width, stream.height) // SIDE_PX)
-        converter = VideoReformatter()
+    finder, file = CutFinder(), video if isinstance(video, VideoFile) else VideoFile(video)
+    with file.packets() as (container, stream):
         for time_s, frame in timed_frames(container, stream, stream_start_s(stream)):
-            if time_s >= 0:
-                # Scaled by FFmpeg as well, dark pictures change their colours and cuts are found where none are.
-                image = converter.reformat(frame, stream.width, stream.height, "bgr24").to_ndarray()
-                yield time_s, np.ascontiguousarray(image[::step, ::step])
+            finder.watch(time_s, frame)
+    return finder.cuts_s

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ from hiersum_hf.records import counted
 
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
-
-
 TOLERANCE_S = 1e-6
 # A header may claim anything; these stop it from asking for all memory or all time.
 MAX_SIDE_PX = 16_384
@@ -48,32 +47,98 @@ class VideoInfo:
     has_audio: bool
 
 
-def probe(path: str | Path) -> VideoInfo:
-    """Read what a video file says about itself; width and height are as stored, before any rotation.
+class VideoFile:
+    """A video file that is opened once for its facts and one pass over its packets; a further pass opens it again.
 
-    The duration is the video stream's, else the container's, else (live recordings) the end of the last packet.
+    Use it as a context manager, or `close` it; what is iterated to its end closes the file itself.
 
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: Not readable, no video stream, or larger or longer than this module reads.
+    Args:
+        path: Any file that FFmpeg reads.
     """
-    with opened(path) as (container, stream):
-        fps = float(stream.average_rate or stream.guessed_rate or 0)
-        has_audio = container.streams.best("audio") is not None
-        return VideoInfo(str(path), stream_duration_s(container, stream), fps, stream.width, stream.height, has_audio)
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        self._held: ExitStack | None = None
+        self._open: tuple[Any, Any] | None = None
+        self._is_read = False
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a later pass opens it again."""
+        if self._held is not None:
+            self._held.close()
+        self._held, self._open, self._is_read = None, None, False
+
+    def header(self) -> tuple[Any, Any]:
+        """Open the file if it is not open, and return (container, best video stream).
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            InputError: Not readable, no video stream, or larger or longer than this module reads.
+        """
+        if self._open is None:
+            with ExitStack() as stack:
+                self._open = stack.enter_context(opened(self.path))
+                self._held = stack.pop_all()
+        return self._open
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        """What the file says about itself; width and height are as stored, before any rotation.
+
+        The duration is the video stream's, else the container's, else (live recordings) the end of the last packet.
+        Raises what `header` raises.
+        """
+        container, stream = self.header()
+        with named_errors(self.path):
+            fps = float(stream.average_rate or stream.guessed_rate or 0)
+            has_audio = container.streams.best("audio") is not None
+            self._is_read |= not _announced_s(container, stream)
+            duration_s = stream_duration_s(container, stream)
+        return VideoInfo(str(self.path), duration_s, fps, stream.width, stream.height, has_audio)
+
+    @contextmanager
+    def packets(self) -> Iterator[tuple[Any, Any]]:
+        """(container, best video stream) at the first packet. Raises what `header` raises."""
+        if self._is_read:
+            self.close()
+        container, stream = self.header()
+        self._is_read = True
+        try:
+            with named_errors(self.path):
+                yield container, stream
+        finally:
+            self.close()
+
+
+def probe(video: str | Path) -> VideoInfo:
+    """Read what a video file says about itself; see `VideoFile.info`."""
+    with VideoFile(video) as file:
+        return file.info
 
 
 def iter_frames(
-    path: str | Path, sample_fps: float, reading: Reading | None = None
+    video: str | Path | VideoFile,
+    sample_fps: float,
+    reading: Reading | None = None,
+    watch: Callable[[float, Any], None] | None = None,
+    listen: Callable[[Any, float], None] | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode the first frame at or after 0, 1 / sample_fps, 2 / sample_fps, ... seconds, in constant memory.
 
     Parts that cannot be decoded are left out: the next good frame stands in for theirs.
 
     Args:
-        path: Any file that FFmpeg reads.
+        video: Any file that FFmpeg reads.
         sample_fps: Frames a second.
         reading: Is told, after the last frame, of unreadable parts and of a file that ends too early.
+        watch: Is given (time_s, PyAV frame) of every frame of the file, sampled or not.
+        listen: Is given every packet of the best audio stream, and the start of the pictures on its clock in seconds.
 
     Yields:
         (time_s, image): times strictly ascending, no frame twice (above the file's own rate every frame comes once);
@@ -83,20 +148,23 @@ def iter_frames(
         FileNotFoundError: There is no such file.
         ValueError: `sample_fps` is not positive, or the file is one that `probe` refuses.
     """
+    file = video if isinstance(video, VideoFile) else VideoFile(video)
     if not 0 < sample_fps < float("inf"):
-        raise InputError(f"{path}: expected a positive sample_fps, found {sample_fps}")
-    with opened(path) as (container, stream):
+        raise InputError(f"{file.path}: expected a positive sample_fps, found {sample_fps}")
+    with file.packets() as (container, stream):
         announced_s, faults = _announced_s(container, stream), Faults()
         converter = VideoReformatter()  # one for all frames: a converter per frame costs six times as much
         next_k = 0
-        for time_s, frame in timed_frames(container, stream, stream_start_s(stream), faults):
+        for time_s, frame in timed_frames(container, stream, stream_start_s(stream), faults, listen):
+            if watch is not None:
+                watch(time_s, frame)
             if time_s < next_k / sample_fps - TOLERANCE_S:
                 continue
             next_k = int((time_s + TOLERANCE_S) * sample_fps) + 1
             image = converter.reformat(frame, format="rgb24").to_ndarray()
             yield time_s, np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
         if reading is not None:
-            faults.report(reading, path, stream, announced_s)
+            faults.report(reading, file.path, stream, announced_s)
 
 
 @dataclass
@@ -164,9 +232,15 @@ def open_media(path: str | Path) -> Iterator[Any]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: expected a video file, found no such file")
+    with named_errors(path), _container(path) as container:
+        yield container
+
+
+@contextmanager
+def named_errors(path: str | Path) -> Iterator[None]:
+    """Name the file in what the decoder raises, as an InputError."""
     try:
-        with _container(path) as container:
-            yield container
+        yield
     except av.error.FFmpegError as error:
         raise InputError(f"{path}: expected a readable video, the decoder said: {error.strerror}") from error
 
@@ -208,19 +282,30 @@ def _not_too_long(container: Any, duration_s: float) -> float:
 
 
 def timed_frames(
-    container: Any, stream: Any, origin_s: float, faults: Faults | None = None
+    container: Any,
+    stream: Any,
+    origin_s: float,
+    faults: Faults | None = None,
+    listen: Callable[[Any, float], None] | None = None,
 ) -> Iterator[tuple[float, Any]]:
     """(seconds after `origin_s`, decoded frame) from here on, strictly ascending; no damaged frames."""
     last_s = -float("inf")
-    for frame in _readable_frames(container, stream, faults or Faults()):
+    for frame in _readable_frames(container, stream, faults or Faults(), listen):
         if frame.time is not None and frame.time - origin_s > last_s:
             last_s = frame.time - origin_s
             yield last_s, frame
 
 
-def _readable_frames(container: Any, stream: Any, faults: Faults) -> Iterator[Any]:
-    """Frames that decode; what does not is counted and passed over."""
-    for packet in readable_packets(container, stream, faults):
+def _readable_frames(
+    container: Any, stream: Any, faults: Faults, listen: Callable[[Any, float], None] | None
+) -> Iterator[Any]:
+    """Frames that decode; what does not is counted and passed over. The sound's packets go to `listen`."""
+    audio, origin_s = container.streams.best("audio") if listen else None, stream_start_s(stream)
+    for packet in readable_packets(container, stream, faults, audio):
+        if packet.stream_index != stream.index:
+            if listen is not None:
+                listen(packet, origin_s)
+            continue
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
@@ -234,17 +319,18 @@ def _readable_frames(container: Any, stream: Any, faults: Faults) -> Iterator[An
                 yield frame
 
 
-def readable_packets(container: Any, stream: Any, faults: Faults) -> Iterator[Any]:
-    """Packets from here on, the last one empty; what cannot be read is counted and passed over."""
-    failed = 0
+def readable_packets(container: Any, stream: Any, faults: Faults, audio: Any = None) -> Iterator[Any]:
+    """Packets from here on, a stream's last one empty; what cannot be read is counted and passed over."""
+    failed, streams = 0, (stream,) if audio is None else (stream, audio)
     while True:
         try:
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    faults.add()
-                if packet.pts is not None:
-                    failed = 0
-                    faults.end = max(faults.end, packet.pts + (packet.duration or 0))
+            for packet in container.demux(*streams):
+                failed = 0 if packet.pts is not None else failed
+                if packet.stream_index == stream.index:
+                    if packet.is_corrupt:
+                        faults.add()
+                    if packet.pts is not None:
+                        faults.end = max(faults.end, packet.pts + (packet.duration or 0))
                 yield packet
             return
         except av.error.FFmpegError:

@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 
-from hiersum_hf.video.reader import open_media, stream_start_s
+from hiersum_hf.video.reader import VideoFile, stream_start_s
 
 
 POINTS = 128  # of a picture's longer side that are looked at
@@ -96,50 +96,66 @@ def nothing_there(glances: Glances, edges_s: np.ndarray, said: np.ndarray | None
     return ((contrast < BLANK) & ~said) | (still & (away_s >= SPEECH_S))
 
 
-def heard(video: str | Path, edges_s: np.ndarray) -> np.ndarray:
-    """Tell at which sampled frames a video is not silent: (N,) bool, none of them in a video without sound.
+class Sound:
+    """How loud a video is from moment to moment, noted packet by packet."""
 
-    Silent is what is 25 dB below the loud parts (the loudest tenth) or 50 dB below full scale.
+    def __init__(self) -> None:
+        self._parts: list[tuple[float, float, int]] = []  # middle in seconds, energy, samples
+        self._resampler = _resampler()
 
-    Args:
-        video: Any file that FFmpeg reads.
-        edges_s: (N + 1,) seconds that each frame stands for.
+    def hear(self, packet: Any, origin_s: float) -> None:
+        """Note the sound of a packet; what cannot be decoded is passed over.
+
+        Args:
+            packet: Of the audio stream.
+            origin_s: Start of the pictures on the file's clock.
+        """
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            return
+        for frame in frames:
+            try:
+                parts = self._resampler.resample(frame)
+            except (av.error.FFmpegError, ValueError):  # the format changed on the way
+                self._resampler = _resampler()
+                parts = self._resampler.resample(frame)
+            for part in parts if frame.time is not None else ():
+                samples = part.to_ndarray().ravel()
+                middle_s = frame.time - origin_s + len(samples) / RATE / 2
+                self._parts.append((middle_s, float(samples @ samples), len(samples)))
+
+    def at(self, edges_s: np.ndarray) -> np.ndarray:
+        """Tell at which sampled frames there is sound: (N,) bool, none of them without a stream of it.
+
+        Silent is what is 25 dB below the loud parts (the loudest tenth) or 50 dB below full scale.
+
+        Args:
+            edges_s: (N + 1,) seconds that each frame stands for.
+        """
+        parts = np.array(self._parts).reshape(-1, 3)
+        frame = np.searchsorted(edges_s, parts[:, 0], side="right") - 1
+        inside = (frame >= 0) & (frame < len(edges_s) - 1)
+        energy, count = (np.bincount(frame[inside], parts[inside, k], len(edges_s) - 1) for k in (1, 2))
+        if not count.any():
+            return count > 0
+        level_db = 10 * np.log10(energy / np.maximum(count, 1) + 1e-12)
+        return level_db > max(SILENT_DB, float(np.quantile(level_db, 0.9)) - QUIETER_DB)
+
+
+def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
+    """Tell at which sampled frames a video is not silent, without decoding a picture; as `Sound.at`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is not readable.
     """
-    parts = np.array(list(_sound(video))).reshape(-1, 3)
-    frame = np.searchsorted(edges_s, parts[:, 0], side="right") - 1
-    inside = (frame >= 0) & (frame < len(edges_s) - 1)
-    energy, count = (np.bincount(frame[inside], parts[inside, k], len(edges_s) - 1) for k in (1, 2))
-    if not count.any():
-        return count > 0
-    level_db = 10 * np.log10(energy / np.maximum(count, 1) + 1e-12)
-    return level_db > max(SILENT_DB, float(np.quantile(level_db, 0.9)) - QUIETER_DB)
-
-
-def _sound(video: str | Path) -> Iterator[tuple[float, float, int]]:
-    """(middle in seconds from the start of the pictures, energy, samples) of short parts of the sound, made mono."""
-    with open_media(video) as container:
-        stream, pictures = container.streams.best("audio"), container.streams.best("video")
-        if stream is None:
-            return
-        origin_s, resampler = stream_start_s(pictures) if pictures is not None else 0.0, _resampler()
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:  # passed over
-                continue
-            for frame in frames:
-                try:
-                    parts = resampler.resample(frame)
-                except (av.error.FFmpegError, ValueError):  # the format changed on the way
-                    resampler = _resampler()
-                    parts = resampler.resample(frame)
-                for part in parts if frame.time is not None else ():
-                    samples = part.to_ndarray().ravel()
-                    yield frame.time - origin_s + len(samples) / RATE / 2, float(samples @ samples), len(samples)
+    sound, file = Sound(), video if isinstance(video, VideoFile) else VideoFile(video)
+    with file.packets() as (container, pictures):
+        stream = container.streams.best("audio")
+        for packet in container.demux(stream) if stream is not None else ():
+            sound.hear(packet, stream_start_s(pictures))
+    return sound.at(edges_s)
 
 
 def _resampler() -> Any:

@@ -34,8 +34,6 @@ from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-SIDE_FILES |= {".txt": "description", ".json": "description", ".csv": "labels"}  # of two, the first counts
-
 
 @dataclass(frozen=True)
 class FolderReader:
