@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from hiersum_hf.datasets.readers.open import prepare
     from hiersum_hf.evaluation.evaluate import evaluate_scores
     from hiersum_hf.hub.push import push
-    from hiersum_hf.inference.summarize import load_scorer, score_video
+    from hiersum_hf.inference.scorer import load_scorer
+    from hiersum_hf.inference.summarize import score_video
     from hiersum_hf.records import Segment, Sentence, Summary, VideoRecord
     from hiersum_hf.scoring.checkpoint import load_checkpoint
     from hiersum_hf.summary.files import write_summary
@@ -45,7 +46,8 @@ _LOADED_ON_USE = {
     "evaluate_scores": "evaluation.evaluate",
     "load_checkpoint": "scoring.checkpoint",
     "load_prepared": "datasets.prepared",
-    **dict.fromkeys(("load_scorer", "score_video"), "inference.summarize"),
+    "load_scorer": "inference.scorer",
+    "score_video": "inference.summarize",
     "prepare": "datasets.readers.open",
     "push": "hub.push",
     "read_subtitles": "texts.subtitles",

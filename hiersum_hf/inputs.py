@@ -1,6 +1,6 @@
-"""The name under which the pipeline's copy in a checkpoint imports `hiersum_hf.inference.source`."""
+"""The name under which the pipeline's copy in a checkpoint imports `hiersum_hf.inference.for_pipeline`."""
 
-from hiersum_hf.inference.source import InputReader
+from hiersum_hf.inference.for_pipeline import InputReader
 
 
 __all__ = ["InputReader"]

@@ -34,7 +34,9 @@ from hiersum_hf.datasets.prepared import load_prepared
 from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.features.video_encoder import VideoEncoder
 from hiersum_hf.inference import summarize
-from hiersum_hf.inference.summarize import Scorer, load_checkpoint, score_record
+from hiersum_hf.inference.scorer import Scorer
+from hiersum_hf.inference.summarize import score_record
+from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.training.run import train
 
 

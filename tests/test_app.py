@@ -19,7 +19,8 @@ from hiersum_hf import HierSumFeatureExtractor
 from hiersum_hf.app.page import launch
 from hiersum_hf.app.visits import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, safe_name, score_upload, view
 from hiersum_hf.cli.main import main
-from hiersum_hf.inference.summarize import Scorer
+from hiersum_hf.inference.scorer import Scorer
+from hiersum_hf.inference.source import Encoded, Source
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.summary.files import FILES
 from hiersum_hf.video.reader import probe
@@ -63,11 +64,13 @@ def upload(tmp_path, clip):
 def scorer(monkeypatch):
     """Reads files as they are, but sees the same frames in every video."""
 
-    def encode(video, scorer, sentences, description, duration_s, batch_size=16, cache=None, warnings=None):
+    def encode(source, *_):
         features = np.random.default_rng(0).random((12, 8), np.float32)
-        return VideoRecord(str(video), features, np.arange(12) / 2, duration_s, description=tuple(description)), None
+        times_s = np.arange(12) / 2
+        record = VideoRecord(source.video_id, features, times_s, source.duration_s, description=source.description)
+        return Encoded(record, source.notes)
 
-    monkeypatch.setattr("hiersum_hf.inference.summarize.encode_video", encode)
+    monkeypatch.setattr(Source, "_encode_file", encode)
     return Scorer(HierSumFeatureExtractor("eyes", "words", 8, 8))
 
 

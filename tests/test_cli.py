@@ -110,9 +110,9 @@ def test_a_folder_is_done_but_for_what_fails(films, video, checkpoint, tmp_path,
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, checkpoint, tmp_path, monkeypatch, capsys):
-    for part in ("features.cache.iter_frames", "inference.summarize.load_video_encoder"):
+    for part in ("features.cache.iter_frames", "inference.scorer.load_video_encoder"):
         monkeypatch.setattr(f"hiersum_hf.{part}", None)
-    monkeypatch.setattr("hiersum_hf.inference.summarize.load_text_encoder", None)
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_text_encoder", None)
     (tmp_path / "out" / "whole").mkdir(parents=True)
     command = ["summarize", str(films / "*e.mp4"), "--output", str(tmp_path / "out"), "--budget", "0.25", "--dry-run"]
     assert main([*command, "--model", str(checkpoint)]) == 0
@@ -134,7 +134,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(films, checkpoint, t
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(films, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hiersum_hf.inference.summarize.load_scorer", None)
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_scorer", None)
     shutil.copy(films / "whole.mp4", films / "whole.mkv")
     command = ["summarize", str(films), "--output", str(tmp_path / "out")]
     assert main(command) == 2
@@ -151,7 +151,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(films, tmp_path, monk
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_name_that_no_page_can_link_is_refused_before_any_work(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hiersum_hf.inference.summarize.load_scorer", None)
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_scorer", None)
     (tmp_path / os.fsdecode(b"caf\xe9.mp4")).touch()
     assert main(["summarize", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
     assert "caf\\udce9.mp4: expected a name in UTF-8" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from tests.test_feature_cache import write_video
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """A dry run for a video of 3 s; no encoder may be loaded for it."""
-    monkeypatch.setattr("hiersum_hf.inference.summarize.load_video_encoder", None)
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", None)
     write_video(tmp_path / "talk.mp4")
     return ["summarize", str(tmp_path / "talk.mp4"), "--output", str(tmp_path / "out"), "--dry-run"]
 

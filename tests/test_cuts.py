@@ -9,10 +9,13 @@ from types import ModuleType, SimpleNamespace
 import av
 import numpy as np
 import pytest
+import torch
 
 from hiersum_hf.cli.main import main
-from hiersum_hf.inference.summarize import load_scorer, score_video
-from hiersum_hf.records import Budget, Sentence, VideoRecord
+from hiersum_hf.features.video_encoder import VideoEncoder
+from hiersum_hf.inference.scorer import load_scorer
+from hiersum_hf.inference.summarize import score_video
+from hiersum_hf.records import Budget, Sentence
 from hiersum_hf.summary.compose import summarize_scores
 from hiersum_hf.video.cuts import find_cuts
 from hiersum_hf.video.reader import iter_frames
@@ -130,14 +133,14 @@ def test_shots_begin_at_the_cuts_whatever_the_features_say(cuts_s, sentences, ex
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """No encoder runs: features without any change, and the videos that were read for them."""
+    """No encoder runs: features without any change, and the videos that were decoded for them."""
     seen = []
 
-    def encode(video, scorer, sentences, description, duration_s, *args):
-        seen.append(video)
-        return VideoRecord(str(video), np.ones((6, 8), np.float32), np.arange(6) / 2, duration_s), None
+    def see(images):
+        seen.append(len(images))
+        return torch.ones(len(images), 8)
 
-    monkeypatch.setattr("hiersum_hf.inference.summarize.encode_video", encode)
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", lambda name, *_: VideoEncoder(name, 8, see))
     return seen
 
 
@@ -166,3 +169,19 @@ def test_a_missing_library_stops_the_command_before_any_frame_is_read(encoded, t
 def test_an_unknown_kind_of_shot_is_refused(encoded, tmp_path):
     with pytest.raises(ValueError, match='expected "kts" or "cuts", found \'cut\''):
         score_video(tmp_path / "a.mp4", load_scorer(device="cpu"), shots="cut")
+
+
+def test_a_video_is_opened_once_and_decoded_once(detector, encoded, monkeypatch, tmp_path):
+    """Facts, frames, hard cuts and loudness come from one pass."""
+    path, opened, open_file = scenes(tmp_path / "a.mp4"), [], av.open
+    monkeypatch.setattr(av, "open", lambda *args, **more: opened.append(args) or open_file(*args, **more))
+    scorer = load_scorer(device="cpu")
+    scored = score_video(path, scorer, shots="cuts")
+    assert len(opened) == 1
+    assert len(detector.times_s) == 80, "every frame was looked at once"
+    assert scored.cuts_s == pytest.approx([0.8, 2.12])
+    assert scored.heard is not None, "no sentence was found, so the sound was listened to"
+    for _ in range(2):  # computed and kept; then read from the cache, and the file for its cuts
+        detector.images.clear()
+        kept = score_video(path, scorer, shots="cuts", cache=tmp_path / "kept")
+        assert (kept.cuts_s.tolist(), kept.heard.tolist()) == (scored.cuts_s.tolist(), scored.heard.tolist())

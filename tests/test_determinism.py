@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hiersum_hf.evaluation.evaluate import evaluate_scores
-from hiersum_hf.inference.summarize import Scorer, score_record
+from hiersum_hf.inference.scorer import Scorer
+from hiersum_hf.inference.summarize import score_record
 from hiersum_hf.scoring.network import predict_scores
 
 from .conftest import random_batch, tiny_model

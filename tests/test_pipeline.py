@@ -14,9 +14,11 @@ import hiersum_hf
 from hiersum_hf import HierSumFeatureExtractor, HierSumPipeline
 from hiersum_hf.cli.main import main
 from hiersum_hf.features.video_encoder import VideoEncoder
-from hiersum_hf.inference.summarize import summarize_video
+from hiersum_hf.inference.scorer import load_scorer
+from hiersum_hf.inference.summarize import score_video
 from hiersum_hf.records import Sentence, Summary, VideoRecord
 from hiersum_hf.scoring.network import predict_scores
+from hiersum_hf.summary.files import write_summary
 from hiersum_hf.summary.selection import Selection
 from hiersum_hf.texts.subtitles import write_srt
 from hiersum_hf.video.reader import iter_frames
@@ -80,10 +82,8 @@ def encoders(monkeypatch):
         def encode(self, texts):
             return np.stack([rows(1, 10, sum(map(ord, text)))[0] for text in texts])
 
-    monkeypatch.setattr(
-        "hiersum_hf.inference.summarize.load_video_encoder", lambda name, *_: VideoEncoder(name, 12, see)
-    )
-    monkeypatch.setattr("hiersum_hf.inference.summarize.load_text_encoder", lambda *_: Words())
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", lambda name, *_: VideoEncoder(name, 12, see))
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_text_encoder", lambda *_: Words())
     return see
 
 
@@ -131,9 +131,8 @@ def test_pipeline_command_and_api_cut_the_same_segments(folder, encoders):
     assert main(list(map(str, words))) == 0
     command = json.loads((folder / "out/talk/summary.json").read_text())
     wishes = Selection(min_segment_s=1.5, keep=((8, 9),), skip=((0, 1),))
-    api = summarize_video(
-        video, *files.values(), folder / "model", "4s", device="cpu", queries="Cut it.", selection=wishes
-    )[0]
+    scorer = load_scorer(folder / "model", device="cpu")
+    api = score_video(video, scorer, *files.values(), queries="Cut it.").summarize("4s", wishes)
     pipe = hiersum_hf.pipeline(folder / "model", device="cpu", budget="4s")
     summary = pipe(str(video), **files, query="Cut it.", keep="0:08-0:09", skip=(0, 1), min_segment=1.5)
     assert any(one.start_s <= 8 and one.end_s >= 9 for one in summary.segments)
@@ -168,7 +167,7 @@ def test_files_beside_the_video_are_read_as_the_api_reads_them(folder, encoders,
         shutil.copy(file, tmp_path)
     pipe = hiersum_hf.pipeline(folder / "model", device="cpu")
     summary = pipe(tmp_path / "talk.mp4")
-    assert summary == summarize_video(tmp_path / "talk.mp4", model=folder / "model", device="cpu")[0]
+    assert summary == score_video(tmp_path / "talk.mp4", load_scorer(folder / "model", device="cpu")).summarize()
     assert summary.level == "both", "the description was found"
     with open(tmp_path / "talk.mp4", "rb") as file:
         assert pipe(file).level == "child", "an open file has no neighbours"
@@ -353,3 +352,52 @@ def test_transformers_builds_the_pipeline_of_the_package(folder, tmp_path, monke
     assert ours(given).scores == found(given).scores
     assert ours(given).checkpoint == str(tmp_path / "saved")
     assert PIPELINE_REGISTRY.check_task(task)[1]["impl"] is HierSumPipeline
+
+
+def test_bytes_an_open_file_and_a_path_are_one_video(folder, encoders):
+    scorer = load_scorer(folder / "model", device="cpu")
+    texts = {"subtitles": folder / "texts/talk.srt", "description": folder / "texts/talk.txt"}
+    expected = score_video(folder / "talk.mp4", scorer, **texts).summarize("4s")
+    content = (folder / "talk.mp4").read_bytes()
+    for video in (content, io.BytesIO(content), {"video": content}):
+        found = score_video(video, scorer, **texts).summarize("4s")
+        assert (found.segments, found.scores, found.warnings) == (expected.segments, expected.scores, expected.warnings)
+
+
+@pytest.mark.parametrize(
+    ("video", "message"),
+    [
+        (3, "video: expected a path, an open file, .*; found int and fps None"),
+        (io.StringIO("talk"), "opened in binary mode, found text mode"),
+        ({"frames": 3}, "expected 'video' or 'video_features' with any of"),
+        (np.zeros((2, 4, 4, 3)), "expected a path, an open file, .*; found ndarray and fps None"),
+        ({"video_features": np.zeros((3, 12)), "video_encoder": "others"}, "expected features with the video_encoder"),
+    ],
+)
+def test_what_is_no_video_is_named_in_a_line(folder, encoders, video, message):
+    with pytest.raises(hiersum_hf.HierSumError, match=message) as caught:
+        score_video(video, load_scorer(folder / "model", device="cpu"))
+    assert "\n" not in str(caught.value)
+
+
+def test_progress_is_told_and_may_end_the_work(folder, encoders, tmp_path):
+    told = []
+    scorer = load_scorer(folder / "model", device="cpu")
+    scored = score_video(folder / "talk.mp4", scorer, batch_size=4, progress=lambda *one: told.append(one))
+    assert [step for step, _ in told] == ["texts"] * 2 + ["frames"] * 5 + ["scores"] * 2
+    shares = [share for step, share in told if step == "frames"]
+    assert shares == sorted(shares)
+    assert 0.9 < shares[-1] <= 1
+    summary = scored.summarize("4s")
+    write_summary(summary, folder / "talk.mp4", tmp_path / "out", progress=lambda *one: told.append(one))
+    assert told[-1] == ("files", 1.0)
+
+    def stop(step, share):
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_video(folder / "talk.mp4", scorer, batch_size=4, cache=tmp_path / "kept", progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_summary(summary, folder / "talk.mp4", tmp_path / "half", progress=stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]

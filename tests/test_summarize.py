@@ -6,11 +6,13 @@ import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
 from hiersum_hf.features.cache import FrameFeatures
-from hiersum_hf.inference.summarize import load_scorer, score_record, score_video, summarize_video
+from hiersum_hf.inference.scorer import load_scorer
+from hiersum_hf.inference.source import Encoded, Source
+from hiersum_hf.inference.summarize import score_record, score_video
 from hiersum_hf.records import Sentence, VideoRecord
 from hiersum_hf.texts.find import read_texts, side_files
 from hiersum_hf.texts.subtitles import write_srt
-from hiersum_hf.video.reader import VideoInfo
+from hiersum_hf.video.reader import VideoFile, VideoInfo
 
 
 SIZES = {"video_dim": 8, "hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}
@@ -30,15 +32,14 @@ def encoded(monkeypatch):
     """Nothing is decoded: every video has the same 40 frames. The texts that would be encoded."""
     seen = []
 
-    def encode(video, scorer, sentences, description, duration_s, batch_size=16, cache=None, warnings=None):
-        seen.extend([*sentences, *description])
+    def encode(source, *_):
+        seen.extend(source.description)
         features = np.random.default_rng(0).random((40, 8), np.float32)
-        return VideoRecord(str(video), features, np.arange(40) / 2, duration_s), None
+        return Encoded(VideoRecord(source.video_id, features, np.arange(40) / 2, source.duration_s), source.notes)
 
-    monkeypatch.setattr("hiersum_hf.inference.summarize.encode_video", encode)
-    monkeypatch.setattr(
-        "hiersum_hf.inference.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False)
-    )
+    monkeypatch.setattr(Source, "_encode_file", encode)
+    facts = VideoInfo("talk.mp4", 20.0, 25.0, 64, 48, False)
+    monkeypatch.setattr(VideoFile, "info", property(lambda _: facts))
     monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda video, language: ([], "nothing"))
     return seen
 
@@ -49,11 +50,13 @@ def test_a_checkpoint_trained_without_text_leaves_texts_aside(mute, encoded, tmp
     write_srt(sentences, tmp_path / "said.srt")
     (tmp_path / "about.txt").write_text("How to cook a leek")
     texts = {"subtitles": tmp_path / "said.srt", "description": tmp_path / "about.txt"}
-    summary, kept = summarize_video(tmp_path / "talk.mp4", **texts, model=mute, budget="8s", device="cpu")
+    scorer = load_scorer(mute, device="cpu")
+    scored = score_video(tmp_path / "talk.mp4", scorer, **texts)
+    summary, kept = scored.summarize("8s"), scored.sentences
     assert encoded == []
     assert "The checkpoint was trained without text: subtitles and description are not read." in summary.warnings
     assert [sentence.text for sentence in kept] == ["Cut the leek.", "Serve."], "summary.srt still has them"
-    without, _ = summarize_video(tmp_path / "talk.mp4", model=mute, budget="8s", device="cpu")
+    without = score_video(tmp_path / "talk.mp4", scorer).summarize("8s")
     assert without.scores == summary.scores
     assert "No subtitles and no description: judged without what is said." in without.warnings
 
@@ -64,7 +67,7 @@ def test_several_budgets_come_from_one_pass(mute, encoded, tmp_path):
     assert short.scores == long.scores
     assert short.length_s <= 4 < long.length_s <= 18 + 1e-6
     assert (short.budget.kind, long.budget.value, long.budget.seconds) == ("seconds", 0.9, 18.0)
-    assert short == summarize_video(tmp_path / "talk.mp4", model=mute, budget="4s", device="cpu")[0]
+    assert short == score_video(tmp_path / "talk.mp4", load_scorer(mute, device="cpu")).summarize("4s")
 
 
 def test_features_computed_earlier_are_scored_by_the_same_steps(mute, encoded, tmp_path):
@@ -187,10 +190,8 @@ def test_a_video_whose_pictures_end_too_early_is_as_long_as_they_are(monkeypatch
     """Half a download: the summary must not be a still of the last picture, and the budget is of what is there."""
     features = np.random.default_rng(0).random((20, 8), np.float32)
     half = FrameFeatures(features, np.arange(20) / 2, None, False, ("the pictures end at 10.0 s",), 10.0)
-    monkeypatch.setattr("hiersum_hf.inference.summarize.frame_features", lambda *args: half)
-    monkeypatch.setattr(
-        "hiersum_hf.inference.summarize.probe", lambda video: VideoInfo(video, 20.0, 25.0, 64, 48, False)
-    )
+    monkeypatch.setattr("hiersum_hf.inference.source.frame_features", lambda *args: half)
+    monkeypatch.setattr(VideoFile, "info", property(lambda _: VideoInfo("a.mp4", 20.0, 25.0, 64, 48, False)))
     sentences = [(1.0, 3.0, "Here."), (9.0, 12.0, "Cut off."), (15.0, 16.0, "Gone.")]
     summary = score_video("a.mp4", load_scorer(mute), sentences).summarize("1")
     assert summary.duration_s == summary.segments[-1].end_s == 10.0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hiersum_hf import HierSumError
 from hiersum_hf.records import Budget, Segment, Sentence, Summary, clock
 from hiersum_hf.summary.files import (
     FILES,
@@ -67,6 +68,21 @@ def source(tmp_path_factory):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+@pytest.mark.parametrize("files", [["summary.mp4", "summary.srt"], ["summary.html"], ["summary.json"]])
+def test_only_the_files_that_are_wanted_are_written(source, tmp_path, files):
+    folder = write_summary(make_summary(source.name), source, tmp_path / "out", SENTENCES, files=files)
+    assert sorted(file.name for file in folder.iterdir()) == files
+    if files == ["summary.html"]:
+        assert "data:image/jpeg;base64," in (folder / "summary.html").read_text(), "pictures need no short video"
+
+
+@pytest.mark.parametrize(("files", "found"), [(["summary.avi"], "'summary.avi'"), ([], "none")])
+def test_a_file_that_no_summary_has_is_named(source, tmp_path, files, found):
+    with pytest.raises(HierSumError, match=f"files: expected some of summary.mp4, .*; found {found}"):
+        write_summary(make_summary(), source, tmp_path / "out", files=files)
+    assert not (tmp_path / "out").exists()
 
 
 def test_everything_is_written_on_one_clock(source, tmp_path):

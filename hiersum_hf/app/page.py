@@ -25,7 +25,7 @@ from hiersum_hf.app.visits import (
     Visits,
     for_visitors,
 )
-from hiersum_hf.inference.summarize import Scorer, load_scorer
+from hiersum_hf.inference.scorer import Scorer, load_scorer
 
 
 INTRODUCTION = """# Video summary

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hiersum_hf.inference.summarize import ScoredVideo, Scorer, score_video
+from hiersum_hf.inference.scorer import Scorer
+from hiersum_hf.inference.summarize import ScoredVideo, score_video
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.summary.files import FILES, write_summary
 from hiersum_hf.video.reader import probe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from hiersum_hf.records import clock, counted
 
 
 if TYPE_CHECKING:
-    from hiersum_hf.inference.summarize import Scorer
+    from hiersum_hf.inference.scorer import Scorer
     from hiersum_hf.records import Summary
     from hiersum_hf.summary.selection import Selection
 
@@ -54,6 +55,12 @@ def add(commands: Any) -> None:
         metavar="B",
         help="length of the summary: 0.15 or 15%% of the video (default), 60s, 1:30 or 10min; a bare number is a share "
         "up to 1, seconds above; may be given several times",
+    )
+    summarize.add_argument(
+        "--files",
+        metavar="NAME",
+        nargs="+",
+        help="write only these of the files below: summary.mp4 summary.srt",
     )
     summarize.add_argument("--dry-run", action="store_true", help="only say what would be read and written")
     summarize.add_argument("--json", action="store_true", help="print each summary.json in one line on stdout")
@@ -122,7 +129,7 @@ def _add_scores(group: Any) -> None:
         choices=["kts", "cuts"],
         default="kts",
         help="where shots begin: kts = where the features change, cuts = where the picture changes abruptly, which "
-        'decodes every frame once more and needs pip install "hiersum-hf[cuts]" (%(default)s)',
+        'looks at every frame and needs pip install "hiersum-hf[cuts]" (%(default)s)',
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="frames encoded together (%(default)s)")
@@ -133,7 +140,7 @@ def _add_scores(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from hiersum_hf.inference.summarize import load_scorer
+    from hiersum_hf.inference.scorer import load_scorer
 
     folders = _folders(args)
     args.chosen_by = _selection(args)
@@ -197,10 +204,12 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
 
 
 def _check_flags(args: argparse.Namespace) -> None:
-    from hiersum_hf.summary.files import refuse_unwritable
+    from hiersum_hf.summary.files import check_files, refuse_unwritable
     from hiersum_hf.texts import speech
     from hiersum_hf.video import cuts
 
+    if args.files is not None:
+        check_files(args.files)
     if args.batch_size < 1:
         raise HierSumError(f"--batch-size: expected at least 1, found {args.batch_size}")
     if args.cache is not None:
@@ -229,24 +238,24 @@ def _name(kind: str, value: float) -> str:
 
 def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
     from hiersum_hf.inference.summarize import score_video
-    from hiersum_hf.summary.files import write_summary
+    from hiersum_hf.summary.files import FILES, write_summary
 
-    texts = (args.subtitles, args.description, args.language, args.transcribe)
-    scored = score_video(video, scorer, *texts, args.batch_size, args.cache, args.shots, args.query)
+    scored = score_video(
+        video, scorer, args.subtitles, args.description, language=args.language, transcribe=args.transcribe,
+        queries=args.query, batch_size=args.batch_size, cache=args.cache, shots=args.shots,
+    )  # fmt: skip
     for budget, folder in folders.items():
         summary = scored.summarize(budget, args.chosen_by)
-        write_summary(summary, video, folder, scored.sentences, args.overwrite)
+        write_summary(summary, video, folder, scored.sentences, args.overwrite, args.files or FILES)
         for warning in summary.warnings:
             print(f"note: {printable(warning)}", file=sys.stderr)
         if args.json:
             print(json.dumps(summary.to_dict()), flush=True)
         else:
-            _tell(summary, folder)
+            _tell(summary, folder, args.files or FILES)
 
 
-def _tell(summary: Summary, folder: Path) -> None:
-    from hiersum_hf.summary.files import FILES
-
+def _tell(summary: Summary, folder: Path, files: Sequence[str]) -> None:
     print(f"{printable(summary.video)}: {summary.extent}, {summary.asked_for}")
     for number, segment in enumerate(summary.segments):
         shows = f"   {printable('; '.join(steps))}" if (steps := summary.steps_in(number)) else ""
@@ -258,29 +267,27 @@ def _tell(summary: Summary, folder: Path) -> None:
         print(printable(f"Nearest to {query['text']!r}: {times}"))
     if summary.left_out:
         print(printable(f"Not shown: {'; '.join(summary.left_out)}"))
-    print(printable(f"Written to {folder}: {', '.join(FILES)}"))
+    print(printable(f"Written to {folder}: {', '.join(files)}"))
 
 
 def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
     """Says what would be done with a video; reads its texts and decodes no picture."""
-    from hiersum_hf.inference.summarize import read_texts
-    from hiersum_hf.modeling.pipeline_hiersum import usable_level
+    from hiersum_hf.inference.source import open_source
+    from hiersum_hf.inference.summarize import level_of
     from hiersum_hf.summary.files import FILES
     from hiersum_hf.summary.selection import check_wishes
     from hiersum_hf.timeline import budget_of
-    from hiersum_hf.video.reader import probe
 
-    duration_s = probe(video).duration_s
-    asked = (args.subtitles, args.description, args.language, args.transcribe)
-    sentences, texts, notes = read_texts(video, duration_s, *asked, listen=False)
-    if scorer.network is not None:
-        notes += usable_level(scorer.network.config, args.level, bool(texts))[1]
+    given = {"video": video, "subtitles": args.subtitles, "description": args.description}
+    source = open_source(scorer, given, args.language, args.transcribe, listen=False)
+    duration_s, sentences, texts = source.duration_s, source.sentences, source.description
+    notes = [*source.notes, *(level_of(scorer, source.has_description)[1] if scorer.network else ())]
     for budget in folders:
         check_wishes(args.chosen_by, str(video), duration_s, budget_of(budget, duration_s).seconds)
     scored_by = args.model or "training-free"
     summaries = [
         {"budget": budget, "seconds": budget_of(budget, duration_s).seconds, "folder": str(folder)}
-        | {"exists": folder.exists(), "files": FILES}
+        | {"exists": folder.exists(), "files": args.files or FILES}
         for budget, folder in folders.items()
     ]
     if args.json:
@@ -291,7 +298,8 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     said, described = counted(len(sentences), "sentence"), counted(len(texts), "text")
     about = f"{duration_s:.1f} s, {said}, {described} of description"
     lines = [f"{video}: {about}, scored by: {scored_by}", *(f"  {note}" for note in notes)]
+    files = ", ".join(args.files or FILES)
     for one in summaries:
         there = " (there is one already: needs --overwrite)" if one["exists"] and not args.overwrite else ""
-        lines.append(f"  at most {one['seconds']:.1f} s to {one['folder']}{there}: {', '.join(FILES)}")
+        lines.append(f"  at most {one['seconds']:.1f} s to {one['folder']}{there}: {files}")
     print("\n".join(map(printable, lines)))

@@ -1,17 +1,17 @@
-"""What the pipeline is given of a video: a file, an open file, decoded frames or features -> features -> summary.
+"""One video, however it is given: a file, an open file, bytes, frames or features; its texts are read first.
 
-Letters: N frames, M sentences. A checkpoint's own copy of `pipeline_hiersum.py` calls `InputReader`, its `open`, and
-the methods of what that returns: they keep their names and arguments.
+Letters: N sampled frames, M sentences, K description texts.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from io import TextIOBase
+from dataclasses import dataclass, replace
+from io import BytesIO, TextIOBase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,110 +19,52 @@ from typing import Any
 import numpy as np
 import torch
 
-from hiersum_hf.inference.summarize import ScoredVideo, Scorer, ask, encode_video, refuse_other_features
+from hiersum_hf.features.cache import FrameSettings, frame_features
+from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.modeling.errors_hiersum import InputError
-from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
-from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.modeling.pipeline_hiersum import known_features
-from hiersum_hf.records import Encoders, Sentence, Summary, VideoRecord
-from hiersum_hf.scoring.topics import checked_queries
+from hiersum_hf.modeling.pipeline_hiersum import check_given, known_features
+from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.summary.key_shots import frame_edges
-from hiersum_hf.summary.selection import IMPORTANCE, MIN_SEGMENT_S, Selection
 from hiersum_hf.texts.find import read_texts
 from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
-from hiersum_hf.timeline import parse_budget, parse_spans
-from hiersum_hf.video.reader import TOLERANCE_S, probe
-from hiersum_hf.video.stills import Glances, heard
+from hiersum_hf.video.cuts import CutFinder, find_cuts
+from hiersum_hf.video.reader import TOLERANCE_S, VideoFile
+from hiersum_hf.video.stills import Glances, Sound, heard
 
 
-class InputReader:
-    """Opens videos for one checkpoint; its encoders are loaded when first needed, and stay.
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A video whose frames and texts have features.
 
     Args:
-        network, extractor: Of the checkpoint.
-        device: Of network and encoders.
+        record: Features, texts that the scorer reads, length.
+        notes: What the reader of a summary should know.
+        glances: What the pictures show; None where they are not known.
+        heard: (N,) whether there is sound at each frame; None where that is not known or not needed.
+        cuts_s: (C,) times where shots begin; None: shots follow from the features.
     """
 
-    def __init__(self, network: HierSumModel, extractor: HierSumFeatureExtractor, device: str):
-        self.scorer = Scorer(extractor, network, network.name_or_path or None, device=device)
-
-    def open(self, given: Mapping[str, Any], budget: str | float = "0.15") -> VideoInputs:
-        """Reads what is cheap to read of a video and refuses what cannot work, before anything is decoded.
-
-        Args:
-            given: One video as `HierSumPipeline.__call__` takes it, as a dict with `video` or `video_features`, and
-                how to choose: `query`, `selection`, `min_segment`, `keep`, `skip`.
-            budget: 0.15 = 15 % of the video, "60s" = one minute.
-
-        Raises:
-            FileNotFoundError: A file is missing.
-            ValueError: An unreadable file, frames or features of a wrong shape, subtitles of another video.
-        """
-        parse_budget(budget)
-        queries, selection = checked_queries(given.get("query")), selection_of(given)
-        video = given.get("video")
-        if "video_features" in given:
-            opened = self._features(given)
-        elif isinstance(video, str | os.PathLike):
-            opened = self._file(given, Path(video))
-        elif hasattr(video, "read"):
-            folder = TemporaryDirectory(prefix="hiersum-")
-            with without_folder(folder.name):
-                opened = self._file(given, _copy(video, Path(folder.name)))
-            opened = replace(opened, notes=[_relative(note, folder.name) for note in opened.notes], folder=folder)
-        else:
-            opened = self._frames(given, video)
-        opened = replace(opened, budget=str(budget), queries=queries, selection=selection)
-        if self.scorer.extractor.text_encoder or not (opened.sentences or opened.has_description):
-            return opened
-        note = "The checkpoint was trained without text: subtitles and description are not read."
-        return replace(opened, description=(), notes=[*opened.notes, note])
-
-    def _file(self, given: Mapping[str, Any], path: Path) -> VideoInputs:
-        refuse_other_features(self.scorer.checkpoint or "", self.scorer.extractor)
-        duration_s = probe(path).duration_s
-        sentences, description, notes = read_texts(path, duration_s, given.get("subtitles"), given.get("description"))
-        name = str(given.get("video_id", path))
-        return VideoInputs(self.scorer, name, duration_s, sentences, description, notes, path=path)
-
-    def _frames(self, given: Mapping[str, Any], video: Any) -> VideoInputs:
-        refuse_other_features(self.scorer.checkpoint or "", self.scorer.extractor)
-        name, fps = str(given.get("video_id", "video")), self.scorer.extractor.sample_fps
-        times_s, images = _decoded(name, video, given.get("fps"))
-        duration_s = _length_s(given, times_s, given.get("fps") or fps)
-        # The first frame at or after 0, 1 / fps, 2 / fps, ..., as `iter_frames` takes them from a file
-        first = np.unique(np.floor((times_s + TOLERANCE_S) * fps), return_index=True)[1]
-        texts = _texts(name, given, duration_s)
-        return VideoInputs(
-            self.scorer, name, duration_s, *texts, frames=[(float(times_s[i]), images[i]) for i in first]
-        )
-
-    def _features(self, given: Mapping[str, Any]) -> VideoInputs:
-        name, extractor = str(given.get("video_id", "video")), self.scorer.extractor
-        features = {key: _array(rows) for key, rows in known_features(extractor, given).items()}
-        if not len(features["frame_times_s"]):
-            raise InputError(f"{name}: expected at least one row of video_features with its time, found none.")
-        duration_s = _length_s(given, features["frame_times_s"], extractor.sample_fps)
-        return VideoInputs(self.scorer, name, duration_s, *_texts(name, given, duration_s), features=features)
+    record: VideoRecord
+    notes: tuple[str, ...] = ()
+    glances: Glances | None = None
+    heard: np.ndarray | None = None
+    cuts_s: np.ndarray | None = None
 
 
-@dataclass(eq=False)
-class VideoInputs:
-    """One video, its texts read and checked, nothing decoded; made by `InputReader`.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One video, its texts read and checked, nothing decoded; made by `open_source`.
 
     Args:
-        scorer: The checkpoint and its encoders.
+        scorer: Names the encoders that `encode` uses.
         video_id: Path, or the name it was given.
         duration_s: Length of the video.
-        sentences: The M subtitle sentences.
-        description: Texts about the whole video.
-        notes: What the reader of the summary should know.
-        path, frames, features: One of these: the file; the sampled frames, (time_s, image) each; features computed
+        sentences: The M subtitle sentences, also where the scorer reads no text.
+        description: The K texts about the whole video; () where the scorer reads no text.
+        notes: What the reader of a summary should know.
+        file, frames, features: One of these: the file; the sampled frames, (time_s, image) each; features computed
             earlier, as `HierSumFeatureExtractor` takes them.
-        budget: Length of the summary.
         folder: Where the copy of an open file lies until it is encoded.
-        queries, selection: What the summary shall be about, and how it is chosen.
-        glances, heard: What the pictures show and where there is sound, known once it is encoded.
     """
 
     scorer: Scorer
@@ -130,94 +72,185 @@ class VideoInputs:
     duration_s: float
     sentences: tuple[Sentence, ...]
     description: tuple[str, ...]
-    notes: list[str]
-    path: Path | None = None
+    notes: tuple[str, ...]
+    file: VideoFile | None = None
     frames: Sequence[tuple[float, np.ndarray]] = ()
     features: Mapping[str, np.ndarray] | None = None
-    budget: str = "0.15"
-    folder: TemporaryDirectory | None = None
-    queries: tuple[str, ...] = ()
-    selection: Selection = field(default_factory=Selection)
-    glances: Glances | None = None
-    heard: np.ndarray | None = None
+    folder: TemporaryDirectory[str] | None = None
 
     @property
     def has_description(self) -> bool:
+        """Whether the parent level has something to read."""
         return bool(self.description) or len((self.features or {}).get("description_features", ())) > 0
 
-    def encode(self) -> dict[str, np.ndarray]:
-        """Features as `HierSumFeatureExtractor` takes them: those given, and the rest computed.
+    def encode(
+        self,
+        batch_size: int = 16,
+        cache: str | Path | None = None,
+        shots: str = "kts",
+        tell: Callable[[float], None] | None = None,
+    ) -> Encoded:
+        """Compute the features that are not there, decoding the video once.
+
+        Args:
+            batch_size: Frames encoded together.
+            cache: Folder of features, as `hiersum_hf.features.cache` keeps them; default: none.
+            shots: "kts" = where the features change, "cuts" = where the picture changes abruptly (see `CutFinder`).
+            tell: As `VideoEncoder.encode_stream` takes it.
 
         Raises:
-            ValueError: No frame can be decoded, or an encoder cannot be loaded; names the video or the encoder.
+            ImportError: Cuts are asked for and their detector is not installed.
+            HierSumError: No frame can be decoded, an encoder cannot be loaded, or cuts are asked for of what is no
+                file; names the video or the encoder.
         """
-        read = self.sentences if self.scorer.extractor.text_encoder else ()
-        if self.path is not None:
-            copied = self.folder.name if self.folder else None
-            with without_folder(copied) if copied else nullcontext():
-                record, self.glances = encode_video(
-                    self.path, self.scorer, read, self.description, self.duration_s, warnings=self.notes
-                )
-                if self.glances is not None and not self.sentences:
-                    self.heard = heard(self.path, frame_edges(record.frame_times_s, record.duration_s))
-            self.notes[:] = [_relative(note, copied) if copied else note for note in self.notes]
-            names = ("video_features", "frame_times_s", "text_features", "description_features")
-            found = {name: getattr(record, name) for name in names}
-            self.duration_s = record.duration_s  # less where the pictures end too early
-            if self.folder is not None:
-                self.folder.cleanup()
-        elif self.features is not None:
-            found = dict(self.features)
-        else:
-            self.glances = Glances()
-            features, times_s = self.scorer.video_encoder.encode_stream(self.glances.watch(self.frames))
+        if shots == "cuts" and self.file is None:
+            raise InputError(f"{self.video_id}: shots: expected 'kts', as this is no video file, found 'cuts'")
+        if self.features is not None:
+            found, glances = dict(self.features), None
+        elif self.file is None:
+            glances = Glances()
+            features, times_s = self.scorer.video_encoder.encode_stream(
+                glances.watch(self.frames), batch_size, tell=tell
+            )
             found = {"video_features": features, "frame_times_s": times_s}
-        for key, texts in (("text_features", [s.text for s in read]), ("description_features", [*self.description])):
-            if key not in found and texts:
-                found[key] = self.scorer.text_encoder.encode(texts)
+        else:
+            return self._encode_file(self.file, batch_size, cache, shots == "cuts", tell)
+        return Encoded(self._record(found, self.duration_s), self.notes, glances)
+
+    def _encode_file(
+        self,
+        file: VideoFile,
+        batch_size: int,
+        cache: str | Path | None,
+        cut: bool,
+        tell: Callable[[float], None] | None,
+    ) -> Encoded:
+        extractor, scorer = self.scorer.extractor, self.scorer
+        settings = FrameSettings(extractor.video_encoder, extractor.sample_fps, scorer.dtype)
+        total = math.ceil(self.duration_s * extractor.sample_fps)
+        cuts, sound = CutFinder() if cut else None, None if self.sentences else Sound()
+        watch, listen = cuts.watch if cuts else None, sound.hear if sound else None
+        with file, self._named():
+            frames = frame_features(
+                file, settings, lambda: scorer.video_encoder, cache, batch_size, total, watch, listen, tell
+            )
+            end_s = min(self.duration_s, frames.end_s)  # less where the pictures end too early
+            edges_s = frame_edges(frames.times_s, end_s)
+            if frames.found:  # in the cache: the file was not read
+                cuts_s = find_cuts(file) if cut else None
+                loud = heard(file, edges_s) if sound and frames.glances else None
+            else:
+                cuts_s, loud = cuts.cuts_s if cuts else None, sound.at(edges_s) if sound else None
+        if self.folder is not None:
+            self.folder.cleanup()
+        notes = [*self.notes, *(self._known(note) for note in frames.warnings)]
+        if cuts_s is not None:
+            notes.append(f"Shots begin where the picture changes abruptly (cuts found: {len(cuts_s)}).")
+        found = {"video_features": frames.features, "frame_times_s": frames.times_s}
+        return Encoded(self._record(found, end_s), tuple(notes), frames.glances, loud, cuts_s)
+
+    def _record(self, found: Mapping[str, np.ndarray], duration_s: float) -> VideoRecord:
+        """The record of frame features; texts that have no features get them."""
+        extractor = self.scorer.extractor
+        read, nothing = self.sentences if extractor.text_encoder else (), np.zeros((0, extractor.text_dim), np.float32)
+        texts = {"text_features": [s.text for s in read], "description_features": [*self.description]}
+        features: dict[str, Any] = {
+            key: self.scorer.text_encoder.encode(lines) if lines else nothing
+            for key, lines in texts.items()
+            if key not in found
+        }
+        features |= found
         last_s = found["frame_times_s"][-1]  # what is said after the last sampled frame belongs to it
-        found["text_times_s"] = np.array([(min(s.start_s, last_s), s.end_s) for s in read]).reshape(-1, 2)
-        return found
-
-    def summarize(
-        self, features: Mapping[str, np.ndarray], result: Mapping[str, np.ndarray], level: str, notes: Sequence[str]
-    ) -> Summary:
-        """The summary, from what `encode` gave and the network's `scores` (N,) and `sentence_scores` (M,) or (0,)."""
-        extractor, nothing = self.scorer.extractor, np.zeros((0, self.scorer.extractor.text_dim), np.float32)
-        record = VideoRecord(
+        return VideoRecord(
             self.video_id,
-            features["video_features"],
-            features["frame_times_s"],
-            self.duration_s,
-            encoders=Encoders(extractor.video_encoder, extractor.text_encoder, extractor.sample_fps),
-            sentences=self.sentences if "text_features" in features else (),
-            text_features=features.get("text_features", nothing),
+            duration_s=duration_s,
+            encoders=Encoders(
+                extractor.video_encoder, extractor.text_encoder, extractor.sample_fps, extractor.normalization
+            ),
+            sentences=tuple(replace(s, start_s=min(s.start_s, last_s)) for s in read),
             description=self.description,
-            description_features=features.get("description_features", nothing),
+            **features,
         )
-        spoken = result["sentence_scores"] if len(result["sentence_scores"]) else None
-        scored = ScoredVideo(
-            record,
-            result["scores"],
-            spoken,
-            self.sentences,
-            self.scorer,
-            level,
-            (*self.notes, *notes),
-            glances=self.glances,
-            heard=self.heard,
-        )
-        return ask(scored, self.queries).summarize(self.budget, self.selection)
+
+    def _named(self) -> Any:
+        return without_folder(self.folder.name) if self.folder else nullcontext()
+
+    def _known(self, note: str) -> str:
+        return _relative(note, self.folder.name) if self.folder else note
 
 
-def selection_of(given: Mapping[str, Any]) -> Selection:
-    """How to choose, by `selection`, `min_segment`, `keep` and `skip` of what was given."""
-    return Selection(
-        rule=given.get("selection", IMPORTANCE),
-        min_segment_s=float(given.get("min_segment", MIN_SEGMENT_S)),
-        keep=parse_spans(given.get("keep"), "keep"),
-        skip=parse_spans(given.get("skip"), "skip"),
+def open_source(
+    scorer: Scorer,
+    given: Mapping[str, Any],
+    language: str | None = None,
+    transcribe: str | None = None,
+    listen: bool = True,
+) -> Source:
+    """Read what is cheap to read of a video, and refuse what cannot work before anything is decoded.
+
+    Args:
+        scorer: What will score it.
+        given: One video as `HierSumPipeline.__call__` takes it, as a dict with `video` or `video_features`.
+        language, transcribe, listen: Of the subtitles of a file, as `read_texts` takes them.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        HierSumError: An unreadable file, frames or features of a wrong shape or of another encoder, subtitles of
+            another video.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    check_given(scorer.extractor, given, with_package=True)
+    asked, video = (language, transcribe, scorer.device, listen), given.get("video")
+    if "video_features" in given:
+        source = _of_features(scorer, given)
+    elif isinstance(video, str | os.PathLike):
+        source = _of_file(scorer, given, Path(video), asked)
+    elif isinstance(video, bytes) or hasattr(video, "read"):
+        folder = TemporaryDirectory(prefix="hiersum-")
+        with without_folder(folder.name):
+            copy = _copy(BytesIO(video) if isinstance(video, bytes) else video, Path(folder.name))
+            source = _of_file(scorer, given, copy, asked)
+        source = replace(source, notes=tuple(_relative(note, folder.name) for note in source.notes), folder=folder)
+    else:
+        source = _of_frames(scorer, given, video)
+    if scorer.extractor.text_encoder or not (source.sentences or source.has_description):
+        return source
+    note = "The checkpoint was trained without text: subtitles and description are not read."
+    return replace(source, description=(), notes=(*source.notes, note))
+
+
+def _of_file(scorer: Scorer, given: Mapping[str, Any], path: Path, asked: tuple[Any, ...]) -> Source:
+    scorer.refuse_frames()
+    file = VideoFile(path)
+    duration_s = file.info.duration_s
+    sentences, description, notes = read_texts(
+        file, duration_s, given.get("subtitles"), given.get("description"), *asked
     )
+    name = str(given.get("video_id", path))
+    return Source(scorer, name, duration_s, sentences, description, tuple(notes), file=file)
+
+
+def _of_frames(scorer: Scorer, given: Mapping[str, Any], video: Any) -> Source:
+    scorer.refuse_frames()
+    name, fps = str(given.get("video_id", "video")), scorer.extractor.sample_fps
+    times_s, images = _decoded(name, video, given.get("fps"))
+    duration_s = _length_s(given, times_s, given.get("fps") or fps)
+    # The first frame at or after 0, 1 / fps, 2 / fps, ..., as `iter_frames` takes them from a file
+    first = np.unique(np.floor((times_s + TOLERANCE_S) * fps), return_index=True)[1]
+    frames = [(float(times_s[i]), images[i]) for i in first]
+    texts = _texts(name, given, duration_s)
+    return Source(scorer, name, duration_s, *texts, frames=frames)
+
+
+def _of_features(scorer: Scorer, given: Mapping[str, Any]) -> Source:
+    name = str(given.get("video_id", "video"))
+    features = {key: _array(rows) for key, rows in known_features(scorer.extractor, given).items()}
+    if not len(features["frame_times_s"]):
+        raise InputError(f"{name}: expected at least one row of video_features with its time, found none.")
+    duration_s = _length_s(given, features["frame_times_s"], scorer.extractor.sample_fps)
+    texts = _texts(name, given, duration_s)
+    features.pop("text_times_s", None)  # they are in the sentences now
+    return Source(scorer, name, duration_s, *texts, features=features)
 
 
 @contextmanager
@@ -273,16 +306,17 @@ def _length_s(given: Mapping[str, Any], times_s: np.ndarray, fps: float) -> floa
 
 def _texts(
     name: str, given: Mapping[str, Any], duration_s: float
-) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
+) -> tuple[tuple[Sentence, ...], tuple[str, ...], tuple[str, ...]]:
     """Sentences, description and notes of frames or features; there is one sentence for each row of text features."""
     found = as_sentences(given.get("subtitles", ()))
     description = as_description(given["description"]) if given.get("description") else ()
     if "text_features" not in given:
         sentences, notes = fit_to_video(found, duration_s, f"the subtitles of {name}")
-        return sentences, description, notes if sentences else ["No subtitles: judged without what is said."]
+        notes = notes if sentences else ["No subtitles: judged without what is said."]
+        return sentences, description, tuple(notes)
     times_s = np.asarray(given.get("text_times_s", ()), np.float64)
     found = found or [Sentence("", *pair) for pair in (times_s.tolist() if times_s.shape[1:] == (2,) else ())]
     if len(found) != len(given["text_features"]):
         rows = f"each of {len(given['text_features'])} rows of text_features"
         raise InputError(f"{name}: expected subtitles or text_times_s for {rows}, found {len(found)}.")
-    return tuple(found), description, []
+    return tuple(found), description, ()

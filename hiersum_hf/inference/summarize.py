@@ -1,9 +1,8 @@
-"""A video file to its summary: read its texts, decode, encode, score, choose. `hiersum_hf.summary.files` writes it."""
+"""The road from a video to its summary: open, encode, score, choose. `hiersum_hf.summary.files` writes it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.features.cache import FrameSettings, frame_features
-from hiersum_hf.features.text_encoder import TextEncoder, default_extractor, load_text_encoder
-from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory, load_video_encoder, refuse_precomputed
-from hiersum_hf.modeling.errors_hiersum import InputError
-from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
-from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.features.video_encoder import is_out_of_memory
+from hiersum_hf.inference.scorer import Scorer
+from hiersum_hf.inference.source import open_source
+from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError
 from hiersum_hf.modeling.pipeline_hiersum import usable_level
-from hiersum_hf.records import Encoders, Sentence, Summary, VideoRecord
-from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
+from hiersum_hf.records import Sentence, Summary, VideoRecord
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.topics import (
     NONE,
@@ -34,40 +30,8 @@ from hiersum_hf.scoring.training_free import training_free_scores
 from hiersum_hf.summary.compose import summarize_scores
 from hiersum_hf.summary.key_shots import frame_edges
 from hiersum_hf.summary.selection import STILL_COVERAGE, Background, Selection
-from hiersum_hf.texts.find import read_texts
-from hiersum_hf.timeline import budget_of, parse_budget
-from hiersum_hf.video.cuts import find_cuts
-from hiersum_hf.video.reader import probe
-from hiersum_hf.video.stills import Glances, heard, nothing_there, still_stretches
-
-
-@dataclass(frozen=True, eq=False)
-class Scorer:
-    """What scores videos, loaded once for many of them; made by `load_scorer`.
-
-    Args:
-        extractor: Names the encoders and the sample rate.
-        network: None for the training-free scorer.
-        checkpoint: Folder or Hub id of the network.
-        level: Level asked for; None: the checkpoint's own.
-        device: Of network and encoders.
-        dtype: Precision of the encoders.
-    """
-
-    extractor: HierSumFeatureExtractor
-    network: HierSumModel | None = None
-    checkpoint: str | None = None
-    level: str | None = None
-    device: str = "cpu"
-    dtype: str = "float32"
-
-    @cached_property
-    def video_encoder(self) -> VideoEncoder:
-        return load_video_encoder(self.extractor.video_encoder, self.device, self.dtype)
-
-    @cached_property
-    def text_encoder(self) -> TextEncoder:
-        return load_text_encoder(self.extractor.text_encoder, self.device)
+from hiersum_hf.timeline import budget_of
+from hiersum_hf.video.stills import Glances, nothing_there, still_stretches
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,123 +126,71 @@ class ScoredVideo:
         )
 
 
-def summarize_video(
-    video: str | Path,
-    subtitles: str | Path | Iterable[Any] | None = None,
-    description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
-    model: str | Path | None = None,
-    budget: str | float = "0.15",
-    level: str | None = None,
-    device: str = "auto",
-    queries: str | Iterable[str] | None = None,
-    selection: Selection | None = None,
-) -> tuple[Summary, tuple[Sentence, ...]]:
-    """Summary of a video file, and all sentences of its subtitles.
-
-    Args:
-        video: Any file that FFmpeg reads.
-        subtitles, description: As `read_texts` takes them.
-        model, level, device: As `load_scorer` takes them.
-        budget, selection: As `ScoredVideo.summarize` takes them.
-        queries: As `score_video` takes them.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is unreadable, no subtitle lies in the video, the checkpoint is of another model or was
-            not trained at the level. The message names the file.
-    """
-    parse_budget(budget)
-    scored = score_video(video, load_scorer(model, level, device), subtitles, description, queries=queries)
-    return scored.summarize(budget, selection), scored.sentences
-
-
-def load_scorer(
-    model: str | Path | None = None, level: str | None = None, device: str = "auto", dtype: str = "float32"
-) -> Scorer:
-    """A checkpoint as a scorer, or the training-free scorer.
-
-    Args:
-        model: Folder or Hub id of a checkpoint; its own encoders and sample rate are used. Default: the training-free
-            scorer, on the offline encoders where they are installed, else on CLIP and Sentence-BERT from the Hub.
-        level: "child", "parent", "both" or "joint"; default the checkpoint's own.
-        device: "auto" takes a GPU if there is one.
-        dtype: Precision of the frame encoder, as `load_video_encoder` takes it.
-
-    Raises:
-        ValueError: No such device, not a checkpoint of this model, one that was not trained at the level, or one for
-            features that cannot be computed from a video file.
-    """
-    if level is not None and model is None:
-        raise InputError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
-    device = str(torch_device(device))
-    if model is None:
-        return Scorer(default_extractor(), device=device, dtype=dtype)
-    network, extractor = load_checkpoint(model, device)
-    refuse_other_features(str(model), extractor)
-    usable_level(network.config, level, has_description=True)  # refuses one that was not trained
-    return Scorer(extractor, network, str(model), level, device, dtype)
-
-
-def refuse_other_features(checkpoint: str, extractor: HierSumFeatureExtractor) -> None:
-    """Raises ValueError for a checkpoint for features that cannot be computed from frames."""
-    refuse_precomputed(extractor.video_encoder, "video file")
-    if extractor.normalization != "none":
-        wanted = "expected a checkpoint trained on features as an encoder gives them"
-        raise InputError(f"{checkpoint}: {wanted}, found one with normalization {extractor.normalization!r}")
-
-
 def score_video(
-    video: str | Path,
+    video: Any,
     scorer: Scorer,
     subtitles: str | Path | Iterable[Any] | None = None,
     description: str | Path | Sequence[Any] | dict[str, Any] | None = None,
+    *,
     language: str | None = None,
     transcribe: str | None = None,
+    fps: float | None = None,
+    queries: str | Iterable[str] | None = None,
     batch_size: int = 16,
     cache: str | Path | None = None,
     shots: str = "kts",
-    queries: str | Iterable[str] | None = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> ScoredVideo:
-    """Reads, decodes, encodes and scores a video file.
+    """Read, decode, encode and score one video.
 
     Args:
-        video: Any file that FFmpeg reads.
+        video: A path, an open binary file, bytes, decoded frames, or a dict with features or with any of these, as
+            `HierSumPipeline.__call__` takes them.
+        scorer: Of `load_scorer`.
         subtitles, description, language, transcribe: As `read_texts` takes them.
+        fps: Frames a second of decoded frames that come without times.
+        queries: What the summary shall be about: one text or several.
         batch_size: Frames encoded together.
         cache: Folder of features, as `hiersum_hf.features.cache` keeps them; default: none.
-        shots: "kts" = where the features change, "cuts" = where the picture changes abruptly (see `find_cuts`).
-        queries: What the summary shall be about: one text or several.
+        shots: "kts" = where the features change, "cuts" = where the picture changes abruptly (see `CutFinder`).
+        progress: Is told "texts", "frames" or "scores" and the share of it that is done, in [0, 1]. What it raises
+            ends the work, and nothing is left of it.
 
     Raises:
         ImportError: Cuts are asked for and their detector is not installed.
         FileNotFoundError: A file is missing.
-        ValueError: A file is unreadable, no subtitle lies in the video, the level needs a description, `shots` is
-            neither, or a query has no words or nothing in the video can be compared with it.
+        HierSumError: A file is unreadable, no subtitle lies in the video, features are of another encoder, the level
+            needs a description, `shots` is neither, or a query has no words or nothing in the video can be compared
+            with it. The message names the video.
     """
-    queries = checked_queries(queries)
     if shots not in ("kts", "cuts"):
-        raise InputError(f'shots: expected "kts" or "cuts", found {shots!r}')
-    duration_s, extractor = probe(video).duration_s, scorer.extractor
-    asked = (subtitles, description, language, transcribe, scorer.device)
-    sentences, texts, warnings = read_texts(video, duration_s, *asked)
-    if not extractor.text_encoder and (sentences or texts):
-        warnings.append("The checkpoint was trained without text: subtitles and description are not read.")
-        texts = ()
-    level = None
-    if scorer.network is not None:
-        level, notes = usable_level(scorer.network.config, scorer.level, bool(texts))
-        warnings += notes
-    else:
-        warnings.append("No checkpoint given: scored by the training-free scorer.")
-    cuts_s = find_cuts(video) if shots == "cuts" else None
-    if cuts_s is not None:
-        warnings.append(f"Shots begin where the picture changes abruptly (cuts found: {len(cuts_s)}).")
-    read = sentences if extractor.text_encoder else ()
-    record, glances = encode_video(video, scorer, read, texts, duration_s, batch_size, cache, warnings)
-    scored = score_record(record, scorer, level, sentences, warnings, queries)
-    edges_s = frame_edges(record.frame_times_s, record.duration_s)
-    sound = heard(video, edges_s) if glances is not None and not sentences else None
-    return replace(scored, cuts_s=cuts_s, glances=glances, heard=sound)
+        raise HierSumError(f'shots: expected "kts" or "cuts", found {shots!r}')
+    tell = progress or (lambda step, share: None)
+    queries = checked_queries(queries)
+    tell("texts", 0.0)
+    given = dict(video) if isinstance(video, Mapping) else {"video": video}
+    given |= {"subtitles": subtitles, "description": description, "fps": fps}
+    source = open_source(scorer, given, language, transcribe)
+    level, notes = level_of(scorer, source.has_description)
+    tell("texts", 1.0)
+    encoded = source.encode(batch_size, cache, shots, lambda at_s: tell("frames", min(at_s / source.duration_s, 1.0)))
+    tell("scores", 0.0)
+    scored = score_record(encoded.record, scorer, level, source.sentences, (*encoded.notes, *notes))
+    scored = replace(scored, cuts_s=encoded.cuts_s, glances=encoded.glances, heard=encoded.heard)
+    scored = ask(scored, queries)
+    tell("scores", 1.0)
+    return scored
+
+
+def level_of(scorer: Scorer, has_description: bool) -> tuple[str | None, list[str]]:
+    """Return the level that the scorer reads of a video, None without levels, and what to note.
+
+    Raises:
+        HierSumError: The level asked for needs a description.
+    """
+    if scorer.network is None:
+        return None, ["No checkpoint given: scored by the training-free scorer."]
+    return usable_level(scorer.network.config, scorer.level, has_description)
 
 
 def score_record(
@@ -287,13 +199,11 @@ def score_record(
     level: str | None = None,
     sentences: Sequence[Sentence] = (),
     warnings: Sequence[str] = (),
-    queries: Sequence[str] = (),
 ) -> ScoredVideo:
     """Scores of a video whose features are there; `level` as one the checkpoint was trained at, None without one.
 
     Raises:
-        ValueError: There is too little memory for all its frames together, the features do not suit, or nothing in
-            the video can be compared with the queries.
+        HierSumError: There is too little memory for all its frames together, or the features do not suit.
     """
     if scorer.network is None:
         scores, spoken = training_free_scores(record), None
@@ -307,8 +217,7 @@ def score_record(
             raise InputError(f"{frames}, found too little: {error}") from error
         scores, spoken = found["scores"], found["sentence_scores"][: len(record.text_features)]
         spoken = None if level == "parent" or not len(spoken) else spoken
-    scored = ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))
-    return ask(scored, queries)
+    return ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))
 
 
 def ask(scored: ScoredVideo, queries: Sequence[str]) -> ScoredVideo:
@@ -320,7 +229,7 @@ def ask(scored: ScoredVideo, queries: Sequence[str]) -> ScoredVideo:
     if not queries:
         return scored
     if not scored.scorer.extractor.text_encoder:
-        raise InputError("query: expected a checkpoint with a text encoder, found one that was trained without text")
+        raise HierSumError("query: expected a checkpoint with a text encoder, found one that was trained without text")
     relevance = relevance_to(scored.record, scored.scorer.text_encoder.encode(list(queries)))
     answered = np.array([is_answered(scored.record, row) for row in relevance])
     notes = [
@@ -332,40 +241,3 @@ def ask(scored: ScoredVideo, queries: Sequence[str]) -> ScoredVideo:
     if answered.any():
         asked |= {"scores": asked_scores(scored.scores, relevance[answered]), "sentence_scores": None}
     return replace(scored, warnings=(*scored.warnings, *notes), **asked)
-
-
-def encode_video(
-    video: str | Path,
-    scorer: Scorer,
-    sentences: Sequence[Sentence],
-    description: Sequence[str],
-    duration_s: float,
-    batch_size: int = 16,
-    cache: str | Path | None = None,
-    warnings: list[str] | None = None,
-) -> tuple[VideoRecord, Glances | None]:
-    """The video as a record, encoded with the encoders and at the sample rate that the scorer names; its pictures.
-
-    `warnings` gets what `iter_frames` says of parts that cannot be decoded; a video whose pictures end too early is as
-    long as they are.
-    """
-    extractor = scorer.extractor
-    settings = FrameSettings(extractor.video_encoder, extractor.sample_fps, scorer.dtype)
-    total = math.ceil(duration_s * extractor.sample_fps)
-    frames = frame_features(video, settings, lambda: scorer.video_encoder, cache, batch_size, total)
-    if warnings is not None:
-        warnings += frames.warnings
-    nothing = np.zeros((0, extractor.text_dim), np.float32)
-    last_s = frames.times_s[-1]
-    record = VideoRecord(
-        video_id=str(video),
-        video_features=frames.features,
-        frame_times_s=frames.times_s,
-        duration_s=min(duration_s, frames.end_s),
-        encoders=Encoders(extractor.video_encoder, extractor.text_encoder, extractor.sample_fps),
-        sentences=tuple(replace(s, start_s=min(s.start_s, last_s)) for s in sentences),
-        text_features=scorer.text_encoder.encode([s.text for s in sentences]) if sentences else nothing,
-        description=tuple(description),
-        description_features=scorer.text_encoder.encode(description) if description else nothing,
-    )
-    return record, frames.glances

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -87,9 +87,15 @@ def refuse_unwritable(folder: Path, content: str) -> None:
 
 
 def write_summary(
-    summary: Summary, video: str | Path, folder: str | Path, sentences: Sequence[Sentence] = (), overwrite: bool = False
+    summary: Summary,
+    video: str | Path,
+    folder: str | Path,
+    sentences: Sequence[Sentence] = (),
+    overwrite: bool = False,
+    files: Collection[str] = FILES,
+    progress: Callable[[str, float], None] | None = None,
 ) -> Path:
-    """Writes the summary into a folder, as `FILES`.
+    """Write the summary into a folder, as `FILES` or some of them.
 
     The files appear when all of them are complete; other files of the folder are left alone. The page and the cut list
     find the source video by its path relative to the folder.
@@ -100,19 +106,25 @@ def write_summary(
         folder: Made where it is missing.
         sentences: All sentences of the video.
         overwrite: Replace an earlier summary.
+        files: Which of `FILES` to write.
+        progress: Is told "files" and the share of them that is written. What it raises ends the work, and nothing new
+            is left in the folder.
 
     Raises:
         FileExistsError: The folder is there and `overwrite` is not given.
         OSError: It cannot be written, for example a full disk; nothing new is left in it.
-        ValueError: The name of the video has a line break or is not in UTF-8.
+        HierSumError: The name of the video has a line break or is not in UTF-8, or there is no such file of a summary.
     """
     folder = Path(folder)
+    check_files(files)
     refuse_existing(folder, overwrite)
     refuse_video(Path(video), folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name[:60]}.", dir=folder.parent))
     try:
-        _write_files(summary, Path(video), partial, folder, sentences)
+        for number, _ in enumerate(_write_files(summary, Path(video), partial, folder, sentences, files), 1):
+            if progress is not None:
+                progress("files", number / len(files))
         folder.mkdir(exist_ok=True)
         for file in partial.iterdir():
             os.replace(file, folder / file.name)
@@ -125,23 +137,52 @@ def write_summary(
     return folder
 
 
-def _write_files(summary: Summary, video: Path, partial: Path, folder: Path, sentences: Sequence[Sentence]) -> None:
-    """All of `FILES` in `partial`, with links that are right once they lie in `folder`."""
-    link = relative_path(video, folder)
-    write_segments(video, summary.segments, partial / "summary.mp4")
-    pictures = segment_pictures(summary, partial / "summary.mp4")
-    write_json(partial / "summary.json", summary.to_dict())
-    write_srt(retime(sentences, summary.segments), partial / "summary.srt")
-    plot_summary(summary, partial / "scores.png")
-    contact_sheet(summary, pictures, partial / "sheet.png")
+def check_files(files: Collection[str]) -> None:
+    """Refuse names that are no files of a summary, and none at all.
+
+    Raises:
+        HierSumError: As said.
+    """
+    unknown = sorted(set(files) - {*FILES})
+    if unknown or not files:
+        found = ", ".join(map(repr, unknown)) or "none"
+        raise HierSumError(f"files: expected some of {', '.join(FILES)}; found {found}")
+
+
+def _write_files(
+    summary: Summary, video: Path, partial: Path, folder: Path, sentences: Sequence[Sentence], files: Collection[str]
+) -> Iterator[str]:
+    """Write some of `FILES` into `partial`, with links that are right once they lie in `folder`; yield each name.
+
+    The pictures of the page and of the sheet are those of the short video, which goes again where it is not wanted.
+    """
+    link, short = relative_path(video, folder), partial / "summary.mp4"
+    pictured = {"summary.html", "sheet.png"} & {*files}
+    if pictured or short.name in files:
+        write_segments(video, summary.segments, short)
+    pictures = segment_pictures(summary, short) if pictured else {}
+    if short.name in files:
+        yield short.name
+    else:
+        short.unlink(missing_ok=True)
     texts = {
-        "summary.html": summary_page(summary, sentences, quote(link), pictures),
-        "summary.md": markdown(summary, link),
-        "cuts.txt": cut_list(summary.segments, list_link(video, folder), _start_s(video)),
-        "chapters.vtt": chapters(summary),
+        "summary.html": lambda: summary_page(summary, sentences, quote(link), pictures),
+        "summary.md": lambda: markdown(summary, link),
+        "cuts.txt": lambda: cut_list(summary.segments, list_link(video, folder), _start_s(video)),
+        "chapters.vtt": lambda: chapters(summary),
     }
-    for name, text in texts.items():
-        (partial / name).write_text(text, encoding="utf-8")
+    others: dict[str, Callable[[Path], None]] = {
+        "summary.json": lambda path: write_json(path, summary.to_dict()),
+        "summary.srt": lambda path: write_srt(retime(sentences, summary.segments), path),
+        "scores.png": lambda path: plot_summary(summary, path),
+        "sheet.png": lambda path: contact_sheet(summary, pictures, path),
+    }
+    for name in {*files} - {short.name}:
+        if name in texts:
+            (partial / name).write_text(texts[name](), encoding="utf-8")
+        else:
+            others[name](partial / name)
+        yield name
 
 
 def relative_path(video: Path, folder: Path) -> str:

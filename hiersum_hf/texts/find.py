@@ -59,8 +59,8 @@ def read_texts(
     if subtitles is not None:
         found = as_sentences(subtitles)
     else:
-        found, source, note = _inside(video, str(path), language, transcribe if listen else None, device)
-        notes += note
+        found, source, heard = _inside(video, str(path), language, transcribe if listen else None, device)
+        notes += heard
     sentences, warnings = fit_to_video(found, duration_s, source)
     texts = as_description(description) if description else ()
     if not sentences:

@@ -26,7 +26,8 @@ from benchmarks.summarize import row, wanted
 from benchmarks.video import FULL, QUICK, bare_decode, render, seconds
 from hiersum_hf.evaluation.data import EvaluationData
 from hiersum_hf.evaluation.importance import importance_of
-from hiersum_hf.inference.summarize import ScoredVideo, load_scorer, score_video
+from hiersum_hf.inference.scorer import load_scorer
+from hiersum_hf.inference.summarize import ScoredVideo, score_video
 from hiersum_hf.records import Sentence
 from hiersum_hf.scoring.topics import sentence_of_frames
 from hiersum_hf.scoring.training_free import moving_average, standardised

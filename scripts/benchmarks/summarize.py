@@ -26,7 +26,8 @@ from benchmarks.video import FULL, QUICK, SAMPLE_FPS, bare_cut, bare_decode, mea
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder
 from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER, VideoEncoder, batches
-from hiersum_hf.inference import summarize
+from hiersum_hf.inference import source, summarize
+from hiersum_hf.inference.scorer import Scorer, load_scorer
 from hiersum_hf.records import Sentence, Summary, counted
 from hiersum_hf.summary import compose as summary
 from hiersum_hf.summary import files as summary_files
@@ -42,7 +43,7 @@ BATCH = 16
 PEAK = Path("/proc/self/clear_refs")  # Linux
 # The functions of the package that are timed
 STEPS = {
-    "frames": (summarize, "frame_features"),  # one thread decodes, another encodes
+    "frames": (source, "frame_features"),  # one thread decodes, another encodes
     "encoding": (VideoEncoder, "encode"),  # of these frames
     "texts": (TextEncoder, "encode"),
     "model": (summarize, "score_record"),
@@ -58,7 +59,7 @@ def run(quick: bool) -> list[dict]:
     length_s, rounds, shape = (20, 1, QUICK) if quick else (LENGTH_S, 2, FULL)
     with tempfile.TemporaryDirectory(prefix="hiersum-benchmark-") as name:
         folder = Path(name)
-        scorer = summarize.load_scorer(save_checkpoint(folder / "checkpoint"))
+        scorer = load_scorer(save_checkpoint(folder / "checkpoint"))
         short, video = (folder / f"{name}.mp4" for name in ("short", "whole"))
         make_video(short, max(10, length_s // 10), shape)
         about = make_video(video, length_s, shape)
@@ -93,7 +94,7 @@ def output_of(video: Path) -> Path:
     return video.with_name(f"summary-{video.stem}")
 
 
-def summarized(video: Path, scorer: summarize.Scorer) -> tuple[Summary, dict[str, np.ndarray], float]:
+def summarized(video: Path, scorer: Scorer) -> tuple[Summary, dict[str, np.ndarray], float]:
     """The summary, what each of `STEPS` and "all" took, most memory of this process meanwhile in MB."""
     times: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
     forget_peak()
@@ -125,7 +126,7 @@ def watched(function: Callable[..., Any], times: dict[str, np.ndarray], name: st
     return timed
 
 
-def encoding(video: Path, scorer: summarize.Scorer) -> np.ndarray:
+def encoding(video: Path, scorer: Scorer) -> np.ndarray:
     """What encoding takes while nobody waits for frames."""
     spent = {"encode": np.zeros(2)}
     encode = watched(scorer.video_encoder.encode, spent, "encode")

@@ -1,0 +1,86 @@
+"""What scores videos: a checkpoint or the training-free scorer, with its encoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hiersum_hf.features.text_encoder import TextEncoder, default_extractor, load_text_encoder
+from hiersum_hf.features.video_encoder import VideoEncoder, load_video_encoder, refuse_precomputed
+from hiersum_hf.modeling.errors_hiersum import CheckpointError, HierSumError
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.modeling.pipeline_hiersum import usable_level
+from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """What scores videos, loaded once for many of them; made by `load_scorer`.
+
+    Args:
+        extractor: Names the encoders and the sample rate.
+        network: None for the training-free scorer.
+        checkpoint: Folder or Hub id of the network.
+        level: Level asked for; None: the checkpoint's own.
+        device: Of network and encoders.
+        dtype: Precision of the frame encoder.
+    """
+
+    extractor: HierSumFeatureExtractor
+    network: HierSumModel | None = None
+    checkpoint: str | None = None
+    level: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @cached_property
+    def video_encoder(self) -> VideoEncoder:
+        """The frame encoder, loaded when first used."""
+        return load_video_encoder(self.extractor.video_encoder, self.device, self.dtype)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The text encoder, loaded when first used."""
+        return load_text_encoder(self.extractor.text_encoder, self.device)
+
+    def refuse_frames(self) -> None:
+        """Refuse a checkpoint for features that cannot be computed from frames.
+
+        Raises:
+            CheckpointError: Its features come with a data set, or are normalised.
+        """
+        refuse_precomputed(self.extractor.video_encoder, "video file")
+        if self.extractor.normalization != "none":
+            wanted = "expected a checkpoint trained on features as an encoder gives them"
+            found = f"found one with normalization {self.extractor.normalization!r}"
+            raise CheckpointError(f"{self.checkpoint or ''}: {wanted}, {found}")
+
+
+def load_scorer(
+    model: str | Path | None = None, level: str | None = None, device: str = "auto", dtype: str = "float32"
+) -> Scorer:
+    """Load a checkpoint as a scorer, or the training-free scorer.
+
+    Args:
+        model: Folder or Hub id of a checkpoint; its own encoders and sample rate are used. Default: the training-free
+            scorer, on the offline encoders where they are installed, else on CLIP and Sentence-BERT from the Hub.
+        level: "child", "parent", "both" or "joint"; default the checkpoint's own.
+        device: "auto" takes a GPU if there is one.
+        dtype: Precision of the frame encoder, as `load_video_encoder` takes it.
+
+    Raises:
+        HierSumError: No such device, not a checkpoint of this model, one that was not trained at the level, or one for
+            features that cannot be computed from a video file.
+    """
+    if level is not None and model is None:
+        raise HierSumError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
+    device = str(torch_device(device))
+    if model is None:
+        return Scorer(default_extractor(), device=device, dtype=dtype)
+    network, extractor = load_checkpoint(model, device)
+    scorer = Scorer(extractor, network, str(model), level, device, dtype)
+    scorer.refuse_frames()
+    usable_level(network.config, level, has_description=True)  # refuses one that was not trained
+    return scorer
