@@ -20,7 +20,10 @@ from tempfile import TemporaryDirectory
 
 
 REPO = Path(__file__).resolve().parents[1]
-TESTS = ("auto_classes", "pipeline", "lora", "model_card", "convert_a2summ", "hub")
+TESTS = (
+    *("modeling/test_auto_classes", "modeling/test_pipeline", "training/test_lora"),
+    *("hub/test_model_card", "hub/test_hub", "scripts/test_convert_a2summ"),
+)
 PRINT_VERSIONS = """
 import sys, tomllib
 from importlib.metadata import version
@@ -59,7 +62,7 @@ def check(which: str, folder: Path) -> bool:
         return False
     print(f"\n{which}: ", end="", flush=True)
     subprocess.run([python, "-c", PRINT_VERSIONS, "torch", *bounds], check=True)
-    files = [f"tests/test_{name}.py" for name in TESTS]
+    files = [f"tests/{name}.py" for name in TESTS]
     tests = [python, "-m", "pytest", "-m", "slow or not slow", "-p", "no:cacheprovider", *files]
     return subprocess.run(tests, cwd=REPO, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode == 0
 

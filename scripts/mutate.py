@@ -29,12 +29,20 @@ METRICS = [
     f"hiersum_hf/metrics/{name}.py"
     for name in ("clips", "inputs", "key_shots", "ranks", "seconds", "segments", "texts")
 ]
+METRICS_TESTS = [
+    *(f"metrics/test_{name}" for name in ("metrics", "clips", "segments", "texts")),
+    *("evaluation/test_importance", "evaluation/test_protocols", "test_properties"),
+]
 PARTS: dict[str, tuple[list[str], list[str], str]] = {  # files, tests, names of functions
-    "losses": (["modeling/losses_hiersum.py"], ["losses", "modeling"], ""),
-    "mask": (["modeling/attention_hiersum.py"], ["attention", "modeling"], ""),
-    "sampler": (["hiersum_hf/training/sampler.py"], ["sampler", "trainer"], ""),
-    "knapsack": (["hiersum_hf/summary/shots.py"], ["properties", "shots", "summary"], "knapsack|_take"),
-    "metrics": (METRICS, ["metrics", "clips", "segments", "texts", "importance", "protocols", "properties"], ""),
+    "losses": (["modeling/losses_hiersum.py"], ["modeling/test_losses", "modeling/test_modeling"], ""),
+    "mask": (["modeling/attention_hiersum.py"], ["modeling/test_attention", "modeling/test_modeling"], ""),
+    "sampler": (["hiersum_hf/training/sampler.py"], ["training/test_sampler", "training/test_trainer"], ""),
+    "knapsack": (
+        ["hiersum_hf/summary/shots.py"],
+        ["test_properties", "summary/test_shots", "summary/test_summary"],
+        "knapsack|_take",
+    ),
+    "metrics": (METRICS, METRICS_TESTS, ""),
 }
 TRIED = re.compile(
     r"core/(NumberReplacer|AddNot|ReplaceTrueWithFalse|ReplaceFalseWithTrue|ReplaceOrWithAnd|ReplaceAndWithOr"
@@ -85,7 +93,7 @@ def mutate(part: str, work: Path) -> None:
     files, tests, functions = PARTS[part]
     content = sha256(b"".join((REPO / file).read_bytes() for file in files)).hexdigest()[:8]
     sources, session = work / part, work / f"{part}-{content}.sqlite"
-    words = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *(f"tests/test_{name}.py" for name in tests)]
+    words = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *(f"tests/{name}.py" for name in tests)]
     copy_sources(sources)
     os.chdir(sources)
     if not tests_pass(words):

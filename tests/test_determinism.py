@@ -10,9 +10,9 @@ from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.inference.summarize import score_record
 from hiersum_hf.scoring.network import predict_scores
-
-from .conftest import random_batch, tiny_model
-from .test_trainer import small_model, trainer
+from tests.makers.batches import random_batch
+from tests.makers.models import small_model, tiny_model
+from tests.makers.trainers import trainer
 
 
 def fixed_model():

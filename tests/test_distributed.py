@@ -20,7 +20,8 @@ from hiersum_hf import HierSumFeatureExtractor
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.synthetic import features as synthetic
 from hiersum_hf.training.arguments import HierSumTrainingArguments
-from tests.test_trainer import Watched, small_model
+from tests.makers.models import small_model
+from tests.makers.trainers import Watched
 
 
 REPO = Path(__file__).parents[1]

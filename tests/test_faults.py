@@ -1,14 +1,14 @@
 """A full disk, too little memory, a process that dies: what is done stays, the rest has no final name, and it is said.
 
-Elsewhere: a full disk in tests/test_video_writer.py, test_summary_files.py and test_feature_cache.py, kill -9 in
-tests/test_kill_trials.py, a corrupt file among good ones in test_prepare.py, test_extract.py and test_cli.py.
+Elsewhere: a full disk in video/test_video_writer.py, summary/test_summary_files.py and features/test_feature_cache.py,
+kill -9 in scripts/test_kill_trials.py, a corrupt file among good ones in datasets/test_prepare.py,
+inference/test_extract.py and cli/test_cli.py.
 """
 
 import os
 import resource
 import signal
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +25,12 @@ from hiersum_hf.features.video_encoder import VideoEncoder
 from hiersum_hf.inference import extract
 from hiersum_hf.results import write_json
 from hiersum_hf.training.resume import is_whole, last_checkpoint
-
-from .test_extract import contents, run
-from .test_feature_cache import write_video
-from .test_trainer import small_model, trainer
-
-
-@contextmanager
-def limited(kind, amount):
-    """As if no file (RLIMIT_FSIZE) could grow, or no memory (RLIMIT_AS) be had, beyond so many bytes."""
-    soft, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (amount, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(kind, (soft, hard))
-
-
-def small_disk():
-    return limited(resource.RLIMIT_FSIZE, 4096)
+from tests.makers.extraction import run
+from tests.makers.folders import contents
+from tests.makers.limits import limited, small_disk
+from tests.makers.models import small_model
+from tests.makers.trainers import trainer
+from tests.makers.videos import write_video
 
 
 @pytest.fixture

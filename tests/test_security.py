@@ -32,9 +32,8 @@ from hiersum_hf.texts.tracks import subtitle_tracks
 from hiersum_hf.training.flags import read_recipe
 from hiersum_hf.video.reader import iter_frames, probe
 from hiersum_hf.video.writer import write_segments
-
-from .conftest import tiny_model
-from .test_video import synthetic
+from tests.makers.models import tiny_model
+from tests.makers.videos import synthetic
 
 
 REPO = Path(__file__).parents[1]

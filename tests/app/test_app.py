@@ -1,0 +1,360 @@
+"""The app: what strangers upload is checked, kept apart and deleted, and what they get can be watched."""
+
+import re
+import shutil
+import socket
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import av
+import numpy as np
+import pytest
+
+from hiersum_hf import HierSumFeatureExtractor
+from hiersum_hf.app.page import launch
+from hiersum_hf.app.visits import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, safe_name, score_upload, view
+from hiersum_hf.cli.main import main
+from hiersum_hf.inference.scorer import Scorer
+from hiersum_hf.inference.source import Encoded, Source
+from hiersum_hf.records import VideoRecord
+from hiersum_hf.summary.files import FILES
+from hiersum_hf.video.reader import probe
+from tests.makers.limits import small_disk
+
+
+SAID = "1\n00:00:00,200 --> 00:00:02,000\nGreen <script>document.title = 'stolen'</script> & ${document.title = 1}.\n"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """6 s of changing colours."""
+    path = tmp_path_factory.mktemp("clip") / "clip.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(60):
+            image = np.full((48, 64, 3), 40 * (i // 10), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def upload(tmp_path, clip):
+    """Puts a file where the server would: a folder for each content, the visitor's name."""
+
+    def put(name="my talk.webm", content=None):
+        content = clip.read_bytes() if content is None else content
+        path = tmp_path / "uploads" / str(hash(content)) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return put
+
+
+@pytest.fixture
+def scorer(monkeypatch):
+    """Reads files as they are, but sees the same frames in every video."""
+
+    def encode(source, *_):
+        features = np.random.default_rng(0).random((12, 8), np.float32)
+        times_s = np.arange(12) / 2
+        record = VideoRecord(source.video_id, features, times_s, source.duration_s, description=source.description)
+        return Encoded(record, source.notes)
+
+    monkeypatch.setattr(Source, "_encode_file", encode)
+    return Scorer(HierSumFeatureExtractor("eyes", "words", 8, 8))
+
+
+def folders(root):
+    return sorted(path.name for path in Path(root).iterdir()) if Path(root).exists() else []
+
+
+def test_an_upload_becomes_a_page_and_files_to_download(scorer, upload, tmp_path):
+    visits = Visits(scorer, tmp_path / "visits")
+    html = visits.start("one", upload(), upload("said.srt", SAID.encode()), "Colours\n\nAnd more", 50)
+    scored = visits.of["one"].scored
+    assert scored.record.description == ("Colours", "And more")
+    addresses = re.findall(r'(?:src|href)="gradio_api/file=([^"]+)"', html)
+    assert all(Path(address).is_file() for address in addresses)
+    assert {Path(address).name for address in addresses} == {*FILES, "my_talk-summary-50.zip"}
+    page = Path(addresses[0]).read_text()
+    assert '"source": "../my_talk.webm"' in page, "the player finds the video beside the summary's folder"
+    assert "<script>document" not in page
+    assert 'sandbox="allow-scripts"' in html
+    assert "No checkpoint given" in " ".join(scored.warnings)
+
+
+def test_another_length_follows_without_reading_the_video_again(scorer, upload, tmp_path, monkeypatch):
+    visits = Visits(scorer, tmp_path)
+    assert visits.again("one", 30) is None, "nothing was uploaded yet"
+    visits.start("one", upload(), None, None, 80)
+    monkeypatch.setattr("hiersum_hf.app.visits.score_video", None)
+    short = re.search(r"file=([^\"]+)/summary.html", visits.again("one", 20))[1]
+    assert probe(Path(short, "summary.mp4")).duration_s < 1.5
+    written = Path(short, "summary.json").stat().st_mtime_ns
+    visits.again("one", 20.4)
+    assert Path(short, "summary.json").stat().st_mtime_ns == written, "made once"
+
+
+def test_visitors_have_nothing_in_common(scorer, upload, tmp_path):
+    root = tmp_path / "visits"
+    visits = Visits(scorer, root)
+    pages = [visits.start(who, upload("talk.webm"), None, "", 50) for who in ("one", "two")]
+    one, two = (visits.of[who].folder for who in ("one", "two"))
+    assert one != two
+    assert len(one.name) >= 20, "not to be guessed"
+    assert one.stat().st_mode & 0o077 == 0
+    assert two.name not in pages[0]
+    visits.end("one")
+    assert folders(root) == [two.name]
+    assert upload("talk.webm").exists(), "equal uploads are one file: the other visitor may need it"
+    visits.start("two", upload("talk.webm"), None, "new", 50)
+    assert folders(root) == [visits.of["two"].folder.name] != [two.name]
+    assert visits.of["two"].uploads[0].exists(), "its new visit needs it"
+    kept = visits.of["two"].uploads[0]
+    visits.end("two")
+    visits.end("never seen")
+    assert folders(root) == []
+    assert not kept.exists()
+
+
+def test_what_was_never_closed_goes_after_an_hour(scorer, upload, tmp_path):
+    visits = Visits(scorer, tmp_path / "visits")
+    visits.start("gone", upload(), None, "", 50)
+    visits.of["gone"] = replace(visits.of["gone"], since_s=time.monotonic() - KEEP_S - 1)
+    visits.start("new", upload(), None, "", 50)
+    assert folders(tmp_path / "visits") == [visits.of["new"].folder.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("talk.mp4", b"just text\n" * 20, "expected a readable video"),
+        ("talk.mp4", b"", "expected a readable video"),
+        ("talk.mp4", b"ffconcat version 1.0\nfile clip.webm\n", "expected a readable video"),
+        ("talk.mp4", b"#EXTM3U\n#EXTINF:10,\nclip.webm\n#EXT-X-ENDLIST\n", "expected a readable video"),
+        ("talk.ts", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "expected a readable video"),
+        ("talk.mkv", b'<?xml version="1.0"?>\n<MPD><BaseURL>clip.webm</BaseURL></MPD>\n', "expected a readable video"),
+        ("talk.html", None, "expected a file ending in .mp4"),
+        ("talk", None, "expected a file ending in .mp4"),
+        ("talk.webm", b"0" * 2_000_000, "expected at most 1 MB, found 2.0 MB"),
+    ],
+)
+def test_what_is_no_video_is_refused(scorer, upload, tmp_path, name, content, said):
+    shutil.copy(upload(), tmp_path / "clip.webm")
+    with pytest.raises(ValueError, match=f"^{re.escape(name)}: {said}"):
+        score_upload(scorer, tmp_path / "visits", upload(name, content), max_upload_mb=1)
+    assert folders(tmp_path / "visits") == []
+
+
+def test_what_would_keep_the_others_waiting_is_refused(scorer, tmp_path):
+    path = tmp_path / "week.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for pts in (0, 5 * 3600):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts = pts
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(ValueError, match=r"^week\.mkv: expected at most 4 hours of video, found 5\.0"):
+        score_upload(scorer, tmp_path / "visits", path)
+
+
+def test_other_input_is_refused_by_the_names_the_visitor_knows(scorer, upload, tmp_path):
+    root = tmp_path / "visits"
+    with pytest.raises(ValueError, match="Expected a video, found none"):
+        score_upload(scorer, root, None, upload("said.srt", SAID.encode()))
+    with pytest.raises(ValueError, match=r"^said\.srt: expected at most 5 MB"):
+        score_upload(scorer, root, upload(), upload("said.srt", b"a" * 6_000_000))
+    with pytest.raises(ValueError, match=r"^said\.srt: expected.*") as refused:
+        score_upload(scorer, root, upload(), upload("said.srt", b"\0\1\2" * 50))
+    assert str(tmp_path) not in str(refused.value)
+    with pytest.raises(ValueError, match=f"at most {MAX_DESCRIPTION} letters"):
+        score_upload(scorer, root, upload(), None, "a" * (MAX_DESCRIPTION + 1))
+    with pytest.raises(ValueError, match="found it deleted"):
+        score_upload(scorer, root, tmp_path / "gone.mp4")
+    assert folders(root) == []
+
+
+def test_notes_name_files_as_the_visitor_does(scorer, upload, tmp_path):
+    late = upload("late.srt", b"1\n00:00:01,000 --> 00:00:02,000\nNow.\n\n2\n00:01:00,000 --> 00:01:01,000\nLate.\n")
+    visit = score_upload(scorer, tmp_path / "visits", upload(), late)
+    (note,) = [note for note in visit.scored.warnings if "late.srt" in note]
+    assert note.startswith("late.srt")
+    assert str(tmp_path) not in note
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/srv/my app/visits/Xy-1/talk.mp4: expected room for it", "talk.mp4: expected room for it"),
+        ("No space left on device: '/tmp/h/uploads/ab/talk.mp4'", "No space left on device: 'talk.mp4'"),
+        ("['/srv/my app/visits/Xy-1/x/frames.npz'] 3/4 and/or 24 / 25", r"\['frames.npz'\] 3/4 and/or 24 / 25"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+    ],
+)
+def test_visitors_see_no_folder_of_the_server(text, shown):
+    assert re.fullmatch(shown, for_visitors(text, Path("/srv/my app/visits")))
+
+
+def test_a_disk_that_was_full_leaves_nothing_half_made(scorer, upload, tmp_path):
+    """Cut short while the files are written, and while the archive is."""
+    visit = score_upload(scorer, tmp_path / "visits", upload())
+    with small_disk(), pytest.raises(OSError, match="summary-50: the disk is full"):
+        visit.summarize(50)
+    folder = visit.summarize(50)
+    archive = folder.with_name("my_talk-summary-50.zip")
+    archive.unlink()
+    with small_disk(), pytest.raises(OSError, match="too large"):
+        visit.summarize(50)
+    assert not archive.exists()
+    visit.summarize(50)
+    assert zipfile.is_zipfile(archive)
+    assert sorted(path.name for path in visit.folder.iterdir()) == [folder.name, archive.name, "my_talk.webm"]
+
+
+def test_a_description_is_never_a_path(scorer, upload, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    visit = score_upload(scorer, tmp_path / "visits", upload(), None, str(tmp_path / "secret.txt"))
+    assert visit.scored.record.description == (str(tmp_path / "secret.txt"),)
+
+
+def test_texts_of_others_are_not_found_beside_the_video(scorer, upload, tmp_path):
+    (upload("talk.webm").parent / "talk.srt").write_text(SAID)
+    visit = score_upload(scorer, tmp_path / "visits", upload("talk.webm"))
+    assert visit.scored.sentences == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("talk.mp4", "talk.mp4"),
+        ("../../etc/passwd.mp4", "passwd.mp4"),
+        ("..mp4", "video.mp4"),
+        ("<img src=x onerror=alert(1)>.MP4", "img_src_x_onerror_alert_1.mp4"),
+        ("a'b\"c${d}{{e}}\n.mkv", "a_b_c_d_e.mkv"),
+        ("Überblick 日本.webm", "Überblick_日本.webm"),
+        ("a" * 300 + ".mp4", "a" * 60 + ".mp4"),
+        ("𠀀" * 60 + ".mp4", "𠀀" * 15 + ".mp4"),
+    ],
+)
+def test_names_are_made_harmless(name, safe):
+    assert safe_name(name) == safe
+
+
+def test_addresses_are_quoted():
+    assert 'src="gradio_api/file=/tmp/a%22%3E%20b/summary.html"' in view(Path('/tmp/a"> b'))
+
+
+def test_the_command_says_what_is_wrong(capsys, monkeypatch):
+    assert main(["app", "--max-upload-mb", "0"]) == 2
+    assert "--max-upload-mb: expected a positive number, found 0.0" in capsys.readouterr().err
+    assert main(["app", "--port", "70000"]) == 2
+    assert "--port: expected a number from 1 to 65535" in capsys.readouterr().err
+    monkeypatch.setattr("hiersum_hf.app.page.find_spec", lambda name: True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["app", "--port", str(taken.getsockname()[1])]) == 2
+    assert "in use" in capsys.readouterr().err
+    monkeypatch.setattr("hiersum_hf.app.page.find_spec", lambda name: None)
+    assert main(["app"]) == 2
+    assert 'pip install "hiersum-hf[app]"' in capsys.readouterr().err
+
+
+@pytest.fixture
+def served(scorer, tmp_path, monkeypatch):
+    """The app's address."""
+    pytest.importorskip("gradio", reason="Gradio is not installed")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # put back after the test
+    page = launch(scorer, tmp_path / "server", max_upload_mb=1)
+    yield page.local_url
+    page.close()
+
+
+def status(address: str) -> int:
+    try:
+        with urlopen(address) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
+@pytest.mark.slow
+def test_the_server_gives_out_nothing_else(served, tmp_path):
+    (tmp_path / "server" / "visits").mkdir(parents=True)
+    (tmp_path / "server" / "secret.txt").write_text("secret")
+    files = f"{served}gradio_api/file="
+    assert status(served) == 200
+    for path in ("/etc/passwd", tmp_path / "server" / "visits", tmp_path / "server" / "secret.txt", __file__):
+        assert status(f"{files}{path}") == 403, path
+    assert status(f"{files}{tmp_path}/server/visits/../secret.txt") == 403
+
+
+def visit(browser, address):
+    page = browser.new_context().new_page()
+    page.goto(address)
+    page.get_by_role("button", name="Summarize").wait_for()
+    return page
+
+
+def summarized(page, video, subtitles=None):
+    """Uploads, presses the button and gives the frame of the summary, whose player has read its video."""
+    inputs = page.locator("input[type=file]")
+    if subtitles is not None:
+        inputs.nth(1).set_input_files(subtitles)
+        page.get_by_text(subtitles.stem).first.wait_for()
+    inputs.nth(0).set_input_files(video)
+    page.get_by_text(video.stem[:5]).first.wait_for()
+    page.get_by_role("button", name="Summarize").click()
+    page.locator("iframe[title=Summary]").wait_for()
+    frame = page.locator("iframe[title=Summary]").element_handle().content_frame()
+    frame.wait_for_function("document.getElementById('video').readyState > 0")
+    return frame
+
+
+@pytest.mark.slow
+def test_two_visitors_in_a_real_browser(served, browser, upload, tmp_path):
+    one, two = visit(browser, served), visit(browser, served)
+    frame = summarized(one, upload("first.webm"), upload("said.srt", SAID.encode()))
+    other = summarized(two, upload("<b>second.webm", upload().read_bytes() + b"\0"))
+    assert frame.locator("h1").inner_text() == "first.webm"
+    assert "second" in other.locator("h1").inner_text()
+    assert "first" not in two.content() + other.content()
+    for card in (frame.locator("ol button").last, frame.locator("ol button").first):
+        card.click()
+        begin_s = int(re.match(r"0:(\d\d)", card.inner_text())[1])
+        frame.wait_for_function(f"Math.floor(video.currentTime) === {begin_s} && !video.seeking")
+    assert one.title() == "Video summary", "no text of a file was run"
+    assert frame.title() == "first.webm: summary"
+    link = one.get_by_role("link", name="all as .zip")
+    link.scroll_into_view_if_needed()
+    one.wait_for_timeout(500)  # a click at once would still meet the frame that was there
+    with one.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "first-summary-15.zip"
+    address = frame.url
+    assert status(address) == 200
+    one.context.close()
+    two.wait_for_timeout(2000)
+    assert status(address) == 403, "deleted when the page is closed"
+    assert status(other.url) == 200
+    assert len(folders(tmp_path / "server" / "visits")) == 1
+
+
+@pytest.mark.slow
+def test_a_browser_is_told_what_is_refused(served, browser, upload):
+    page = visit(browser, served)
+    page.locator("input[type=file]").nth(0).set_input_files(upload("large.webm", b"0" * 2_000_000))
+    page.get_by_text("exceed the maximum allowed size").wait_for()
+    page = visit(browser, served)
+    page.locator("input[type=file]").nth(0).set_input_files(upload("text.mp4", b"just text\n" * 20))
+    page.get_by_text("text").first.wait_for()
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Summarize").click()
+    page.get_by_text("text.mp4: expected a readable video").wait_for()

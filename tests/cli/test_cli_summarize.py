@@ -1,0 +1,69 @@
+"""`hiersum summarize` before it works: what a dry run says, and what is refused."""
+
+import os
+
+import pytest
+
+from hiersum_hf.cli import summarize as cli_summarize
+from hiersum_hf.cli.main import main
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.subtitles import write_srt
+from tests.makers.videos import write_video
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """A dry run for a video of 3 s; no encoder may be loaded for it."""
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", None)
+    write_video(tmp_path / "talk.mp4")
+    return ["summarize", str(tmp_path / "talk.mp4"), "--output", str(tmp_path / "out"), "--dry-run"]
+
+
+def test_a_dry_run_says_that_speech_will_be_recognised(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli_summarize, "find_spec", lambda name: name)
+    monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", None)
+    assert main([*command, "--transcribe", "tiny"]) == 0
+    out = capsys.readouterr().out
+    assert "0 sentences, 0 texts of description" in out
+    assert "No subtitles and no description: speech will be recognised by Whisper (tiny)." in out
+    write_srt([Sentence("Hello.", 0.0, 1.0)], tmp_path / "talk.srt")
+    (tmp_path / "talk.txt").write_text("A talk")
+    assert main([*command, "--transcribe", "tiny"]) == 0
+    out = capsys.readouterr().out
+    assert "1 sentence, 1 text of description" in out
+    assert "Whisper" not in out
+
+
+@pytest.mark.parametrize(("words", "extra"), [(["--transcribe", "tiny"], "asr"), (["--shots", "cuts"], "cuts")])
+def test_what_is_not_installed_is_said_before_any_work(command, monkeypatch, capsys, words, extra):
+    monkeypatch.setattr(cli_summarize, "find_spec", lambda name: None)
+    assert main([*command, *words]) == 2
+    assert f'pip install "hiersum-hf[{extra}]"' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_line_break_in_a_name_is_refused_before_any_work(command, tmp_path, capsys):
+    (tmp_path / "talk.mp4").rename(tmp_path / "ta\nlk.mp4")
+    assert main(["summarize", str(tmp_path), *command[2:]]) == 2
+    assert "ta\\nlk.mp4: expected a name without line breaks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch-size", "0"], "--batch-size: expected at least 1, found 0"),
+        (["--cache", __file__], "expected a folder for features, found a file"),
+        (["--cache", f"{__file__}/cache"], "expected a folder for features, found a file"),
+    ],
+)
+def test_wrong_flags_are_refused_before_any_work(command, capsys, words, message):
+    assert main([*command, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_to_is_refused_before_any_work(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hiersum_hf.summary.files.os.access", lambda path, mode: path != tmp_path)
+    assert main(command) == 2
+    assert (
+        f"out/talk: expected a folder that can be written to, found that {tmp_path} cannot" in capsys.readouterr().err
+    )
