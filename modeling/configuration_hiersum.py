@@ -7,9 +7,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .errors_hiersum import HierSumError
-
-
-LEVELS = ("child", "parent", "joint")
+from .levels_hiersum import LEVELS as LEVELS  # also known under this module's name
+from .levels_hiersum import ReadingLevel
 
 
 @strict
@@ -88,7 +87,7 @@ class HierSumConfig(PreTrainedConfig):
     negative_dilation: int = 4
     parent_text_loss: bool = False
     score_head: Literal["importance", "replay"] = "importance"
-    default_level: Literal["child", "parent", "both", "joint"] = "child"
+    default_level: ReadingLevel = "child"
     trained_levels: list[str] | None = None
     trained_on: list[dict[str, str | None]] | None = None
 

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from transformers import AutoFeatureExtractor, AutoProcessor, BatchFeature, FeatureExtractionMixin
 
-from .configuration_hiersum import LEVELS, HierSumConfig
+from .configuration_hiersum import HierSumConfig
 from .errors_hiersum import HierSumError
+from .levels_hiersum import check_level
 
 
 class HierSumFeatureExtractor(FeatureExtractionMixin):
@@ -81,8 +82,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
             ValueError: A wrong width or length, NaN or infinite features, times that do not ascend, a sentence outside
                 the video. The message names the video.
         """
-        if level not in LEVELS:
-            raise HierSumError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
+        check_level(level)
         if isinstance(video_features, np.ndarray | torch.Tensor) and video_features.ndim == 2:
             single = (video_features, frame_times_s, text_features, text_times_s, description_features, video_ids)
             video_features, frame_times_s, text_features, text_times_s, description_features, video_ids = (

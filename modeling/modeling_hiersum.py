@@ -17,8 +17,9 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention_hiersum import Alignment, align, alignment_mask, attend, count_pairs
-from .configuration_hiersum import LEVELS, HierSumConfig
+from .configuration_hiersum import HierSumConfig
 from .errors_hiersum import HierSumError
+from .levels_hiersum import check_level
 from .losses_hiersum import (
     IGNORE_LABEL,
     focal_loss,
@@ -395,8 +396,7 @@ class HierSumModel(HierSumPreTrainedModel):
         Raises:
             ValueError: An input of the wrong shape, an unknown level, or text without spans.
         """
-        if level not in LEVELS:
-            raise HierSumError(f"level must be one of {', '.join(LEVELS)}, got {level!r}.")
+        check_level(level)
         video_mask, text_features, text_mask, text_spans = self._complete(
             video_features, video_mask, text_features, text_mask, text_spans, level
         )

@@ -16,12 +16,13 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
 from .errors_hiersum import HierSumError
+from .levels_hiersum import levels_to_read
+from .levels_hiersum import usable_level as usable_level  # also known under this module's name
 
 
 TASK = "video-summarization"
 PACKAGE = "hiersum_hf"
 INSTALL = "pip install hiersum-hf"
-LEVELS = ("child", "parent", "both", "joint")
 # What a video is given as
 TEXT_FEATURES = ("text_features", "text_times_s", "description_features")
 FEATURES = ("video_features", "frame_times_s", *TEXT_FEATURES)
@@ -108,12 +109,13 @@ class HierSumPipeline(ChunkPipeline):
         check_given(self.feature_extractor, given, self._reader is not None)
         video = self._reader.open(given, budget) if self._reader else None
         described = video.has_description if video else len(given.get("description_features", ())) > 0
-        level, warnings = usable_level(self.model.config, level, described)
+        config: Any = self.model.config  # a HierSumConfig, perhaps of the checkpoint's own code
+        level, warnings = usable_level(config, level, described)
         features = video.encode() if video else known_features(self.feature_extractor, given)
         columns = {key: [value] for key, value in features.items()}
         names = [video.video_id if video else given.get("video_id", "video")]
         about = {"video": video, "features": features, "level": level, "warnings": warnings}
-        levels = ("child", "parent") if level == "both" else (level,)
+        levels = levels_to_read(level, config.trained_levels, described)
         for name in levels:
             batch = self.feature_extractor(**columns, level=name, video_ids=names)
             tensors = {key: batch[key] for key in self.feature_extractor.model_input_names}
@@ -188,25 +190,6 @@ def known_features(extractor: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     known = FEATURES if extractor.text_encoder else FEATURES[:2]
     times_s = np.arange(len(given["video_features"])) / given.get("sample_fps", extractor.sample_fps)
     return {"frame_times_s": times_s} | {key: given[key] for key in known if key in given}
-
-
-def usable_level(config: Any, level: str | None, has_description: bool) -> tuple[str, list[str]]:
-    """The level asked for, or the checkpoint's own; a missing description may make it child level, with a warning.
-
-    Raises:
-        ValueError: The checkpoint was not trained at the level, or the level cannot do without a description.
-    """
-    wanted, trained = level or config.default_level, config.trained_levels
-    if wanted not in LEVELS:
-        raise HierSumError(f"level: expected one of {', '.join(LEVELS)}; found {wanted!r}.")
-    parts = {"child", "parent"} if wanted == "both" else {wanted}
-    if trained is not None and not parts <= set(trained):
-        raise HierSumError(f"Level {wanted!r}: expected one this checkpoint was trained at ({', '.join(trained)}).")
-    if has_description or wanted in ("child", "joint"):
-        return wanted, []
-    if level == "parent" or (trained is not None and "child" not in trained):
-        raise HierSumError(f"Level {wanted!r} reads the description: give one (--description).")
-    return "child", [f"No description: read at child level instead of {wanted}."]
 
 
 if TASK not in PIPELINE_REGISTRY.get_supported_tasks():  # a checkpoint's own copy leaves the package's in place

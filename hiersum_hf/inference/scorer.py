@@ -10,8 +10,8 @@ from hiersum_hf.features.text_encoder import TextEncoder, default_extractor, loa
 from hiersum_hf.features.video_encoder import VideoEncoder, load_video_encoder, refuse_precomputed
 from hiersum_hf.modeling.errors_hiersum import CheckpointError, HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.modeling.levels_hiersum import usable_level
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.modeling.pipeline_hiersum import usable_level
 from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
 
 

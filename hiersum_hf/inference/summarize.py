@@ -14,7 +14,7 @@ from hiersum_hf.features.video_encoder import is_out_of_memory
 from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.inference.source import open_source
 from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError
-from hiersum_hf.modeling.pipeline_hiersum import usable_level
+from hiersum_hf.modeling.levels_hiersum import usable_level
 from hiersum_hf.records import Sentence, Summary, VideoRecord
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.topics import (

@@ -11,30 +11,10 @@ from tqdm.auto import tqdm
 
 from hiersum_hf.modeling.errors_hiersum import CheckpointError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+from hiersum_hf.modeling.levels_hiersum import levels_to_read
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
 from hiersum_hf.scoring.collator import HierSumCollator
-
-
-def levels_to_read(model: HierSumModel, level: str, has_description: bool) -> tuple[str, ...]:
-    """Levels whose logits are averaged for a video with or without description features.
-
-    A video without a description cannot be read at parent level: it is read at child level instead, or, by a network
-    that knows the parent level alone, without text.
-
-    Raises:
-        ValueError: A level this checkpoint was not trained at.
-    """
-    levels = ("child", "parent") if level == "both" else (level,)
-    trained = model.config.trained_levels
-    if trained is not None and not set(levels) <= set(trained):
-        raise CheckpointError(
-            f"Level {level!r} needs a checkpoint trained at {' and '.join(levels)}, this one was trained at "
-            f"{' and '.join(trained)}."
-        )
-    if "parent" not in levels or has_description:
-        return levels
-    return ("child",) if trained is None or "child" in trained else ("parent",)
 
 
 @torch.no_grad()
@@ -92,10 +72,11 @@ def _batches(
     model: HierSumModel, level: str, records: Sequence[VideoRecord], indices: Sequence[int], batch_size: int
 ) -> list[tuple[tuple[str, ...], list[int]]]:
     """Levels to read and indices of the records of each batch: videos of like length, read at the same levels."""
+    trained = model.config.trained_levels
     lengths, described = row_counts(records, "video_features"), row_counts(records, "description_features") > 0
     groups: dict[tuple[str, ...], list[int]] = {}
     for i in sorted(indices, key=lengths.__getitem__):
-        groups.setdefault(levels_to_read(model, level, described[i]), []).append(i)
+        groups.setdefault(levels_to_read(level, trained, bool(described[i])), []).append(i)
     return [
         (levels, group[first : first + batch_size])
         for levels, group in groups.items()

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.modeling.errors_hiersum import CheckpointError, HierSumError
+from hiersum_hf.modeling.levels_hiersum import levels_to_read, usable_level
 from hiersum_hf.scoring.checkpoint import load_checkpoint
-from hiersum_hf.scoring.network import encoder_mismatch, levels_to_read, predict_scores
+from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 from tests.makers.records import OnDisk
 
 
@@ -123,12 +125,22 @@ def test_scores_do_not_depend_on_how_videos_are_batched(model, demo_extractor, v
         np.testing.assert_allclose(together[video]["scores"], alone[video]["scores"], atol=1e-6)
 
 
-def test_a_level_that_was_not_trained_is_never_averaged_in(model):
-    assert levels_to_read(model, "both", has_description=True) == ("child", "parent")
-    assert levels_to_read(model, "both", has_description=False) == ("child",)
-    child_only = HierSumModel(HierSumConfig(hidden_size=16, num_layers=1, trained_levels=["child"]))
-    with pytest.raises(ValueError, match="trained at child"):
-        levels_to_read(child_only, "both", has_description=True)
+def test_a_level_that_was_not_trained_is_never_averaged_in():
+    assert levels_to_read("both", ["child", "parent"], has_description=True) == ("child", "parent")
+    assert levels_to_read("both", ["child", "parent"], has_description=False) == ("child",)
+    with pytest.raises(CheckpointError, match=r"trained at \(child\)"):
+        levels_to_read("both", ["child"], has_description=True)
+
+
+def test_a_video_without_description_is_never_read_at_a_level_that_was_not_trained():
+    assert levels_to_read("parent", None, has_description=False) == ("child",)
+    assert levels_to_read("parent", ["parent"], has_description=False) == ("parent",)
+    assert levels_to_read("joint", ["joint"], has_description=False) == ("joint",)
+    with pytest.raises(HierSumError, match="expected one of child, parent, both, joint"):
+        levels_to_read("uncle", None, has_description=True)
+    config = HierSumConfig(hidden_size=16, num_layers=1, trained_levels=["parent"], default_level="parent")
+    with pytest.raises(HierSumError, match="Level 'parent' reads the description"):
+        usable_level(config, None, has_description=False)
 
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "adapter_config.json"])
