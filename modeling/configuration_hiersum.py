@@ -1,7 +1,10 @@
 """Configuration of the HierSum network."""
 
+# mypy: disable-error-code="no-untyped-call"
+# (Transformers leaves the methods of its base class unannotated)
+
 import difflib
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -11,12 +14,20 @@ from .levels_hiersum import LEVELS as LEVELS  # also known under this module's n
 from .levels_hiersum import ReadingLevel
 
 
+# Numbers by their least value
+AT_LEAST = {
+    0: ("negative_dilation", "focal_gamma", "replay_weight", "inter_weight", "intra_weight", "initializer_range"),
+    1: ("video_dim", "text_dim", "num_layers", "num_attention_heads", "max_segments", "negative_ratio"),
+    2: ("hidden_size", "max_positions"),  # a sine and a cosine; the CLS token and one more
+}
+
+
 @strict
 class HierSumConfig(PreTrainedConfig):
-    r"""
-    Everything that decides what a HierSum network computes and how it is trained; it travels with every checkpoint.
+    """Settings of a HierSum network and of its losses.
 
-    Where the paper (arXiv 2504.18689) is silent, values follow A2Summ, the network it builds on, or are marked as ours.
+    It travels with every checkpoint. Where the paper (arXiv 2504.18689) is silent, values follow A2Summ, the network
+    it builds on, or are marked as ours.
 
     Args:
         video_dim (`int`, defaults to 512): Width Dv of the frame features (CLIP ViT-B/32).
@@ -59,7 +70,7 @@ class HierSumConfig(PreTrainedConfig):
     """
 
     model_type = "hiersum"
-    keys_to_ignore_at_inference = ["losses", "hidden_states", "attentions"]  # noqa: RUF012 (a class attribute by design)
+    keys_to_ignore_at_inference = ["losses", "hidden_states", "attentions"]  # noqa: RUF012 (by design)
 
     video_dim: int = 512
     text_dim: int = 768
@@ -91,30 +102,33 @@ class HierSumConfig(PreTrainedConfig):
     trained_levels: list[str] | None = None
     trained_on: list[dict[str, str | None]] | None = None
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_misspelt(kwargs)
         super().__post_init__(**kwargs)
 
     @classmethod
-    def _refuse_misspelt(cls, kwargs):
-        """The base class keeps unknown names as attributes; a name next to one of ours is a mistake."""
+    def _refuse_misspelt(cls, kwargs: dict[str, Any]) -> None:
+        """Refuse a name close to one of ours.
+
+        The base class would keep it as an attribute, and nobody would notice.
+        """
         own = set(cls.__annotations__)
         for name in kwargs:
             near = difflib.get_close_matches(name, own, n=1, cutoff=0.8)
             if near and not hasattr(PreTrainedConfig, name):
                 raise HierSumError(f"HierSumConfig has no argument {name!r}. Did you mean {near[0]!r}?")
 
-    def validate_architecture(self):
-        """Runs at construction and on `.validate()`."""
-        smallest = {
-            "video_dim": 1, "text_dim": 1, "hidden_size": 2, "num_layers": 1, "num_attention_heads": 1,
-            "max_positions": 2, "max_segments": 1, "negative_ratio": 1, "negative_dilation": 0, "focal_gamma": 0,
-            "replay_weight": 0, "inter_weight": 0, "intra_weight": 0, "initializer_range": 0,
-        }  # fmt: skip
-        for name, low in smallest.items():
-            if not low <= getattr(self, name) < float("inf"):
-                raise HierSumError(f"{name} must be at least {low} and finite, got {getattr(self, name)}.")
-        if 0 < self.focal_gamma < 1:  # its gradient is infinite at certainty
+    def validate_architecture(self) -> None:
+        """Refuse values that no network can have.
+
+        Runs at construction and on `.validate()`.
+        """
+        for least, names in AT_LEAST.items():
+            for name in names:
+                if not least <= getattr(self, name) < float("inf"):
+                    raise HierSumError(f"{name} must be at least {least} and finite, got {getattr(self, name)}.")
+        # The focal loss: (1 - p)^gamma has an infinite slope at p = 1 for gamma in (0, 1)
+        if 0 < self.focal_gamma < 1:
             raise HierSumError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}.")
         if self.hidden_size % self.num_attention_heads:
             raise HierSumError(

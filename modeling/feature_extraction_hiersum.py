@@ -1,4 +1,10 @@
-"""Timed frame and text features to a padded batch for `HierSumModel`, and its output back to scores in seconds."""
+"""Features with times to the network's input, and back to scores.
+
+Letters: B videos, N frames, M sentences, K description texts.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# (Transformers leaves its base class and its Auto classes unannotated)
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +19,9 @@ from .levels_hiersum import check_level
 
 
 class HierSumFeatureExtractor(FeatureExtractionMixin):
-    r"""
-    Builds the input of `HierSumModel` from features with times, and knows what the features must be made with.
+    """Feature extractor that builds the input of `HierSumModel`.
+
+    It takes features with times, and knows what the features must be made with.
 
     Args:
         video_encoder (`str`): Model id of the frozen frame encoder.
@@ -39,8 +46,8 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         sample_fps: float = 2.0,
         normalize_features: bool = True,
         normalization: str = "none",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.normalization = normalization
         self.video_encoder = video_encoder
@@ -61,8 +68,9 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         video_ids: Sequence[str] | None = None,
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
-        r"""
-        Every argument is a list with one entry a video; a single video may be given without the list.
+        """Build a padded batch.
+
+        Every argument is a list with one entry a video. A single video may be given without the list.
 
         Args:
             video_features: (N, Dv) arrays, one row for each sampled frame.
@@ -91,20 +99,20 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         count = len(video_features)
         names = list(video_ids) if video_ids is not None else [f"video {i}" for i in range(count)]
         columns = {
-            "frame_times_s": frame_times_s, "text_features": text_features, "text_times_s": text_times_s,
-            "description_features": description_features, "video_ids": names,
-        }  # fmt: skip
-        for column, values in columns.items():
+            "frame_times_s": frame_times_s,
+            "text_features": text_features,
+            "text_times_s": text_times_s,
+            "description_features": description_features,
+        }
+        for column, values in (columns | {"video_ids": names}).items():
             if values is not None and len(values) != count:
                 raise HierSumError(f"{column} must have one entry for each of the {count} videos, got {len(values)}.")
         videos = [
             self._one_video(
-                name, level, video_features[i],
-                *(None if column is None else column[i]
-                  for column in (frame_times_s, text_features, text_times_s, description_features)),
+                name, level, video_features[i], *(None if values is None else values[i] for values in columns.values())
             )
             for i, name in enumerate(names)
-        ]  # fmt: skip
+        ]
         batch = {
             "video_features": pad([video[0] for video in videos]),
             "video_mask": pad([np.ones(len(video[0]), bool) for video in videos]),
@@ -116,8 +124,21 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         features["level"] = level
         return features
 
-    def _one_video(self, name, level, video, times_s, sentences, sentence_times_s, description):
-        """-> features (N, Dv), text features (M, Dt), spans (M, 2) of one video at one level"""
+    def _one_video(
+        self,
+        name: str,
+        level: str,
+        video: np.ndarray,
+        times_s: np.ndarray | None,
+        sentences: np.ndarray | None,
+        sentence_times_s: np.ndarray | None,
+        description: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Check one video, and choose the texts of the level.
+
+        Returns:
+            Features `(N, Dv)`, text features `(M, Dt)` and spans `(M, 2)`; M counts all texts that are read.
+        """
         video = self._rows(name, "video_features", video, self.video_dim)
         num_frames = len(video)
         if num_frames == 0:
@@ -139,6 +160,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         return video, texts, spans
 
     def _rows(self, name: str, kind: str, features: Any, width: int) -> np.ndarray:
+        """Refuse features of another width or with NaN, and scale the others."""
         if isinstance(features, torch.Tensor):
             features = features.detach().float().cpu()
         rows = np.asarray(features, dtype=np.float32)
@@ -155,17 +177,22 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         return self.scaled(rows)
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
-        """Features (n, D) as the network sees them: rows of unit length, if `normalize_features`."""
+        """Scale features (n, D) to what the network sees.
+
+        Rows of unit length, if `normalize_features`.
+        """
         if not self.normalize_features:
             return rows
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return unit
 
     def _spans(self, name: str, times_s: np.ndarray, text_times_s: Any, count: int) -> np.ndarray:
+        """Turn times into spans (M, 2), and refuse sentences outside the video."""
         text_times_s = np.asarray([] if text_times_s is None else text_times_s, np.float64)
         if text_times_s.shape != (count, 2):
             raise HierSumError(f"{name}: text_times_s must have shape ({count}, 2), got {text_times_s.shape}.")
         period_s = np.diff(times_s).mean() if len(times_s) > 1 else 1 / self.sample_fps
-        last_s = times_s[-1] + period_s
+        last_s = times_s[-1] + period_s  # the last frame stands for one more period
         start_s, end_s = text_times_s.T
         outside = ~((end_s >= start_s) & (end_s >= 0) & (start_s < last_s))
         if outside.any():
@@ -183,8 +210,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         frame_times_s: Sequence[np.ndarray] | None = None,
         score_head: str = "importance",
     ) -> list[dict[str, np.ndarray]]:
-        r"""
-        Scores of each video with their times, padding cut off.
+        """Turn the network's output into scores with times, padding cut off.
 
         Args:
             outputs (`HierSumOutput` or a list of them): Of one level, or of several levels on the same videos: then the
@@ -197,7 +223,8 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
             One dict a video: `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,) (empty if there are none).
         """
         outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-        logits = torch.stack([frame_logits(output, score_head) for output in outputs]).mean(0)
+        # Level "both" is not given in the paper: sigmoid of the mean of the levels' logits
+        logits = torch.stack([frame_logits(output, score_head) for output in outputs]).mean(0)  # (B, N)
         scores = torch.sigmoid(logits).cpu().numpy()
         lengths = np.asarray(inputs["video_mask"]).sum(1)
         text_lengths = np.asarray(inputs["text_mask"]).sum(1)
@@ -213,17 +240,27 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
 
 
 def frame_logits(output: Any, score_head: str) -> torch.Tensor:
-    """(B, N) logits, float32 or wider, of the head that scores: importance, or those of the regressed replay score."""
+    """Read the logits of the head that scores.
+
+    Args:
+        output (`HierSumOutput`): Of one level.
+        score_head (`str`): `"importance"`, or `"replay"` for the logits of the regressed replay scores.
+
+    Returns:
+        `torch.Tensor` of shape `(B, N)`, float32 or wider.
+    """
     wide = torch.promote_types(output.frame_logits.dtype, torch.float32)
     if score_head == "importance":
-        return output.frame_logits.detach().to(wide)
+        logits: torch.Tensor = output.frame_logits.detach().to(wide)
+        return logits
     return torch.logit(output.replay_scores.detach().to(wide), eps=1e-6)
 
 
 def times_to_spans(frame_times_s: np.ndarray, text_times_s: np.ndarray) -> np.ndarray:
-    r"""
-    Times to frame spans: a frame stands for the time until the next one, and a sentence covers every frame whose time
-    it touches (not given in the paper), so that no sentence within the video is lost between two sampled frames.
+    """Turn the times of sentences into frame spans.
+
+    A frame stands for the time until the next one, and a sentence covers every frame whose time it touches (not given
+    in the paper), so that no sentence within the video is lost between two sampled frames.
 
     Args:
         frame_times_s (`np.ndarray` of shape `(N,)`): Ascending times in seconds.
@@ -232,6 +269,7 @@ def times_to_spans(frame_times_s: np.ndarray, text_times_s: np.ndarray) -> np.nd
     Returns:
         `np.ndarray` of shape `(M, 2)`: [start, end) in frame indices, within [0, N].
     """
+    # The last frame at or before the start, up to the first at or after the end
     start = np.searchsorted(frame_times_s, text_times_s[:, 0], side="right") - 1
     end = np.searchsorted(frame_times_s, text_times_s[:, 1], side="left")
     start = np.maximum(start, 0)
@@ -239,7 +277,7 @@ def times_to_spans(frame_times_s: np.ndarray, text_times_s: np.ndarray) -> np.nd
 
 
 def pad(arrays: Sequence[np.ndarray], value: float = 0) -> np.ndarray:
-    """Arrays (n_i, ...) -> (B, max n_i, ...), filled up with `value`."""
+    """Stack B arrays, filled up with `value` to one length."""
     length = max(len(array) for array in arrays)
     padded = np.full((len(arrays), length, *arrays[0].shape[1:]), value, dtype=arrays[0].dtype)
     for row, array in zip(padded, arrays, strict=True):

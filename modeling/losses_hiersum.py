@@ -1,7 +1,7 @@
-"""The loss terms of HierSum as pure tensor functions.
+"""Loss terms of HierSum (paper, section 3) as pure tensor functions.
 
-Letters: B videos, L positions (frames or sentences), D width. All arithmetic is float32 and every function is finite
-for finite input; a term without anything to learn from is 0. Labels are 1, 0 or -100 (none).
+Letters: B videos, N frames, M sentences, L positions (N or M), K hard negatives, D width. All arithmetic is float32 and
+every function is finite for finite input; a term without anything to learn from is 0. Labels are 1, 0 or -100 (none).
 """
 
 import torch
@@ -14,22 +14,25 @@ MAX_LOGIT_SCALE = 100.0
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` where `mask` is true; 0 where it is true nowhere."""
+    """Average values where the mask is true, 0 without such a place."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def focal_loss(logits: Tensor, labels: Tensor, mask: Tensor, gamma: float = 2.0, alpha: float | None = None) -> Tensor:
-    r"""
-    Focal loss, averaged over the valid positions of the batch: alpha_t (1 - p_t)^gamma (-log p_t).
+    """Compute the focal loss, averaged over the labelled positions of the batch.
 
-    With `alpha=None` alpha_t is 0.5, the closed form of A2Summ's two-class loss (not given in the paper). -log p_t is a
-    softplus, so that a confidently wrong position keeps its gradient.
+    alpha_t (1 - p_t)^gamma (-log p_t), p_t the probability of the true class. With `alpha=None` alpha_t is 0.5, the
+    closed form of A2Summ's two-class loss (not given in the paper).
 
     Args:
         logits (`torch.Tensor` of shape `(B, L)`): Importance before the sigmoid.
         labels (`torch.Tensor` of shape `(B, L)`): 1, 0, or -100 for none.
         mask (`torch.BoolTensor` of shape `(B, L)`): Real positions.
+        gamma (`float`): Focusing exponent.
+        alpha (`float`, *optional*): Weight of the positive class; the negative one has 1 - alpha.
     """
+    # With z = logit where the label is 1 and -logit where it is 0: p_t = sigmoid(z), 1 - p_t = sigmoid(-z),
+    # -log p_t = softplus(-z), which keeps the gradient of a confidently wrong position (a clamped log loses it).
     logits = logits.float()
     positive = labels == 1
     signed = torch.where(positive, logits, -logits)
@@ -39,27 +42,36 @@ def focal_loss(logits: Tensor, labels: Tensor, mask: Tensor, gamma: float = 2.0,
 
 
 def replay_mse_loss(predicted: Tensor, replay_scores: Tensor, mask: Tensor) -> Tensor:
-    """Squared error of the regressed replay scores, (B, N) each, averaged over valid frames that have one (not NaN)."""
+    """Compute the squared error of the regressed replay scores.
+
+    (predicted - score)^2, both of shape (B, N), averaged over the real frames that have a score (not NaN).
+    """
     known = torch.isfinite(replay_scores)
     target = torch.where(known, replay_scores, 0.0).float()
     return masked_mean((predicted.float() - target).square(), mask & known)
 
 
 def same_text(text_features: Tensor, text_mask: Tensor) -> Tensor:
-    """(B, B) bool: which videos of the batch have the same text, judged by the sum of its features (B, M, Dt)."""
+    """Tell which videos of a batch have the same text.
+
+    Not given in the paper. Judged by the sum of the text features (B, M, Dt).
+
+    Returns:
+        `torch.BoolTensor` of shape `(B, B)`.
+    """
     signature = torch.where(text_mask[..., None], text_features.float(), 0.0).sum(dim=1)  # (B, Dt)
-    distance = (signature[:, None] - signature[None]).abs().amax(dim=-1)
+    distance = (signature[:, None] - signature[None]).abs().amax(dim=-1)  # (B, B)
     return distance <= 1e-6 * signature.abs().amax()
 
 
 def inter_contrast_loss(
     video_embedding: Tensor, text_embedding: Tensor, logit_scale: Tensor, has_text: Tensor, duplicates: Tensor
 ) -> Tensor:
-    r"""
-    Inter-modality contrast: symmetric InfoNCE between the CLS embeddings of the videos of a batch.
+    """Contrast the videos of a batch with their texts.
 
-    Videos without text take no part; two videos with the same text are no negatives of each other (not given in the
-    paper: duplicated descriptions are common). One video alone gives 0.
+    The inter-modality term: symmetric InfoNCE between the CLS embeddings. Videos without text take no part; two videos
+    with the same text are no negatives of each other (not given in the paper: duplicated descriptions are common). One
+    video alone gives 0.
 
     Args:
         video_embedding (`torch.Tensor` of shape `(B, D)`): CLS_V.
@@ -69,17 +81,23 @@ def inter_contrast_loss(
         duplicates (`torch.BoolTensor` of shape `(B, B)`): Pairs with the same text.
     """
     video, text = (F.normalize(x.float(), dim=-1) for x in (video_embedding, text_embedding))
+    # s_ij = exp(logit_scale) cos(v_i, t_j)
     logits = logit_scale.float().exp().clamp(max=MAX_LOGIT_SCALE) * video @ text.T  # (B, B)
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     pairs = own | (has_text[:, None] & has_text[None] & ~duplicates)
     logits = logits.masked_fill(~pairs, torch.finfo(logits.dtype).min)
-    target = logits.diagonal()
+    # 1/2 [-log softmax_j(s_ij) + -log softmax_j(s_ji)] at j = i: from the video to the texts, and back
+    target = logits.diagonal()  # (B,)
     both_ways = 0.5 * (logits.logsumexp(dim=1) + logits.logsumexp(dim=0)) - target
     return masked_mean(both_ways, has_text)
 
 
 def _labelled_mean(embeddings: Tensor, positive: Tensor) -> Tensor:
-    """(B, L, D), (B, L) -> (B, D): mean embedding of the positive positions, 0 where there are none."""
+    """Average the embeddings (B, L, D) of the positive positions (B, L).
+
+    Returns:
+        `torch.Tensor` of shape `(B, D)`, 0 where a video has no positive position.
+    """
     weights = positive.float()
     return torch.einsum("bl,bld->bd", weights, embeddings.float()) / weights.sum(1, keepdim=True).clamp(min=1)
 
@@ -87,22 +105,26 @@ def _labelled_mean(embeddings: Tensor, positive: Tensor) -> Tensor:
 def hard_negatives(
     scores: Tensor, positive: Tensor, mask: Tensor, ratio: int = 16, dilation: int = 4
 ) -> tuple[Tensor, Tensor]:
-    r"""
-    The k = max(1, length // ratio) highest-scored positions of each video that lie more than `dilation` away from every
-    positive one.
+    """Choose the best-scored positions that are far from every positive one.
+
+    Of each video the k = max(1, length // ratio) best that lie more than `dilation` away.
 
     Args:
         scores (`torch.Tensor` of shape `(B, L)`): Importance logits; no gradient passes through the choice.
         positive (`torch.BoolTensor` of shape `(B, L)`): Positive positions.
         mask (`torch.BoolTensor` of shape `(B, L)`): Real positions.
+        ratio (`int`): One hard negative for this many positions.
+        dilation (`int`): Positions on each side of a positive one that are never chosen.
 
     Returns:
         Indices and validity, both of shape `(B, K)`, K = max(1, L // ratio).
     """
+    # A maximum over 2 dilation + 1 neighbours dilates the labels
     near = F.max_pool1d(positive.float()[:, None], 2 * dilation + 1, stride=1, padding=dilation)[:, 0] > 0
     candidates = mask & ~near
     scores = scores.detach().float().masked_fill(~candidates, -torch.inf)
     top, index = scores.topk(max(1, scores.shape[1] // ratio), dim=1)
+    # K is that of the longest video; a shorter one uses the first k of its K
     wanted = (mask.sum(1, keepdim=True) // ratio).clamp(min=1)  # (B, 1)
     rank = torch.arange(index.shape[1], device=index.device)
     return index, (rank < wanted) & torch.isfinite(top)
@@ -111,9 +133,9 @@ def hard_negatives(
 def intra_contrast_loss(
     query: Tensor, positive: Tensor, negatives: Tensor, negative_mask: Tensor, usable: Tensor, logit_scale: Tensor
 ) -> Tensor:
-    r"""
-    Intra-modality contrast of one side: the mean key embedding of a modality against that of the other modality, with
-    hard negatives from its own.
+    """Contrast a modality's key positions with hard negatives of its own.
+
+    One side of the intra-modality term: InfoNCE of the mean key embedding, its positive that of the other modality.
 
     Args:
         query (`torch.Tensor` of shape `(B, D)`): Mean embedding of the positive positions.
@@ -125,37 +147,53 @@ def intra_contrast_loss(
     """
     query, positive, negatives = (F.normalize(x.float(), dim=-1) for x in (query, positive, negatives))
     scale = logit_scale.float().exp().clamp(max=MAX_LOGIT_SCALE)
+    # -log [exp(s cos(q, p)) / (exp(s cos(q, p)) + sum_k exp(s cos(q, n_k)))], s = exp(logit_scale)
     positive_logit = scale * (query * positive).sum(-1, keepdim=True)  # (B, 1)
-    negative_logits = scale * torch.einsum("bd,bkd->bk", query, negatives)
+    negative_logits = scale * torch.einsum("bd,bkd->bk", query, negatives)  # (B, K)
     negative_logits = negative_logits.masked_fill(~negative_mask, torch.finfo(torch.float32).min)
     loss = torch.cat([positive_logit, negative_logits], dim=1).logsumexp(1) - positive_logit[:, 0]
     return torch.where(usable & negative_mask.any(1), loss, 0.0).mean()
 
 
 def video_text_intra_loss(
-    frames: Tensor, frame_logits: Tensor, frame_positive: Tensor, video_mask: Tensor,
-    sentences: Tensor, sentence_logits: Tensor | None, sentence_positive: Tensor, text_mask: Tensor,
-    logit_scale: Tensor, ratio: int = 16, dilation: int = 4,
-) -> Tensor:  # fmt: skip
-    r"""
-    Intra-modality contrast with hard negatives: the mean of the video side and the text side.
+    frames: Tensor,
+    frame_logits: Tensor,
+    frame_positive: Tensor,
+    video_mask: Tensor,
+    sentences: Tensor,
+    sentence_logits: Tensor | None,
+    sentence_positive: Tensor,
+    text_mask: Tensor,
+    logit_scale: Tensor,
+    ratio: int = 16,
+    dilation: int = 4,
+) -> Tensor:
+    """Contrast key frames and key sentences with hard negatives of either modality.
 
-    Without `sentence_logits` (parent level) only the video side is left, against the mean of `sentence_positive`.
+    The intra-modality term: the mean of the video side and the text side. Without `sentence_logits` (parent
+    level) only the video side is left, against the mean of `sentence_positive`.
 
     Args:
-        frames, sentences (`torch.Tensor` of shape `(B, N, D)` and `(B, M, D)`): Output embeddings.
-        frame_logits, sentence_logits (`torch.Tensor` of shape `(B, N)` and `(B, M)`): Importance before the sigmoid.
-        frame_positive, sentence_positive (`torch.BoolTensor`): Key frames and key sentences.
-        video_mask, text_mask (`torch.BoolTensor`): Real positions with a label: where hard negatives may come from.
+        frames (`torch.Tensor` of shape `(B, N, D)`): Output embeddings.
+        frame_logits (`torch.Tensor` of shape `(B, N)`): Importance before the sigmoid.
+        frame_positive (`torch.BoolTensor` of shape `(B, N)`): Key frames.
+        video_mask (`torch.BoolTensor` of shape `(B, N)`): Real frames with a label: hard negatives come from here.
+        sentences (`torch.Tensor` of shape `(B, M, D)`): As `frames`.
+        sentence_logits (`torch.Tensor` of shape `(B, M)`, *optional*): As `frame_logits`.
+        sentence_positive (`torch.BoolTensor` of shape `(B, M)`): Key sentences.
+        text_mask (`torch.BoolTensor` of shape `(B, M)`): As `video_mask`.
+        logit_scale (`torch.Tensor`, scalar): Log of the scale; its exponential is held at 100.
+        ratio (`int`): One hard negative for this many positions.
+        dilation (`int`): Positions on each side of a positive one that are never hard negatives.
     """
     if sentences.shape[1] == 0:
         return frames.new_zeros((), dtype=torch.float32)
     video_key, text_key = _labelled_mean(frames, frame_positive), _labelled_mean(sentences, sentence_positive)
     usable = frame_positive.any(1) & sentence_positive.any(1)
 
-    def side(query, key, embeddings, logits, positive, mask):
+    def side(query: Tensor, key: Tensor, embeddings: Tensor, logits: Tensor, positive: Tensor, mask: Tensor) -> Tensor:
         index, valid = hard_negatives(logits, positive, mask, ratio, dilation)
-        chosen = embeddings.gather(1, index[..., None].expand(-1, -1, embeddings.shape[-1]))
+        chosen = embeddings.gather(1, index[..., None].expand(-1, -1, embeddings.shape[-1]))  # (B, K, D)
         return intra_contrast_loss(query, key, chosen, valid, usable, logit_scale)
 
     video_side = side(video_key, text_key, frames, frame_logits, frame_positive, video_mask)

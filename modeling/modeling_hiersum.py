@@ -1,10 +1,15 @@
-"""The HierSum network: one transformer over frames and texts with an alignment mask, used at child and parent level.
+"""The HierSum network (paper, section 3).
 
-Letters in shapes: B videos, N frames, M texts, L = 2 + N + M tokens, D width, H heads.
+One transformer over frames and texts with an alignment mask, used unchanged at child and parent level. Letters in
+shapes: B videos, N frames, M texts, L = 2 + N + M tokens, D width, H heads.
 """
+
+# mypy: disable-error-code="no-untyped-call, untyped-decorator"
+# (Transformers leaves its base class and its decorators unannotated)
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.generic import ModelOutput, can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention_hiersum import Alignment, align, alignment_mask, attend, count_pairs
@@ -34,12 +38,12 @@ VIDEO, TEXT = 0, 1
 LIST_COST = 2  # cells of the mask that take about the memory of one channel of one pair
 UNMASKED_FROM = 2048  # tokens; measured on CPU: below, the plain mask trains faster
 INITIAL_LOGIT_SCALE = 2.6592600369327783  # ln(1 / 0.07)
+GIVEN: Any = None  # the default, which ModelOutput asks for, of what is always given
 
 
 @dataclass
 class HierSumOutput(ModelOutput):
-    r"""
-    What `HierSumModel` returns.
+    """What `HierSumModel` returns.
 
     Args:
         loss (`torch.Tensor`, scalar, *optional*, given when labels are): Weighted sum of `losses`.
@@ -59,52 +63,71 @@ class HierSumOutput(ModelOutput):
 
     loss: Tensor | None = None
     losses: dict[str, Tensor] | None = None
-    frame_logits: Tensor | None = None
-    replay_scores: Tensor | None = None
+    frame_logits: Tensor = GIVEN
+    replay_scores: Tensor = GIVEN
     sentence_logits: Tensor | None = None
-    video_embedding: Tensor | None = None
-    text_embedding: Tensor | None = None
+    video_embedding: Tensor = GIVEN
+    text_embedding: Tensor = GIVEN
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
 def cover_frames(rows: Tensor, text_spans: Tensor, text_mask: Tensor, num_frames: int, reduction: str) -> Tensor:
-    r"""
-    For each frame the mean (or sum) of the rows of the texts that cover it, 0 where none does; linear in N + M.
+    """Average or sum the rows of the texts that cover each frame.
+
+    In time linear in N + M. The mean is not given in the paper, the sum is A2Summ's.
 
     Args:
         rows (`torch.Tensor` of shape `(M, D)`): One row for each text position.
         text_spans (`torch.LongTensor` of shape `(B, M, 2)`): [start, end), within [0, num_frames].
+        text_mask (`torch.BoolTensor` of shape `(B, M)`): Real texts.
+        num_frames (`int`): N.
+        reduction (`str`): `"mean"` or `"sum"`.
 
     Returns:
-        `torch.Tensor` of shape `(B, N, D)`.
+        `torch.Tensor` of shape `(B, N, D)`, 0 where no text covers a frame.
     """
     batch = len(text_spans)
     start, end = text_spans.unbind(-1)
     covering = (text_mask & (end > start)).float()[..., None]  # (B, M, 1)
-    rows = (
-        torch.cat([rows.float().expand(batch, -1, -1), torch.ones_like(covering)], dim=-1) * covering
-    )  # (B, M, D + 1)
-    steps = rows.new_zeros(batch, num_frames + 1, rows.shape[-1])
+    rows = torch.cat([rows.float().expand(batch, -1, -1), torch.ones_like(covering)], dim=-1) * covering
+    # Each row steps up where its span starts and down where it ends; the sum of the steps so far is what covers a frame
+    steps = rows.new_zeros(batch, num_frames + 1, rows.shape[-1])  # (B, N + 1, D + 1)
     steps = steps.scatter_add(1, start[..., None].expand_as(rows), rows)
     steps = steps.scatter_add(1, end[..., None].expand_as(rows), -rows)
-    total, count = steps.cumsum(dim=1)[:, :num_frames].split([rows.shape[-1] - 1, 1], dim=-1)
-    count = count.round()
+    covered = steps.cumsum(dim=1)[:, :num_frames]
+    total, count = covered[..., :-1], covered[..., -1:].round()  # (B, N, D), (B, N, 1)
     return torch.where(count > 0, total / count.clamp(min=1) if reduction == "mean" else total, 0.0)
 
 
 def sinusoidal_positions(length: int, width: int, scale: float, device: torch.device) -> Tensor:
-    """(length, width) sinusoids of amplitude `scale`: even columns sines, odd columns cosines, base 10,000."""
+    """Compute sinusoids of amplitude `scale` as position embeddings.
+
+    Column 2k is sin(p / 10,000^(2k / width)) at position p, column 2k + 1 its cosine.
+
+    Returns:
+        `torch.Tensor` of shape `(length, width)`.
+    """
     position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
+    # exp(-2k ln(10,000) / width)
     rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-9.210340371976184 / width))
     return scale * torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1).flatten(1)
 
 
 def eager_attention_forward(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor,
-    scaling: float, dropout: float = 0.0, **kwargs,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Plain attention that returns its weights; `attention_mask` is additive."""
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
+    """Attend step by step, and return the weights too.
+
+    softmax(scaling Q K^T + mask) V over tensors (B, H, L, D / H); the output is (B, L, H, D / H).
+    """
     weights = query @ key.transpose(-1, -2) * scaling + attention_mask
     wide = torch.promote_types(query.dtype, torch.float32)
     weights = nn.functional.softmax(weights, dim=-1, dtype=wide).to(query.dtype)
@@ -127,8 +150,13 @@ class HierSumAttention(nn.Module):
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | Alignment, **kwargs
+        self, hidden_states: Tensor, attention_mask: Tensor | Alignment, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
+        """Attend over all tokens.
+
+        Returns:
+            The tokens `(B, L, D)`, and the weights `(B, H, L, L)` where the implementation tells them.
+        """
         batch, length, width = hidden_states.shape
         query, key, value = (
             proj(hidden_states).view(batch, length, -1, self.head_dim)  # (B, L, H, D / H)
@@ -137,7 +165,7 @@ class HierSumAttention(nn.Module):
         if isinstance(attention_mask, Alignment):
             return self.out_proj(attend(query, key, value, self.scaling, attention_mask).flatten(2)), None
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, D / H)
-        masked: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+        masked: Callable[..., tuple[Tensor, Tensor | None]] = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
         dropout = self.config.attention_dropout if self.training else 0.0
@@ -157,11 +185,16 @@ class HierSumMLP(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.dropout(self.fc2(self.dropout(nn.functional.gelu(self.fc1(hidden_states)))))
+        hidden_states = self.dropout(nn.functional.gelu(self.fc1(hidden_states)))  # (B, n, 4 D)
+        output: Tensor = self.dropout(self.fc2(hidden_states))
+        return output
 
 
 class HierSumLayer(GradientCheckpointingLayer):
-    """Pre-norm layer: attention over all tokens, then a feed-forward network for each modality."""
+    """Pre-norm layer of the network.
+
+    Attention over all tokens, then a feed-forward network for each modality.
+    """
 
     def __init__(self, config: HierSumConfig):
         super().__init__()
@@ -171,7 +204,11 @@ class HierSumLayer(GradientCheckpointingLayer):
         self.video_norm, self.text_norm = nn.LayerNorm(config.hidden_size), nn.LayerNorm(config.hidden_size)
         self.video_mlp, self.text_mlp = HierSumMLP(config), HierSumMLP(config)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | Alignment, first_text: int, **kwargs) -> Tensor:
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | Alignment, first_text: int, **kwargs: Any
+    ) -> Tensor:
+        """Transform all tokens, (B, L, D)."""
+        # x = x + attention(norm(x)), then x = x + mlp(norm(x)) with the weights of each modality
         attended, _ = self.attention(self.attention_norm(hidden_states), attention_mask, **kwargs)
         hidden_states = hidden_states + self.dropout(attended)
         video, text = hidden_states[:, :first_text], hidden_states[:, first_text:]
@@ -181,7 +218,10 @@ class HierSumLayer(GradientCheckpointingLayer):
 
 
 class HierSumProjection(nn.Linear):
-    """Features of one modality to the network's width; its own class because it starts at another scale."""
+    """Projection of one modality's features to the network's width.
+
+    Its own class because its weights start at another scale.
+    """
 
 
 class HierSumEmbeddings(nn.Module):
@@ -202,9 +242,13 @@ class HierSumEmbeddings(nn.Module):
             self.segment = nn.Embedding(config.max_segments, config.hidden_size)
 
     def _positions(self, length: int, modality: int) -> Tensor:
-        """(length, D): row 0 belongs to the CLS token."""
+        """Give the position embeddings, (length, D).
+
+        Row 0 belongs to the CLS token.
+        """
         config, weight = self.config, self.cls_token.weight
         if config.position_embedding_type == "sinusoidal":
+            # A sinusoid of amplitude s has standard deviation s / sqrt(2): as large as a table at the start
             scale = config.initializer_range * 2**0.5
             return sinusoidal_positions(length, config.hidden_size, scale, weight.device).to(weight.dtype)
         if length > config.max_positions:
@@ -216,7 +260,10 @@ class HierSumEmbeddings(nn.Module):
         return (self.text_position if modality else self.video_position).weight[:length]
 
     def _sequence(self, features: Tensor, modality: int) -> Tensor:
-        """(B, n, Dv or Dt) -> (B, 1 + n, D)"""
+        """Turn features of one modality into tokens, CLS first.
+
+        Features are (B, n, Dv or Dt), tokens (B, 1 + n, D).
+        """
         projection = self.text_projection if modality else self.video_projection
         projected = self.dropout(projection(features.to(projection.weight.dtype)))
         cls = self.cls_token.weight[modality].expand(len(projected), 1, -1)
@@ -224,15 +271,24 @@ class HierSumEmbeddings(nn.Module):
         return tokens + self._positions(tokens.shape[1], modality) + self.modality_type.weight[modality]
 
     def _segment_rows(self, first: int, count: int) -> Tensor:
+        """Look up rows of the segment table, (count, D).
+
+        After its last row it begins anew.
+        """
         index = torch.arange(first, first + count, device=self.segment.weight.device) % self.config.max_segments
-        return self.segment(index)
+        rows: Tensor = self.segment(index)
+        return rows
 
     def forward(self, video_features: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor) -> Tensor:
+        """Embed all tokens, (B, L, D).
+
+        Their order is CLS_V, frames, CLS_T, texts.
+        """
         video, text = self._sequence(video_features, VIDEO), self._sequence(text_features, TEXT)
         if self.config.segment_embedding:
             num_frames, num_texts, offset = video_features.shape[1], text_features.shape[1], self.config.segment_offset
             rows = self._segment_rows(0, num_texts)
-            covering = cover_frames(rows, text_spans, text_mask, num_frames, self.config.segment_reduction)
+            covering = cover_frames(rows, text_spans, text_mask, num_frames, self.config.segment_reduction)  # (B, N, D)
             video = video + nn.functional.pad(covering.to(video.dtype), (0, 0, 1, 0))
             if offset:  # A2Summ: the CLS token takes row 0, sentence j row j + 1
                 text = text + self._segment_rows(0, num_texts + 1)
@@ -242,7 +298,10 @@ class HierSumEmbeddings(nn.Module):
 
 
 class HierSumEncoder(nn.Module):
-    """F of the paper: the network that both levels share. Features and spans in, one embedding a token out."""
+    """F of the paper, the network that both levels share.
+
+    Features and spans in, one embedding a token out.
+    """
 
     def __init__(self, config: HierSumConfig):
         super().__init__()
@@ -254,9 +313,21 @@ class HierSumEncoder(nn.Module):
         self.video_norm, self.text_norm = nn.LayerNorm(config.hidden_size), nn.LayerNorm(config.hidden_size)
 
     def forward(
-        self, video_features: Tensor, video_mask: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor,
-        level: str, num_pairs: int | None = None, **kwargs,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        self,
+        video_features: Tensor,
+        video_mask: Tensor,
+        text_features: Tensor,
+        text_mask: Tensor,
+        text_spans: Tensor,
+        level: str,
+        num_pairs: int | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Encode the tokens of both modalities.
+
+        Returns:
+            Those of the video, `(B, 1 + N, D)`, and of the text, `(B, 1 + M, D)`, CLS first.
+        """
         hidden_states = self.embeddings(video_features, text_features, text_mask, text_spans)
         attention_mask = self._attention_mask(hidden_states, video_mask, text_mask, text_spans, level, num_pairs)
         first_text = 1 + video_mask.shape[1]
@@ -266,9 +337,18 @@ class HierSumEncoder(nn.Module):
         return self.video_norm(hidden_states[:, :first_text]), self.text_norm(hidden_states[:, first_text:])
 
     def _attention_mask(
-        self, hidden_states, video_mask, text_mask, text_spans, level, num_pairs
-    ) -> Tensor | Alignment:  # fmt: skip
-        """The plain mask, or a list of pairs where fused attention without a mask is faster and smaller."""
+        self,
+        hidden_states: Tensor,
+        video_mask: Tensor,
+        text_mask: Tensor,
+        text_spans: Tensor,
+        level: str,
+        num_pairs: int | None,
+    ) -> Tensor | Alignment:
+        """Make the plain mask, or a list where that is better.
+
+        A list of pairs spares fused attention the mask, which is faster and smaller for long input.
+        """
         config, (batch, length, width) = self.config, hidden_states.shape
         fused = config._attn_implementation == "sdpa" and not (self.training and config.attention_dropout)
         if fused and length >= UNMASKED_FROM:
@@ -279,7 +359,7 @@ class HierSumEncoder(nn.Module):
                 num_pairs = int(count_pairs(video_mask, text_mask, text_spans, level).sum())  # waits for the device
             if LIST_COST * width * num_pairs <= batch * length**2:  # else the list is larger than the mask
                 return align(video_mask, text_mask, text_spans, level, num_pairs)
-        mask = alignment_mask(video_mask, text_mask, text_spans, config.alignment_mask)[:, None]
+        mask = alignment_mask(video_mask, text_mask, text_spans, config.alignment_mask)[:, None]  # (B, 1, L, L)
         if config._attn_implementation == "eager":
             lowest = torch.finfo(hidden_states.dtype).min
             mask = torch.zeros_like(mask, dtype=hidden_states.dtype).masked_fill(~mask, lowest)
@@ -287,7 +367,7 @@ class HierSumEncoder(nn.Module):
 
 
 class HierSumHead(nn.Module):
-    """One logit for each position: (B, n, D) -> (B, n)."""
+    """Prediction head, one logit for each position."""
 
     def __init__(self, config: HierSumConfig):
         super().__init__()
@@ -296,10 +376,14 @@ class HierSumHead(nn.Module):
         self.output = nn.Linear(config.hidden_size, 1)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return self.output(self.dropout(nn.functional.relu(self.hidden(embeddings))))[..., 0]
+        """Predict logits (B, n) from embeddings (B, n, D)."""
+        logits: Tensor = self.output(self.dropout(nn.functional.relu(self.hidden(embeddings))))
+        return logits[..., 0]
 
 
 class HierSumPreTrainedModel(PreTrainedModel):
+    """What Transformers asks of a network, and its weights at the start."""
+
     config: HierSumConfig
     base_model_prefix = "hiersum"
     main_input_name = "video_features"
@@ -313,9 +397,14 @@ class HierSumPreTrainedModel(PreTrainedModel):
     _can_record_outputs = {"hidden_states": HierSumLayer, "attentions": HierSumAttention}  # noqa: RUF012
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise tables and Linear weights by a truncated normal distribution.
+
+        Not given in the paper.
+        """
         std = self.config.initializer_range
-        if isinstance(module, HierSumProjection):  # unit-norm features start as large as the tables
+        if isinstance(module, HierSumProjection):
+            # Var(w . x) = std^2 |x|^2: unit-norm features start about as large as the tables
             std = module.in_features**-0.5
         if isinstance(module, HierSumModel):
             init.constant_(module.inter_logit_scale, INITIAL_LOGIT_SCALE)
@@ -330,13 +419,13 @@ class HierSumPreTrainedModel(PreTrainedModel):
 
 
 def expect_shape(name: str, value: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Refuse an input of another shape."""
     if value is not None and tuple(value.shape) != tuple(shape):
         raise HierSumError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}.")
 
 
 class HierSumModel(HierSumPreTrainedModel):
-    r"""
-    HierSum, complete: the shared encoder F, its frame, replay and sentence heads, and the loss.
+    r"""Complete network with the shared encoder F, its heads and the loss.
 
     ```
     frames  (B, N, Dv) -> Linear \                                          / frame head    -> frame_logits   (B, N)
@@ -373,9 +462,10 @@ class HierSumModel(HierSumPreTrainedModel):
         replay_scores: Tensor | None = None,
         sentence_labels: Tensor | None = None,
         num_pairs: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> HierSumOutput:
-        r"""
+        """Score frames and sentences, and with labels compute the loss.
+
         Args:
             video_features (`torch.Tensor` of shape `(B, N, Dv)`): One row for each sampled frame.
             video_mask (`torch.BoolTensor` of shape `(B, N)`, *optional*): Real frames; all by default.
@@ -392,6 +482,7 @@ class HierSumModel(HierSumPreTrainedModel):
             num_pairs (`int`, *optional*): How many (frame, text) pairs the spans of the batch make, or more; texts of
                 the whole video need not count at joint level. Spares long videos a wait for the device; results are
                 NaN if it is too small.
+            **kwargs: Passed on to the attention function.
 
         Raises:
             ValueError: An input of the wrong shape, an unknown level, or text without spans.
@@ -415,16 +506,25 @@ class HierSumModel(HierSumPreTrainedModel):
             text_embedding=text[:, 0],
         )
         if frame_labels is not None or replay_scores is not None or sentence_labels is not None:
+            tokens, masks = (video[:, 1:], text[:, 1:]), (video_mask, text_mask)
+            labels = frame_labels, replay_scores, sentence_labels
             with torch.autocast(video.device.type, enabled=False):  # float32 throughout, also in mixed precision
                 output.losses = self._losses(
-                    output, video[:, 1:], text[:, 1:], video_mask, text_features, text_mask,
-                    level, frame_labels, replay_scores, sentence_labels,
-                )  # fmt: skip
+                    output, *tokens, *masks, *labels, same_text(text_features, text_mask), level
+                )
                 output.loss = self._total(output.losses)
         return output
 
-    def _complete(self, video_features, video_mask, text_features, text_mask, text_spans, level):
-        """Checks the shapes and fills in what may be left out."""
+    def _complete(
+        self,
+        video_features: Tensor,
+        video_mask: Tensor | None,
+        text_features: Tensor | None,
+        text_mask: Tensor | None,
+        text_spans: Tensor | None,
+        level: str,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Check the shapes and fill in what may be left out."""
         batch, num_frames = self._check("video_features", video_features, self.config.video_dim)
         device = video_features.device
         if video_mask is None:
@@ -448,42 +548,64 @@ class HierSumModel(HierSumPreTrainedModel):
         return video_mask.bool(), text_features, text_mask.bool(), text_spans.long().clamp(0, num_frames)
 
     @staticmethod
-    def _check(name, features, width):
+    def _check(name: str, features: Tensor, width: int) -> tuple[int, int]:
+        """Refuse features of another shape than (B, length, width).
+
+        Returns:
+            B and length.
+        """
         if features.dim() != 3 or features.shape[-1] != width:
             raise HierSumError(f"{name} must have shape (batch, length, {width}), got {tuple(features.shape)}.")
-        return features.shape[:2]
+        return features.shape[0], features.shape[1]
 
     def _losses(
-        self, output, frames, texts, video_mask, text_features, text_mask,
-        level, frame_labels, replay_scores, sentence_labels,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self,
+        output: HierSumOutput,
+        frames: Tensor,
+        texts: Tensor,
+        video_mask: Tensor,
+        text_mask: Tensor,
+        frame_labels: Tensor | None,
+        replay_scores: Tensor | None,
+        sentence_labels: Tensor | None,
+        duplicates: Tensor,
+        level: str,
+    ) -> dict[str, Tensor]:
+        """Compute each term that the labels and the level allow."""
         config, losses = self.config, {}
+        focal = config.focal_gamma, config.focal_alpha
         if frame_labels is not None:
-            losses["frame_focal"] = focal_loss(
-                output.frame_logits, frame_labels, video_mask, config.focal_gamma, config.focal_alpha
-            )
+            losses["frame_focal"] = focal_loss(output.frame_logits, frame_labels, video_mask, *focal)
         if sentence_labels is not None and output.sentence_logits is not None:
-            losses["sentence_focal"] = focal_loss(
-                output.sentence_logits, sentence_labels, text_mask, config.focal_gamma, config.focal_alpha
-            )
+            losses["sentence_focal"] = focal_loss(output.sentence_logits, sentence_labels, text_mask, *focal)
         if replay_scores is not None:
             losses["replay_mse"] = replay_mse_loss(output.replay_scores, replay_scores, video_mask)
         losses["inter"] = inter_contrast_loss(
-            output.video_embedding, output.text_embedding, self.inter_logit_scale, text_mask.any(1),
-            same_text(text_features, text_mask),
-        )  # fmt: skip
+            output.video_embedding, output.text_embedding, self.inter_logit_scale, text_mask.any(1), duplicates
+        )
         if frame_labels is not None and (level == "parent" or sentence_labels is not None):
+            # At parent level all texts together are the positive, and the text side has no query of its own
             key_texts = text_mask if level == "parent" else (sentence_labels == 1) & text_mask
-            known = video_mask & (frame_labels != IGNORE_LABEL)
             known_texts = text_mask if sentence_labels is None else text_mask & (sentence_labels != IGNORE_LABEL)
             losses["intra"] = video_text_intra_loss(
-                frames, output.frame_logits, (frame_labels == 1) & video_mask, known,
-                texts, None if level == "parent" else output.sentence_logits, key_texts, known_texts,
-                self.intra_logit_scale, config.negative_ratio, config.negative_dilation,
-            )  # fmt: skip
+                frames,
+                output.frame_logits,
+                (frame_labels == 1) & video_mask,
+                video_mask & (frame_labels != IGNORE_LABEL),
+                texts,
+                None if level == "parent" else output.sentence_logits,
+                key_texts,
+                known_texts,
+                self.intra_logit_scale,
+                config.negative_ratio,
+                config.negative_dilation,
+            )
         return losses
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
+        """Add up the terms by their weights."""
+        # Child: L_frames + L_sentences + replay_weight L_mse + beta L_inter + lambda L_intra. Parent: without
+        # L_sentences, unless `parent_text_loss`.
         config = self.config
         weights = {"replay_mse": config.replay_weight, "inter": config.inter_weight, "intra": config.intra_weight}
         return torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()

@@ -1,7 +1,10 @@
-"""The `video-summarization` pipeline: a video to its summary, or, where the package is missing, features to scores."""
+"""The `video-summarization` pipeline, from a video to its summary.
 
-# mypy: disable-error-code="override, assignment"
-# (the annotations of the base class are narrower than what its documentation asks for)
+Where the package is missing it goes from features to scores.
+"""
+
+# mypy: disable-error-code="override, assignment, no-untyped-call"
+# (the annotations of the base class are narrower than what its documentation asks for, or missing)
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -33,7 +36,9 @@ RATE_TOLERANCE = 0.25  # a data set with every 15th frame of videos of 24 to 30 
 
 
 class HierSumPipeline(ChunkPipeline):
-    """Summarizes videos with a HierSum checkpoint; each level that is read is one chunk.
+    """Pipeline that summarizes videos with a HierSum checkpoint.
+
+    Each level that is read is one chunk.
 
     ```
     summary = pipe("talk.mp4", subtitles="talk.srt", description=["Cook a leek", "Cut it."], budget="60s")
@@ -48,8 +53,9 @@ class HierSumPipeline(ChunkPipeline):
     _load_image_processor = False
     _load_video_processor = False
 
-    def __call__(self, inputs, *args, **kwargs):
-        r"""
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Summarize one video or a list of videos.
+
         Args:
             inputs: One video or a list of videos, each one of these:
 
@@ -75,6 +81,8 @@ class HierSumPipeline(ChunkPipeline):
             min_segment (`float`, defaults to 3): Least length of a segment in seconds.
             level (`str`): "child", "parent", "both" or "joint"; default `config.default_level`.
             batch_size (`int`): How many forwards run together; no score depends on it.
+            *args: As `Pipeline` takes them.
+            **kwargs: The arguments above by name.
 
         Returns:
             For each video a `hiersum_hf.records.Summary`. Where the package cannot be imported: a dict with `times_s`
@@ -93,7 +101,16 @@ class HierSumPipeline(ChunkPipeline):
             )
         return super().__call__(inputs, *args, **kwargs)
 
-    def _sanitize_parameters(self, subtitles=None, description=None, fps=None, budget=None, level=None, **choice):
+    def _sanitize_parameters(
+        self,
+        subtitles: Any = None,
+        description: Any = None,
+        fps: float | None = None,
+        budget: str | float | None = None,
+        level: str | None = None,
+        **choice: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Hand all arguments of a call on to `preprocess`."""
         given = {"subtitles": subtitles, "description": description, "fps": fps, "budget": budget, "level": level}
         unknown = sorted(choice.keys() - set(CHOICE))
         if unknown:
@@ -101,9 +118,12 @@ class HierSumPipeline(ChunkPipeline):
         return {key: value for key, value in (given | choice).items() if value is not None}, {}, {}
 
     def preprocess(
-        self, inputs: Any, level: str | None = None, budget: str | float = "0.15", **more
+        self, inputs: Any, level: str | None = None, budget: str | float = "0.15", **more: Any
     ) -> Iterator[dict[str, Any]]:
-        """One chunk for each level to read: the network's input, and what `postprocess` needs."""
+        """Yield one chunk for each level to read.
+
+        It holds the network's input, and what `postprocess` needs.
+        """
         given = more | (dict(inputs) if isinstance(inputs, Mapping) else {"video": inputs})
         given = {key: value for key, value in given.items() if value is not None}
         check_given(self.feature_extractor, given, self._reader is not None)
@@ -121,15 +141,19 @@ class HierSumPipeline(ChunkPipeline):
             tensors = {key: batch[key] for key in self.feature_extractor.model_input_names}
             yield tensors | {"about": about, "is_last": name == levels[-1]}
 
-    def _forward(self, inputs: dict[str, Any], **kwargs) -> dict[str, Any]:
-        """Chunks of several levels may share a batch: without labels a level is in the texts and their spans."""
+    def _forward(self, inputs: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Score one batch of chunks."""
+        # Chunks of several levels may share a batch: without labels a level is in the texts and their spans
         tensors = {name: inputs[name] for name in self.feature_extractor.model_input_names}
         output = self.model(**tensors, level="joint")
         scores = {name: output[name] for name in ("frame_logits", "replay_scores", "sentence_logits")}
         return scores | {name: inputs[name] for name in ("video_mask", "text_mask", "about", "is_last")}
 
-    def postprocess(self, chunks: Any, **kwargs) -> Any:
-        """The mean of a video's chunks, as its `Summary` or, without the package, as a dict."""
+    def postprocess(self, chunks: Any, **kwargs: Any) -> Any:
+        """Turn a video's chunks into its `Summary`.
+
+        Without the package, into a dict.
+        """
         about = chunks[0]["about"]
         features, level, warnings = about["features"], about["level"], about["warnings"]
         outputs = [unpadded(chunk, len(features["frame_times_s"])) for chunk in chunks]
@@ -144,7 +168,7 @@ class HierSumPipeline(ChunkPipeline):
 
     @cached_property
     def _reader(self) -> Any:
-        """What the package opens videos with; None where it cannot be imported."""
+        """What the package opens videos with, None where it cannot be imported."""
         if find_spec(PACKAGE) is None:
             return None
         inputs = importlib.import_module(f"{PACKAGE}.inputs")
@@ -152,7 +176,10 @@ class HierSumPipeline(ChunkPipeline):
 
 
 def unpadded(chunk: dict[str, Any], num_frames: int) -> SimpleNamespace:
-    """A video's output at its own length; its chunks may come from batches of different lengths."""
+    """Cut a video's output to its own length.
+
+    Its chunks may come from batches of different lengths.
+    """
     return SimpleNamespace(
         frame_logits=chunk["frame_logits"][:, :num_frames],
         replay_scores=chunk["replay_scores"][:, :num_frames],
@@ -161,7 +188,12 @@ def unpadded(chunk: dict[str, Any], num_frames: int) -> SimpleNamespace:
 
 
 def check_given(extractor: Any, given: Mapping[str, Any], with_package: bool) -> None:
-    """Refuses what cannot be read, and features that others than the checkpoint's encoders made.
+    """Refuse what cannot be read, and features of other encoders.
+
+    Args:
+        extractor: Names the checkpoint's encoders.
+        given: What a video is given as.
+        with_package: Whether the package can be imported.
 
     Raises:
         ImportError: Anything but features, where there is no package.
@@ -186,7 +218,10 @@ def check_given(extractor: Any, given: Mapping[str, Any], with_package: bool) ->
 
 
 def known_features(extractor: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The features among what was given, with frame times; without texts if the checkpoint knows none."""
+    """Pick the features from what was given, with frame times.
+
+    Without texts if the checkpoint knows none.
+    """
     known = FEATURES if extractor.text_encoder else FEATURES[:2]
     times_s = np.arange(len(given["video_features"])) / given.get("sample_fps", extractor.sample_fps)
     return {"frame_times_s": times_s} | {key: given[key] for key in known if key in given}
