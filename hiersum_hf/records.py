@@ -9,7 +9,10 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+
+Floats = NDArray[np.float64]
 
 TITLED = 3  # texts of a description from which on the first is its title
 _ENUMERATED = re.compile(r"\s*((step|part)\b|\d+\s*[.):]|[-*•])", re.IGNORECASE)
@@ -273,6 +276,11 @@ def clock(time_s: float) -> str:
     """A time as people write it: 0:07, 12:34, 1:02:03; parts of a second are dropped."""
     minutes, seconds = divmod(int(time_s), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
+
+
+def sentence_times_s(sentences: Sequence[Sentence]) -> Floats:
+    """Put the times of M sentences into an array, (M, 2) of [start_s, end_s)."""
+    return np.array([(sentence.start_s, sentence.end_s) for sentence in sentences], np.float64).reshape(-1, 2)
 
 
 def row_counts(records: Sequence[VideoRecord], name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Times and lengths as people write them -> seconds."""
+"""Times and lengths as people write them, and frames to sentences."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.records import Budget
+from hiersum_hf.records import Budget, Floats
 
 
 SECONDS = dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0)
@@ -105,3 +107,19 @@ def parse_spans(values: Iterable[Any] | str | None, name: str) -> tuple[tuple[fl
         return tuple(parse_span(value) for value in ([values] if single else listed))
     except ValueError as error:
         raise HierSumError(f"{name}: {error}") from error
+
+
+def covered_means(scores: Floats, spans: np.ndarray) -> Floats:
+    """Average the scores of the frames that each span covers.
+
+    Args:
+        scores: (N,), in [0, 1] or on an annotator's scale from 1.
+        spans: (M, 2) [start, end) in frame indices.
+
+    Returns:
+        (M,) means, the least score where a span covers no frame, so that nothing without a picture is chosen for it.
+    """
+    start, end = spans.T
+    sums = np.append(0.0, np.cumsum(scores, dtype=np.float64))  # (N + 1,): the mean is (sums[end] - sums[start]) / n
+    covered = np.maximum(end - start, 0)
+    return np.where(covered > 0, (sums[end] - sums[start]) / np.maximum(covered, 1), np.min(scores, initial=1.0))

@@ -1,9 +1,10 @@
-"""Times and lengths are read as people write them."""
+"""Times and lengths are read as people write them, and sentences get what their frames have."""
 
+import numpy as np
 import pytest
 
-from hiersum_hf.records import Budget
-from hiersum_hf.timeline import budget_of, parse_budget, parse_span, parse_spans, parse_time
+from hiersum_hf.records import Budget, Sentence, sentence_times_s
+from hiersum_hf.timeline import budget_of, covered_means, parse_budget, parse_span, parse_spans, parse_time
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,14 @@ def test_what_is_no_stretch_is_named(value):
         ValueError, match=r'--keep: expected a stretch with its end after its start such as "1:20-1:40"'
     ):
         parse_spans([value], "--keep")
+
+
+def test_sentence_times_are_an_array_also_without_sentences():
+    assert sentence_times_s([Sentence("a", 0, 1.5), Sentence("b", 2, 3)]).tolist() == [[0, 1.5], [2, 3]]
+    assert sentence_times_s([]).shape == (0, 2)
+
+
+def test_a_span_has_the_mean_of_its_frames_and_without_frames_the_least_score():
+    scores, spans = np.array([0.2, 0.4, 0.9]), np.array([[0, 2], [1, 3], [2, 2], [2, 1]])
+    assert covered_means(scores, spans) == pytest.approx([0.3, 0.65, 0.2, 0.2])
+    assert covered_means(scores, np.zeros((0, 2), int)).shape == (0,)

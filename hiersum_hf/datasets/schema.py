@@ -42,7 +42,7 @@ from datasets import Array2D, Dataset, Features, List, Value
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_times_s
 
 
 ARRAYS = ("video_features", "text_features", "description_features", "reference_features", "shots", "sentence_spans")
@@ -88,10 +88,9 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
         ValueError: Features of another width, or text that UTF-8 cannot write; names file and video.
     """
     _refuse_broken_text(record)
-    spoken = np.array([(s.start_s, s.end_s) for s in record.sentences]).reshape(-1, 2)
     row = {name: getattr(record, name) for name in features if name not in ("sentences", "sentence_spans", "encoders")}
     row["sentences"] = [{"text": s.text, "start_s": s.start_s, "end_s": s.end_s} for s in record.sentences]
-    row["sentence_spans"] = times_to_spans(record.frame_times_s, spoken)
+    row["sentence_spans"] = times_to_spans(record.frame_times_s, sentence_times_s(record.sentences))
     row["encoders"] = None if record.encoders is None else dict(vars(record.encoders))
     row["shots"] = np.zeros((0, 2), np.int64) if record.shots is None else record.shots
     row["description"], row["reference_text"] = list(record.description), list(record.reference_text)

@@ -15,7 +15,7 @@ from hiersum_hf.inference.source import Encoded, Source, open_source
 from hiersum_hf.inference.summarize import ScoredVideo, ask
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.records import Summary
+from hiersum_hf.records import Summary, sentence_times_s
 from hiersum_hf.scoring.topics import checked_queries
 from hiersum_hf.summary.selection import IMPORTANCE, MIN_SEGMENT_S, Selection
 from hiersum_hf.timeline import parse_budget, parse_spans
@@ -61,7 +61,7 @@ class VideoInputs:
         self.encoded = self.source.encode()
         record = self.encoded.record
         texts = {name: getattr(record, name) for name in ("text_features", "description_features")}
-        times_s = np.array([(s.start_s, s.end_s) for s in record.sentences]).reshape(-1, 2)
+        times_s = sentence_times_s(record.sentences)
         found = {"video_features": record.video_features, "frame_times_s": record.frame_times_s}
         return found | {name: rows for name, rows in texts.items() if len(rows)} | {"text_times_s": times_s}
 

@@ -15,7 +15,7 @@ from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.attention_hiersum import count_pairs
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, pad, times_to_spans
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.records import VideoRecord, sentence_times_s
 
 
 class HierSumCollator:
@@ -51,7 +51,7 @@ class HierSumCollator:
             [record.video_features for record in records],
             frame_times_s=[record.frame_times_s for record in records],
             text_features=[record.text_features for record in records],
-            text_times_s=[_times_s(record) for record in records],
+            text_times_s=[sentence_times_s(record.sentences) for record in records],
             description_features=[record.description_features for record in records],
             level=level,
             video_ids=[record.video_id for record in records],
@@ -77,12 +77,8 @@ def sentence_labels(record: VideoRecord) -> np.ndarray:
         return record.sentence_labels
     if record.frame_labels is None:
         return np.full(len(record.sentences), -100)
-    return sentence_labels_from_frames(record.frame_labels, times_to_spans(record.frame_times_s, _times_s(record)))
-
-
-def _times_s(record: VideoRecord) -> np.ndarray:
-    """(M, 2): [start_s, end_s) of each sentence."""
-    return np.array([(s.start_s, s.end_s) for s in record.sentences]).reshape(-1, 2)
+    spans = times_to_spans(record.frame_times_s, sentence_times_s(record.sentences))
+    return sentence_labels_from_frames(record.frame_labels, spans)
 
 
 def _or(value: np.ndarray | None, default: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Score records with a network: importance of every frame of every video at a level."""
+"""Frame and sentence scores of records by a network."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ def predict_scores(
     allow_encoder_mismatch: bool = False,
     indices: Sequence[int] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Frame and sentence scores of every video, read batch by batch.
+    """Score the frames and sentences of every video, batch by batch.
 
     Args:
+        model: The network.
+        feature_extractor: Of the same checkpoint.
+        records: The videos.
         level: "child", "parent", "both" or "joint"; default `config.default_level`.
         batch_size: Videos run together; no score depends on it.
         progress: Show a bar on stderr.
@@ -51,7 +54,7 @@ def predict_scores(
     collator = HierSumCollator(feature_extractor)
     results: dict[int, tuple[str, dict[str, np.ndarray]]] = {}
     was_training = model.training
-    model.eval()
+    model.train(False)
     with tqdm(total=len(indices), desc="scoring", unit="video", disable=not progress) as bar:
         for levels, batch in batches:
             videos = [records[i] for i in batch]
@@ -71,7 +74,11 @@ def predict_scores(
 def _batches(
     model: HierSumModel, level: str, records: Sequence[VideoRecord], indices: Sequence[int], batch_size: int
 ) -> list[tuple[tuple[str, ...], list[int]]]:
-    """Levels to read and indices of the records of each batch: videos of like length, read at the same levels."""
+    """Group records into batches of like length, read at the same levels.
+
+    Returns:
+        The levels to read and the indices of the records of each batch.
+    """
     trained = model.config.trained_levels
     lengths, described = row_counts(records, "video_features"), row_counts(records, "description_features") > 0
     groups: dict[tuple[str, ...], list[int]] = {}
@@ -85,16 +92,20 @@ def _batches(
 
 
 def encoders_of(records: Sequence[VideoRecord]) -> list[Encoders | None]:
-    """What made the features of each record, text "" where it has none; a set on disk tells without reading them."""
+    """Tell what made the features of each record.
+
+    The text encoder is "" where a record has no text. A set on disk tells without reading the features.
+    """
     found = records.encoders if hasattr(records, "encoders") else [record.encoders for record in records]
     texts = row_counts(records, "text_features") + row_counts(records, "description_features")
     return [replace(made, text="") if made and not rows else made for made, rows in zip(found, texts, strict=True)]
 
 
 def encoder_mismatch(feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]) -> str | None:
-    """The first video whose features come from another encoder than the checkpoint's, in words; None if there is none.
+    """Describe the first video whose features come from another encoder.
 
-    A feature of another encoder, or one that was normalized otherwise, means something else even where the width fits.
+    Another than the checkpoint's. None if there is no such video. A feature of another encoder, or one that was
+    normalized otherwise, means something else even where the width fits.
     """
     wanted = {
         "video": ("video features of", feature_extractor.video_encoder),

@@ -11,7 +11,7 @@ import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Sentence, VideoRecord, first_step
+from hiersum_hf.records import Sentence, VideoRecord, first_step, sentence_times_s
 from hiersum_hf.scoring.training_free import bridged, shares_space, standardised, unit_rows
 
 
@@ -70,7 +70,7 @@ def nearest_texts(nearness: np.ndarray, ordered: bool) -> np.ndarray:
 def sentence_of_frames(sentences: Sequence[Sentence], times_s: np.ndarray) -> np.ndarray:
     """Tell the sentence spoken at each sampled frame: (N,), the last that began, -1 for none."""
     found = np.full(len(times_s), NONE)
-    spans = times_to_spans(times_s, np.array([(s.start_s, s.end_s) for s in sentences]).reshape(-1, 2))
+    spans = times_to_spans(times_s, sentence_times_s(sentences))
     for sentence, (start, end) in enumerate(spans):
         found[start:end] = sentence
     return found

@@ -11,7 +11,8 @@ import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import VideoRecord, counted, first_step
+from hiersum_hf.records import VideoRecord, counted, first_step, sentence_times_s
+from hiersum_hf.timeline import covered_means
 
 
 AVERAGED_S = 4.5  # raters of TVSum scored 2 s at a time; of 3 to 15 s this agreed with them most
@@ -64,11 +65,7 @@ def score_sentences(record: VideoRecord, scorer: str) -> np.ndarray:
 
 def spread_over_sentences(record: VideoRecord, scores: np.ndarray) -> np.ndarray:
     """(M,) mean of the (N,) frame scores that each sentence covers; the least score where it covers none."""
-    times_s = np.array([(sentence.start_s, sentence.end_s) for sentence in record.sentences]).reshape(-1, 2)
-    start, end = times_to_spans(record.frame_times_s, times_s).T
-    sums = np.concatenate([[0.0], np.cumsum(scores, dtype=np.float64)])
-    covered = np.maximum(end - start, 0)
-    return np.where(covered > 0, (sums[end] - sums[start]) / np.maximum(covered, 1), np.min(scores, initial=1.0))
+    return covered_means(scores, times_to_spans(record.frame_times_s, sentence_times_s(record.sentences)))
 
 
 def uniform_scores(record: VideoRecord) -> np.ndarray:
@@ -229,7 +226,7 @@ def bridged(record: VideoRecord, cue: np.ndarray) -> np.ndarray:
 
     In longer pauses the mean of all sentences.
     """
-    times_s = np.array([(sentence.start_s, sentence.end_s) for sentence in record.sentences])
+    times_s = sentence_times_s(record.sentences)
     if len(times_s) != len(cue):
         raise HierSumError(f"video {record.video_id}: expected {len(cue)} sentences with times, found {len(times_s)}")
     frames_s = record.frame_times_s

@@ -13,7 +13,7 @@ import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Budget, Segment, Sentence, Summary, first_step
+from hiersum_hf.records import Budget, Segment, Sentence, Summary, first_step, sentence_times_s
 from hiersum_hf.scoring.topics import sentence_of_frames
 from hiersum_hf.summary.key_shots import choose_shots, frame_edges, score_integral, timed_shots, window_means
 from hiersum_hf.summary.selection import (
@@ -26,8 +26,9 @@ from hiersum_hf.summary.selection import (
     best_moments,
     choose_moments,
 )
-from hiersum_hf.summary.shots import kernel_temporal_segmentation, shot_scores
+from hiersum_hf.summary.shots import kernel_temporal_segmentation
 from hiersum_hf.summary.spoken import spoken_stretches
+from hiersum_hf.timeline import covered_means
 
 
 MOST_MOMENTS = 3  # of a query
@@ -68,7 +69,7 @@ def summarize_scores(
         video: Name of the video, used in messages and in the summary.
         scorer, level, checkpoint, encoders, warnings: Copied to the summary.
         sentences: The M subtitle sentences; those whose middle lies in a segment are the key sentences.
-        sentence_scores: (M,), or None for the mean score of the frames that a sentence covers.
+        sentence_scores: (M,), or None for the mean score of the frames that a sentence covers, see `covered_means`.
         cuts_s: (C,) ascending times where shots begin, in seconds; None: kernel temporal segmentation finds them.
         selection: How to choose; default `Selection()`.
         background: What else is known; default nothing.
@@ -81,7 +82,7 @@ def summarize_scores(
     selection, background = selection or Selection(), background or Background()
     _check(video, times_s, scores, duration_s, features, budget)
     if sentence_scores is None:
-        sentence_scores = _covered_means(sentences, times_s, scores)
+        sentence_scores = covered_means(scores, times_to_spans(times_s, sentence_times_s(sentences)))
     if len(sentence_scores) != len(sentences):
         raise HierSumError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
     edges_s = frame_edges(times_s, duration_s)
@@ -207,13 +208,6 @@ def _check(
         raise HierSumError(f"video {video}: expected frame times that ascend within 0 to {duration_s} s")
     if not budget.seconds > 0:
         raise HierSumError(f"video {video}: expected a budget above 0 s, found {budget.seconds}")
-
-
-def _covered_means(sentences: Sequence[Sentence], times_s: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(M,) mean score of the frames that each sentence covers; of the nearest where it covers none."""
-    spans = times_to_spans(times_s, np.array([(s.start_s, s.end_s) for s in sentences]).reshape(-1, 2))
-    start = np.minimum(spans[:, 0], len(scores) - 1)
-    return shot_scores(scores, np.stack([start, np.maximum(spans[:, 1], start + 1)], axis=1))
 
 
 def _key_sentences(

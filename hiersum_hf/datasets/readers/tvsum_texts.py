@@ -21,7 +21,7 @@ from hiersum_hf.files.h5_process import H5Error
 from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_times_s
 from hiersum_hf.texts.subtitles import read_subtitles
 
 
@@ -215,5 +215,5 @@ def with_sentence_labels(record: VideoRecord) -> VideoRecord:
     """The record with labels of its sentences: 1 iff any frame of the span is (A2Summ's rule), -100 without frames."""
     if record.frame_labels is None or not record.sentences:
         return record
-    spans = times_to_spans(record.frame_times_s, np.array([(s.start_s, s.end_s) for s in record.sentences]))
+    spans = times_to_spans(record.frame_times_s, sentence_times_s(record.sentences))
     return replace(record, sentence_labels=sentence_labels_from_frames(record.frame_labels, spans))
