@@ -1,6 +1,7 @@
 """Scores and most-replayed curves to the labels that a network learns.
 
-A curve says how much each bin of a video was played again, nearly always a hundredth (B bins). Letters: N frames."""
+A curve says how much each bin of a video was played again, nearly always a hundredth (B bins). Letters: N frames.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ POSITIVE_RATES = 0.05, 0.60  # not given in the paper: outside, labels hardly te
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayLabels:
-    """Which videos a reader of replay scores takes and which of their frames are important: settings of such readers.
+    """Settings of readers of replay scores.
+
+    Which videos they take, and which of their frames are important.
 
     Args:
         threshold: A frame is important iff its score reaches this, in [0, 1]; the default is the paper's.
@@ -45,20 +48,32 @@ class ReplayLabels:
             raise HierSumError(f"expected min_views up to max_views, found {self.min_views} and {self.max_views}")
 
     def takes(self, views: int | None) -> bool:
-        """Whether a video watched this often (None = unknown) belongs to the data set."""
+        """Tell whether a video watched this often belongs to the data.
+
+        None stands for unknown views.
+        """
         return within_views(views, self.min_views, self.max_views)
 
     def labels(self, scores: np.ndarray) -> np.ndarray:
-        """(N,) int64 from scores (N,), as `threshold_labels`."""
+        """Turn scores (N,) into labels (N,).
+
+        As `threshold_labels`.
+        """
         return threshold_labels(scores, self.threshold, self.quantile)
 
     def score_frames(self, curve: ReplayCurve, frame_times_s: np.ndarray) -> dict[str, Any]:
-        """frame_scores and frame_labels of a record with frames at these times (N,)."""
+        """Give the frames at these times (N,) scores and labels.
+
+        They are a record's frame_scores and frame_labels.
+        """
         scores = curve.without_intro(self.intro_bins).scores_at(frame_times_s)
         return {"frame_scores": scores, "frame_labels": self.labels(scores)}
 
     def rate(self, curve: ReplayCurve) -> float | None:
-        """Share of the curve's bins that are important, None where all are masked."""
+        """Compute the share of the curve's bins that are important.
+
+        None where all are masked.
+        """
         return positive_rate(self.labels(curve.without_intro(self.intro_bins).values))
 
 
@@ -82,28 +97,40 @@ class ReplayCurve:
     title: str | None = None
 
     def scores_at(self, frame_times_s: np.ndarray) -> np.ndarray:
-        """(N,) float32: the value of the bin in which each frame is shown, NaN outside all bins."""
+        """Look up the curve at each frame, (N,) float32.
+
+        The value of the bin in which the frame is shown, NaN outside all bins.
+        """
         times_s = np.asarray(frame_times_s, np.float64)
+        # The last bin that starts at or before the frame; between two bins it has ended already
         bins = np.maximum(np.searchsorted(self.starts_s, times_s, side="right") - 1, 0)
         inside = (self.starts_s[bins] <= times_s) & (times_s < self.ends_s[bins])
         return np.where(inside, self.values[bins], np.nan).astype(np.float32)
 
     def without_intro(self, bins: int) -> ReplayCurve:
-        """The curve with its first `bins` masked: people start videos there, so the first is often the maximum."""
+        """Mask the first bins of the curve.
+
+        People start videos there, so the first is often the maximum.
+        """
         if bins < 0:
             raise HierSumError(f"video {self.video_id}: expected a number of intro bins from 0, found {bins}")
         return replace(self, values=np.where(np.arange(len(self.values)) < bins, np.nan, self.values))
 
 
 def within_views(views: int | None, min_views: int | None = None, max_views: int | None = None) -> bool:
-    """Whether min_views <= views <= max_views; an unknown count is in no range but the unbounded one."""
+    """Tell whether min_views <= views <= max_views.
+
+    An unknown count is in no range but the unbounded one.
+    """
     if views is None:
         return min_views is None and max_views is None
     return (min_views is None or views >= min_views) and (max_views is None or views <= max_views)
 
 
 def threshold_labels(scores: np.ndarray, threshold: float = THRESHOLD, quantile: float | None = None) -> np.ndarray:
-    """(N,) int64: 1 iff score >= threshold, -100 where a score is NaN.
+    """Label the frames that reach a score, (N,) int64.
+
+    1 iff score >= threshold, else 0; -100 where a score is NaN.
 
     Args:
         scores: (N,), in [0, 1] or NaN.
@@ -116,29 +143,38 @@ def threshold_labels(scores: np.ndarray, threshold: float = THRESHOLD, quantile:
     """
     _check_limits(threshold, quantile)
     scores, known = np.asarray(scores), np.isfinite(scores)
-    if quantile is not None and known.any():
+    if quantile is not None and known.any():  # of this video alone: its best (1 - quantile) are important
         threshold = float(np.quantile(scores[known], quantile))
     return np.where(known, scores >= threshold, -100).astype(np.int64)
 
 
 def positive_rate(labels: np.ndarray) -> float | None:
-    """Share of important frames among the labelled ones, None where there are none."""
+    """Compute the share of important frames among the labelled ones.
+
+    None where there are none.
+    """
     known = labels[labels != -100]
     return float((known == 1).mean()) if len(known) else None
 
 
 def is_balanced(rate: float) -> bool:
-    """Whether the labels with this positive rate tell frames apart: 5 to 60 %."""
+    """Tell whether labels with this positive rate tell frames apart.
+
+    They do from 5 to 60 %.
+    """
     return POSITIVE_RATES[0] <= rate <= POSITIVE_RATES[1]
 
 
 def _check_limits(threshold: float, quantile: float | None) -> None:
+    """Refuse a threshold or a quantile that cannot be."""
     if not 0 <= threshold <= 1 or not (quantile is None or 0 < quantile < 1):
         raise HierSumError(f"expected a threshold in [0, 1] and a quantile in (0, 1), found {threshold} and {quantile}")
 
 
 def sentence_labels_from_frames(frame_labels: np.ndarray, spans: np.ndarray) -> np.ndarray:
-    """(M,) int64: a sentence is important iff any frame of its span is (A2Summ's rule); -100 where none has a label.
+    """Label a sentence as important iff any of its frames is.
+
+    A2Summ's rule (not given in the paper). (M,) int64, -100 where no frame of the span has a label.
 
     Args:
         frame_labels: (N,) 1, 0 or -100.

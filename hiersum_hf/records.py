@@ -1,4 +1,7 @@
-"""What passes between the parts of the package: sentences, videos with features, summaries. Times are in seconds."""
+"""What passes between the parts of the package.
+
+Sentences, videos with features, summaries. Times are in seconds.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 TITLED = 3  # texts of a description from which on the first is its title
 _ENUMERATED = re.compile(r"\s*((step|part)\b|\d+\s*[.):]|[-*•])", re.IGNORECASE)
@@ -22,7 +26,10 @@ CLOCK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One subtitle sentence and the moment it is spoken, [`start_s`, `end_s`) in seconds."""
+    """One subtitle sentence and the moment it is spoken.
+
+    The moment is [`start_s`, `end_s`) in seconds.
+    """
 
     text: str
     start_s: float
@@ -31,7 +38,9 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Encoders:
-    """What the features of a record were computed with; it travels with records and checkpoints.
+    """What the features of a record were computed with.
+
+    It travels with records and checkpoints.
 
     Args:
         video, text: Ids of the encoders, "" where there are no such features.
@@ -47,7 +56,7 @@ class Encoders:
 
 @dataclass(frozen=True, eq=False)
 class VideoRecord:
-    """One video as every reader yields it and as the collator takes it.
+    """One video as readers yield it and the collator takes it.
 
     Letters: N sampled frames, M sentences, K description texts, U annotators, S shots. Parts that a data set lacks
     have zero rows (features, texts) or are None (labels, annotations).
@@ -103,7 +112,10 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the video, [`start_s`, `end_s`), and its score (mean importance, in [0, 1])."""
+    """A stretch of the video and its score.
+
+    The stretch is [`start_s`, `end_s`), the score the mean importance, in [0, 1].
+    """
 
     start_s: float
     end_s: float
@@ -112,7 +124,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a summary may be: `kind` "ratio" (of the video) or "seconds", the `value` in it, and `seconds`."""
+    """How long a summary may be.
+
+    `kind` is "ratio" (of the video) or "seconds", `value` is in it, and `seconds` the length.
+    """
 
     kind: str
     value: float
@@ -121,7 +136,9 @@ class Budget:
 
 @dataclass(frozen=True)
 class Summary:
-    """A video summary; `to_dict` gives the content of `summary.json`, schema 2.
+    """A video summary.
+
+    `to_dict` gives the content of `summary.json`, schema 2.
 
     Args:
         video: Name of the video file.
@@ -166,7 +183,7 @@ class Summary:
     skipped: tuple[dict[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as plain JSON types, with `schema` 2 in front."""
+        """Turn the summary into plain JSON types, with `schema` 2 in front."""
         plain = asdict(self)
         return {"schema": 2} | {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
@@ -188,16 +205,20 @@ class Summary:
 
     @property
     def title(self) -> str:
-        """One line: how much of what was chosen, and by what."""
+        """One line about how much of what was chosen, and by what."""
         return f"{self.video}: {self.length_s:.1f} of {self.duration_s:.1f} s ({self.scored_by})"
 
     @property
     def scored_by(self) -> str:
+        """The scorer, and the level where it has one."""
         return self.scorer if self.level is None else f"{self.scorer}, {self.level} level"
 
     def to_svg(self) -> str:
-        """The scores over time as an <svg>, 1000 units = the whole video, the segments shaded."""
-        scale = CURVE_WIDTH / self.duration_s
+        """Draw the scores over time as an <svg>.
+
+        1000 units are the whole video, the segments are shaded.
+        """
+        scale = CURVE_WIDTH / self.duration_s  # units a second; a score of 1 is at y = 0, one of 0 at the bottom
         bands = [
             f'<rect x="{one.start_s * scale:.2f}" width="{(one.end_s - one.start_s) * scale:.2f}" y="0" '
             f'height="{CURVE_HEIGHT}" fill="#f59f3a" fill-opacity="0.35"><title>{clock(one.start_s)} to '
@@ -223,7 +244,7 @@ class Summary:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the curve, the segments and what is said in them."""
+        """Show the curve, the segments and what is said in a notebook."""
         rows = [
             f"<tr><td>{clock(one.start_s)} to {clock(one.end_s)}</td><td>{one.score:.2f}</td>"
             f'<td style="text-align: left">{escape(self.said_in(one))}</td></tr>'
@@ -236,7 +257,7 @@ class Summary:
         )
 
     def steps_in(self, number: int) -> list[str]:
-        """The steps that segment `number` shows."""
+        """List the steps that segment `number` shows."""
         return [step["text"] for step in self.steps if number in step["segments"]]
 
     @property
@@ -245,7 +266,10 @@ class Summary:
         return [step["text"] for step in self.steps if not step["segments"]]
 
     def said_in(self, segment: Segment) -> str:
-        """The key sentences whose middle lies in the segment, "" if there are none."""
+        """Join the key sentences whose middle lies in the segment.
+
+        "" if there are none.
+        """
         return " ".join(
             sentence["text"]
             for sentence in self.key_sentences
@@ -254,38 +278,52 @@ class Summary:
 
 
 def first_step(texts: Sequence[str]) -> int:
-    """Tell which text of a description is its first step: 1, or 0 where the first is no title.
+    """Tell which text of a description is its first step.
 
-    Of three texts or more the first is the title, as in titled articles, unless it is numbered or marked as a step. A
-    title says what all steps are about: sentences that announce it are near it, and are none of them.
+    1, or 0 where the first is no title. Of three texts or more the first is the title, as in titled articles, unless it
+    is numbered or marked as a step. A title says what all steps are about: sentences that announce it are near it, and
+    are none of them.
     """
     return int(len(texts) >= TITLED and not _ENUMERATED.match(texts[0]))
 
 
 def counted(count: int, noun: str) -> str:
-    """1 video, 2 videos."""
+    """Count a noun, as in "1 video" and "2 videos"."""
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def clock_step(duration_s: float) -> int:
-    """Seconds between the marks of an axis: a round number that gives at most ten of them, if any does."""
+    """Choose the seconds between the marks of an axis.
+
+    A round number that gives at most ten of them, if any does.
+    """
     return next((step for step in CLOCK_STEPS_S if duration_s / step <= 10), CLOCK_STEPS_S[-1])
 
 
 def clock(time_s: float) -> str:
-    """A time as people write it: 0:07, 12:34, 1:02:03; parts of a second are dropped."""
+    """Write a time as people do.
+
+    0:07, 12:34, 1:02:03; parts of a second are dropped.
+    """
     minutes, seconds = divmod(int(time_s), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
 
 
 def sentence_times_s(sentences: Sequence[Sentence]) -> Floats:
-    """Put the times of M sentences into an array, (M, 2) of [start_s, end_s)."""
+    """Put the times of sentences into an array.
+
+    (M, 2) of [start_s, end_s).
+    """
     return np.array([(sentence.start_s, sentence.end_s) for sentence in sentences], np.float64).reshape(-1, 2)
 
 
-def row_counts(records: Sequence[VideoRecord], name: str) -> np.ndarray:
-    """(V,) int64: rows or items of each record's `name`, 0 for None; a set on disk tells without reading them."""
+def row_counts(records: Sequence[VideoRecord], name: str) -> Ints:
+    """Count the rows or items of each record's `name`.
+
+    (V,) int64, 0 for None. A set on disk tells without reading them.
+    """
     if hasattr(records, "row_counts"):
-        return records.row_counts(name)
+        counts: Ints = records.row_counts(name)
+        return counts
     values = (getattr(record, name) for record in records)
     return np.array([0 if value is None else len(value) for value in values], np.int64)

@@ -23,7 +23,9 @@ _PER_CENT = re.compile(rf"{_NUMBER}\s*%")
 
 
 def parse_time(text: str) -> float:
-    """Read a time or a length: "80", "80s", "1:20", "1:20.5", "1:02:03", "2min", "1h".
+    """Read a time or a length.
+
+    "80", "80s", "1:20", "1:20.5", "1:02:03", "2min", "1h".
 
     Returns:
         Seconds.
@@ -32,6 +34,7 @@ def parse_time(text: str) -> float:
         ValueError: It is none of these.
     """
     folded = text.strip().lower()
+    # H:MM:SS, or M:SS with up to 999 minutes; then the minutes need not stay below 60
     if clock := _CLOCK.fullmatch(folded):
         hours, minutes, seconds = clock.groups(default="0")
         if float(seconds) < 60 and (not clock[1] or int(minutes) < 60):
@@ -43,9 +46,10 @@ def parse_time(text: str) -> float:
 
 
 def parse_budget(value: str | float) -> tuple[str, float]:
-    """Read the length of a summary: 0.15 or "15%" of the video; 60, "60s", "1:30" or "10min".
+    """Read the length of a summary.
 
-    A number without a unit is a share of the video up to 1, seconds above.
+    0.15 or "15%" of the video; 60, "60s", "1:30" or "10min". A number without a unit is a share of the video up to 1,
+    seconds above.
 
     Returns:
         ("ratio", 0.15) or ("seconds", 60.0).
@@ -56,7 +60,7 @@ def parse_budget(value: str | float) -> tuple[str, float]:
     text = str(value).strip()
     try:
         if share := _PER_CENT.fullmatch(text):
-            kind, number = "ratio", round(float(share[1]) / 100, 12)
+            kind, number = "ratio", round(float(share[1]) / 100, 12)  # 1.1 / 100 is 0.011000000000000001
         elif re.fullmatch(_NUMBER, text) and float(text) <= 1:
             kind, number = "ratio", float(text)
         else:
@@ -72,13 +76,18 @@ def parse_budget(value: str | float) -> tuple[str, float]:
 
 
 def budget_of(value: str | float, duration_s: float) -> Budget:
-    """Tell the budget for a video of this length, which is the most it can be. Raises what `parse_budget` raises."""
+    """Tell the budget for a video of this length.
+
+    It is at most that length. Raises what `parse_budget` raises.
+    """
     kind, number = parse_budget(value)
     return Budget(kind, number, min(number if kind == "seconds" else number * duration_s, duration_s))
 
 
 def parse_span(value: Any) -> tuple[float, float]:
-    """Read a stretch of a video: "1:20-1:40", "80-100", or (80, 100).
+    """Read a stretch of a video.
+
+    "1:20-1:40", "80-100", or (80, 100).
 
     Returns:
         (start_s, end_s), the end after the start.
@@ -97,7 +106,10 @@ def parse_span(value: Any) -> tuple[float, float]:
 
 
 def parse_spans(values: Iterable[Any] | str | None, name: str) -> tuple[tuple[float, float], ...]:
-    """Read stretches, one or several; `name` says in errors what they are for."""
+    """Read one stretch or several.
+
+    `name` says in errors what they are for.
+    """
     if values is None:
         return ()
     single = isinstance(values, str) or (

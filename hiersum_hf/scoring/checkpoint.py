@@ -1,4 +1,4 @@
-"""A checkpoint as a scorer: importance of every frame of every video at a level."""
+"""Loading of checkpoints, adapters among them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers.utils import (
-    ADAPTER_CONFIG_NAME,
-    CONFIG_NAME,
-    FEATURE_EXTRACTOR_NAME,
-    SAFE_WEIGHTS_INDEX_NAME,
-    cached_file,
-    find_adapter_config_file,
-)
+from transformers.utils import CONFIG_NAME, FEATURE_EXTRACTOR_NAME, SAFE_WEIGHTS_INDEX_NAME
+from transformers.utils.hub import cached_file
+from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, find_adapter_config_file
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import CheckpointError
@@ -32,9 +27,10 @@ MAX_ADAPTERS = 10  # one trained on the other
 
 
 def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSumModel, HierSumFeatureExtractor]:
-    """The network, ready to score, and the feature extractor of a checkpoint folder or Hub id.
+    """Load the network and the feature extractor of a checkpoint.
 
-    A LoRA adapter comes merged into the network that it was trained on, which must be where it was then.
+    `checkpoint` is a folder or a Hub id. The network is ready to score. A LoRA adapter comes merged into the network
+    that it was trained on, which must be where it was then.
 
     Raises:
         ValueError: Not a checkpoint, or one of another model.
@@ -46,6 +42,7 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
         raise CheckpointError(
             f"{checkpoint}: expected a checkpoint with model_type 'hiersum', found {config.get('model_type')!r}."
         )
+    # "owner/name" would be fetched from the Hub and run
     if any(name.endswith("attn_implementation") and "/" in str(value) for name, value in config.items()):
         raise CheckpointError(f"{checkpoint}: expected attention by Transformers itself, found code from the Hub.")
     try:
@@ -59,6 +56,7 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
 
 
 def _config(checkpoint: str | Path) -> dict[str, Any]:
+    """Read a checkpoint's config.json."""
     try:
         found: Any = cached_file(str(checkpoint), CONFIG_NAME)
     except (OSError, ValueError) as error:
@@ -67,7 +65,10 @@ def _config(checkpoint: str | Path) -> dict[str, Any]:
 
 
 def find_file(checkpoint: str | Path, name: str) -> Path | None:
-    """A file of a checkpoint folder or Hub id; None where it has none, or the Hub cannot be asked."""
+    """Find a file of a checkpoint folder or Hub id.
+
+    None where it has none, or the Hub cannot be asked.
+    """
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
     try:
         found = cached_file(str(checkpoint), name, **quiet)
@@ -77,7 +78,9 @@ def find_file(checkpoint: str | Path, name: str) -> Path | None:
 
 
 def read_object(path: Path | None) -> dict[str, Any]:
-    """The content of a JSON file that holds an object; {} without a file.
+    """Read a JSON file that holds an object.
+
+    It is {} without a file.
 
     Raises:
         ValueError: It holds something else.
@@ -94,14 +97,17 @@ def read_object(path: Path | None) -> dict[str, Any]:
 
 
 def _load_network(checkpoint: str | Path) -> HierSumModel:
-    """The network of an ordinary checkpoint."""
+    """Load the network of an ordinary checkpoint."""
+    # An index may name any file, pickles and files of other folders too
     shards = read_object(find_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).get("weight_map") or {}
     if not isinstance(shards, dict) or not all(re.fullmatch(r"[\w.-]+\.safetensors", str(x)) for x in shards.values()):
         raise CheckpointError(
             f"{checkpoint}: expected .safetensors files beside {SAFE_WEIGHTS_INDEX_NAME}, found others."
         )
     loaded: Any = HierSumModel.from_pretrained(checkpoint, output_loading_info=True, use_safetensors=True)
-    model, loading = loaded
+    model: HierSumModel = loaded[0]
+    loading: dict[str, Any] = loaded[1]
+    # Transformers only warns of weights that are missing, and leaves them random
     lacking = sorted(loading["missing_keys"])
     if lacking:
         raise CheckpointError(
@@ -111,7 +117,10 @@ def _load_network(checkpoint: str | Path) -> HierSumModel:
 
 
 def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
-    """The base network with the adapter merged in; config.json beside the adapter says what was trained."""
+    """Load the base network with the adapter merged in.
+
+    The config.json beside the adapter says what was trained.
+    """
     from peft import PeftModel  # it takes seconds to import
 
     described = read_object(Path(adapter))
@@ -127,13 +136,18 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
         ) from None
     model, _ = with_config(network, HierSumConfig.from_pretrained(checkpoint))
     try:
-        return PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
+        # W + (alpha / r) B A in place of each adapted W
+        merged: HierSumModel = PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
     except (TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint}: expected a LoRA adapter of this network: {error!r}") from None
+    return merged
 
 
 def _refuse_circle(checkpoint: str | Path) -> None:
-    """Raises ValueError if an adapter's base is an adapter, and so on, that leads back to one of them."""
+    """Refuse an adapter whose base leads back to itself.
+
+    The base may be an adapter too, and so on.
+    """
     passed: list[str] = []
     place = str(checkpoint)
     while place:
@@ -150,7 +164,7 @@ def _refuse_circle(checkpoint: str | Path) -> None:
 def with_config(
     network: HierSumModel, config: HierSumConfig, renew: Collection[str] = ()
 ) -> tuple[HierSumModel, list[str]]:
-    """A network of this config with the weights of another.
+    """Build a network of this config with the weights of another.
 
     Args:
         network: Of the same shape, but for the feature widths.
@@ -169,9 +183,10 @@ def with_config(
 
 
 def training_stages(checkpoint: str | Path) -> list[dict[str, str | None]]:
-    """`dataset` and `split` of what a checkpoint and those that it started from were trained on, first to last.
+    """Tell what a checkpoint was trained on.
 
-    From its config or, where that is of an earlier version, from the results.json beside it; [] where neither says.
+    `dataset` and `split` of its own training and that of the checkpoints it started from, first to last. From its
+    config or, where that is of an earlier version, from the results.json beside it; [] where neither says.
 
     Raises:
         ValueError: Not a checkpoint, or that results.json is not one.
@@ -185,14 +200,16 @@ def training_stages(checkpoint: str | Path) -> list[dict[str, str | None]]:
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of this name; "auto" is a GPU if there is one.
+    """Find the device of this name.
+
+    "auto" is a GPU if there is one.
 
     Raises:
         ValueError: No such device here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
+    try:  # the only way to know that a device is there and works
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device: expected one that this PyTorch can use, found {name!r}: {error}") from None

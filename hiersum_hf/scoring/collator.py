@@ -19,7 +19,9 @@ from hiersum_hf.records import VideoRecord, sentence_times_s
 
 
 class HierSumCollator:
-    """(level, record) pairs of one level -> the keyword arguments of `HierSumModel.forward`, labels included.
+    """Collator of (level, record) pairs.
+
+    It makes the keyword arguments of `HierSumModel.forward`, labels included, from pairs of one level.
 
     Args:
         feature_extractor: Builds the inputs and checks them.
@@ -34,11 +36,13 @@ class HierSumCollator:
             raise HierSumError(f"A batch must have one level, got {sorted(levels)}.")
         level, records = levels.pop(), [record for _, record in items]
         batch = dict(self.inputs(records, level))
+        # (B, N), padded with "no label", "no score"
         frame_labels = [_or(r.frame_labels, np.full(len(r.video_features), -100)) for r in records]
         batch["frame_labels"] = torch.from_numpy(pad(frame_labels, -100))
         if any(record.frame_scores is not None for record in records):
             scores = [_or(r.frame_scores, np.full(len(r.video_features), np.nan)) for r in records]
             batch["replay_scores"] = torch.from_numpy(pad(scores, np.nan)).float()
+        # (B, M), the texts in the order of `text_features`
         batch["sentence_labels"] = torch.from_numpy(pad([text_labels(record, level) for record in records], -100))
         if level != "parent" and batch["text_mask"].shape[1]:  # counted here, or each step would wait for the device
             masks = batch["video_mask"].bool(), batch["text_mask"].bool()
@@ -46,7 +50,10 @@ class HierSumCollator:
         return batch
 
     def inputs(self, records: Sequence[VideoRecord], level: str) -> Any:
-        """The batch without labels: a `BatchFeature` of the feature extractor."""
+        """Build the batch without labels.
+
+        It is a `BatchFeature` of the feature extractor.
+        """
         return self.feature_extractor(
             [record.video_features for record in records],
             frame_times_s=[record.frame_times_s for record in records],
@@ -59,9 +66,10 @@ class HierSumCollator:
 
 
 def text_labels(record: VideoRecord, level: str) -> np.ndarray:
-    """Labels of the texts that the network reads at this level, in its order: (M,), (K,) or, at joint level, (M + K,).
+    """Collect the labels of the texts that a level reads.
 
-    A description has labels at parent level only, and only where it is made of the video's own sentences (BLiSS).
+    In the order of the network: (M,), (K,) or, at joint level, (M + K,). A description has labels at parent level only,
+    and only where it is made of the video's own sentences (BLiSS).
     """
     spoken, whole = len(record.text_features), len(record.description_features)
     labels = sentence_labels(record)
@@ -72,7 +80,10 @@ def text_labels(record: VideoRecord, level: str) -> np.ndarray:
 
 
 def sentence_labels(record: VideoRecord) -> np.ndarray:
-    """(M,) int64: the record's labels, else those of its frames, else -100."""
+    """Look up the labels of the sentences, (M,) int64.
+
+    The record's own, else those of its frames, else -100.
+    """
     if record.sentence_labels is not None:
         return record.sentence_labels
     if record.frame_labels is None:

@@ -59,6 +59,7 @@ def predict_scores(
         for levels, batch in batches:
             videos = [records[i] for i in batch]
             inputs = [collator.inputs(videos, name) for name in levels]
+            # One forward a level; the mean of their logits is taken there
             outputs = [model(**one.to(model.device)) for one in inputs]
             scored = feature_extractor.post_process_video_summarization(
                 outputs, inputs[0].to("cpu"), [r.frame_times_s for r in videos], model.config.score_head
@@ -82,6 +83,7 @@ def _batches(
     trained = model.config.trained_levels
     lengths, described = row_counts(records, "video_features"), row_counts(records, "description_features") > 0
     groups: dict[tuple[str, ...], list[int]] = {}
+    # By length, so that a batch has little padding
     for i in sorted(indices, key=lengths.__getitem__):
         groups.setdefault(levels_to_read(level, trained, bool(described[i])), []).append(i)
     return [

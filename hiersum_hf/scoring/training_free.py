@@ -1,6 +1,7 @@
-"""Scorers that need no checkpoint: each gives every sampled frame of a record an importance in [0, 1].
+"""Scorers that need no checkpoint.
 
-Letters: N sampled frames, M sentences, K description texts, U annotators. None of them is in the paper.
+Each gives every sampled frame of a record an importance in [0, 1]. Letters: N sampled frames, M sentences, K
+description texts, U annotators. None of the scorers is in the paper.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import VideoRecord, counted, first_step, sentence_times_s
+from hiersum_hf.records import Floats, VideoRecord, counted, first_step, sentence_times_s
 from hiersum_hf.timeline import covered_means
 
 
@@ -19,8 +20,10 @@ AVERAGED_S = 4.5  # raters of TVSum scored 2 s at a time; of 3 to 15 s this agre
 PAUSE_S = 4.0  # between the last frame of a sentence and the first of the next
 
 
-def score_frames(record: VideoRecord, scorer: str, seed: int = 0) -> np.ndarray:
-    """(N,) scores of the scorer called "random", "uniform", "position", "title", "oracle" or "training-free".
+def score_frames(record: VideoRecord, scorer: str, seed: int = 0) -> Floats:
+    """Score the sampled frames by the scorer of this name.
+
+    (N,) by "random", "uniform", "position", "title", "oracle" or "training-free".
 
     Raises:
         ValueError: If there is no such scorer, or the record lacks what it needs.
@@ -39,20 +42,27 @@ def score_frames(record: VideoRecord, scorer: str, seed: int = 0) -> np.ndarray:
     return known[scorer](record)
 
 
-def random_scores(record: VideoRecord, seed: int = 0) -> np.ndarray:
-    """(N,) uniform random scores that depend on the seed and the video's name alone."""
+def random_scores(record: VideoRecord, seed: int = 0) -> Floats:
+    """Draw uniform random scores, (N,).
+
+    They depend on the seed and the video's name alone.
+    """
     return np.random.default_rng([seed, crc32(record.video_id.encode())]).random(len(record.frame_times_s))
 
 
-def random_sentence_scores(record: VideoRecord, seed: int = 0) -> np.ndarray:
-    """(M,) as `random_scores`, for sentences."""
+def random_sentence_scores(record: VideoRecord, seed: int = 0) -> Floats:
+    """Draw uniform random scores of the sentences, (M,).
+
+    As `random_scores`.
+    """
     return np.random.default_rng([seed, crc32(record.video_id.encode()), 1]).random(len(record.sentences))
 
 
-def score_sentences(record: VideoRecord, scorer: str) -> np.ndarray:
-    """(M,) scores of the sentences by "uniform", "oracle" (their labels) or "training-free".
+def score_sentences(record: VideoRecord, scorer: str) -> Floats:
+    """Score the sentences, (M,).
 
-    Where the scorer knows nothing about a sentence it gets the mean score of the frames that it covers.
+    By "uniform", "oracle" (their labels) or "training-free". Where the scorer knows nothing about a sentence it gets
+    the mean score of the frames that it covers.
     """
     if scorer == "uniform":
         return _evenly_spread(len(record.sentences))
@@ -63,32 +73,38 @@ def score_sentences(record: VideoRecord, scorer: str) -> np.ndarray:
     return spread_over_sentences(record, score_frames(record, scorer))
 
 
-def spread_over_sentences(record: VideoRecord, scores: np.ndarray) -> np.ndarray:
-    """(M,) mean of the (N,) frame scores that each sentence covers; the least score where it covers none."""
+def spread_over_sentences(record: VideoRecord, scores: Floats) -> Floats:
+    """Average the (N,) frame scores over each sentence, (M,).
+
+    See `covered_means`.
+    """
     return covered_means(scores, times_to_spans(record.frame_times_s, sentence_times_s(record.sentences)))
 
 
-def uniform_scores(record: VideoRecord) -> np.ndarray:
-    """(N,) scores whose top part is evenly spread over the video, however large that part is.
+def uniform_scores(record: VideoRecord) -> Floats:
+    """Spread the best part of the scores evenly, (N,).
 
-    Frame i scores 1 - rev(i), rev(i) being i with its bits mirrored at the binary point (van der Corput's sequence):
-    the best 1/2^j of the frames are every 2^j-th.
+    However large that part is. Frame i scores 1 - rev(i), rev(i) being i with its bits mirrored at the binary point
+    (van der Corput's sequence): the best 1/2^j of the frames are every 2^j-th.
     """
     return _evenly_spread(len(record.frame_times_s))
 
 
-def _evenly_spread(n: int) -> np.ndarray:
+def _evenly_spread(n: int) -> Floats:
+    """Compute 1 - rev(i) for i below n."""
+    # Bit b of i counts 2^b, mirrored 2^-(b + 1)
     frames, mirrored = np.arange(n), np.zeros(n)
     for bit in range(n.bit_length()):
         mirrored += (frames >> bit & 1) / 2.0 ** (bit + 1)
     return 1 - mirrored
 
 
-def oracle_scores(record: VideoRecord) -> np.ndarray:
-    """(N,) mean of the annotators: what the best scorer could know. For evaluation only, it reads the answers.
+def oracle_scores(record: VideoRecord) -> Floats:
+    """Average the annotators, (N,).
 
-    Annotations keep their own scale (TVSum: 1 to 5). Without annotators: the record's scores, else its labels; frames
-    that have none, and those that annotators are one or two short of, get the least one.
+    What the best scorer could know. For evaluation only, it reads the answers. Annotations keep their own scale (TVSum:
+    1 to 5). Without annotators: the record's scores, else its labels; frames that have none, and those that annotators
+    are one or two short of, get the least one.
 
     Raises:
         ValueError: If the record has none of them.
@@ -103,10 +119,11 @@ def oracle_scores(record: VideoRecord) -> np.ndarray:
     return np.nan_to_num(truth, nan=float(np.nanmin(truth)) if np.isfinite(truth).any() else 0.0)
 
 
-def training_free_scores(record: VideoRecord) -> np.ndarray:
-    """(N,) how well a frame stands for its video, from features alone: the scorer where there is no checkpoint.
+def training_free_scores(record: VideoRecord) -> Floats:
+    """Score how well each frame stands for its video, (N,).
 
-    Each cue is standardised over the frames (a constant one counts 0); their weighted mean is squashed by a sigmoid:
+    From features alone: the scorer where there is no checkpoint. Each cue is standardised over the frames (a constant
+    one counts 0); their weighted mean is squashed by a sigmoid:
 
     - relevance (1): the cosine of a sentence to the nearest step of the description (its title where there are no
       steps), or, without description, its mean cosine to the other sentences, given to the frames it covers; pauses are
@@ -135,16 +152,22 @@ def training_free_scores(record: VideoRecord) -> np.ndarray:
         cues, weights = [np.mean(relevances, axis=0), place], [1.0, 0.5]
     else:
         cues, weights = [np.mean(relevances, axis=0), place, alike], [1.0, 0.5, 0.5]
+    # sigmoid(sum_c w_c z_c / sum_c w_c), z_c a cue in deviations from its mean
     return 1 / (1 + np.exp(-np.average(cues, axis=0, weights=weights)))
 
 
-def position_scores(record: VideoRecord) -> np.ndarray:
-    """(N,) 1 - |2p - 1|, p the place of a frame in its video from 0 to 1."""
+def position_scores(record: VideoRecord) -> Floats:
+    """Score the nearness to the middle of the video, (N,).
+
+    1 - |2p - 1|, p the place of a frame in its video from 0 to 1.
+    """
     return 1 - np.abs(2 * np.clip(record.frame_times_s / record.duration_s, 0, 1) - 1)
 
 
-def title_scores(record: VideoRecord) -> np.ndarray:
-    """(N,) cosine of a frame to the nearest description text, averaged over 4.5 s.
+def title_scores(record: VideoRecord) -> Floats:
+    """Score the nearness to the description, (N,).
+
+    Cosine of a frame to the nearest description text, averaged over 4.5 s.
 
     Raises:
         ValueError: There is no description, or frames and texts have no space in common.
@@ -159,25 +182,35 @@ def title_scores(record: VideoRecord) -> np.ndarray:
 
 
 def shares_space(record: VideoRecord, texts: np.ndarray | None = None) -> bool:
-    """Whether frames may be compared with (K, Dt) texts: one width, made by encoders of one id.
+    """Tell whether frames may be compared with texts.
 
-    The texts are those of the description, if no others are given.
+    They may if both have one width, and were made by encoders of one id. The texts are those of the description, if no
+    others are given.
     """
     made, texts = record.encoders, record.description_features if texts is None else texts
     same = made is not None and bool(made.video) and made.video == made.text
     return same and (not len(texts) or texts.shape[1] == record.video_features.shape[1])
 
 
-def moving_average(values: np.ndarray, width: int) -> np.ndarray:
-    """Mean of each of N rows (or values) and its neighbours, `width` in all, fewer at the ends."""
+def moving_average(values: Floats, width: int) -> Floats:
+    """Average each of N rows or values with its neighbours.
+
+    `width` in all, fewer at the ends.
+    """
     n = len(values)
+    # The sum over [first, last) is sums[last] - sums[first]
     sums = np.concatenate([np.zeros_like(values[:1], np.float64), np.cumsum(values, axis=0, dtype=np.float64)])
     first, last = np.maximum(np.arange(n) - width // 2, 0), np.minimum(np.arange(n) + width // 2 + 1, n)
-    return (sums[last] - sums[first]) / (last - first).reshape(-1, *[1] * (values.ndim - 1))
+    counts = (last - first).reshape(-1, *[1] * (values.ndim - 1))  # (N, 1, ...), as many axes as the values
+    means: Floats = (sums[last] - sums[first]) / counts
+    return means
 
 
-def _relevances(record: VideoRecord) -> list[np.ndarray]:
-    """The cues from texts, each (N,), as `training_free_scores` says."""
+def _relevances(record: VideoRecord) -> list[Floats]:
+    """List the cues from texts, each (N,).
+
+    As `training_free_scores` says.
+    """
     cues = []
     if len(record.text_features):
         cues.append(bridged(record, _sentence_cue(record)))
@@ -186,59 +219,71 @@ def _relevances(record: VideoRecord) -> list[np.ndarray]:
     return cues
 
 
-def _frame_cue(record: VideoRecord) -> np.ndarray:
-    """(N,) cosine of a frame to the nearest description text."""
-    return (unit_rows(record, "video_features") @ _step_features(record).T).max(axis=1)
+def _frame_cue(record: VideoRecord) -> Floats:
+    """Compare frames with the nearest description text, (N,) cosines."""
+    nearest: Floats = (unit_rows(record, "video_features") @ _step_features(record).T).max(axis=1)  # of (N, K)
+    return nearest
 
 
-def _step_features(record: VideoRecord) -> np.ndarray:
-    """(K, Dt) of the description without its title, where it has steps too."""
+def _step_features(record: VideoRecord) -> Floats:
+    """Take the description without its title, (K, Dt).
+
+    The title stays where there are no steps.
+    """
     return unit_rows(record, "description_features")[first_step(record.description) :]
 
 
 def samples_averaged(record: VideoRecord) -> int:
-    """Odd number of sampled frames that `AVERAGED_S` has."""
+    """Count the sampled frames in `AVERAGED_S`, an odd number."""
     period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else AVERAGED_S
     return round(AVERAGED_S / period_s) // 2 * 2 + 1
 
 
-def _likeness(record: VideoRecord) -> np.ndarray:
+def _likeness(record: VideoRecord) -> Floats:
+    """Compare frames with the mean of all frames, (N,) cosines."""
     frames = unit_rows(record, "video_features")
     return _cosine_to(frames, frames.mean(axis=0))
 
 
-def _sentence_cue(record: VideoRecord) -> np.ndarray:
-    """(M,) cosine to the nearest description text, else the mean cosine to the other sentences."""
+def _sentence_cue(record: VideoRecord) -> Floats:
+    """Compare sentences with the description, (M,) cosines.
+
+    With its nearest text; without description the mean over the other sentences.
+    """
     sentences, texts = unit_rows(record, "text_features"), _step_features(record)
     if len(texts) == 0:
-        others = len(sentences) - 1
-        return ((sentences @ sentences.sum(axis=0)) - (sentences**2).sum(axis=1)) / max(others, 1)
+        # Mean of s_i . s_j over j != i, as (s_i . sum_j s_j - |s_i|^2) / (M - 1)
+        sums: Floats = sentences @ sentences.sum(axis=0) - (sentences**2).sum(axis=1)
+        return sums / max(len(sentences) - 1, 1)
     if sentences.shape[1] != texts.shape[1]:
         raise HierSumError(
             f"video {record.video_id}: expected sentences and description of one width, "
             f"found {sentences.shape[1]} and {texts.shape[1]}"
         )
-    return (sentences @ texts.T).max(axis=1)
+    nearest: Floats = (sentences @ texts.T).max(axis=1)  # of (M, K)
+    return nearest
 
 
-def bridged(record: VideoRecord, cue: np.ndarray) -> np.ndarray:
-    """(N,) mean cue of the sentences that cover each frame, in short pauses between that of both sides.
+def bridged(record: VideoRecord, cue: Floats) -> Floats:
+    """Give each frame the mean cue of its sentences, (N,).
 
-    In longer pauses the mean of all sentences.
+    Those that cover it; in short pauses between that of both sides. In longer pauses the mean of all sentences.
     """
     times_s = sentence_times_s(record.sentences)
     if len(times_s) != len(cue):
         raise HierSumError(f"video {record.video_id}: expected {len(cue)} sentences with times, found {len(times_s)}")
     frames_s = record.frame_times_s
     spans = times_to_spans(frames_s, times_s)
+    # A step up at each start and down at each end: the sums of the steps so far are what covers each frame
     total, count = np.zeros((2, len(frames_s) + 1))
-    np.add.at(total, spans, np.stack([cue, -cue], axis=1))  # a step up at each start, down at each end
+    np.add.at(total, spans, np.stack([cue, -cue], axis=1))
     np.add.at(count, spans, [1, -1])
     total, count = total.cumsum()[:-1], count.cumsum()[:-1]
     covered = np.flatnonzero(count > 0)
     values = np.full(len(frames_s), cue.mean())
     values[covered] = total[covered] / count[covered]
     if len(covered):
+        # For each frame the nearest covered ones on both sides; in a short pause a straight line between them
         place = np.searchsorted(covered, np.arange(len(frames_s)))
         before, after = covered[np.maximum(place - 1, 0)], covered[np.minimum(place, len(covered) - 1)]
         pause = (count == 0) & (before < after) & (frames_s[after] - frames_s[before] <= PAUSE_S)
@@ -246,18 +291,24 @@ def bridged(record: VideoRecord, cue: np.ndarray) -> np.ndarray:
     return values
 
 
-def unit_rows(record: VideoRecord, name: str) -> np.ndarray:
-    """The record's features `name`, rows scaled to length 1."""
+def unit_rows(record: VideoRecord, name: str) -> Floats:
+    """Scale the rows of the record's features `name` to length 1."""
     features = np.asarray(getattr(record, name), np.float64)
     if not np.isfinite(features).all():
         raise HierSumError(f"video {record.video_id}: expected finite {name}, found NaN or infinity")
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    lengths: Floats = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(lengths, 1e-12)
 
 
-def _cosine_to(rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    return rows @ centre / max(float(np.linalg.norm(centre)), 1e-12)
+def _cosine_to(rows: Floats, centre: Floats) -> Floats:
+    cosines: Floats = rows @ centre / max(float(np.linalg.norm(centre)), 1e-12)
+    return cosines
 
 
-def standardised(cue: np.ndarray) -> np.ndarray:
+def standardised(cue: Floats) -> Floats:
+    """Take off the mean and divide by the deviation.
+
+    0 where all are equal.
+    """
     deviation = cue.std()
     return (cue - cue.mean()) / deviation if deviation > 1e-9 else np.zeros_like(cue)
