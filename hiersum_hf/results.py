@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.files.atomic import write_text
+from hiersum_hf.files.json_file import read_json
 from hiersum_hf.modeling.errors_hiersum import InputError
 
 
@@ -125,10 +126,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected results of `hiersum evaluate --json`, found no such file.")
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON: {error}") from None
+    results = read_json(path, finite=True)
     schema = results.get("schema") if isinstance(results, dict) else None
     if schema != SCHEMA:
         raise InputError(f"{path}: expected results of schema {SCHEMA}, found schema {schema!r}.")
@@ -149,7 +147,3 @@ def read_results(path: str | Path) -> dict[str, Any]:
 
 def _is_figure(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and abs(value) <= MAX_FIGURE)
-
-
-def _no_number(name: str) -> None:
-    raise InputError(f"found {name}, which is no number")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.datasets.consistency import Profile
-from hiersum_hf.datasets.readers.replay import read_json
 from hiersum_hf.files.atomic import write_text
+from hiersum_hf.files.json_file import read_json
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.datasets.splits import disjoint_folds, with_validation, without_leaks
 from hiersum_hf.datasets.text_features import embed_texts
 from hiersum_hf.features.text_encoder import load_text_encoder
+from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -106,7 +106,7 @@ def train_count(args: DataArguments, there: int) -> int:
 def _prepared_info(data: str) -> dict[str, Any]:
     """What `hiersum prepare` noted about the folder; nothing about other data."""
     path = Path(data, "dataset_info.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json_object(path) if path.is_file() else {}
 
 
 def dataset_name(args: DataArguments) -> str:

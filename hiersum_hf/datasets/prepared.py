@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from hiersum_hf.datasets.manifest import check_finished
-from hiersum_hf.datasets.readers.replay import read_json
 from hiersum_hf.datasets.schema import RecordDataset, to_record, without_extensions
+from hiersum_hf.files.json_file import read_json, read_json_object
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
@@ -58,8 +58,8 @@ def prepared_dataset(folder: str | Path) -> str | None:
 
 def _info(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "dataset_info.json"
-    info = read_json(path)
-    splits = info.get("splits") if isinstance(info, dict) else None
+    info = read_json_object(path)
+    splits = info.get("splits")
     parts = list(splits.values()) if isinstance(splits, dict) else [None]
     if not all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in parts):
         raise InputError(f"{path}: expected an object with splits, lists of video ids, found {info!r:.80}")

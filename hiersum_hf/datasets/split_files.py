@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.files.json_file import parse_json
 from hiersum_hf.files.safe_yaml import load_yaml
 from hiersum_hf.modeling.errors_hiersum import InputError
 
@@ -40,12 +40,12 @@ def read_splits(path: str | Path) -> list[dict[str, list[str]]]:
 def _from_mappings(path: Path) -> list[dict[str, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else load_yaml(text, MAX_VALUES)
+        content = parse_json(text, path.name) if path.suffix == ".json" else load_yaml(text, MAX_VALUES)
         splits = [_parts(split) for split in ([content] if isinstance(content, dict) else content)]
         if not splits:
             raise InputError("an empty list")
         return splits
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         form = "a mapping or a list of mappings with lists of ids under train_keys and test_keys"
         raise InputError(f"{path}: expected {form}, found something else ({error!r:.200})") from None
 

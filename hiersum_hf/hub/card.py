@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -16,6 +15,7 @@ from jinja2 import TemplateError
 from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.files.atomic import write_text
 from hiersum_hf.files.escape import in_card, in_code
+from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.files.safe_yaml import load_yaml
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -160,4 +160,4 @@ def _model_index(results: dict[str, Any], shown: dict[str, str]) -> list[Any] | 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json_object(path) if path.is_file() else {}

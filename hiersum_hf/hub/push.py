@@ -16,6 +16,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
+from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.hub.card import LIBRARY, LICENCE, RULES, card_data, write_card
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
@@ -130,7 +131,7 @@ def assemble_data(prepared: Path, target: Path) -> None:
     stream_prepared(prepared)  # refuses what is not whole before the first row is read
     for file in (*prepared.glob("data-*.parquet"), prepared / "report.json", prepared / "README.md"):
         (target / file.name).symlink_to(file.resolve())
-    info = json.loads((prepared / MARKS["dataset"]).read_text(encoding="utf-8"))
+    info = read_json_object(prepared / MARKS["dataset"])
     reader = info.get("reader", "")
     info["reader"] = f"{reader.split('(')[0]}({', '.join(match.group() for match in re.finditer(RULES, reader))})"
     (target / MARKS["dataset"]).write_text(json.dumps(info, indent=1), encoding="utf-8")
@@ -170,10 +171,9 @@ def check_push(repo_id: str, private: bool | None = None, token: str | None = No
 def _read_mark(path: Path) -> dict[str, Any]:
     """What a repository of strangers says of itself; {} where that is no JSON object."""
     try:
-        mark = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except ValueError:
         return {}
-    return mark if isinstance(mark, dict) else {}
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def _refuse_pickles(run: Path) -> None:
 
 def _name_base(config: Path, run: Path, base: str | None, repo_id: str) -> None:
     """Writes the base's Hub id into a copy of adapter_config.json, or refuses one that nobody could load."""
-    adapter = json.loads(config.read_text(encoding="utf-8"))
+    adapter = read_json_object(config)
     adapter["base_model_name_or_path"] = base = base or adapter["base_model_name_or_path"]
     if Path(base).exists():
         raise HierSumError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 import os
 import re
@@ -13,6 +12,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.files.json_file import parse_json
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
@@ -163,7 +163,7 @@ def read_description(path: str | Path) -> tuple[str, ...]:
     if suffix not in (".txt", ".json"):
         raise InputError(f"{path}: expected a description in a .txt or .json file, found {suffix or 'no suffix'!r}")
     text = _read_text(path, "a description")
-    return _texts(_json(text, str(path)) if suffix == ".json" else text.splitlines(), str(path))
+    return _texts(parse_json(text, str(path)) if suffix == ".json" else text.splitlines(), str(path))
 
 
 def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any]) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
         return read_description(Path(value))
     if isinstance(value, str):
         is_json = re.match(r"\s*(\{|\[\s*[\"{\]])", value)
-        value = _json(value, source) if is_json else _plain(value).splitlines()
+        value = parse_json(value, source) if is_json else _plain(value).splitlines()
     return _texts(value, source)
 
 
@@ -272,13 +272,6 @@ def _bare_events(substation: str, styles: str) -> str:
 def _srt_time(time_s: float) -> str:
     minutes, milliseconds = divmod(round(time_s * 1000), 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}"
-
-
-def _json(text: str, source: str) -> Any:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{source}: expected JSON, found {text.strip()[:40]!r} ({error})") from error
 
 
 def _texts(content: Any, source: str) -> tuple[str, ...]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import find_adapter_config_file
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from hiersum_hf.files.atomic import aside
+from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.hub.card import LICENCE, card_data, write_card
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
@@ -56,7 +56,7 @@ def _base_of(adapter: str) -> str:
     found = find_adapter_config_file(adapter)
     if found is None:
         raise HierSumError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")
-    return json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return str(read_json_object(found)["base_model_name_or_path"])
 
 
 def _results_of(adapter: str, base: str, output: Path) -> dict[str, Any] | None:

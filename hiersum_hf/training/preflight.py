@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -18,6 +17,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.evaluation.evaluate import mean_metrics
+from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.hub.push import check_push
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -92,7 +92,7 @@ def _chain(checkpoint: str | None) -> list[Path]:
     while checkpoint and (folder := Path(checkpoint).resolve()).is_dir() and folder not in chain:
         chain.append(folder)
         adapter = folder / "adapter_config.json"
-        checkpoint = json.loads(adapter.read_text()).get("base_model_name_or_path") if adapter.is_file() else None
+        checkpoint = read_json_object(adapter).get("base_model_name_or_path") if adapter.is_file() else None
     return chain
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import zipfile
 from pathlib import Path
@@ -10,12 +9,14 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers.trainer_utils import sort_checkpoints
 
+from hiersum_hf.files.json_file import read_json
+
 
 def is_whole(checkpoint: str | Path) -> bool:
     """Whether every file of a checkpoint folder was written to its end; `trainer_state.json` is the last one."""
     folder = Path(checkpoint)
     try:
-        json.loads((folder / "trainer_state.json").read_text())
+        read_json(folder / "trainer_state.json")
         for path in folder.glob("*.safetensors"):
             with safe_open(path, "pt"):  # compares the length with the header
                 pass

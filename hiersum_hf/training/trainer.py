@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
 
+from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import LEVELS
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -93,7 +93,7 @@ class HierSumTrainer(Trainer):
 
     def _refuse_a_plan(self, checkpoint: str | bool) -> None:
         """Raises ValueError for a plan that this run would not follow; a `LevelPlanner` refuses to be without one."""
-        state = json.loads(Path(str(checkpoint), "trainer_state.json").read_text())
+        state = read_json_object(Path(str(checkpoint), "trainer_state.json"))
         if "LevelPlanner" in state["stateful_callbacks"] and not self.planner:
             raise HierSumError(
                 f"{checkpoint}: expected schedule adaptive, with which it was trained, found {self.args.schedule}."

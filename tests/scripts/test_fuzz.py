@@ -126,7 +126,7 @@ def test_whole_files_are_accepted(fuzzing, tmp_path):
         ("wikihow", put("annt.json", "b", 3, HUGE), "annt.json, video b: "),
         ("wikihow", put("tasks.json", "b", "Re\ud83dplace"), r"video b: .* found half a character: 'Re\\ud83d"),
         ("articles-folder", put("A-b.json", DEEP), "A-b.json: "),
-        ("metadata-csv", put("mr_hisum_split.json", DEEP), "mr_hisum_split.json: expected lists under train_keys"),
+        ("metadata-csv", put("mr_hisum_split.json", DEEP), "mr_hisum_split.json: expected JSON, found none"),
         ("description-json", put("d.json", DEEP), "d.json: expected JSON"),
         ("splits-json", put("s.json", DEEP), "s.json: expected a mapping"),
         ("splits-yml", put("s.yml", "[" * 1000), "s.yml: expected a mapping"),

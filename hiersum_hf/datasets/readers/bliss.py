@@ -12,16 +12,15 @@ BLiSS ships the features as pickles, .npy files of the same names; `hiersum prep
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hiersum_hf.files.h5_file import read_member
+from hiersum_hf.files.json_file import cached_json_object
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
@@ -135,7 +134,7 @@ class BLiSSReader:
     def _annotations(self) -> dict[str, dict[str, Any]]:
         """part -> clip -> members, of the parts that are there"""
         paths = {part: _annotation_path(self.folder, part) for part in PARTS}
-        there = {part: read_json_object(path) for part, path in paths.items() if path.is_file()}
+        there = {part: cached_json_object(path) for part, path in paths.items() if path.is_file()}
         if not there:
             raise FileNotFoundError(f"{self.folder / 'annotation'}: expected train.json, val.json or test.json")
         return there
@@ -168,29 +167,6 @@ class BLiSSReader:
         if not np.isfinite(found).all():
             raise InputError(f"{path}, clip {clip}: expected finite values, found NaN or infinity")
         return found
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, parsed once as long as the file stays the same: not to be changed.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no JSON object; names the file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return _read_json_object(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_json_object(path: Path, changed_ns: int) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return content
 
 
 def _annotation_path(folder: Path, part: str) -> Path:

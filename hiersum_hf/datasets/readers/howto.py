@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.datasets.readers.folder import FolderReader
-from hiersum_hf.datasets.readers.replay import make_curve, parse_views, read_json
+from hiersum_hf.datasets.readers.replay import make_curve, parse_views
 from hiersum_hf.datasets.readers.wikihow_articles import Article, read_articles, videos_of_articles, youtube_id
 from hiersum_hf.files.atomic import write_text
+from hiersum_hf.files.json_file import read_json
 from hiersum_hf.labels import ReplayCurve, ReplayLabels, is_balanced
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord

@@ -6,7 +6,6 @@ Letters: T rows (seconds) of a member, N rows common to all members, S shots, U 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +18,7 @@ import numpy as np
 from hiersum_hf.datasets.readers.replay import parse_views
 from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, read_member
+from hiersum_hf.files.json_file import read_json
 from hiersum_hf.labels import ReplayLabels
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.summary.shots import clip_shots
@@ -106,12 +106,10 @@ def read_split(path: str | Path, known: Container[str], kept: Container[str] | N
         ValueError: If it has another form or names an unknown video.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         parts = {part: [str(name) for name in content[key]] for part, key in PARTS.items()}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (TypeError, KeyError) as error:
         raise InputError(f"{path}: expected lists under {', '.join(PARTS.values())} ({error!r})") from None
     unknown = [name for names in parts.values() for name in names if name not in known]
     if unknown:

@@ -13,7 +13,6 @@ A file holds one video, a list of them, or {"videos": [...]}; a video has `video
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.files.json_file import read_json
 from hiersum_hf.labels import ReplayCurve
 from hiersum_hf.modeling.errors_hiersum import InputError
 
@@ -55,7 +55,7 @@ def read_replays(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str
     """
     where, content = "replay curves", source
     if isinstance(source, str | Path):
-        where, content = str(source), read_json(Path(source))
+        where, content = str(source), read_json(source)
     videos = content.get("videos", [content]) if isinstance(content, Mapping) else content
     if not isinstance(videos, list) or not all(isinstance(video, Mapping) for video in videos):
         raise InputError(f"{where}: expected a video, a list of videos or {{'videos': [...]}}, found {content!r:.80}")
@@ -66,16 +66,6 @@ def read_replays(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str
             raise InputError(f"{where}: expected each video once, found {video_id} twice")
         curves[video_id] = curve
     return curves
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; FileNotFoundError or ValueError names it if that cannot be."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a JSON file, found no such file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON, found none ({error})") from None
 
 
 def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, title: str | None = None) -> ReplayCurve:

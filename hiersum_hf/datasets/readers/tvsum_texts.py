@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.readers.bliss import read_json_object
 from hiersum_hf.datasets.readers.mrhisum_files import load_video, read_features
 from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
 from hiersum_hf.files.h5_file import Member, first_shape, outlines
 from hiersum_hf.files.h5_process import H5Error
+from hiersum_hf.files.json_file import cached_json_object
 from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
@@ -165,7 +165,7 @@ def _index(captions: Path) -> Mapping[str, Any]:
     """id -> subtitle file or entry of the JSON file"""
     if captions.is_dir():
         return {path.stem: path for suffix in reversed(SUBTITLES) for path in captions.glob(f"*{suffix}")}
-    return read_json_object(captions)
+    return cached_json_object(captions)
 
 
 def _sentences(where: str, entry: Any) -> list[Sentence]:

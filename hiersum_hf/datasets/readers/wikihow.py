@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.readers.bliss import read_json_object
 from hiersum_hf.datasets.readers.feature_file import read_frame_features
 from hiersum_hf.datasets.readers.tvsum_members import DEFAULT_FPS
 from hiersum_hf.datasets.readers.wikihow_articles import Article, read_articles, videos_of_articles
 from hiersum_hf.files.h5_file import read_rate
+from hiersum_hf.files.json_file import cached_json_object
 from hiersum_hf.metrics import LENGTH_TOLERANCE
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
@@ -84,7 +84,7 @@ class WikiHowReader:
         """Entries of `labels` that are not empty, or names of the articles. Raises as `read`."""
         if self.labels is None:
             return [article.name for article in self._articles()]
-        return [name for name, entry in read_json_object(self.labels).items() if entry != []]
+        return [name for name, entry in cached_json_object(self.labels).items() if entry != []]
 
     @property
     def splits(self) -> dict[str, list[str]]:
@@ -95,7 +95,7 @@ class WikiHowReader:
     def findings(self) -> dict[str, list[str]]:
         """`duplicates`: articles that share a video; `without_steps`, `empty_steps`: articles with no step, with steps
         that have no words; `without_annotation`, `without_article`: entries of `labels`."""
-        articles, entries = self._articles(), {} if self.labels is None else read_json_object(self.labels)
+        articles, entries = self._articles(), {} if self.labels is None else cached_json_object(self.labels)
         shared = [names for names in videos_of_articles(articles).values() if len(names) > 1]
         found = {
             "duplicates": [" = ".join(article.name for article in names) for names in shared],
@@ -135,7 +135,7 @@ class WikiHowReader:
         return None if self.articles is None else _articles(self.articles, _changed_ns(self.articles))[1].get(name)
 
     def _task(self, video_id: str) -> tuple[str, ...]:
-        task = "" if self.tasks is None else read_json_object(self.tasks).get(video_id, "")
+        task = "" if self.tasks is None else cached_json_object(self.tasks).get(video_id, "")
         if not isinstance(task, str):
             raise InputError(f"{self.tasks}, video {video_id}: expected the name of a task, found {task!r:.80}")
         return (task_text(task),) if task_text(task) else ()
@@ -158,7 +158,7 @@ class _Segments:
 
 
 def _segments(path: Path, video_id: str) -> _Segments:
-    entries = read_json_object(path)
+    entries = cached_json_object(path)
     if video_id not in entries:
         raise InputError(f"{path}: expected a video {video_id}, found none")
     entry = entries[video_id]
