@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ class HierSumTrainingArguments(TrainingArguments):
     overwrite: bool = field(default=False, metadata={"help": "Replace an earlier run in output_dir."})
     logging_steps: float = field(default=50, metadata={"help": "Log every so many optimiser steps."})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_numbers()
         if self.load_best_model_at_end and not self.metric_for_best_model:
             raise HierSumError(
@@ -94,7 +94,8 @@ class HierSumTrainingArguments(TrainingArguments):
         word = str(self.resume_from_checkpoint or "False")
         if word.lower() in ("true", "false"):
             self.resume_from_checkpoint = "True" if word.lower() == "true" else None
-        super().__post_init__()
+        check_and_fill: Callable[[], None] = super().__post_init__  # untyped in Transformers
+        check_and_fill()
         if self.load_best_model_at_end and self.save_strategy == "no":
             raise HierSumError("load_best_model_at_end: expected --save_strategy steps, epoch or best, found no.")
         for name, known in {"schedule": SCHEDULES, "train_sampling_strategy": SAMPLING}.items():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list, reduce
 from torch import Tensor
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from hiersum_hf.modeling.configuration_hiersum import LEVELS
 from hiersum_hf.modeling.errors_hiersum import HierSumError
+
+
+if TYPE_CHECKING:
+    from hiersum_hf.training.trainer import HierSumTrainer
 
 
 class LevelPlanner(TrainerCallback, ExportableState):
@@ -39,14 +43,17 @@ class LevelPlanner(TrainerCallback, ExportableState):
         seen = torch.stack([loss.detach().float(), torch.ones_like(loss, dtype=torch.float32)])
         self._step = self._step + torch.stack([seen * (level == "child"), seen * (level == "parent")])
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """A new run starts a new plan, a resumed run has the plan of its checkpoint.
 
         Raises:
             ValueError: The checkpoint has no plan, or one of another window.
         """
         fresh = LevelPlanner(self.window).state()
-        saved = state.stateful_callbacks.get("LevelPlanner") if state.global_step else fresh
+        states: Any = state.stateful_callbacks  # Transformers declares the list that the Trainer was given
+        saved = states.get("LevelPlanner") if state.global_step else fresh
         found = saved["args"]["window"] if saved else "no plan"
         if found != self.window:
             raise HierSumError(
@@ -56,7 +63,7 @@ class LevelPlanner(TrainerCallback, ExportableState):
         self.plan[:] = saved["args"]["plan"]
         self.losses = torch.tensor(saved["args"]["losses"])
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.losses = reduce(self._step, "sum") + self.losses.to(args.device)
         self._step = 0.0
         if state.global_step % self.window == 0:
@@ -64,7 +71,7 @@ class LevelPlanner(TrainerCallback, ExportableState):
             self.plan += planned
             self.losses = torch.zeros(2, 2)
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         return {
             "args": {"window": self.window, "plan": list(self.plan), "losses": self.losses.tolist()},
             "attributes": {},
@@ -90,29 +97,37 @@ def planned_parent_steps(window: int, losses: Tensor) -> int:
 class LevelCallback(TrainerCallback):
     """Keeps sampler, progress bar and config of a `HierSumTrainer` up with the levels of the run."""
 
-    def __init__(self, trainer: Trainer):
-        self.trainer: Any = trainer
+    def __init__(self, trainer: HierSumTrainer):
+        self.trainer = trainer
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.trained_before = set(self.trainer.model.config.trained_levels or [])
 
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Tells the sampler the epoch also where Accelerate's wrappers hide it (a resumed run on several ranks)."""
         self.trainer.sampler.set_epoch(int(state.epoch or 0))
         if self.trainer.planner:
             self.trainer.sampler.plan = self.trainer.planner.plan
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         for callback in self.trainer.callback_handler.callbacks:
             if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
                 callback.training_bar.set_postfix_str(self.trainer.sampler.level(state.global_step), refresh=False)
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._note_levels(state.global_step)
 
-    def on_train_end(self, args, state, control, **kwargs):
-        is_best = args.load_best_model_at_end and state.best_model_checkpoint
-        self._note_levels(state.best_global_step if is_best else state.global_step)
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        best = state.best_global_step if args.load_best_model_at_end and state.best_model_checkpoint else None
+        self._note_levels(state.global_step if best is None else best)
 
     def _note_levels(self, step: int) -> None:
         """Writes into the config at which levels the network has been trained after this step."""

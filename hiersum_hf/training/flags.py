@@ -63,7 +63,7 @@ class StartArguments:
         },
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lora_r is None and (self.lora_alpha is not None or self.lora_dropout):
             raise HierSumError("lora_alpha and lora_dropout belong to an adapter: expected --lora_r with its rank.")
         if self.lora_r is not None and self.checkpoint is None:
@@ -236,4 +236,5 @@ def recipe_differences(run: Path, given: Mapping[str, Any]) -> list[str]:
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in given.items() if name not in NOT_IN_A_RECIPE and value is not None}
-    return json.loads(json.dumps(kept, default=str))
+    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+    return plain

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import CheckpointError
@@ -158,6 +158,7 @@ def trained_levels(checkpoint: str | Path) -> list[str] | None:
 class SaveConfig(TrainerCallback):
     """Keeps config.json beside every adapter too: widths, trained levels and score head, which PEFT does not save."""
 
-    def on_save(self, args, state, control, model=None, **kwargs):
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            model.config.save_pretrained(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            model: HierSumModel = kwargs["model"]
+            model.config.save_pretrained(Path(str(args.output_dir), f"checkpoint-{state.global_step}"))

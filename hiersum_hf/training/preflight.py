@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.evaluation.evaluate import mean_metrics
@@ -150,11 +150,13 @@ class BeginRun(TrainerCallback):
         self.given = given
         self.also = also
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         if not state.is_world_process_zero:
             return
-        run = Path(args.output_dir)
-        if args.overwrite and not args.resume_from_checkpoint:
+        run = Path(str(args.output_dir))
+        if cast(HierSumTrainingArguments, args).overwrite and not args.resume_from_checkpoint:
             for folder in (run, *self.also):
                 clear_run(folder)
         write_recipe(run, self.given)

@@ -157,7 +157,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
             self._order = rng.permutation(len(pool))
             if self.lengths is not None:
                 self._order = self._grouped(self.lengths[pool], self._order, -number * len(pool), rng)
-        return pool[self._order[index]]
+        return pool[int(self._order[index])]
 
     def _grouped(self, lengths: np.ndarray, order: np.ndarray, start: int, rng: np.random.Generator) -> np.ndarray:
         """The same videos, those of like length next to each other where a batch will take them.
@@ -173,7 +173,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         return np.concatenate([order[:first], batches.ravel(), ranked[whole:]])
 
 
-class LevelDataset(Dataset):
+class LevelDataset(Dataset[tuple[str, VideoRecord]]):
     """Turns the (level, index) pairs of the sampler into (level, record) pairs for the collator."""
 
     def __init__(self, records: Sequence[VideoRecord]):

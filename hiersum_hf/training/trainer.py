@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer
+from transformers.trainer_utils import TrainOutput
 
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import LEVELS
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.losses_hiersum import MAX_LOGIT_SCALE
-from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.modeling.modeling_hiersum import HierSumModel, HierSumOutput
 from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import HierSumCollator
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
@@ -26,6 +30,10 @@ from hiersum_hf.training.arguments import HierSumTrainingArguments, and_both
 from hiersum_hf.training.callbacks import LevelCallback, LevelPlanner
 from hiersum_hf.training.resume import is_whole, last_checkpoint
 from hiersum_hf.training.sampler import AlternatingBatchSampler, LevelDataset
+
+
+if TYPE_CHECKING:  # peft takes seconds to import
+    from peft import PeftModel
 
 
 class HierSumTrainer(Trainer):
@@ -42,6 +50,7 @@ class HierSumTrainer(Trainer):
         kwargs: As `transformers.Trainer`.
     """
 
+    model: HierSumModel | PeftModel
     args: HierSumTrainingArguments
     train_dataset: Sequence[VideoRecord]
     eval_dataset: Sequence[VideoRecord] | None
@@ -49,12 +58,12 @@ class HierSumTrainer(Trainer):
 
     def __init__(
         self,
-        model: HierSumModel,
+        model: HierSumModel | PeftModel,
         args: HierSumTrainingArguments,
         train_dataset: Sequence[VideoRecord],
         processing_class: HierSumFeatureExtractor,
         eval_dataset: Sequence[VideoRecord] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         self._terms: dict[str, torch.Tensor] = {}  # name -> [sum, count] since the last log
         super().__init__(
@@ -70,7 +79,7 @@ class HierSumTrainer(Trainer):
         """Plans the adaptive schedule. Looked up, because Transformers may replace callbacks when it resumes."""
         return next((c for c in self.callback_handler.callbacks if isinstance(c, LevelPlanner)), None)
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """As `Trainer.train`, but never from a checkpoint that a stopped run left half-written.
 
         Raises:
@@ -99,7 +108,7 @@ class HierSumTrainer(Trainer):
                 f"{checkpoint}: expected schedule adaptive, with which it was trained, found {self.args.schedule}."
             )
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Batches of the alternating sampler, the same levels on every rank.
 
         Raises:
@@ -140,9 +149,16 @@ class HierSumTrainer(Trainer):
                 f"adaptive_window must be at least {math.ceil(ahead / args.gradient_accumulation_steps)}, because "
                 f"{loader.num_workers} workers fetch {ahead} batches ahead, got {args.adaptive_window}."
             )
-        return self.accelerator.prepare(loader)
+        prepared: DataLoader[dict[str, Any]] = self.accelerator.prepare(loader)
+        return prepared
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, HierSumOutput]:
         """The model's own loss; every term is kept for the logs under its level, and the rate of positive labels."""
         outputs = model(**inputs)
         level, labels = inputs["level"], inputs["frame_labels"]
@@ -156,7 +172,7 @@ class HierSumTrainer(Trainer):
             self.planner.add(level, outputs.loss - outputs.losses.get("sentence_focal", 0.0))
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
-    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Adds what happened since the last log, for example `parent/frame_focal` and `parent_share`."""
         if "loss" in logs:
             logs |= self._means()
@@ -186,13 +202,13 @@ class HierSumTrainer(Trainer):
         batches = {level: sums.get(f"{level}/loss", (0, 0))[1] for level in LEVELS}
         return means | {"parent_share": float(batches["parent"] / sum(batches.values()))}
 
-    def create_scheduler(self, num_training_steps: int, optimizer=None):
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
         """By default the flat rate falls over the last fifth of the steps."""
         if self.args.lr_scheduler_type == "warmup_stable_decay" and not self.args.lr_scheduler_kwargs:
             self.args.lr_scheduler_kwargs = {"num_decay_steps": math.ceil(num_training_steps / 5)}
         return super().create_scheduler(num_training_steps, optimizer)
 
-    def get_decay_parameter_names(self, model) -> list[str]:
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """Weight decay as in Transformers, but none on the logit scales."""
         return [name for name in super().get_decay_parameter_names(model) if not name.endswith("logit_scale")]
 
@@ -200,7 +216,12 @@ class HierSumTrainer(Trainer):
         """Levels the network has been trained at, and their mean."""
         return and_both(self.accelerator.unwrap_model(self.model).config.trained_levels or ["child"])
 
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
         """`compute_metrics` of the validation videos at every trained level, for example `eval_parent_kendall_tau`.
 
         Every rank scores its share of the videos, and has the metrics of all.
@@ -217,7 +238,7 @@ class HierSumTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial) -> bool:
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """As `Trainer`, but waits for the metric of a level that has not had its first step.
 
         Raises:
