@@ -70,4 +70,4 @@ def _read_once(path: Path, changed_ns: int) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise InputError(f"{name} is no number")
