@@ -84,6 +84,6 @@ def _files(folder: str | Path) -> list[Path]:
 
 def _row_count(file: Path) -> int:
     try:
-        return pq.read_metadata(file).num_rows
+        return int(pq.read_metadata(file).num_rows)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{file}: expected a whole Parquet file ({error}). Prepare or fetch it again.") from None

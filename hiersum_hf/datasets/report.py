@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +15,7 @@ from hiersum_hf.records import VideoRecord
 
 
 LISTED_VIDEOS = 50  # rates of larger sets are summed up
-MISSING = {
+MISSING: dict[str, Callable[[VideoRecord], bool]] = {
     "features": lambda r: len(r.video_features) == 0,
     "subtitles": lambda r: len(r.sentences) == 0,
     "description": lambda r: len(r.description) == 0,

@@ -31,7 +31,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -166,20 +166,21 @@ def without_extensions(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _array(column: Any) -> np.ndarray:
+def _array(column: pa.Array) -> np.ndarray:
     """(rows, width): a cell of an array column; (0, 0) if it has no rows."""
     rows = column.flatten()  # one list a row
-    flat = rows.flatten().to_numpy(zero_copy_only=False)
+    flat: np.ndarray = rows.flatten().to_numpy(zero_copy_only=False)
     if flat.dtype == np.float16:
         flat = torch.from_numpy(flat.copy()).float().numpy()  # 10 times as fast as NumPy; a copy because it may write
     return flat.reshape(len(rows), -1) if len(rows) else flat.reshape(0, 0)
 
 
-def _rows(column: Any, dtype: str) -> np.ndarray | None:
+def _rows(column: pa.Array, dtype: str) -> np.ndarray | None:
     if not column.is_valid()[0].as_py():
         return None
     lists = column.flatten()
-    return lists.flatten().to_numpy(zero_copy_only=False).astype(dtype).reshape(len(lists), -1)
+    flat: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False)
+    return flat.astype(dtype).reshape(len(lists), -1)
 
 
 class RecordDataset(Sequence[VideoRecord]):
@@ -198,7 +199,11 @@ class RecordDataset(Sequence[VideoRecord]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> VideoRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[VideoRecord]: ...
+    def __getitem__(self, index: int | slice) -> VideoRecord | list[VideoRecord]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = range(len(self))[index]
@@ -257,7 +262,8 @@ class RecordDataset(Sequence[VideoRecord]):
             column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
         if not pa.types.is_list(column.type):
             raise InputError(f"expected a column of lists or arrays, found {name} of {column.type}")
-        return pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+        counts: np.ndarray = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        return counts.astype(np.int64)
 
     def select(self, video_ids: Sequence[str]) -> RecordDataset:
         """The records of these videos, in this order, still on disk."""

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
+from hiersum_hf.features.video_encoder import VideoEncoder
 from hiersum_hf.labels import ReplayCurve
 from hiersum_hf.metrics import key_shot_summary
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -48,12 +49,13 @@ logger = logging.getLogger(__name__)
 SAMPLE_FPS = 1.0
 FRAME_NOISE = 0.3  # of the length of a feature row
 REPLAY_BINS = 100
+EmbedTexts = Callable[[Sequence[str]], np.ndarray]  # n texts -> (n, Dt)
 
 
 def to_record(
     video: LatentVideo,
     frame_bank: np.ndarray,
-    embed_texts: Callable[[Sequence[str]], np.ndarray],
+    embed_texts: EmbedTexts,
     encoders: Encoders,
 ) -> VideoRecord:
     """The video with features and TVSum-like annotations.
@@ -99,7 +101,7 @@ def to_record(
     )
 
 
-def random_features(video_dim: int = 32, text_dim: int = 32) -> tuple[np.ndarray, Callable, Encoders]:
+def random_features(video_dim: int = 32, text_dim: int = 32) -> tuple[np.ndarray, EmbedTexts, Encoders]:
     """Stand-ins for encoders where none is installed: fixed random projections of the concepts and of the words."""
     bank = np.random.default_rng(0).standard_normal((NUM_CONCEPTS, 1, video_dim))
     bank = bank + 0.3 * np.random.default_rng(1).standard_normal((NUM_CONCEPTS, NUM_VARIANTS, video_dim))
@@ -119,7 +121,7 @@ def words_of(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in text.lower()).split() or [""]
 
 
-def encoder_features(video_encoder, text_encoder) -> tuple[np.ndarray, Callable, Encoders]:
+def encoder_features(video_encoder: VideoEncoder, text_encoder: TextEncoder) -> tuple[np.ndarray, EmbedTexts, Encoders]:
     """The same from real encoders: every concept is drawn from every camera position and encoded.
 
     Args:
@@ -132,7 +134,7 @@ def encoder_features(video_encoder, text_encoder) -> tuple[np.ndarray, Callable,
     return bank.reshape(NUM_CONCEPTS, NUM_VARIANTS, -1), _cached(text_encoder), encoders
 
 
-def benchmark_features(video_dim: int = 32) -> tuple[np.ndarray, Callable, Encoders]:
+def benchmark_features(video_dim: int = 32) -> tuple[np.ndarray, EmbedTexts, Encoders]:
     """Frames as in `random_features`, texts from a real Sentence-BERT; where none is installed, from the former too."""
     bank, embed, encoders = random_features(video_dim)
     try:
@@ -143,7 +145,7 @@ def benchmark_features(video_dim: int = 32) -> tuple[np.ndarray, Callable, Encod
     return bank, _cached(text_encoder), replace(encoders, text=text_encoder.encoder_id)
 
 
-def _cached(text_encoder: TextEncoder) -> Callable[[Sequence[str]], np.ndarray]:
+def _cached(text_encoder: TextEncoder) -> EmbedTexts:
     """Texts -> (n, Dt) features; every text is encoded once."""
     known: dict[str, np.ndarray] = {}
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hiersum_hf.synthetic.world import ACTIONS, LatentSegment, LatentVideo
 
+
+if TYPE_CHECKING:
+    from av import AudioFrame
 
 VIDEO_FPS = 12
 FRAME_SIZE = (180, 320)  # height, width
@@ -76,7 +81,7 @@ def render(video: LatentVideo, path: Path) -> None:
             container.mux(stream.encode(None))
 
 
-def _tone(segment: LatentSegment):
+def _tone(segment: LatentSegment) -> Iterator[AudioFrame]:
     """48 kHz mono audio frames of the segment's length: a quiet tone where something is said, else silence."""
     import av
 

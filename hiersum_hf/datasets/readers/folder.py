@@ -185,7 +185,7 @@ def _duration_s(files: dict[str, Path], stored: dict[str, Any]) -> float:
     from hiersum_hf.video.reader import probe
 
     if "duration_s" in stored:
-        return stored["duration_s"]
+        return float(stored["duration_s"])
     if "video" in files:
         return probe(files["video"]).duration_s
     return float(stored["frame_times_s"][-1] + 1 / stored["sample_fps"])

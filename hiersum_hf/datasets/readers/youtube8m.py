@@ -41,8 +41,8 @@ def dequantize(q: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"dequantisation: expected one of {', '.join(DEQUANTIZATIONS)}, found {name!r}")
     if q.dtype != np.uint8:
         raise InputError(f"dequantisation: expected uint8, found {q.dtype}")
-    values = np.arange(256) * 4 / 255 + DEQUANTIZATIONS[name]
-    return values.astype(np.float32)[q]
+    values: np.ndarray = (np.arange(256) * 4 / 255 + DEQUANTIZATIONS[name]).astype(np.float32)
+    return np.take(values, q)
 
 
 def read_tfrecord(path: str | Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
