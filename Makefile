@@ -5,7 +5,7 @@ TORCH ?= torch
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-slow coverage check format clean
+.PHONY: demo test test-slow coverage check lint types format clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt
@@ -29,9 +29,13 @@ test-slow: $(READY)  ## the tests that take minutes
 coverage: $(READY)  ## of the unit tests, branches included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov
 
-check: $(READY)  ## lint, format, types
+check: lint types  ## lint, format, types; .pre-commit-config.yaml names the same
+
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)
 	rm -rf .typecheck && mkdir -p .typecheck/hiersum_hf  # modeling/ is mapped by setuptools, which mypy cannot follow
 	ln -s $(CURDIR)/hiersum_hf/* $(CURDIR)/modeling .typecheck/hiersum_hf/
 	MYPYPATH=.typecheck $(BIN)/mypy --package hiersum_hf

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -150,6 +151,18 @@ def test_bounds_pins_and_docs_name_the_same_versions():
     for name, oldest, newest in rows:
         bounds = [Version(one.version) for one in allowed[canonicalize_name(name)] if one.operator == ">="]
         assert (bounds, pins[canonicalize_name(name)]) == ([Version(oldest)], newest), name
+
+
+def test_make_check_and_the_hooks_of_pre_commit_run_the_same_commands():
+    def commands(*goals: str) -> str:
+        words = ["make", "--dry-run", "--no-print-directory", "--old-file", ".venv/.ready", *goals]
+        return subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=True).stdout
+
+    (local,) = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text())["repos"]
+    assert (local["repo"], {hook["language"] for hook in local["hooks"]}) == ("local", {"system"}), "no downloads"
+    goals = [hook["entry"].removeprefix("make ") for hook in local["hooks"]]
+    assert commands(*goals) == commands("check")
+    assert all(tool in commands("check") for tool in ("ruff check", "ruff format --check", "mypy"))
 
 
 @pytest.fixture(scope="module")
