@@ -96,7 +96,7 @@ def test_what_is_refused_is_refused_with_an_error_of_ours():
 def test_nothing_imports_modeling_under_another_name():
     with pytest.raises(ImportError, match=r"Import `hiersum_hf.modeling` instead"):
         runpy.run_path(str(REPO / "modeling" / "__init__.py"), run_name="modeling")
-    for path in [*REPO.glob("hiersum_hf/**/*.py"), *REPO.glob("scripts/*.py"), *REPO.glob("tests/**/*.py")]:
+    for path in [*REPO.glob("hiersum_hf/**/*.py"), *REPO.glob("scripts/**/*.py"), *REPO.glob("tests/**/*.py")]:
         assert not any(name.split(".")[0] == "modeling" for name in imports(path)), path
 
 

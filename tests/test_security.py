@@ -37,7 +37,8 @@ from tests.makers.videos import synthetic
 
 
 REPO = Path(__file__).parents[1]
-SOURCES = [*REPO.glob("hiersum_hf/**/*.py"), *REPO.glob("modeling/*.py"), *REPO.glob("scripts/*.py")]
+SOURCES = [*REPO.glob("hiersum_hf/**/*.py"), *REPO.glob("modeling/*.py"), *REPO.glob("scripts/**/*.py")]
+SOURCES.remove(REPO / "scripts/quality/house.py")  # unpacks what git archived of this repository
 # Calls that run what a file says, or write where it says.
 NEVER = {
     *(

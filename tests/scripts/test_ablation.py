@@ -13,6 +13,7 @@ from ablation import run as ablation
 from ablation.arms import M1, Arm, Data, Stage, arm, one, parent_first, pretrained, two_networks
 from ablation.baselines import BASELINES, frame_inputs
 from ablation.data import QUICK, fingerprint, load
+from ablation.main import FIRST_SEED, fill
 from ablation.report import as_markdown, draw, interval, report_group
 from ablation.run import run_and_keep, run_arm, run_file
 from ablation.studies import STUDIES, on_prepared
@@ -235,7 +236,7 @@ def test_script_reports_kept_runs_and_fills_the_page(tmp_path, monkeypatch, caps
     assert script.main() == 2
     assert "expected all runs of a group" in capsys.readouterr().err
     for one_arm in STUDIES["schedules"].groups[0].arms[:2]:
-        run_and_keep(tmp_path / "runs", one_arm, script.FIRST_SEED, QUICK)
+        run_and_keep(tmp_path / "runs", one_arm, FIRST_SEED, QUICK)
     assert script.main() == 0
     table = capsys.readouterr().out
     results = json.loads((tmp_path / "results" / "schedules.json").read_text())
@@ -244,7 +245,7 @@ def test_script_reports_kept_runs_and_fills_the_page(tmp_path, monkeypatch, caps
     assert len(results["groups"][0]["arms"][0]["per_video"]) == QUICK.test
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- schedules -->\nold\n<!-- end -->\nb\n<!-- mask -->\nkept\n<!-- end -->\n")
-    script.fill(page, tmp_path / "results")
+    fill(page, tmp_path / "results")
     assert table.rstrip() in page.read_text()
     assert "old" not in page.read_text()
     assert "<!-- mask -->\nkept\n<!-- end -->" in page.read_text()

@@ -1,4 +1,4 @@
-"""Damaged files are refused in one line that names them: inputs of `scripts/fuzz.py` that once did something else.
+"""Damaged files are refused in one line that names them: inputs of fuzz.py that once did something else.
 
 A reader that ends in a traceback, a hang or all memory taken stops the work on every other video.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts/quality"
 HUGE, DEEP = 10**400, "[" * 100_000
 MANY = f"data:\n- &a [{', '.join('x' * 101)}]\n- [{', '.join(['*a'] * 101)}]\n"
 

@@ -1,4 +1,4 @@
-"""scripts/kill_trials.py must see what a kill breaks, or its zeros mean nothing."""
+"""scripts/quality/kill_trials.py must see what a kill breaks, or its zeros mean nothing."""
 
 import json
 import random
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_trials.py"
+SCRIPT = Path(__file__).parents[2] / "scripts/quality/kill_trials.py"
 
 
 @pytest.fixture(scope="module")

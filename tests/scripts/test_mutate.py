@@ -1,4 +1,4 @@
-"""scripts/mutate.py must change the code that its tests import, or every change would go unnoticed."""
+"""scripts/quality/mutate.py must change the code that its tests import, or every change would go unnoticed."""
 
 import runpy
 import subprocess
@@ -13,7 +13,7 @@ REPO = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def mutate():
-    return runpy.run_path(str(REPO / "scripts/mutate.py"))
+    return runpy.run_path(str(REPO / "scripts/quality/mutate.py"))
 
 
 def test_parts_name_files_and_tests_that_there_are(mutate):

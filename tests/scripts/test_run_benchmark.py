@@ -22,15 +22,16 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 def benchmark(monkeypatch):
     """The script, and its part data with sets of a few short videos."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    from benchmarks import data
+    from quality.benchmarks import data
+    from quality.benchmarks.main import PARTS
 
     monkeypatch.setattr(data, "ROWS", 20)
     monkeypatch.setattr(data, "BATCH", 4)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", None)  # put back what the part sets
     script = runpy.run_path(str(SCRIPTS / "run_benchmark.py"))
-    assert {"data", "evaluation"} <= set(script["PARTS"])
+    assert {"data", "evaluation"} <= set(PARTS)
     yield script["main"], data
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "quality"]:
         del sys.modules[name]
 
 
@@ -88,7 +89,7 @@ def test_memory_is_measured_in_processes_of_their_own(benchmark, tmp_path):
 
 def test_shots_are_compared_at_the_same_objective(benchmark, capsys, monkeypatch, tmp_path):
     main, _ = benchmark
-    from benchmarks import shots
+    from quality.benchmarks import shots
 
     monkeypatch.setattr(shots, "LENGTHS", (100, 200, 400))
     monkeypatch.setattr(shots, "WIDTH", 16)
@@ -105,7 +106,7 @@ def test_shots_are_compared_at_the_same_objective(benchmark, capsys, monkeypatch
 
 def test_limits_and_profiles_stand_beside_what_is_measured(benchmark, capsys):
     main, _ = benchmark
-    from benchmarks import imports, profile
+    from quality.benchmarks import imports, profile
 
     imports.COMMANDS = {"nothing": ("pass", "pass")}  # the real ones take seconds each
     main(["evaluation", "imports", "profile", "--quick", "--json"])
@@ -136,7 +137,7 @@ def test_selections_are_compared_where_the_steps_are_known(benchmark, capsys):
 
 
 def test_made_up_videos_are_what_their_description_says(benchmark):
-    from benchmarks import reference_howto, selection
+    from quality.benchmarks import reference_howto, selection
 
     videos = reference_howto.make_videos(short=False)
     assert videos == reference_howto.make_videos(short=False)
@@ -191,7 +192,7 @@ def test_attention_is_compared_in_time_and_memory(benchmark, capsys):
 
 
 def test_the_reference_network_has_the_same_loss_and_gradients(benchmark, monkeypatch):
-    from benchmarks import attention
+    from quality.benchmarks import attention
 
     attention.same_results((2, 60, 9))
     model_of = attention.make_model

@@ -1,4 +1,4 @@
-"""scripts/soak.py: its items are what it says, and a run of it small."""
+"""scripts/quality/soak.py: its items are what it says, and a run of it small."""
 
 import runpy
 import subprocess
@@ -12,7 +12,7 @@ from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.video.reader import iter_frames
 
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "soak.py"
+SCRIPT = Path(__file__).parents[2] / "scripts/quality/soak.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Every recipe starts, trains and leaves results on data of its format; and the data options that recipes use."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from accelerate.commands.launch import launch_command_parser
 
+from ablation import compare_pretraining as script
 from hiersum_hf.cli.main import main
 from hiersum_hf.cli.main import parser as cli_parser
 from hiersum_hf.cli.train import tell
@@ -33,7 +33,6 @@ from tests.makers.records import like_mrhisum
 
 
 REPO = Path(__file__).parents[2]
-SCRIPTS = REPO / "scripts"
 RECIPES = {name: find_recipe(name) for name in recipe_names()}
 NEEDS = {"finetune": "wikihow_replay", "lora": "wikihow_replay", "demo_finetune": "demo_replay"}  # a checkpoint of
 SHORT = ["--max_steps", 2, "--per_device_train_batch_size", 2, "--use_cpu", True, "--disable_tqdm", True,
@@ -251,9 +250,6 @@ def test_replay_curves_of_the_demo_are_no_ratings(few_demo_videos):
 
 def test_comparison_of_pretraining_by_hand(tmp_path, monkeypatch, capsys):
     """Two seeds of made-up results; a page that averages wrongly would sell or bury the method."""
-    spec = importlib.util.spec_from_file_location("compare_pretraining", SCRIPTS / "compare_pretraining.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     seen = []
 
     def train(recipe, output, seed, *flags, quick):

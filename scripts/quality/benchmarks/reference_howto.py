@@ -18,10 +18,19 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.reference_howto_texts import ANNOUNCED, DIGRESSIONS, GOODBYES, SPONSORS, VIEWS, WELCOMES, Story, stories
-from benchmarks.video import ground_of
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import write_srt
+from quality.benchmarks.reference_howto_texts import (
+    ANNOUNCED,
+    DIGRESSIONS,
+    GOODBYES,
+    SPONSORS,
+    VIEWS,
+    WELCOMES,
+    Story,
+    stories,
+)
+from quality.benchmarks.video import ground_of
 
 
 FPS, WIDTH, HEIGHT, AUDIO_RATE = 10, 320, 180, 16_000

@@ -21,9 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reference_howto import STEP, Part, Video, make_videos, write
-from benchmarks.summarize import row, wanted
-from benchmarks.video import FULL, QUICK, bare_decode, render, seconds
 from hiersum_hf.evaluation.data import EvaluationData
 from hiersum_hf.evaluation.importance import importance_of
 from hiersum_hf.inference.scorer import load_scorer
@@ -33,6 +30,9 @@ from hiersum_hf.scoring.topics import sentence_of_frames
 from hiersum_hf.scoring.training_free import moving_average, standardised
 from hiersum_hf.summary.selection import KEYSHOT, Moments, Selection, choose_moments
 from hiersum_hf.summary.spoken import spoken_stretches
+from quality.benchmarks.reference_howto import STEP, Part, Video, make_videos, write
+from quality.benchmarks.summarize import row, wanted
+from quality.benchmarks.video import FULL, QUICK, bare_decode, render, seconds
 
 
 BUDGETS = (0.15, 0.3)

@@ -1,8 +1,8 @@
 """Mutation testing: which small changes to the parts that every figure rests on do the tests not notice?
 
     pip install cosmic-ray
-    python scripts/mutate.py                    # every part; hours
-    python scripts/mutate.py losses --work demo/mutation
+    python scripts/quality/mutate.py                    # every part; hours
+    python scripts/quality/mutate.py losses --work demo/mutation
 
 Works on a copy of the sources in --work and goes on where it was interrupted; what went unnoticed is tried again with
 the tests as they are now, and a part whose files have changed begins anew. Left out are changes that nearly repeat
@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 METRICS = [
     f"hiersum_hf/metrics/{name}.py"
     for name in ("clips", "inputs", "key_shots", "ranks", "seconds", "segments", "texts")

@@ -1,8 +1,8 @@
 """Feeds damaged files to every parser of the package, and counts those that are neither accepted nor refused cleanly.
 
-    python scripts/fuzz.py                                  # all targets: 100,000 inputs each, 5,000 per container
-    python scripts/fuzz.py srt tvsum-h5 --inputs 2000       # these targets
-    python scripts/fuzz.py srt --first 1234 --inputs 1 --keep /tmp/input    # one input again, and keep it
+    python scripts/quality/fuzz.py                             # all targets: 100,000 inputs each, 5,000 per container
+    python scripts/quality/fuzz.py srt tvsum-h5 --inputs 2000  # these targets
+    python scripts/quality/fuzz.py srt --first 1234 --inputs 1 --keep /tmp/input    # one input again, and keep it
 
 Input i follows from the seed, the target's name and i alone. Each target is read in a process of its own with 2 GB of
 memory; an input that takes more, more than 5 s of the processor, or that ends the process, counts as uncaught. HDF5

@@ -1,11 +1,11 @@
 """Does replay pre-training help where few videos are labelled? On the demo set: from scratch against fine-tuned.
 
-    python scripts/compare_pretraining.py --output docs/results/demo_pretraining  # about 13 minutes on 2 quiet cores
-    python scripts/compare_pretraining.py --quick --output quick                   # that it works, not what comes out
+    python scripts/ablation/compare_pretraining.py --output scripts/ablation/results/demo_pretraining
+    python scripts/ablation/compare_pretraining.py --quick --output quick  # that it works, not what comes out
 
 For each seed three runs: pre-training on replay curves (recipe demo_replay), and recipe demo_finetune on the first
 few labelled videos, once from scratch and once from that checkpoint. The same test part for all. The runs stay in
---runs; OUTPUT.json and OUTPUT.md are what docs/results keeps.
+--runs; OUTPUT.json and OUTPUT.md are what the folder results keeps. It takes about 13 minutes on 2 quiet cores.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def collect(seeds: list[dict[str, dict]], train_videos: int) -> dict:
         "baselines": first["baselines"] | {"training-free": training_free(first["baselines"])},
         "comparison": comparison,
         "versions": versions(),
-        "command": shlex.join(["python", "scripts/compare_pretraining.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "scripts/ablation/compare_pretraining.py", *sys.argv[1:]]),
     }
 
 

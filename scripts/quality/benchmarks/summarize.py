@@ -22,7 +22,6 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.video import FULL, QUICK, SAMPLE_FPS, bare_cut, bare_decode, measured, render, seconds
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder
 from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER, VideoEncoder, batches
@@ -34,6 +33,7 @@ from hiersum_hf.summary import files as summary_files
 from hiersum_hf.synthetic.world import ACTIONS, TELLING
 from hiersum_hf.texts.subtitles import write_srt
 from hiersum_hf.video.reader import iter_frames
+from quality.benchmarks.video import FULL, QUICK, SAMPLE_FPS, bare_cut, bare_decode, measured, render, seconds
 
 
 LENGTH_S = 1800

@@ -154,8 +154,9 @@ def seconds(side: Callable[[], Iterable], items: int) -> float:
 
 def memory(folder: Path, about: str) -> dict:
     """Peak memory of a process of its own for each side, both with everything imported."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from benchmarks.data import *; print(*peak_mb(*sys.argv[2:]))"
-    scripts = str(Path(__file__).parents[1])
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from quality.benchmarks.data import *"
+    code += "; print(*peak_mb(*sys.argv[2:]))"
+    scripts = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", code, scripts, str(folder)]
     done = [subprocess.run([*command, side], check=True, capture_output=True, text=True).stdout for side in "01"]
     (ours, mapped), (theirs, _) = (map(float, figures.split()) for figures in done)

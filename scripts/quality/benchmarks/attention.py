@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.reference_model import ReferenceAttention, ReferenceModel
 from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.modeling import modeling_hiersum
 from hiersum_hf.modeling.attention_hiersum import align, attend
 from hiersum_hf.training.sampler import AlternatingBatchSampler
+from quality.benchmarks.reference_model import ReferenceAttention, ReferenceModel
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -205,9 +205,9 @@ def extra_mb(task: str, side: str, size: tuple[int, int, int]) -> float:
 
 def measured(task: str, side: str, size: tuple[int, int, int]) -> tuple[float, float]:
     """`peak_growth_mb` in a process of its own, and the seconds of that round."""
-    code = "import sys, json; sys.path.insert(0, sys.argv[1]); from benchmarks.attention import *"
+    code = "import sys, json; sys.path.insert(0, sys.argv[1]); from quality.benchmarks.attention import *"
     code += "; print(*peak_growth_mb(*json.loads(sys.argv[2])))"
-    command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), json.dumps([task, side, size])]
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[2]), json.dumps([task, side, size])]
     peak, spent = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(peak), float(spent)
 

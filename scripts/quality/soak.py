@@ -1,7 +1,7 @@
 """Feature records and video files of hostile variety through prepare, training, evaluation and summarizing.
 
-    python scripts/soak.py                                        # 2,000 records, 50 videos, 300 steps
-    python scripts/soak.py --records 200 --videos 6 --steps 20 --plot memory.png
+    python scripts/quality/soak.py                                        # 2,000 records, 50 videos, 300 steps
+    python scripts/quality/soak.py --records 200 --videos 6 --steps 20 --plot memory.png
 
 About a fifth of the items is broken, each in a way of its own, and must be named once; all others must be finished.
 Summaries are made three times, so that memory has time to grow. It is read five times a second, without mapped files

@@ -10,7 +10,7 @@ from collections import Counter
 
 import torch
 
-from benchmarks.attention import about, batch, make_model, row, train
+from quality.benchmarks.attention import about, batch, make_model, row, train
 
 
 KINDS = {

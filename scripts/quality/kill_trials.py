@@ -1,7 +1,7 @@
 """Kills the long jobs at random moments, starts them again, and counts what is then broken or different.
 
-    python scripts/kill_trials.py                          # every job, 100 trials each
-    python scripts/kill_trials.py extract train --trials 10 --json
+    python scripts/quality/kill_trials.py                          # every job, 100 trials each
+    python scripts/quality/kill_trials.py extract train --trials 10 --json
 
 A trial starts a job on small made-up input, kills it (SIGKILL, with all its processes) at a random moment of its usual
 duration, reads every file that lies under a final name, starts the job again as its user would, and compares what it
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 sys.path.insert(0, str(REPO))
 TRAIN = ["--hidden_size", "16", "--num_layers", "1", "--num_attention_heads", "2", "--child_steps_per_parent", "1",
          "--max_steps", "8", "--save_steps", "2", "--use_cpu", "True", "--disable_tqdm", "True"]  # fmt: skip

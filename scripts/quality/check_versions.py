@@ -1,7 +1,7 @@
 """Save, load, pipeline, adapter and push tests with the oldest and the newest supported versions.
 
-    python scripts/check_versions.py           # both, each in an environment of its own
-    python scripts/check_versions.py oldest
+    python scripts/quality/check_versions.py           # both, each in an environment of its own
+    python scripts/quality/check_versions.py oldest
 
 Oldest: the lower bounds in pyproject.toml; newest: constraints.txt, which `make test` uses as well. PyTorch is that of
 this Python in both, linked instead of fetched again.
@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 TESTS = (
     *("modeling/test_auto_classes", "modeling/test_pipeline", "training/test_lora"),
     *("hub/test_model_card", "hub/test_hub", "scripts/test_convert_a2summ"),
