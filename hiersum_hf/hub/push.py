@@ -76,7 +76,7 @@ def push(
             assemble_data(folder, target)
         else:
             assemble_run(folder, target, repo_id, base)
-        check_push(repo_id, private, token, kind)
+        claim_repository(repo_id, private, token, kind)
         with _clear_errors(repo_id):
             commit = HfApi(token=token).upload_folder(
                 repo_id=repo_id,
@@ -137,8 +137,8 @@ def assemble_data(prepared: Path, target: Path) -> None:
     (target / MARKS["dataset"]).write_text(json.dumps(info, indent=1), encoding="utf-8")
 
 
-def check_push(repo_id: str, private: bool | None = None, token: str | None = None, kind: str = "model") -> None:
-    """Whether a push would be taken; makes the repository if there is none.
+def claim_repository(repo_id: str, private: bool | None = None, token: str | None = None, kind: str = "model") -> None:
+    """Make the repository where there is none, and refuse one that would not take a push.
 
     Raises:
         ValueError: A bad id, a repository that holds something else, or a public one where `private` is asked for.

@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,12 +17,12 @@ from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.evaluation.evaluate import mean_metrics
 from hiersum_hf.files.json_file import read_json_object
-from hiersum_hf.hub.push import check_push
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import text_labels
 from hiersum_hf.scoring.training_free import score_frames
+from hiersum_hf.summary.files import refuse_unwritable
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.flags import recipe_differences, write_recipe
 from hiersum_hf.training.resume import last_checkpoint
@@ -70,9 +69,9 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
     elif not args.overwrite:
         refuse_finished(run)
         refuse_other_recipe(run, given)
-    check_writable(run)
-    check_processes(args.world_size)
-    check_hub_flags(args, given)  # last: it makes the repository
+    refuse_unwritable(run.absolute(), "the run")
+    check_processes(args)
+    check_hub_flags(args, given)
 
 
 def check_start(run: Path, checkpoint: str | None) -> None:
@@ -176,22 +175,13 @@ def clear_run(run: Path) -> None:
             path.unlink()
 
 
-def check_writable(run: Path) -> None:
-    """Raises OSError, naming the folder, where the run could not be written; makes nothing."""
-    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
-    if not folder.is_dir():
-        raise NotADirectoryError(f"output_dir {run}: expected a folder, found a file: {folder}.")
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise PermissionError(f"output_dir {run}: expected a folder to write to: {folder}: {error.strerror}.") from None
-
-
-def check_processes(ranks: int) -> None:
-    """Raises ValueError if `ranks` is not the number of processes that were asked for."""
+def check_processes(args: HierSumTrainingArguments) -> None:
+    """Raises ValueError if other processes would train than were asked for."""
     started = int(os.environ.get("WORLD_SIZE", 1))
-    if ranks != started:
-        raise HierSumError(f"{started} processes were started, {ranks} would train. On CPU give --use_cpu True.")
+    if args.world_size != started:
+        raise HierSumError(
+            f"{started} processes were started, {args.world_size} would train. On CPU give --use_cpu True."
+        )
     # all that `accelerate launch --num_processes 2` leaves behind where it started one process
     trace = os.environ.get("MASTER_ADDR") == "127.0.0.1" and "ACCELERATE_USE_CPU" in os.environ
     if trace and not {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"} & set(os.environ):
@@ -305,14 +295,14 @@ def _size(size: int) -> str:
 
 
 def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
-    """Refuses flags of the Hub that would do harm or nothing, then asks whether the Hub will take the run.
+    """Refuses flags of the Hub that would do harm or nothing.
 
     Args:
         args: Of the run.
         given: The flags that were really given.
 
     Raises:
-        ValueError, PermissionError, ConnectionError: As said, or as `check_push`.
+        ValueError: As said.
     """
     if "hub_token" in given:
         raise HierSumError(
@@ -342,4 +332,3 @@ def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) ->
         raise HierSumError(
             f"hub_model_id: expected a repository of the adapter's own, found {args.hub_model_id}, its base."
         )
-    check_push(args.hub_model_id, args.hub_private_repo)

@@ -19,7 +19,7 @@ from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores
 from hiersum_hf.evaluation.report import plot_videos
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.hub.card import LICENCE, card_data, label_facts, write_card
-from hiersum_hf.hub.push import push
+from hiersum_hf.hub.push import claim_repository, push
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -81,6 +81,8 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
     flags = parse(words)
     args = flags.training
     check_run(args, flags.given)
+    if args.push_to_hub:
+        claim_repository(str(args.hub_model_id), args.hub_private_repo)
     pushing, args.push_to_hub = args.push_to_hub, False  # the Trainer would push every checkpoint
     set_seed(args.seed)
     beginning = _read(flags)

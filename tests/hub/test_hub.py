@@ -16,7 +16,7 @@ from hiersum_hf import HierSumPipeline
 from hiersum_hf.cli.main import main
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.hub.card import write_card
-from hiersum_hf.hub.push import assemble_run, check_push, push
+from hiersum_hf.hub.push import assemble_run, claim_repository, push
 from hiersum_hf.results import write_json
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import predict_scores
@@ -128,20 +128,20 @@ def test_without_token_or_rights_it_says_what_to_do(hub, monkeypatch, token, mes
     push_token = {"token": token} if token else {}
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(PermissionError, match=f"org/hiersum.*{message}"):
-        check_push("org/hiersum", **push_token)
+        claim_repository("org/hiersum", **push_token)
     assert not hub.repos
 
 
 def test_a_reader_may_not_write_to_what_is_there(hub, run):
     push(run, "org/hiersum")
     with pytest.raises(PermissionError, match="may write there"):
-        check_push("org/hiersum", token="reader")
+        claim_repository("org/hiersum", token="reader")
 
 
 @pytest.mark.parametrize("repo_id", ["hiersum", "a/b/c", "org/hier sum", "org/--"])
 def test_bad_ids_are_refused(hub, repo_id):
     with pytest.raises(ValueError, match=repo_id):
-        check_push(repo_id)
+        claim_repository(repo_id)
     assert not hub.repos
 
 
@@ -155,7 +155,7 @@ def test_bad_ids_are_refused(hub, repo_id):
     ],
 )
 def test_a_repository_of_something_else_is_left_alone(hub, run, files, found):
-    check_push("org/bert")
+    claim_repository("org/bert")
     hub.repos["model", "org/bert"].commits.append(files)
     with pytest.raises(
         ValueError, match=rf"org/bert: expected a new repository or one with a HierSum model, found {found}"

@@ -362,15 +362,12 @@ def test_checkpoints_that_lie_side_by_side_are_counted():
 def test_a_folder_that_cannot_be_written_is_named(run, folder, monkeypatch):
     code, _, err = run("--data", "set.h5", "--output_dir", "set.h5/run", *SMALL)
     assert code == 2
-    assert "output_dir set.h5/run: expected a folder, found a file" in err
-
-    def refuse(dir):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("hiersum_hf.training.preflight.tempfile.TemporaryFile", refuse)
+    assert "set.h5: expected a folder for the run, found a file" in err
+    monkeypatch.setattr("os.access", lambda path, mode: False)
     code, _, err = run("--data", "set.h5", "--output_dir", "locked/run", *SMALL)
     assert code == 2
-    assert f"output_dir locked/run: expected a folder to write to: {folder}: Permission denied." in err
+    assert f"{folder}/locked/run: expected a folder that can be written to, found that {folder} cannot" in err
+    assert not (folder / "locked").exists()
 
 
 def test_one_process_where_several_were_asked_for_is_said(run, monkeypatch):
