@@ -13,7 +13,7 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from hiersum_hf import HierSumConfig, HierSumModel
-from hiersum_hf.modeling.losses_hiersum import focal_loss, inter_contrast_loss, same_text
+from hiersum_hf.modeling.losses_hiersum import focal_loss, inter_contrast_loss
 from hiersum_hf.modeling.modeling_hiersum import HierSumAttention, HierSumEncoder
 
 
@@ -62,9 +62,18 @@ class ReferenceModel(HierSumModel):
             layer.attention = ReferenceAttention(config)
 
     def _losses(
-        self, output, frames, texts, video_mask, text_features, text_mask,
-        level, frame_labels, replay_scores, sentence_labels,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self,
+        output,
+        frames,
+        texts,
+        video_mask,
+        text_mask,
+        frame_labels,
+        replay_scores,
+        sentence_labels,
+        duplicates,
+        level,
+    ) -> dict[str, Tensor]:
         sides = (
             (frames, output.frame_logits, frame_labels, video_mask),
             (texts, output.sentence_logits, sentence_labels, text_mask),
@@ -74,9 +83,8 @@ class ReferenceModel(HierSumModel):
             for name, (_, logits, labels, mask) in zip(("frame_focal", "sentence_focal"), sides, strict=True)
         }
         losses["inter"] = inter_contrast_loss(
-            output.video_embedding, output.text_embedding, self.inter_logit_scale, text_mask.any(1),
-            same_text(text_features, text_mask),
-        )  # fmt: skip
+            output.video_embedding, output.text_embedding, self.inter_logit_scale, text_mask.any(1), duplicates
+        )
         terms = [self._intra_of_one([[x[video] for x in side] for side in sides]) for video in range(len(frames))]
         losses["intra"] = torch.stack(terms).mean()
         return losses
