@@ -176,11 +176,16 @@ def clear_run(run: Path) -> None:
 
 
 def check_processes(args: HierSumTrainingArguments) -> None:
-    """Raises ValueError if other processes would train than were asked for."""
+    """Raises ValueError if other processes would train than were asked for, or one with several GPUs."""
     started = int(os.environ.get("WORLD_SIZE", 1))
     if args.world_size != started:
         raise HierSumError(
             f"{started} processes were started, {args.world_size} would train. On CPU give --use_cpu True."
+        )
+    if args.n_gpu > 1:  # the Trainer would wrap the network in DataParallel, which splits every batch over the GPUs
+        raise HierSumError(
+            f"expected one process for each GPU, found one process and {args.n_gpu} GPUs. Start it as "
+            "`accelerate launch -m hiersum_hf train ...`, or name the GPU to use, CUDA_VISIBLE_DEVICES=0."
         )
     # all that `accelerate launch --num_processes 2` leaves behind where it started one process
     trace = os.environ.get("MASTER_ADDR") == "127.0.0.1" and "ACCELERATE_USE_CPU" in os.environ

@@ -370,6 +370,17 @@ def test_a_folder_that_cannot_be_written_is_named(run, folder, monkeypatch):
     assert not (folder / "locked").exists()
 
 
+def test_one_process_with_several_gpus_is_refused_with_the_launcher_to_use(run, folder, monkeypatch):
+    """Transformers would wrap the network in DataParallel, which splits every batch over the GPUs."""
+    monkeypatch.setattr(HierSumTrainingArguments, "n_gpu", 4)
+    code, _, err = run("--data", "set.h5", "--output_dir", "gpus", *SMALL)
+    assert code == 2
+    assert "expected one process for each GPU, found one process and 4 GPUs" in err
+    assert "`accelerate launch -m hiersum_hf train ...`" in err
+    assert "CUDA_VISIBLE_DEVICES=0" in err
+    assert not (folder / "gpus").exists()
+
+
 def test_one_process_where_several_were_asked_for_is_said(run, monkeypatch):
     """`accelerate launch --cpu --num_processes 2` starts one and says nothing."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
