@@ -3,7 +3,7 @@
     python scripts/run_ablation.py schedules                                     # made-up videos
     python scripts/run_ablation.py schedules --data prepared/tvsum --steps 3000 --output runs/schedules
     python scripts/run_ablation.py transfer --data prepared/wikihow prepared/tvsum --output runs/transfer
-    python scripts/run_ablation.py --report                                      # fills docs/mechanisms.md
+    python scripts/run_ablation.py --report                                      # all tables, as README.md in --output
 
 Leaves STUDY.json and STUDY.png in --output and prints a Markdown table. Every run is kept in --work: an interrupted
 study goes on where it stopped, and no run is computed twice. `scripts/ablation/studies.py` lists studies and arms.
@@ -13,7 +13,6 @@ import argparse
 import json
 import logging
 import multiprocessing
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 
 from ablation.arms import Group, Study
 from ablation.data import QUICK, Scale
-from ablation.report import as_markdown, draw, report_group
+from ablation.report import as_markdown, as_page, draw, report_group
 from ablation.run import run_and_keep, run_file
 from ablation.studies import STUDIES, on_prepared
 from hiersum_hf.files.atomic import write_bytes
@@ -34,7 +33,6 @@ from hiersum_hf.results import versions
 
 
 FIRST_SEED = 100  # reported seeds; learning rate, widths and steps were tuned on seeds from 0
-MECHANISMS = Path(__file__).parents[2] / "docs" / "mechanisms.md"
 MADE_UP = "Made-up videos (`hiersum_hf.synthetic.world`) on random projections"
 
 
@@ -100,15 +98,10 @@ def write_json_lines(path: Path, report: dict) -> None:
     write_bytes(path, (text.replace('{"name": ', '\n{"name": ') + "\n").encode())
 
 
-def fill(page: Path, results: Path) -> None:
-    """Writes every study's table between its marks in the page; a study without results is left as it is."""
-    text = page.read_text(encoding="utf-8")
-    for file in sorted(results.glob("*.json")):
-        report = json.loads(file.read_text(encoding="utf-8"))
-        table = as_markdown(report) if report.get("schema") == "ablation-1" else ""
-        marks = rf"(<!-- {re.escape(file.stem)} -->\n).*?(<!-- end -->)"
-        text = re.sub(marks, lambda m, table=table: f"{m[1]}{table}{m[2]}", text, flags=re.S) if table else text
-    write_bytes(page, text.encode())
+def all_tables(results: Path) -> str:
+    """Return the page with the tables of every study whose results are in a folder."""
+    files = [results / f"{name}.json" for name in (*STUDIES, "encoders")]
+    return as_page([json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()])
 
 
 def command(args: argparse.Namespace) -> str:
@@ -131,10 +124,10 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("demo/ablation"), help="results of single runs (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="two arms, 20 steps, a few videos: that it works")
     parser.add_argument("--kept", action="store_true", help="train nothing, report the groups whose runs are all there")
-    parser.add_argument("--report", action="store_true", help=f"fill docs/{MECHANISMS.name} from --output and stop")
+    parser.add_argument("--report", action="store_true", help="write README.md in --output from what is there and stop")
     args = parser.parse_args()
     if args.report:
-        fill(MECHANISMS, args.output)
+        write_bytes(args.output / "README.md", all_tables(args.output).encode())
         return 0
     if args.study is None:
         parser.error("expected a study or --report")

@@ -142,6 +142,20 @@ def as_markdown(study: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", "```bash", study["command"], "```", ""])
 
 
+def as_page(studies: Sequence[Mapping[str, Any]]) -> str:
+    """Return the reports of studies as one Markdown page, each with its figure."""
+    parts = [
+        "# Tables of the ablation studies",
+        "`python scripts/run_ablation.py --report` writes this page from the JSON files beside it. What each arm "
+        "changes stands in `scripts/ablation/studies.py`; what follows from the tables, in `docs/mechanisms.md`.",
+    ]
+    for study in studies:
+        name, minutes = study["study"], round(study["cpu_seconds"] / 60)
+        parts += [f"## {name}", f"{study['question']} ({minutes} minutes of processor time)"]
+        parts += [f"![tau of every arm, and over the steps by level]({name}.png)", as_markdown(study)]
+    return "\n\n".join(parts)
+
+
 def _markdown_row(arm: Mapping[str, Any]) -> str:
     figures = [f"{f['mean']:.3f}" + ("" if f["sd"] is None else f" ± {f['sd']:.3f}") for f in arm["figures"].values()]
     difference, p = "", ""

@@ -1,6 +1,7 @@
 """The ablation harness: its arms do what they say, its statistics are right, and nothing is computed twice."""
 
 import json
+import re
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -13,7 +14,7 @@ from ablation import run as ablation
 from ablation.arms import M1, Arm, Data, Stage, arm, one, parent_first, pretrained, two_networks
 from ablation.baselines import BASELINES, frame_inputs
 from ablation.data import QUICK, fingerprint, load
-from ablation.main import FIRST_SEED, fill
+from ablation.main import FIRST_SEED, all_tables
 from ablation.report import as_markdown, draw, interval, report_group
 from ablation.run import run_and_keep, run_arm, run_file
 from ablation.studies import STUDIES, on_prepared
@@ -21,6 +22,7 @@ from hiersum_hf.scoring.collator import HierSumCollator
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+RESULTS = SCRIPTS / "ablation" / "results"
 TINY = replace(QUICK, steps=4, train=4, validation=2, test=3)
 
 
@@ -226,8 +228,8 @@ def test_studies_on_real_sets_leave_out_what_needs_dials():
         on_prepared("transfer", ["a"])
 
 
-def test_script_reports_kept_runs_and_fills_the_page(tmp_path, monkeypatch, capsys):
-    """The results file and the page must come from the runs, and a page without marks stays as it is."""
+def test_script_reports_kept_runs_and_writes_the_page(tmp_path, monkeypatch, capsys):
+    """The results file must come from the runs, and the page from the results of every study, and of nothing else."""
     spec = spec_from_file_location("run_ablation", SCRIPTS / "run_ablation.py")
     spec.loader.exec_module(script := module_from_spec(spec))
     words = ["run_ablation.py", "schedules", "--quick", "--seeds", "1", "--kept"]
@@ -243,12 +245,37 @@ def test_script_reports_kept_runs_and_fills_the_page(tmp_path, monkeypatch, caps
     assert results["seeds"] == [100]
     assert [arm["name"] for arm in results["groups"][0]["arms"]] == ["m = 1", "child"]
     assert len(results["groups"][0]["arms"][0]["per_video"]) == QUICK.test
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- schedules -->\nold\n<!-- end -->\nb\n<!-- mask -->\nkept\n<!-- end -->\n")
-    fill(page, tmp_path / "results")
-    assert table.rstrip() in page.read_text()
-    assert "old" not in page.read_text()
-    assert "<!-- mask -->\nkept\n<!-- end -->" in page.read_text()
+    (tmp_path / "results" / "another.json").write_text("{}")
+    monkeypatch.setattr("sys.argv", ["run_ablation.py", "--report", "--output", str(tmp_path / "results")])
+    assert script.main() == 0
+    page = (tmp_path / "results" / "README.md").read_text()
+    assert table.rstrip() in page
+    assert [line for line in page.splitlines() if line.startswith("## ")] == ["## schedules"]
+
+
+def test_the_tables_are_those_of_the_results():
+    """What people read must be what was measured."""
+    assert (RESULTS / "README.md").read_text() == all_tables(RESULTS)
+    assert {path.stem for path in RESULTS.glob("*.png")} == STUDIES.keys()
+
+
+def figures(text):
+    """Every figure with a decimal point, with its interval if it has one, outside code."""
+    text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    return re.findall(r"[+-]?\d+\.\d+(?: \[[^]]*\])?", " ".join(text.split()))
+
+
+def test_every_figure_of_the_page_on_mechanisms_is_in_the_tables_that_it_names():
+    """A figure that no study gave would decide somebody's default."""
+    _, *tables = re.split(r"^## ", (RESULTS / "README.md").read_text(), flags=re.MULTILINE)
+    known = {f"README.md#{table.split()[0]}": set(figures(table)) for table in tables}
+    known["demo_pretraining.md"] = set(figures((RESULTS / "demo_pretraining.md").read_text()))
+    sections = re.split(r"^## ", (RESULTS.parents[2] / "docs/mechanisms.md").read_text(), flags=re.MULTILINE)
+    named = [re.findall(r"\(\.\./scripts/ablation/results/([\w.#]+)\)", section) for section in sections]
+    for section, names in zip(sections, named, strict=True):
+        given = set().union(*(known[name] for name in names if name != "README.md"))
+        assert set(figures(section)) <= given, (section.splitlines()[0], set(figures(section)) - given)
+    assert known.keys() <= {name for names in named for name in names}
 
 
 def test_report_says_what_is_made_up_and_how_to_run_it_again():
