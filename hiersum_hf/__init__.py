@@ -16,9 +16,10 @@ from hiersum_hf.modeling.pipeline_hiersum import TASK, HierSumPipeline
 
 
 if TYPE_CHECKING:
-    from hiersum_hf.datasets.prepared import load_prepared
+    from hiersum_hf.datasets.prepared import load_prepared, stream_prepared
     from hiersum_hf.datasets.readers.open import prepare
-    from hiersum_hf.evaluation.evaluate import evaluate_scores
+    from hiersum_hf.datasets.schema import RecordDataset
+    from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores
     from hiersum_hf.hub.push import push
     from hiersum_hf.inference.scorer import load_scorer
     from hiersum_hf.inference.summarize import score_video
@@ -33,19 +34,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CheckpointError", "HierSumConfig", "HierSumError", "HierSumFeatureExtractor", "HierSumModel", "HierSumOutput",
-    "HierSumPipeline", "HierSumTrainer", "HierSumTrainingArguments", "InputError", "Segment", "Selection", "Sentence",
-    "Summary", "VideoRecord", "evaluate_scores",
-    "load_checkpoint", "load_prepared", "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video",
-    "write_summary",
+    "HierSumPipeline", "HierSumTrainer", "HierSumTrainingArguments", "InputError", "RecordDataset", "Segment", "Selection",
+    "Sentence", "Summary", "VideoRecord", "compute_metrics", "evaluate_scores", "load_checkpoint", "load_prepared",
+    "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video", "stream_prepared", "write_summary",
 ]  # fmt: skip
 _LOADED_ON_USE = {
     "HierSumTrainer": "training.trainer",
     "HierSumTrainingArguments": "training.arguments",
     **dict.fromkeys(("Segment", "Sentence", "Summary", "VideoRecord"), "records"),
     "Selection": "summary.selection",
-    "evaluate_scores": "evaluation.evaluate",
+    **dict.fromkeys(("compute_metrics", "evaluate_scores"), "evaluation.evaluate"),
     "load_checkpoint": "scoring.checkpoint",
-    "load_prepared": "datasets.prepared",
+    "RecordDataset": "datasets.schema",
+    **dict.fromkeys(("load_prepared", "stream_prepared"), "datasets.prepared"),
     "load_scorer": "inference.scorer",
     "score_video": "inference.summarize",
     "prepare": "datasets.readers.open",
