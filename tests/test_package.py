@@ -196,6 +196,7 @@ def test_the_wheel_works_elsewhere(wheel, tmp_path):
         names = set(file.namelist())
     sources = {f"hiersum_hf/{p.relative_to(REPO / 'hiersum_hf')}" for p in (REPO / "hiersum_hf").rglob("*.py")}
     sources |= {f"hiersum_hf/training/recipes/{p.name}" for p in (REPO / "hiersum_hf/training/recipes").glob("*.yaml")}
+    sources |= {f"hiersum_hf/templates/{p.name}" for p in (REPO / "hiersum_hf/templates").iterdir()}
     sources |= {f"hiersum_hf/modeling/{p.name}" for p in (REPO / "modeling").glob("*.py")}
     assert sources <= names
     assert not any(name.startswith(("modeling/", "tests/", "scripts/")) for name in names)

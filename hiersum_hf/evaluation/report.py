@@ -9,7 +9,6 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from hiersum_hf.evaluation.diagnosis import Check, reference_for, scores_of
 from hiersum_hf.evaluation.plot import plot_histogram, plot_prediction
 from hiersum_hf.files.atomic import write_bytes
+from hiersum_hf.files.templates import render
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS
 
@@ -28,24 +28,8 @@ FACTS = (
     *("split", "selected_on", "checkpoint", "score_head", "encoders", "encoder_mismatch", "selection", "dropped"),
     *("data_fingerprint", "seed", "command", "versions"),
 )
-STYLE = """
-body { font: 15px/1.5 sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse } th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
-th[data-sort] { cursor: pointer; text-decoration: underline } img { max-width: 100% }
-td { overflow-wrap: anywhere }
-"""
-SORT = """
-for (const head of document.querySelectorAll("th[data-sort]")) head.onclick = () => {
-  const body = head.closest("table").tBodies[0], up = head.dataset.up !== "1";
-  const key = row => row.cells[head.cellIndex].textContent;
-  const number = row => key(row) === "-" ? -Infinity : parseFloat(key(row));
-  const order = head.dataset.sort === "number" ? (a, b) => number(a) - number(b) || 0
-    : (a, b) => key(a).localeCompare(key(b));
-  const rows = [...body.rows].sort(up ? order : (a, b) => order(b, a));
-  head.dataset.up = up ? "1" : "0";
-  body.append(...rows);
-};
-"""
+Row = tuple[str, ...]
+Table = tuple[Row, Sequence[Row]]  # headings and rows, plain text
 
 
 def plot_videos(
@@ -142,110 +126,78 @@ def write_page(
     path = Path(folder) / PAGE
     _refuse(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{results['scorer']} on {results['dataset']} {results['part']}"
-    level = f"{results['level']} level, " if results["level"] else ""
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(level)}{len(results['per_video'])} videos, protocol {escape(results['protocol'])}</p>",
-        _figures(results),
-        _folds(results),
-        _diagnosis(checks),
-        _histogram(results),
-        _videos(results),
-        *_pictures(images),
-        "<h2>How it came about</h2>",
-        _table((), [(key.replace("_", " "), _words(results[key])) for key in FACTS if results.get(key) is not None]),
-    ]
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-    head += f"<title>{escape(title)}</title><style>{STYLE}</style>"
-    page = (
-        f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}<script>{SORT}</script></body></html>"
+    shown = [name for name, value in results["metrics"].items() if value is not None]
+    page = render(
+        "report.html.j2",
+        title=f"{results['scorer']} on {results['dataset']} {results['part']}",
+        results=results,
+        figures=_figures(results, shown),
+        captured="captured" in shown,
+        folds=_folds(results, shown) if results.get("folds") else None,
+        checks=_diagnosis(checks),
+        histogram=_histogram(results),
+        videos=_videos(results),
+        pictures=_pictures(images),
+        facts=[(key.replace("_", " "), _words(results[key])) for key in FACTS if results.get(key) is not None],
     )
     write_bytes(path, page.encode("utf-8", "replace"))
     return path
 
 
-def _figures(results: dict[str, Any]) -> str:
-    """The metrics that the protocol has, with intervals, above the baselines."""
-    shown = [name for name, value in results["metrics"].items() if value is not None]
+def _figures(results: dict[str, Any], shown: Sequence[str]) -> Table:
+    """Return the metrics that the protocol has, with intervals, above the baselines."""
     rows = [(results["scorer"], *(_figure(results["metrics"][m], results["ci95"].get(m)) for m in shown))]
     for name, figures in results["baselines"].items():
         if figures is not None and name != results["scorer"]:
             errors = figures.get("standard_error") or {}
             rows.append((name, *(_figure(figures.get(m)) + _error(errors.get(m)) for m in shown)))
-    note = "In brackets: 95 % bootstrap interval over videos; ±: standard error of the random draws."
-    return _table(("scorer", *(METRICS.get(m, m) for m in shown)), rows) + f"<p>{note}{_about_captured(shown)}</p>"
+    return ("scorer", *(METRICS.get(m, m) for m in shown)), rows
 
 
-def _about_captured(shown: Sequence[str]) -> str:
-    if "captured" not in shown:
-        return ""
-    return (
-        " Captured: importance above the video's mean in the 15 % that these scores select for people (key-shot: by "
-        "the field's rule), as a share of the most that 15 % could hold. 1 is the best possible, 0 is chance."
-    )
-
-
-def _folds(results: dict[str, Any]) -> str:
-    if not results.get("folds"):
-        return ""
-    shown = [name for name, value in results["metrics"].items() if value is not None]
+def _folds(results: dict[str, Any], shown: Sequence[str]) -> Table:
+    """Return the metrics of each fold, above their spread."""
     rows = [(str(i), *(_figure(fold["metrics"].get(m)) for m in shown)) for i, fold in enumerate(results["folds"])]
     rows.append(("standard deviation", *(_figure(results["spread"].get(m)) for m in shown)))
-    return "<h2>Folds</h2>" + _table(("fold", *(METRICS.get(m, m) for m in shown)), rows)
+    return ("fold", *(METRICS.get(m, m) for m in shown)), rows
 
 
-def _diagnosis(checks: Sequence[Check]) -> str:
-    if not checks:
-        return ""
+def _diagnosis(checks: Sequence[Check]) -> list[Row]:
+    """Return what each check found, and what it means where it is not well."""
     said = {True: "ok", False: "not well", None: "not possible"}
-    rows = [(c.name, _words(c.value), c.expected, said[c.ok], c.meaning if c.ok is False else "") for c in checks]
-    return "<h2>Diagnosis</h2>" + _table(("check", "found", "expected", "", ""), rows)
+    return [(c.name, _words(c.value), c.expected, said[c.ok], c.meaning if c.ok is False else "") for c in checks]
 
 
-def _histogram(results: dict[str, Any]) -> str:
+def _histogram(results: dict[str, Any]) -> str | None:
+    """Return tau per video as a PNG in base64, or None where no video has one."""
     taus = [figures.get("kendall_tau") for figures in results["per_video"].values()]
     known = [tau for tau in taus if tau is not None]
     if not known:
-        return ""
+        return None
     marks = {results["scorer"]: results["metrics"]["kendall_tau"]}
     marks |= {name: (results["baselines"].get(name) or {}).get("kendall_tau") for name in ("random", "human")}
     drawn = plot_histogram(known, {name: tau for name, tau in marks.items() if tau is not None}, "tau of a video")
-    return f"<h2>Videos</h2>{_image(drawn, 'tau per video')}"
+    return b64encode(drawn).decode()
 
 
-def _videos(results: dict[str, Any]) -> str:
+def _videos(results: dict[str, Any]) -> Table:
+    """Return the figures of each video."""
     per_video = results["per_video"]
     shown = [name for name in METRICS if any(figures.get(name) is not None for figures in per_video.values())]
     rows = [
         (video, *(_figure(figures.get(m)) for m in shown), "constant" if figures.get("constant_prediction") else "")
         for video, figures in per_video.items()
     ]
-    return _table(("video", *(METRICS[m] for m in shown), ""), rows, sortable=True)
+    return ("video", *(METRICS[m] for m in shown), ""), rows
 
 
-def _pictures(images: Sequence[Path]) -> list[str]:
-    """The pictures themselves as long as they fit, then the names of the others."""
-    parts, room = [], MAX_EMBEDDED
+def _pictures(images: Sequence[Path]) -> list[tuple[str, str | None]]:
+    """Return the pictures as PNG in base64 as long as they fit, then the names of the others."""
+    shown: list[tuple[str, str | None]] = []
+    room = MAX_EMBEDDED
     for path in images:
         room -= path.stat().st_size
-        image = _image(path.read_bytes(), path.stem) if room >= 0 else f"see {escape(path.name)}"
-        parts.append(f"<p>{image}</p>")
-    return ["<h2>Pictures</h2>", *parts] if parts else []
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], sortable: bool = False) -> str:
-    """Rows of plain text as HTML; a sortable table sorts its first column as text, the others as numbers."""
-    kinds = ["text", *["number"] * len(headings)] if sortable else []
-    marks = [f' data-sort="{kind}"' for kind in kinds] or [""] * len(headings)
-    head = "".join(f"<th{mark}>{escape(heading)}</th>" for heading, mark in zip(headings, marks, strict=False))
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _image(picture: bytes, name: str) -> str:
-    return f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(picture).decode()}">'
+        shown.append((path.stem, b64encode(path.read_bytes()).decode()) if room >= 0 else (path.name, None))
+    return shown
 
 
 def _figure(value: float | None, interval: Sequence[float] | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from hiersum_hf.files.atomic import write_text
 from hiersum_hf.files.escape import in_card, in_code
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.files.safe_yaml import load_yaml
+from hiersum_hf.files.templates import render
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.records import VideoRecord
@@ -30,11 +30,6 @@ TOLD = {"metrics": dict, "ci95": dict, "baselines": dict, "versions": dict, "par
 RULES = (
     r"\b(threshold|quantile|intro_bins|min_views|max_views)=([\d.]+)"  # in what a prepared folder says of its reader
 )
-
-
-def template() -> str:
-    """Text of model_card.md, which travels in the package."""
-    return files("hiersum_hf").joinpath("templates/model_card.md").read_text(encoding="utf-8")
 
 
 def write_card(
@@ -87,9 +82,9 @@ def _card(
         model_name=repo_id.split("/")[-1],
         eval_results=_model_index(results, shown) if results else None,
     )
-    card = ModelCard.from_template(
-        data,
-        template_str=template(),
+    card = render(
+        "model_card.md",
+        card_data=data.to_yaml(),
         text=in_card,
         code=in_code,
         results=results,
@@ -103,7 +98,7 @@ def _card(
         recipe=(folder / "recipe.yaml").is_file(),
         summarizes=extractor.video_encoder not in PRECOMPUTED and extractor.normalization == "none",
     )
-    return str(card)
+    return str(ModelCard(card))
 
 
 def card_data(checkpoint: str | Path) -> dict[str, Any]:
