@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CheckpointError", "HierSumConfig", "HierSumError", "HierSumFeatureExtractor", "HierSumModel", "HierSumOutput",
-    "HierSumPipeline", "HierSumTrainer", "HierSumTrainingArguments", "InputError", "RecordDataset", "Segment", "Selection",
-    "Sentence", "Summary", "VideoRecord", "compute_metrics", "evaluate_scores", "load_checkpoint", "load_prepared",
-    "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video", "stream_prepared", "write_summary",
+    "HierSumPipeline", "HierSumTrainer", "HierSumTrainingArguments", "InputError", "RecordDataset", "Segment",
+    "Selection", "Sentence", "Summary", "VideoRecord", "compute_metrics", "evaluate_scores", "load_checkpoint",
+    "load_prepared", "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video", "stream_prepared",
+    "write_summary",
 ]  # fmt: skip
 _LOADED_ON_USE = {
     "HierSumTrainer": "training.trainer",

@@ -34,7 +34,7 @@ Your files are deleted when you close the page; those you made no summary of, ab
 
 
 def build_page(visits: Visits, model: str | None = None) -> Any:
-    """The page as `gradio.Blocks`."""
+    """Build the page as `gradio.Blocks`."""
     import gradio as gr
 
     def shown(work: Callable[..., str | None], *given: Any) -> Any:
@@ -44,14 +44,17 @@ def build_page(visits: Visits, model: str | None = None) -> Any:
             text = for_visitors(str(error), visits.root)
             raise gr.Error(escape(text), duration=None, print_exception=False) from error
 
-    def start(video, subtitles, description, percent, request: gr.Request, progress=gr.Progress(track_tqdm=True)):  # noqa: B008
+    def start(
+        video: str | None, subtitles: str | None, description: str, percent: float,
+        request: gr.Request, progress: gr.Progress = gr.Progress(track_tqdm=True),  # noqa: B008
+    ) -> Any:  # fmt: skip
         progress(0, desc="Reading the video")
         return shown(visits.start, request.session_hash, video, subtitles, description, percent)
 
-    def again(percent, request: gr.Request):
+    def again(percent: float, request: gr.Request) -> Any:
         return shown(visits.again, request.session_hash, percent)
 
-    def end(request: gr.Request):
+    def end(request: gr.Request) -> None:
         visits.end(str(request.session_hash))
 
     by = f"Scored by {model}." if model else "No checkpoint was given: a training-free scorer judges."
@@ -80,12 +83,12 @@ def serve(
     max_upload_mb: float = MAX_UPLOAD_MB,
     device: str = "auto",
 ) -> None:
-    """Serves the page until it is interrupted.
+    """Serve the page until it is interrupted.
 
     Args:
         model: Folder or Hub id of a checkpoint; default: the training-free scorer.
-        host, port: Default: what GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say, as on a Space; else 127.0.0.1, which
-            only this machine reaches, and the first free port from 7860 on.
+        host: Default: what GRADIO_SERVER_NAME says, as on a Space; else 127.0.0.1, which only this machine reaches.
+        port: Default: what GRADIO_SERVER_PORT says, else the first free one from 7860 on.
         max_upload_mb: Larger uploads are cut off.
         device: "auto" takes a GPU if there is one.
 
@@ -115,7 +118,10 @@ def launch(
     port: int | None = None,
     max_upload_mb: float = MAX_UPLOAD_MB,
 ) -> Any:
-    """Starts a server whose files all lie in `folder`, as `serve`; gives the page, whose `close()` stops it."""
+    """Start a server whose files all lie in `folder`, as `serve`, and return the page.
+
+    Its `close()` stops the server.
+    """
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # read by Gradio when the page is made
     page = build_page(Visits(scorer, folder / "visits", max_upload_mb), model)
     page.launch(

@@ -49,7 +49,7 @@ class Visit:
     since_s: float = field(default_factory=time.monotonic)
 
     def summarize(self, percent: float) -> Path:
-        """Folder with the summary of at most so many per cent of the video, written unless it is there already."""
+        """Return the folder with a summary of so many per cent, written unless it is there."""
         percent = min(100, max(1, round(percent)))
         folder = self.folder / f"{self.video.stem}-summary-{percent}"
         if not folder.exists():
@@ -69,12 +69,13 @@ def score_upload(
     description: str | None = None,
     max_upload_mb: float = MAX_UPLOAD_MB,
 ) -> Visit:
-    """Checks what was uploaded, copies the video into a new folder and scores it.
+    """Check what was uploaded, copy the video into a new folder and score it.
 
     Args:
         scorer: Loaded once for all visitors.
         root: Where visits have their folders.
-        video, subtitles: The uploaded files.
+        video: The uploaded file.
+        subtitles: The uploaded subtitles.
         description: Text, never taken as a path: one title or step a line.
         max_upload_mb: Largest video, in units of 10^6 bytes.
 
@@ -101,19 +102,19 @@ def score_upload(
 
 
 def without_folders(text: str, folder: Path, uploads: Sequence[Path]) -> str:
-    """The text with files named as the visitor knows them."""
+    """Name files in a text as the visitor knows them."""
     for known in (folder, *(path.parent for path in uploads)):
         text = text.replace(f"{known}{os.sep}", "")
     return text
 
 
 def for_visitors(text: str, root: Path) -> str:
-    """The text without folders of the server."""
+    """Remove folders of the server from a text."""
     return FOLDERS.sub("", text.replace(str(root), ""))
 
 
 def check_uploads(video: str | Path | None, subtitles: str | Path | None, description: str, max_mb: float) -> None:
-    """Raises ValueError unless there is a video, and all that is there may be read."""
+    """Refuse uploads without a video, or with anything that may not be read."""
     if not video:
         raise InputError("Expected a video, found none.")
     if len(description) > MAX_DESCRIPTION:
@@ -125,7 +126,7 @@ def check_uploads(video: str | Path | None, subtitles: str | Path | None, descri
 
 
 def check_file(path: Path, suffixes: list[str], max_mb: float) -> None:
-    """Raises ValueError unless the file is there, has one of the endings and is not too large."""
+    """Refuse a file that is missing, has another ending or is too large."""
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path}: expected a file ending in {', '.join(suffixes)}, found {path.suffix!r}.")
     if not path.is_file():
@@ -136,13 +137,13 @@ def check_file(path: Path, suffixes: list[str], max_mb: float) -> None:
 
 
 def check_format(path: Path) -> None:
-    """Raises ValueError unless the content is a video, not too long, in a format that cannot point to other files."""
+    """Refuse what is no video, is too long, or may point to other files."""
     if (hours := probe(path).duration_s / 3600) > MAX_HOURS:
         raise InputError(f"{path}: expected at most {MAX_HOURS} hours of video, found {hours:.1f}.")
 
 
 def safe_name(name: str) -> str:
-    """A short file name of letters, digits, "_", "-" and one dot, whatever the visitor called the file."""
+    """Return a short name of letters, digits, "_", "-" and one dot for a visitor's file."""
     stem = re.sub(r"[^\w-]+", "_", Path(name).stem).strip("_").encode()[:60].decode(errors="ignore")
     return (stem or "video") + Path(name).suffix.lower()
 
@@ -156,7 +157,7 @@ class Visits:
         self.of: dict[str, Visit] = {}
 
     def start(self, session: str, video: Any, subtitles: Any, description: Any, percent: float) -> str:
-        """The view of a new upload's summary, in place of the session's earlier one; raises as `score_upload`."""
+        """Return the view of a new upload, which replaces the session's earlier one; raises as `score_upload`."""
         visit = self.score(video, subtitles, description)
         earlier = self.of.pop(session, None)
         self.of[session] = visit
@@ -167,16 +168,16 @@ class Visits:
         return view(visit.summarize(percent))
 
     def again(self, session: str, percent: float) -> str | None:
-        """The view of another length of the session's video; None without one."""
+        """Return the view of another length of the session's video, None without one."""
         visit = self.of.get(session)
         return view(visit.summarize(percent)) if visit else None
 
     def end(self, session: str) -> None:
-        """Deletes what the session has."""
+        """Delete what the session has."""
         self._delete(self.of.pop(session, None))
 
     def _delete(self, visit: Visit | None) -> None:
-        """Deletes a visit's folder, and its uploads unless another's are equal: Gradio keeps equal ones once."""
+        """Delete a visit's folder, and its uploads unless another visit has equal ones, which Gradio keeps once."""
         if visit is None:
             return
         shutil.rmtree(visit.folder, ignore_errors=True)
@@ -185,7 +186,9 @@ class Visits:
 
 
 def view(folder: Path) -> str:
-    """HTML that shows a summary's page and offers its files, with addresses relative to the app's page.
+    """Return HTML that shows a summary's page and offers its files.
+
+    Addresses are relative to the app's page.
 
     The page runs in a sandbox: were anything in it not escaped, it could still not touch the app.
     """

@@ -15,7 +15,7 @@ APP_HELP = """examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's."""
+    """Add the command to the parser's."""
     app = commands.add_parser(
         "app",
         help="serve a page where videos are uploaded and summarized",

@@ -35,7 +35,7 @@ examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's."""
+    """Add the command to the parser's."""
     summarize = commands.add_parser(
         "summarize",
         help="make a short version of videos",
@@ -163,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
-    """For each video the folder of each budget; refuses, before any work, what cannot be written.
+    """Return for each video the folder of each budget, and refuse what cannot be written.
 
     Raises:
         FileExistsError: An earlier summary is there, without --overwrite.
@@ -221,7 +221,7 @@ def _check_flags(args: argparse.Namespace) -> None:
 
 
 def _selection(args: argparse.Namespace) -> Selection:
-    """How to choose, as the flags say. Raises ValueError for times that are none."""
+    """Return how to choose, as the flags say; times that are none are refused."""
     from hiersum_hf.scoring.topics import checked_queries
     from hiersum_hf.summary.selection import Selection
     from hiersum_hf.timeline import parse_spans, parse_time
@@ -232,7 +232,7 @@ def _selection(args: argparse.Namespace) -> Selection:
 
 
 def _name(kind: str, value: float) -> str:
-    """A budget as the name of a folder: 0.15, 60s."""
+    """Return a budget as the name of a folder, such as 0.15 or 60s."""
     return f"{value:g}s" if kind == "seconds" else f"{value:g}"
 
 
@@ -271,7 +271,7 @@ def _tell(summary: Summary, folder: Path, files: Sequence[str]) -> None:
 
 
 def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
-    """Says what would be done with a video; reads its texts and decodes no picture."""
+    """Say what would be done with a video; no picture is decoded."""
     from hiersum_hf.inference.source import open_source
     from hiersum_hf.inference.summarize import level_of
     from hiersum_hf.summary.files import FILES

@@ -25,7 +25,9 @@ from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
 
 def find_videos(inputs: Sequence[str | Path]) -> list[Path]:
-    """The videos behind names of files, folders (not their subfolders) and patterns; each once, in their order.
+    """Find the videos behind names of files, folders and patterns, each once, in their order.
+
+    Subfolders are not read.
 
     Raises:
         FileNotFoundError: A name with no video behind it.
@@ -48,7 +50,9 @@ def choose_settings(
     sample_fps: float | None = None,
     dtype: str = "float32",
 ) -> FrameSettings:
-    """What a checkpoint's features are made with, or what is asked for; default as `hiersum summarize`'s.
+    """Return what a checkpoint's features are made with, or what is asked for.
+
+    The default is that of `hiersum summarize`.
 
     Raises:
         ValueError: Not a checkpoint, another encoder or rate than it was trained with, or features that no encoder
@@ -78,7 +82,9 @@ def extract(
     device: str = "auto",
     batch_size: int = 16,
 ) -> dict[str, Any]:
-    """Puts features of the videos into the folder and returns a report; what is there already stays.
+    """Put features of the videos into the folder and return a report.
+
+    What is there already stays.
 
     Under `accelerate launch` or torchrun (environment: RANK, WORLD_SIZE, LOCAL_RANK) it does its rank's share, and the
     ranks need no word from each other.
@@ -120,14 +126,14 @@ def extract(
 
 
 def share(videos: Sequence[Path], rank: int, world_size: int) -> list[Path]:
-    """A rank's videos: file sizes are dealt out, largest first, so that copies of a video go to the same rank."""
+    """Return a rank's videos: sizes are dealt out, largest first, copies of a video to the same rank."""
     sizes = sorted({video.stat().st_size for video in videos}, reverse=True)
     rank_of = {size: number % world_size for number, size in enumerate(sizes)}
     return [video for video in videos if rank_of[video.stat().st_size] == rank]
 
 
 def device_of_rank(name: str) -> str:
-    """The device of this name; "auto" is the GPU of this rank, if there is one."""
+    """Return the device of this name; "auto" is the GPU of this rank, if there is one."""
     device = torch_device(name)
     if name == "auto" and device.type == "cuda":
         return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
@@ -135,7 +141,7 @@ def device_of_rank(name: str) -> str:
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """The report of `extract` in words."""
+    """Say the report of `extract` in words."""
     videos, settings = report["videos"].values(), report["settings"]
     found, wall_s = sum(video["found"] for video in videos), report["wall_s"]
     rank = f"rank {report['rank']} of {report['world_size']}: " if report["world_size"] > 1 else ""

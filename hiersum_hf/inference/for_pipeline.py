@@ -22,7 +22,7 @@ from hiersum_hf.timeline import parse_budget, parse_spans
 
 
 class InputReader:
-    """Opens videos for one checkpoint; its encoders are loaded when first needed, and stay.
+    """What opens videos for one checkpoint; its encoders are loaded when first needed, and stay.
 
     Args:
         network, extractor: Of the checkpoint.

@@ -150,7 +150,7 @@ class Source:
         return Encoded(self._record(found, end_s), tuple(notes), frames.glances, loud, cuts_s)
 
     def _record(self, found: Mapping[str, np.ndarray], duration_s: float) -> VideoRecord:
-        """The record of frame features; texts that have no features get them."""
+        """Make the record of frame features; texts that have no features get them."""
         extractor = self.scorer.extractor
         read, nothing = self.sentences if extractor.text_encoder else (), np.zeros((0, extractor.text_dim), np.float32)
         texts = {"text_features": [s.text for s in read], "description_features": [*self.description]}
@@ -186,12 +186,16 @@ def open_source(
     transcribe: str | None = None,
     listen: bool = True,
 ) -> Source:
-    """Read what is cheap to read of a video, and refuse what cannot work before anything is decoded.
+    """Open a video, read its texts and refuse what cannot work.
+
+    Nothing is decoded.
 
     Args:
         scorer: What will score it.
         given: One video as `HierSumPipeline.__call__` takes it, as a dict with `video` or `video_features`.
-        language, transcribe, listen: Of the subtitles of a file, as `read_texts` takes them.
+        language: Of the subtitles of a file, as `read_texts` takes it.
+        transcribe: As `read_texts` takes it.
+        listen: As `read_texts` takes it.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -255,7 +259,7 @@ def _of_features(scorer: Scorer, given: Mapping[str, Any]) -> Source:
 
 @contextmanager
 def without_folder(folder: str | Path) -> Iterator[None]:
-    """Names files in a folder that its user does not know by their bare names in what is raised."""
+    """Name files in a folder that its user does not know by their bare names in errors."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -267,12 +271,12 @@ def _relative(text: str, folder: str | Path) -> str:
 
 
 def _array(rows: Any) -> np.ndarray:
-    """Rows from any device as an array."""
+    """Return rows from any device as an array."""
     return rows.detach().float().cpu().numpy() if isinstance(rows, torch.Tensor) else np.asarray(rows)
 
 
 def _copy(file: Any, folder: Path) -> Path:
-    """An open file, written to the folder under its own name."""
+    """Write an open file to the folder under its own name."""
     if isinstance(file, TextIOBase):
         raise InputError(f"{file!r}: expected a video file opened in binary mode, found text mode.")
     name = getattr(file, "name", None)
@@ -283,7 +287,7 @@ def _copy(file: Any, folder: Path) -> Path:
 
 
 def _decoded(name: str, video: Any, fps: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Times (N,) and images (N, H, W, 3) of `(times_s, frames)`, or of `frames` with their rate."""
+    """Return times (N,) and images (N, H, W, 3) of frames with their times or their rate."""
     if isinstance(video, tuple) and len(video) == 2 and fps is None:
         times_s, images = np.asarray(video[0], np.float64), np.asarray(video[1])
     elif hasattr(video, "shape") and fps is not None and fps > 0:
@@ -299,7 +303,7 @@ def _decoded(name: str, video: Any, fps: float | None) -> tuple[np.ndarray, np.n
 
 
 def _length_s(given: Mapping[str, Any], times_s: np.ndarray, fps: float) -> float:
-    """The length given; else the last frame lasts as long as the others do on average."""
+    """Return the length given; else the last frame lasts as long as the others on average."""
     period_s = float(np.diff(times_s).mean()) if len(times_s) > 1 else 1 / fps
     return float(given.get("duration_s", times_s[-1] + period_s))
 
@@ -307,7 +311,10 @@ def _length_s(given: Mapping[str, Any], times_s: np.ndarray, fps: float) -> floa
 def _texts(
     name: str, given: Mapping[str, Any], duration_s: float
 ) -> tuple[tuple[Sentence, ...], tuple[str, ...], tuple[str, ...]]:
-    """Sentences, description and notes of frames or features; there is one sentence for each row of text features."""
+    """Return sentences, description and notes of frames or features.
+
+    There is one sentence for each row of text features.
+    """
     found = as_sentences(given.get("subtitles", ()))
     description = as_description(given["description"]) if given.get("description") else ()
     if "text_features" not in given:

@@ -147,7 +147,10 @@ def score_video(
         video: A path, an open binary file, bytes, decoded frames, or a dict with features or with any of these, as
             `HierSumPipeline.__call__` takes them.
         scorer: Of `load_scorer`.
-        subtitles, description, language, transcribe: As `read_texts` takes them.
+        subtitles: As `read_texts` takes them.
+        description: As `read_texts` takes it.
+        language: Of the subtitles, where there are several.
+        transcribe: Size of the Whisper model for videos without subtitles.
         fps: Frames a second of decoded frames that come without times.
         queries: What the summary shall be about: one text or several.
         batch_size: Frames encoded together.
@@ -200,7 +203,9 @@ def score_record(
     sentences: Sequence[Sentence] = (),
     warnings: Sequence[str] = (),
 ) -> ScoredVideo:
-    """Scores of a video whose features are there; `level` as one the checkpoint was trained at, None without one.
+    """Score a video whose features are there.
+
+    `level` is one that the checkpoint was trained at, None without a checkpoint.
 
     Raises:
         HierSumError: There is too little memory for all its frames together, or the features do not suit.

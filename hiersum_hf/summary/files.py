@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,13 +38,13 @@ CUTS_HEAD = """ffconcat version 1.0
 
 
 def output_folder(video: str | Path, output: str | Path, budget: str | None = None) -> Path:
-    """OUT/<name of the video>/, or where there are several budgets OUT/<name of the video>/<budget>/."""
+    """Return OUT/<name of the video>/, with several budgets OUT/<name>/<budget>/."""
     folder = Path(output, Path(video).stem.strip(".") or "video")  # "...mp4" is no folder beside the others
     return folder if budget is None else folder / budget
 
 
 def refuse_video(video: Path, folder: Path) -> None:
-    """Refuses a video that the page or the cut list in the folder cannot name, or that would be overwritten.
+    """Refuse a video that no page or cut list can name, or that would be overwritten.
 
     Raises:
         ValueError: Its name is not in UTF-8 (old disks have some in Latin-1), or has a line break; or it lies where a
@@ -61,7 +62,7 @@ def refuse_video(video: Path, folder: Path) -> None:
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Refuses a folder that cannot become a summary's, before any work.
+    """Refuse a folder that cannot become a summary's, before any work.
 
     Raises:
         FileExistsError: It is there and may not be overwritten.
@@ -73,7 +74,7 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
 
 
 def refuse_unwritable(folder: Path, content: str) -> None:
-    """Refuses a folder that cannot be made or written to.
+    """Refuse a folder that cannot be made or written to.
 
     Raises:
         NotADirectoryError: It or a folder above it is a file.
@@ -152,9 +153,10 @@ def check_files(files: Collection[str]) -> None:
 def _write_files(
     summary: Summary, video: Path, partial: Path, folder: Path, sentences: Sequence[Sentence], files: Collection[str]
 ) -> Iterator[str]:
-    """Write some of `FILES` into `partial`, with links that are right once they lie in `folder`; yield each name.
+    """Write some of `FILES` into `partial` and yield each name.
 
-    The pictures of the page and of the sheet are those of the short video, which goes again where it is not wanted.
+    Links are right once they lie in `folder`. The pictures of the page and of the sheet are those of the short video,
+    which goes again where it is not wanted.
     """
     link, short = relative_path(video, folder), partial / "summary.mp4"
     pictured = {"summary.html", "sheet.png"} & {*files}
@@ -186,7 +188,10 @@ def _write_files(
 
 
 def relative_path(video: Path, folder: Path) -> str:
-    """Path from the folder to the video with forward slashes; the whole path where they share no drive."""
+    """Return the path from the folder to the video, with forward slashes.
+
+    It is the whole path where they share no drive.
+    """
     try:
         return Path(os.path.relpath(video.resolve(), folder.resolve())).as_posix()
     except ValueError:
@@ -194,7 +199,7 @@ def relative_path(video: Path, folder: Path) -> str:
 
 
 def list_link(video: Path, folder: Path) -> str:
-    """The path by which ffmpeg finds the video from a cut list in the folder.
+    """Return the path by which ffmpeg finds the video from a cut list in the folder.
 
     "./" comes first, or it takes 12:30.mp4 for an address; "?" and "#" in the list's own path end what it reads as the
     path, so that only the whole path of the video leads there.
@@ -205,7 +210,7 @@ def list_link(video: Path, folder: Path) -> str:
 
 
 def retime(sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:
-    """Sentences on the clock of the summary: the parts of each that lie in a segment."""
+    """Put sentences on the clock of the summary, the parts of each that lie in a segment."""
     moved = []
     for segment, begin_s in zip(segments, begins(segments), strict=True):
         for sentence in sentences:
@@ -218,13 +223,15 @@ def retime(sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[S
 
 
 def begins(segments: Sequence[Segment]) -> list[float]:
-    """The second of the summary at which each segment begins."""
+    """Return the second of the summary at which each segment begins."""
     lengths_s = [segment.end_s - segment.start_s for segment in segments]
-    return np.cumsum([0.0, *lengths_s])[:-1].tolist()
+    return list(accumulate(lengths_s, initial=0.0))[:-1]
 
 
 def segment_pictures(summary: Summary, path: str | Path) -> dict[int, np.ndarray]:
-    """The best-scored moment of each segment, of the 60 best if there are more, as it looks in the summary's video.
+    """Read a picture of each segment, at its best-scored moment, from the short video.
+
+    Of more than 60 segments the best 60 have one.
 
     Returns:
         Segment number -> uint8 (h, 320, 3).
@@ -243,7 +250,10 @@ def segment_pictures(summary: Summary, path: str | Path) -> dict[int, np.ndarray
 
 
 def _best_moments(summary: Summary) -> list[float]:
-    """For each segment the second of the summary with its highest score, not in its last quarter of a second."""
+    """Return for each segment the second of the summary with its highest score.
+
+    It is never in the last quarter of a second of the segment.
+    """
     times_s, values = np.array(summary.scores["times_s"]), np.array(summary.scores["values"])
     moments = []
     for segment, begin_s in zip(summary.segments, begins(summary.segments), strict=True):
@@ -261,11 +271,14 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 
 def cut_list(segments: Iterable[Segment], link: str, origin_s: float = 0.0) -> str:
-    """The segments as an ffconcat script: plain text, exact seconds at any frame rate, which ffmpeg and mpv play.
+    """Write the segments as an ffconcat script, which ffmpeg and mpv play.
+
+    It is plain text with exact seconds at any frame rate.
 
     An edit decision list (CMX 3600) would need one constant frame rate and knows no longer file names.
 
     Args:
+        segments: In order, in seconds of the source.
         link: Path of the video, as `list_link` gives it; has no line break, which no quoting can hold.
         origin_s: When the picture starts on the clock of the file.
     """
@@ -283,7 +296,10 @@ def _start_s(video: Path) -> float:
 
 
 def chapters(summary: Summary) -> str:
-    """WebVTT chapters of the summary's video, one a segment: its time in the source and its steps, else its words."""
+    """Write WebVTT chapters of the short video, one a segment.
+
+    Each names its time in the source and its steps, else its words.
+    """
     cues = ["WEBVTT\n"]
     for number, (segment, begin_s) in enumerate(zip(summary.segments, begins(summary.segments), strict=True)):
         end_s = begin_s + segment.end_s - segment.start_s
@@ -301,7 +317,10 @@ def _vtt_time(time_s: float) -> str:
 
 
 def markdown(summary: Summary, link: str) -> str:
-    """The summary in words: each segment's time, linked to the page beside it, and its key sentences in order."""
+    """Write the summary in words.
+
+    Each segment's time is linked to the page beside it; its key sentences follow in order.
+    """
     lines = [
         f"# {in_markdown(summary.video)}\n",
         f"{summary.extent}, {summary.asked_for} ([source](<{quote(link)}>), [player](summary.html), "
@@ -320,7 +339,7 @@ def markdown(summary: Summary, link: str) -> str:
 
 
 def _asked(summary: Summary) -> list[str]:
-    """The nearest moments of each query."""
+    """List the nearest moments of each query."""
     lines = []
     for query in summary.queries:
         lines.append(f"\n## {in_markdown(query['text'])}\n")

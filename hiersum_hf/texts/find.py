@@ -28,7 +28,7 @@ def read_texts(
     device: str = "auto",
     listen: bool = True,
 ) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
-    """Sentences within the video, texts about it, and what the reader should know of them.
+    """Read sentences within the video, texts about it, and what to note of them.
 
     Args:
         video: The video file.
@@ -72,7 +72,9 @@ def read_texts(
 
 
 def side_files(video: str | Path, language: str | None = None) -> dict[str, Path]:
-    """Files beside a video that are named like it: NAME.srt or NAME.LANG.vtt ("subtitles"), NAME.txt ("description").
+    """Find the files beside a video that are named like it.
+
+    NAME.srt and NAME.LANG.vtt are "subtitles", NAME.txt and NAME.json the "description".
 
     Of several, the one in the language comes first, then the one without a language, then (where no language is asked
     for) English, then the first by name.
@@ -97,7 +99,11 @@ def side_files(video: str | Path, language: str | None = None) -> dict[str, Path
 def _inside(
     video: str | Path | VideoFile, path: str, language: str | None, transcribe: str | None, device: str
 ) -> tuple[list[Sentence], str, list[str]]:
-    """Sentences of the video's own text track, else of its speech if asked for; where they come from; what to note."""
+    """Read the video's own text track, else recognise its speech if asked for.
+
+    Returns:
+        Sentences, where they come from, and what to note.
+    """
     found, source = embedded_subtitles(video, language)
     if found:
         return found, source, [f"Subtitles read from {source}."]
@@ -111,7 +117,7 @@ def _inside(
 
 
 def _beside(path: Path, read: Callable[[Path], Any]) -> tuple[Any, str]:
-    """What a file that nobody named holds, None if it is no such file or empty; and what to note."""
+    """Read a file that nobody named, None if it is no such file or empty; and what to note."""
     try:
         texts = read(path)
         if not texts:

@@ -9,7 +9,7 @@ from jinja2 import DictLoader, UndefinedError
 from hiersum_hf.files.templates import ENVIRONMENT, render
 
 
-TEMPLATES = Path(__file__).parents[1] / "hiersum_hf" / "templates"
+TEMPLATES = Path(__file__).parents[2] / "hiersum_hf" / "templates"
 
 
 @pytest.mark.parametrize("name", ["summary.html.j2", "report.html.j2", "model_card.md"])
