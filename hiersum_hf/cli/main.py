@@ -18,6 +18,11 @@ REFUSALS = (
     StrictDataclassError, SafetensorError,  # a flag of the config; a full disk
 )  # fmt: skip
 BY_LIBRARIES = ("train", "merge", "push")  # libraries say some of their errors in several lines
+GOES_ON = {
+    "prepare": "; run it again to go on",
+    "extract": "; run it again to go on",
+    "train": "; add --resume_from_checkpoint True to go on from the last checkpoint",
+}
 EXAMPLES = """examples:
   hiersum summarize talk.mp4 --output summaries/
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --budget 60s --output out/
@@ -49,13 +54,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; 0 = done, 1 = done but for some items, named; 2 = bad input, said on stderr."""
+    """Run the command.
+
+    Returns:
+        0 if all is done; 1 if all but some items is done, which are named; 2 for bad input and 130 after Ctrl-C, both
+        said in one line on stderr.
+    """
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
     except REFUSALS as error:
         print(f"hiersum: error: {_said(error, args.command)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"hiersum: interrupted{GOES_ON.get(args.command, '')}", file=sys.stderr)
+        return 130  # as shells count: 128 + SIGINT
 
 
 def _said(error: BaseException, command: str) -> str:

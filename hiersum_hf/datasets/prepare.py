@@ -11,12 +11,13 @@ Work that was interrupted goes on where it stopped: a file appears under its nam
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import active_children, get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -160,9 +161,16 @@ def _map(function: Any, tasks: Iterable[Any], num_proc: int) -> Iterable[Any]:
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__])  # imported once, not by each process
+    others = active_children()
+    ctrl_c = signal.SIGINT, signal.SIG_IGN  # is for this process, which ends the others
     try:
-        with ProcessPoolExecutor(num_proc, mp_context=context) as pool:
-            yield from pool.map(function, tasks)
+        with ProcessPoolExecutor(num_proc, context, signal.signal, ctrl_c) as pool:
+            try:
+                yield from pool.map(function, tasks)
+            except (KeyboardInterrupt, GeneratorExit):  # else the pool would wait until every process has its file
+                for process in set(active_children()).difference(others):
+                    process.terminate()
+                raise
     except BrokenProcessPool as error:
         raise ChildProcessError(
             f"expected {num_proc} processes to the end, found one that was ended from outside, most often for want of "

@@ -364,3 +364,14 @@ def test_real_videos_with_their_subtitles(test_data, name, tmp_path):
     if retimed.read_text().strip():
         assert max(sentence.end_s for sentence in read_subtitles(retimed)) <= total_s + 0.01
     assert np.isfinite(summary["scores"]["values"]).all()
+
+
+@pytest.mark.parametrize(("command", "told"), [("merge", ""), ("extract", "; run it again to go on")])
+def test_ctrl_c_ends_a_command_with_one_line(monkeypatch, capsys, command, told):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"hiersum_hf.cli.{command}.run", interrupt)
+    words = {"merge": ["adapter", "merged"], "extract": ["videos", "--output", "features"]}[command]
+    assert main([command, *words]) == 130
+    assert capsys.readouterr().err == f"hiersum: interrupted{told}\n"

@@ -3,6 +3,11 @@
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -296,3 +301,75 @@ def test_mixed_encoders_only_when_asked(tmp_path, capsys):
     assert "clip-b" in error
     assert prepare("folder", tmp_path / "videos", tmp_path / "mixed", "--allow-encoder-mismatch") == 0
     assert len(load_prepared(tmp_path / "mixed")) == 2
+
+
+SLOW = """
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hiersum_hf.cli.main import main
+from hiersum_hf.datasets.readers import open as readers
+from hiersum_hf.records import VideoRecord
+
+@dataclass(frozen=True)
+class Slow:
+    video_ids = [f"v{k}" for k in range(999)]
+    splits = findings = {}
+
+    def read(self, video_id):
+        if Path("begun").exists():
+            Path("busy").touch()
+            time.sleep(60)
+        Path("begun").touch()
+        return VideoRecord(video_id, np.zeros((3, 4), np.float32), np.arange(3.0), 3.0)
+
+if __name__ == "__main__":
+    import slow
+
+    readers.open_reader = lambda *_, **__: (slow.Slow(), ["slow.py"])
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def await_(done):
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+def is_alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("num_proc", [1, 3])
+def test_ctrl_c_ends_it_with_one_line_and_all_its_processes(tmp_path, num_proc):
+    """As from a terminal: the signal goes to every process of the group."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = ["slow.py", "prepare", "replay", "--source", ".", "--output", "out"]
+    child = subprocess.Popen(
+        [sys.executable, *words, "--num-proc", str(num_proc)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        await_(lambda: (tmp_path / "busy").exists() or child.poll() is not None)
+        os.killpg(child.pid, signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+        assert (child.returncode, out, err) == (130, "", "hiersum: interrupted; run it again to go on\n")
+        await_(lambda: not is_alive(child.pid))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
