@@ -1,4 +1,7 @@
-"""How a training run goes; what travels with the checkpoint is in HierSumConfig."""
+"""Settings of a training run.
+
+What travels with the checkpoint is in `HierSumConfig` instead.
+"""
 
 from __future__ import annotations
 
@@ -106,9 +109,13 @@ class HierSumTrainingArguments(TrainingArguments):
                 raise HierSumError(f"{name} must be at least {least}, got {getattr(self, name)}.")
 
     def levels_to_come(self, trained: Sequence[str] | None) -> list[str]:
-        """Levels that the evaluations of the run will have: those that the network comes with, and the schedule's.
+        """List the levels that the evaluations of the run will have.
 
-        A parent level whose first step is after the last evaluation is not among them; without an evaluation none is.
+        They are those that the network comes with and those of the schedule. A parent level whose first step is after
+        the last evaluation is not among them; without an evaluation there are none.
+
+        Args:
+            trained: Levels that the network has been trained at before; None for none.
         """
         steps = self.max_steps if self.max_steps > 0 else math.inf
         if self.max_steps > 0 and self.eval_strategy == "steps" and (self.eval_steps or 0) >= 1:
@@ -119,7 +126,11 @@ class HierSumTrainingArguments(TrainingArguments):
         return and_both(sorted({*(trained or ()), *levels})) if steps else []
 
     def _check_numbers(self) -> None:
-        """Raises ValueError, naming the flag, for what would stop or spoil a run after its first step."""
+        """Refuse numbers that would stop or spoil a run later on.
+
+        Raises:
+            ValueError: Such a number; names the flag.
+        """
         if self.max_steps != -1 and self.max_steps < 1:
             raise HierSumError(f"max_steps must be at least 1, or -1 for num_train_epochs, got {self.max_steps}.")
         for name in AT_LEAST_1:
@@ -136,12 +147,15 @@ class HierSumTrainingArguments(TrainingArguments):
 
 
 def and_both(levels: Sequence[str]) -> list[str]:
-    """The levels that can be read, and their mean, "both", where child and parent are among them."""
+    """Add "both", the mean, where child and parent are among the levels."""
     return [*levels, "both"] if {"child", "parent"} <= set(levels) else list(levels)
 
 
 def config_arguments() -> type:
-    """A dataclass of the fields of HierSumConfig that a run may choose, with their help, for HfArgumentParser."""
+    """Make a dataclass of the config's fields that a run may choose.
+
+    They are fields of `HierSumConfig`, each with its help from there, for HfArgumentParser.
+    """
     lines = re.findall(
         r"^ {4}(\w+) \(`[^\n]*?\): (.*?)(?=^ {4}\w+ \(`|^\S|\Z)", inspect.getdoc(HierSumConfig) or "", re.M | re.S
     )

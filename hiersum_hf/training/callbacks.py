@@ -1,4 +1,7 @@
-"""Levels while training runs: the plan of the adaptive schedule (the paper's open question 1), and who is told."""
+"""Callbacks that follow and plan the levels of a training run.
+
+The plan of the adaptive schedule answers the paper's open question 1 in our way.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class LevelPlanner(TrainerCallback, ExportableState):
-    """Plans the levels in windows of W optimiser steps from the losses of both levels.
+    """Plan the levels of the adaptive schedule in windows of W steps.
 
     A data loader fetches ahead, so a level cannot be chosen at the step that needs it: window k + 2 is planned when
-    window k ends, from the losses of window k. Windows 0 and 1 have three parent steps for a child step. The plan is
-    equal on all ranks and part of the Trainer state (`trainer_state.json`), from where a resumed run goes on. Not given
-    in the paper.
+    window k ends, from the losses of window k at both levels. Windows 0 and 1 have three parent steps for a child step.
+    The plan is equal on all ranks and part of the Trainer state (`trainer_state.json`), from where a resumed run goes
+    on. Not given in the paper.
 
     Args:
         window: W, optimiser steps in a window, at least 2: one for each level.
@@ -39,14 +42,17 @@ class LevelPlanner(TrainerCallback, ExportableState):
         self._step: Tensor | float = 0.0  # as losses, of this rank and this step
 
     def add(self, level: str, loss: Tensor) -> None:
-        """Notes the loss of a batch of this rank, without terms that only one level has."""
+        """Note the loss of a batch of this rank.
+
+        It has to be one without terms that only one level has.
+        """
         seen = torch.stack([loss.detach().float(), torch.ones_like(loss, dtype=torch.float32)])
         self._step = self._step + torch.stack([seen * (level == "child"), seen * (level == "parent")])
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A new run starts a new plan, a resumed run has the plan of its checkpoint.
+        """Start a new plan, or take over that of the checkpoint.
 
         Raises:
             ValueError: The checkpoint has no plan, or one of another window.
@@ -64,6 +70,7 @@ class LevelPlanner(TrainerCallback, ExportableState):
         self.losses = torch.tensor(saved["args"]["losses"])
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Add the step's losses of all ranks; plan where a window ends."""
         self.losses = reduce(self._step, "sum") + self.losses.to(args.device)
         self._step = 0.0
         if state.global_step % self.window == 0:
@@ -72,6 +79,7 @@ class LevelPlanner(TrainerCallback, ExportableState):
             self.losses = torch.zeros(2, 2)
 
     def state(self) -> dict[str, Any]:
+        """Return what the Trainer saves, with which `__init__` makes it again."""
         return {
             "args": {"window": self.window, "plan": list(self.plan), "losses": self.losses.tolist()},
             "attributes": {},
@@ -79,11 +87,12 @@ class LevelPlanner(TrainerCallback, ExportableState):
 
 
 def planned_parent_steps(window: int, losses: Tensor) -> int:
-    """Parent steps in a window: the share 3 Lp^4 / (Lc^4 + 3 Lp^4) of the levels' mean losses, held in [.1, .9].
+    """Choose the parent steps of a window from the levels' mean losses.
 
-    Three parent steps for a child step where both losses are equal or say nothing (none, or not finite): the parent
-    level is learned late and all at once, and few parent steps put that off (docs/mechanisms.md). Both levels get a
-    step at least, or nothing would be known of the other one. Not given in the paper.
+    Their share is 3 Lp^4 / (Lc^4 + 3 Lp^4), held in [.1, .9]. That is three parent steps for a child step where both
+    losses are equal or say nothing (none, or not finite): the parent level is learned late and all at once, and few
+    parent steps put that off (docs/mechanisms.md). Both levels get a step at least, or nothing would be known of the
+    other one. Not given in the paper.
 
     Args:
         losses: (2, 2) sum and count of the losses; rows child, parent.
@@ -95,7 +104,7 @@ def planned_parent_steps(window: int, losses: Tensor) -> int:
 
 
 class LevelCallback(TrainerCallback):
-    """Keeps sampler, progress bar and config of a `HierSumTrainer` up with the levels of the run."""
+    """Keep a trainer's sampler, progress bar and config at its levels."""
 
     def __init__(self, trainer: HierSumTrainer):
         self.trainer = trainer
@@ -108,7 +117,10 @@ class LevelCallback(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Tells the sampler the epoch also where Accelerate's wrappers hide it (a resumed run on several ranks)."""
+        """Tell the sampler the epoch and the plan.
+
+        Accelerate tells it the epoch too, but not through all of its wrappers (a resumed run on several ranks).
+        """
         self.trainer.sampler.set_epoch(int(state.epoch or 0))
         if self.trainer.planner:
             self.trainer.sampler.plan = self.trainer.planner.plan
@@ -116,6 +128,7 @@ class LevelCallback(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Show the level of the step in the progress bar."""
         for callback in self.trainer.callback_handler.callbacks:
             if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
                 callback.training_bar.set_postfix_str(self.trainer.sampler.level(state.global_step), refresh=False)
@@ -126,10 +139,14 @@ class LevelCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Note the levels of the weights that are kept.
+
+        They are the best or the last.
+        """
         best = state.best_global_step if args.load_best_model_at_end and state.best_model_checkpoint else None
         self._note_levels(state.global_step if best is None else best)
 
     def _note_levels(self, step: int) -> None:
-        """Writes into the config at which levels the network has been trained after this step."""
+        """Write the levels trained up to this step into the config."""
         levels = {level for level in LEVELS if self.trainer.sampler.steps_before(step, level)}
         self.trainer.model.config.trained_levels = sorted(levels | self.trained_before) or None

@@ -1,4 +1,7 @@
-"""The flags of a training run, on the command line or in a recipe: a YAML file of `flag: value` lines."""
+"""Flags of a training run, from the command line or a recipe.
+
+A recipe is a YAML file of `flag: value` lines.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word"
 
 @dataclass
 class StartArguments:
-    """What a run starts from, and what of it is trained."""
+    """Settings of what a run starts from, and of what is trained."""
 
     checkpoint: str | None = field(
         default=None,
@@ -82,7 +85,10 @@ class StartArguments:
 
 
 class Flags(NamedTuple):
-    """A parsed command line; `given` holds what was really said there or in the recipe."""
+    """Hold a parsed command line.
+
+    `given` has what was really said there or in the recipe.
+    """
 
     data: DataArguments
     config: Any
@@ -92,7 +98,7 @@ class Flags(NamedTuple):
 
 
 class _Parser(HfArgumentParser):
-    """Says what is wrong in one line, without the list of all flags."""
+    """Say what is wrong in one line, without a list of flags."""
 
     def error(self, message: str) -> NoReturn:
         raise HierSumError(message)
@@ -105,7 +111,9 @@ def parser() -> HfArgumentParser:
 
 
 def parse(words: Sequence[str]) -> Flags:
-    """Parse flags, or a recipe's name or path and flags that override it.
+    """Parse a command line, perhaps with a recipe before its flags.
+
+    The recipe comes as its name or path, and flags override it.
 
     Raises:
         FileNotFoundError: No such recipe.
@@ -128,14 +136,18 @@ def parse(words: Sequence[str]) -> Flags:
 
 
 def _refuse_unknown(word: str, flags: HfArgumentParser) -> NoReturn:
-    """Refuse a word that is neither the recipe, nor a flag, nor its value."""
+    """Refuse a word that is no recipe, flag or value of one."""
     if not word.startswith("-"):
         raise HierSumError(f"{word}: expected the recipe before all flags, and one value behind each flag.")
     raise HierSumError(f"unknown flag {word}.{_nearest(word.lstrip('-').split('=')[0], flags)}")
 
 
 def _refuse_idle(given: Mapping[str, Any], training: HierSumTrainingArguments) -> None:
-    """Raises ValueError for a flag that this run would not heed, unless it has its default."""
+    """Refuse a flag that this run would not heed.
+
+    Raises:
+        ValueError: There is one, and its value is not the default.
+    """
     for name, schedule in READ_BY.items():
         default = getattr(HierSumTrainingArguments, name)
         if training.schedule != schedule and given.get(name, default) != default:
@@ -150,7 +162,10 @@ def _refuse_idle(given: Mapping[str, Any], training: HierSumTrainingArguments) -
 
 
 def _given(flags: HfArgumentParser, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """What the words set, defaults aside, and the words that are no flag."""
+    """Split words into what they set and those that are no flag.
+
+    What they set has no defaults in it.
+    """
     missing = object()
     found, unknown = flags.parse_known_args(words, Namespace(**dict.fromkeys(_names(flags), missing)))
     return {name: value for name, value in vars(found).items() if value is not missing}, unknown
@@ -166,7 +181,7 @@ def _nearest(name: str, flags: HfArgumentParser) -> str:
 
 
 def recipe_words(path: Path, flags: HfArgumentParser) -> list[str]:
-    """A recipe as words of a command line.
+    """Turn a recipe into words of a command line.
 
     Raises:
         FileNotFoundError: No such file.
@@ -190,7 +205,12 @@ def recipe_words(path: Path, flags: HfArgumentParser) -> list[str]:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """The lines of a recipe. Raises as `recipe_words`, but for the flags themselves."""
+    """Read the lines of a recipe.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not a recipe; its flags are not looked at.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a recipe, found no such file.")
     try:
@@ -209,7 +229,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _kind(name: str, flags: HfArgumentParser) -> str:
-    """What a flag takes, in words."""
+    """Say in words what a flag takes."""
     action = next(action for action in flags._actions if action.dest == name)
     if action.choices:
         return f"one of {', '.join(map(str, action.choices))}"
@@ -218,14 +238,18 @@ def _kind(name: str, flags: HfArgumentParser) -> str:
 
 
 def write_recipe(run: Path, given: Mapping[str, Any]) -> None:
-    """Leaves what was given as `run`/recipe.yaml, from which the run can be started again."""
+    """Write recipe.yaml, from which the run can be started again."""
     run.mkdir(parents=True, exist_ok=True)
     flags = yaml.safe_dump(_plain(given), sort_keys=False, allow_unicode=True)
     write_text(run / "recipe.yaml", f"{AGAIN}\n{flags}")
 
 
 def recipe_differences(run: Path, given: Mapping[str, Any]) -> list[str]:
-    """How `run`/recipe.yaml differs from what is given, flag by flag; nothing where there is none."""
+    """Compare recipe.yaml of a run with what is given now.
+
+    Returns:
+        A text for each flag that differs; none where there is no recipe.yaml.
+    """
     path = run / "recipe.yaml"
     if not path.is_file():
         return []

@@ -1,4 +1,7 @@
-"""A training run for each fold, and the figures of all of them: `hiersum train --folds True`."""
+"""Train a run for each fold and evaluate them together.
+
+This is `hiersum train --folds True`.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def _folds_to_train(run: Path, words: Sequence[str], flags: Flags) -> list[list[
 
 
 def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:
-    """Write the figures of all folds to results.json of the run; print them."""
+    """Write the figures of all folds to results.json, and print them."""
     args = flags.training
     results = evaluate_run(
         run,

@@ -1,4 +1,7 @@
-"""Training that starts from a checkpoint: what is kept, what starts anew, what is refused."""
+"""Start a training from a checkpoint.
+
+Some of it is kept, some starts anew, and some changes are refused.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ MAY_CHANGE = (
 def load_for_transfer(
     checkpoint: str, data: HierSumFeatureExtractor, changes: Mapping[str, Any], transfer_widths: bool = False
 ) -> tuple[HierSumModel, HierSumFeatureExtractor, list[str]]:
-    """A checkpoint, ready to be trained on other data.
+    """Load a checkpoint, ready to be trained on other data.
 
     Args:
         checkpoint: Folder or Hub id; an adapter is merged into its base first.
@@ -76,7 +79,11 @@ def _refuse_contradictions(checkpoint: str, config: HierSumConfig, changes: Mapp
 def _sides_to_renew(
     checkpoint: str, own: HierSumFeatureExtractor, data: HierSumFeatureExtractor, transfer_widths: bool
 ) -> list[str]:
-    """Modalities whose projection cannot be kept: "video", "text"."""
+    """List the modalities whose projection cannot be kept.
+
+    Returns:
+        "video", "text", both or none.
+    """
     sides = []
     for side in ("video", "text"):
         expected, found = (getattr(extractor, f"{side}_dim") for extractor in (own, data))
@@ -97,7 +104,10 @@ def _sides_to_renew(
 def _joined(
     own: HierSumFeatureExtractor, data: HierSumFeatureExtractor, anew: Collection[str]
 ) -> HierSumFeatureExtractor:
-    """The data's feature extractor for what starts anew, the checkpoint's for what is kept; the data's sample rate."""
+    """Join the feature extractors of the checkpoint and of the data.
+
+    What starts anew is the data's, what is kept is the checkpoint's; the sample rate is the data's.
+    """
     video, text = (data if side in anew else own for side in ("video", "text"))
     return HierSumFeatureExtractor(
         video_encoder=video.video_encoder,
@@ -116,21 +126,27 @@ def fit_renewed(
     records: Sequence[VideoRecord],
     renewed: Collection[str],
 ) -> None:
-    """`fit_projections` for those projections that started anew; nothing else moves."""
+    """Fit the projections that started anew, and nothing else.
+
+    See `fit_projections`.
+    """
     kept = {name: value.clone() for name, value in model.state_dict().items() if name not in renewed}
     fit_projections(model, extractor, records)
     model.load_state_dict(kept, strict=False)
 
 
 def stage_of(dataset: str, split: str | None, test: Sequence[VideoRecord]) -> dict[str, str | None]:
-    """An entry of `HierSumConfig.trained_on`: a training on this split, which sets these videos apart."""
+    """Describe a training as an entry of `HierSumConfig.trained_on`.
+
+    It was on this split, which sets these videos apart.
+    """
     names: Any = test.groups if hasattr(test, "groups") else (record.video_id for record in test)  # groups: on disk
     digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
     return {"dataset": dataset, "split": split, "test_videos": digest[:16]}
 
 
 def note_training(model: HierSumModel, checkpoint: str | None, stage: dict[str, str | None]) -> None:
-    """Appends a training to the network's config.
+    """Append a training to the network's config.
 
     Warns if one before it, of this or an earlier checkpoint, set other videos of the same data set apart: it may have
     seen the test videos of this one, and figures on them say nothing.
@@ -150,15 +166,22 @@ def note_training(model: HierSumModel, checkpoint: str | None, stage: dict[str, 
 
 
 def trained_levels(checkpoint: str | Path) -> list[str] | None:
-    """Levels that a checkpoint of a run was trained at, None where it does not say: a resumed run goes on from them."""
+    """Read at which levels a checkpoint of a run was trained.
+
+    A resumed run goes on from them. None where the checkpoint does not say.
+    """
     path = Path(checkpoint, "config.json")
     return HierSumConfig.from_json_file(path).trained_levels if path.is_file() else None
 
 
 class SaveConfig(TrainerCallback):
-    """Keeps config.json beside every adapter too: widths, trained levels and score head, which PEFT does not save."""
+    """Save config.json beside every checkpoint, adapters too.
+
+    It has widths, trained levels and score head, which PEFT does not save.
+    """
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save the config into the folder of the step's checkpoint."""
         if state.is_world_process_zero:
             model: HierSumModel = kwargs["model"]
             model.config.save_pretrained(Path(str(args.output_dir), f"checkpoint-{state.global_step}"))

@@ -1,4 +1,7 @@
-"""The help of `hiersum train`: the flags used most, or all of them; loads no Trainer."""
+"""Help of `hiersum train`, with the flags used most or all.
+
+It loads no Trainer.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ USED_MOST: dict[str, dict[str, str | None]] = {  # None: as `--help-all` says
 
 
 class _Formatter(RawDescriptionHelpFormatter):
-    """Show a flag in one spelling, what it takes, and its default if any."""
+    """Show a flag in one spelling, with its kind and default."""
 
     def _format_action_invocation(self, action: Action) -> str:
         return " ".join(filter(None, [action.option_strings[0], _value(action)]))

@@ -1,4 +1,7 @@
-"""LoRA: a small adapter on the attention and FFN of a trained network, whose own weights stay as they are."""
+"""LoRA adapters on the attention and FFN of a trained network.
+
+The weights of the network itself stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ HEADS = ("frame_head", "replay_head", "sentence_head")
 def add_lora(
     model: HierSumModel, r: int, alpha: int | None = None, dropout: float = 0.0, renewed: Sequence[str] = ()
 ) -> PeftModel:
-    """The network with an adapter; all that is trained is the adapter and the heads. Not given in the paper.
+    """Add an adapter to the network; train it and the heads alone.
+
+    Not given in the paper.
 
     Args:
         model: A trained network.
@@ -38,7 +43,11 @@ def add_lora(
 
 
 def trained_weights(model: PeftModel) -> tuple[int, int, int]:
-    """How many weights the adapter has, how many are trained in full, and how many the network has."""
+    """Count the weights of an adapted network.
+
+    Returns:
+        Weights of the adapter, weights trained in full, and weights of the network itself.
+    """
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     adapter = sum(size for name, size in sizes.items() if ".lora_" in name)
     full = sum(size for name, size in sizes.items() if ".modules_to_save." in name)

@@ -1,4 +1,4 @@
-"""An ordinary checkpoint, made of a LoRA adapter and the checkpoint that it was trained on."""
+"""Make an ordinary checkpoint of a LoRA adapter and its base."""
 
 from __future__ import annotations
 
@@ -52,7 +52,11 @@ def _refuse_full(output: Path, adapter: str) -> None:
 
 
 def _base_of(adapter: str) -> str:
-    """Read which checkpoint an adapter was trained on; refuse what is none."""
+    """Read which checkpoint an adapter was trained on.
+
+    Raises:
+        ValueError: It is an ordinary checkpoint.
+    """
     found = find_adapter_config_file(adapter)
     if found is None:
         raise HierSumError(f"{adapter}: expected a LoRA adapter, found an ordinary checkpoint, which needs no merging.")

@@ -1,4 +1,4 @@
-"""What can be refused before the first step of a training run."""
+"""Refuse what can be refused before a run's first step."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ LABELS_LOOKED_AT = 200  # records at most, of a set that may be on disk
 
 
 def run_folder(args: HierSumTrainingArguments) -> Path:
-    """Where the run is written; TrainingArguments has a default for it."""
+    """Return the folder of the run, which TrainingArguments defaults."""
     return Path(str(args.output_dir))
 
 
 def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
-    """Refuses to overwrite an earlier run or the checkpoint to start from, to go on with another recipe, to write
-    where that is impossible, to train in fewer processes than asked, to push where that is impossible.
+    """Refuse a run that would do harm or could not be written.
+
+    It must not overwrite an earlier run or the checkpoint that it starts from, go on with another recipe, or train in
+    other processes than asked for. Nothing is made here, neither a folder nor a repository.
 
     Raises:
-        ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError, ConnectionError:
-            As said, with what to do.
+        ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError: As said, with what to do.
     """
     run = run_folder(args)
     check_start(run, given.get("checkpoint"))
@@ -75,7 +76,11 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
 
 
 def check_start(run: Path, checkpoint: str | None) -> None:
-    """Raises ValueError if the run would write over the checkpoint that it starts from, or over an adapter's base."""
+    """Refuse to write over the checkpoint that the run starts from.
+
+    Raises:
+        ValueError: The run would write over it, or over an adapter's base.
+    """
     for folder in _chain(checkpoint):
         if folder.is_relative_to(run.resolve()):
             base = "" if folder == Path(str(checkpoint)).resolve() else f", an adapter of {folder}"
@@ -86,7 +91,10 @@ def check_start(run: Path, checkpoint: str | None) -> None:
 
 
 def _chain(checkpoint: str | None) -> list[Path]:
-    """The folders that a checkpoint needs: its own, of an adapter that of its base, of whose adapter ..."""
+    """List the folders that a checkpoint needs, its own first.
+
+    An adapter needs that of its base, which may be an adapter, and so on.
+    """
     chain: list[Path] = []
     while checkpoint and (folder := Path(checkpoint).resolve()).is_dir() and folder not in chain:
         chain.append(folder)
@@ -96,7 +104,9 @@ def _chain(checkpoint: str | None) -> list[Path]:
 
 
 def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
-    """Folder of the checkpoint to go on from, with "True" the last whole one of the run; None for a new run.
+    """Return the checkpoint to go on from, None for a new run.
+
+    With "True" it is the last whole one of the run.
 
     Raises:
         FileNotFoundError: There is none.
@@ -115,7 +125,11 @@ def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
 
 
 def refuse_finished(run: Path) -> None:
-    """Raises FileExistsError if the folder holds a finished run, or a checkpoint that no run here has left."""
+    """Refuse a folder with a finished run or another checkpoint.
+
+    Raises:
+        FileExistsError: There is a finished run, or a checkpoint that no run here has left.
+    """
     if (run / "results.json").exists():
         raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
     if (run / "config.json").exists() and not (run / "recipe.yaml").exists():
@@ -123,7 +137,13 @@ def refuse_finished(run: Path) -> None:
 
 
 def refuse_to_resume(run: Path, given: Mapping[str, Any]) -> None:
-    """Raises ValueError where the run went with other flags than now, but for its length, saves and logs."""
+    """Refuse to go on with other flags than the run had.
+
+    Its length, saves and logs may change, and so may `MAY_CHANGE`.
+
+    Raises:
+        ValueError: Another flag changed; names each.
+    """
     changed = [d for d in recipe_differences(run, given) if not d.startswith(("save_", "logging_"))]
     if differences := [each for each in changed if each.split()[0] not in MAY_CHANGE]:
         raise HierSumError(
@@ -133,7 +153,11 @@ def refuse_to_resume(run: Path, given: Mapping[str, Any]) -> None:
 
 
 def refuse_other_recipe(run: Path, given: Mapping[str, Any]) -> None:
-    """Raises FileExistsError where recipe.yaml of the folder is not that of this run."""
+    """Refuse a folder whose recipe.yaml is not that of this run.
+
+    Raises:
+        FileExistsError: Flags differ; names each.
+    """
     if differences := recipe_differences(run, given):
         raise FileExistsError(
             f"{run / 'recipe.yaml'}: expected the flags of this run, found {'; '.join(differences)}. Give "
@@ -142,8 +166,11 @@ def refuse_other_recipe(run: Path, given: Mapping[str, Any]) -> None:
 
 
 class BeginRun(TrainerCallback):
-    """At the first step, when nothing can be refused any more: the flags go to recipe.yaml, and with --overwrite True
-    what an earlier run left goes, here and in the folders `also`, so that it is never taken for this one's."""
+    """Clear the folder and write recipe.yaml at the first step.
+
+    By then nothing can be refused any more. With --overwrite True what an earlier run left goes, here and in the
+    folders `also`, so that it is never taken for this one's.
+    """
 
     def __init__(self, given: Mapping[str, Any], also: Sequence[Path] = ()):
         self.given = given
@@ -152,6 +179,7 @@ class BeginRun(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Clear and write, in one process of all."""
         if not state.is_world_process_zero:
             return
         run = Path(str(args.output_dir))
@@ -162,9 +190,10 @@ class BeginRun(TrainerCallback):
 
 
 def clear_run(run: Path) -> None:
-    """Removes what a run has left: an adapter's files, for one, would hide the whole network that comes next.
+    """Remove what a run has left.
 
-    A folder that no run was in keeps everything, so that a README.md of its own survives.
+    An adapter's files, for one, would hide the whole network that comes next. A folder that no run was in keeps
+    everything, so that a README.md of its own survives.
     """
     if not any((run / name).is_file() for name in ("recipe.yaml", "results.json", "adapter_config.json")):
         return
@@ -176,7 +205,11 @@ def clear_run(run: Path) -> None:
 
 
 def check_processes(args: HierSumTrainingArguments) -> None:
-    """Raises ValueError if other processes would train than were asked for, or one with several GPUs."""
+    """Refuse other processes than asked for, and one with several GPUs.
+
+    Raises:
+        ValueError: As said, with the command to start instead.
+    """
     started = int(os.environ.get("WORLD_SIZE", 1))
     if args.world_size != started:
         raise HierSumError(
@@ -199,7 +232,13 @@ def check_processes(args: HierSumTrainingArguments) -> None:
 def check_records(
     train: Sequence[VideoRecord], config: HierSumConfig, args: HierSumTrainingArguments, data: str
 ) -> None:
-    """Raises ValueError if the videos cannot teach the head that scores; warns of a child level without subtitles."""
+    """Refuse videos that cannot teach the head that scores.
+
+    Warns of a child level without subtitles.
+
+    Raises:
+        ValueError: No scores or no labels, or the loss that needs them has no weight.
+    """
     if config.score_head == "replay":
         if not config.replay_weight > 0:
             raise HierSumError(
@@ -217,8 +256,11 @@ def check_records(
 
 
 def check_parent_text(train: Sequence[VideoRecord], schedule: str, data: str) -> None:
-    """Raises ValueError if no text at parent level has a label, or no step is at that level: --parent_text_loss True
-    would do nothing."""
+    """Refuse --parent_text_loss True where it would do nothing.
+
+    Raises:
+        ValueError: No text at parent level has a label, or no step is at that level.
+    """
     if schedule in ("child", "joint"):
         raise HierSumError(f"parent_text_loss: expected a schedule with parent steps, found {schedule}.")
     described = np.flatnonzero(row_counts(train, "description_features")).tolist()
@@ -231,7 +273,17 @@ def check_parent_text(train: Sequence[VideoRecord], schedule: str, data: str) ->
 def check_metric(
     args: HierSumTrainingArguments, trained: Sequence[str] | None, validation: Sequence[VideoRecord], dataset: str
 ) -> None:
-    """Raises ValueError if no evaluation of the run, of a network with levels `trained`, has metric_for_best_model."""
+    """Refuse a metric_for_best_model that no evaluation of the run has.
+
+    Args:
+        args: Of the run.
+        trained: Levels that the network comes with.
+        validation: Records of the validation part.
+        dataset: Name of the data set, whose protocol evaluates it.
+
+    Raises:
+        ValueError: As said; names the metrics there are.
+    """
     if not args.metric_for_best_model:
         return
     wanted = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
@@ -248,14 +300,21 @@ def check_metric(
 
 
 def _any_known(records: Sequence[VideoRecord], name: str) -> bool:
-    """Whether a value of `frame_labels` is not -100, or one of `frame_scores` finite; few records are read."""
+    """Tell whether a record has a label or score that is known.
+
+    A label is known if it is not -100, a score if it is finite. `LABELS_LOOKED_AT` records are read at most.
+    """
     there = np.flatnonzero(row_counts(records, name))[:LABELS_LOOKED_AT].tolist()
     values = (np.asarray(getattr(records[i], name)) for i in there)
     return any(bool((np.isfinite(value) & (value != IGNORED)).any()) for value in values)
 
 
 def check_disk(model: nn.Module, args: HierSumTrainingArguments) -> None:
-    """Raises OSError if the checkpoints of the run do not fit on the disk."""
+    """Refuse checkpoints that do not fit on the disk.
+
+    Raises:
+        OSError: As said, with the room that is needed.
+    """
     run = run_folder(args).absolute()
     needed = checkpoint_bytes(model, args)
     free = shutil.disk_usage(next(path for path in (run, *run.parents) if path.exists())).free
@@ -267,10 +326,11 @@ def check_disk(model: nn.Module, args: HierSumTrainingArguments) -> None:
 
 
 def checkpoint_bytes(model: nn.Module, args: HierSumTrainingArguments) -> int:
-    """Size of the final weights and of the checkpoints that lie side by side, one more than `save_total_limit`.
+    """Estimate the bytes that a run writes.
 
-    An adapter's checkpoints hold what is trained and nothing else. Without a limit every save counts; where their
-    number is known only from the data, one.
+    That is the final weights and the checkpoints that lie side by side, one more than `save_total_limit`. An adapter's
+    checkpoints hold what is trained and nothing else. Without a limit every save counts; where their number is known
+    only from the data, one.
     """
     sizes = [(p.numel() * p.element_size(), p.requires_grad) for p in model.parameters()]
     trained = sum(size for size, trains in sizes if trains)
@@ -281,7 +341,7 @@ def checkpoint_bytes(model: nn.Module, args: HierSumTrainingArguments) -> int:
 
 
 def _saves(args: HierSumTrainingArguments) -> int:
-    """How many checkpoints lie side by side."""
+    """Count the checkpoints that lie side by side."""
     strategy = SaveStrategy(args.save_strategy).value
     if strategy == "no":
         return 0
@@ -300,7 +360,7 @@ def _size(size: int) -> str:
 
 
 def check_hub_flags(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
-    """Refuses flags of the Hub that would do harm or nothing.
+    """Refuse flags of the Hub that would do harm or nothing.
 
     Args:
         args: Of the run.

@@ -1,4 +1,4 @@
-"""Fit the projections of a network to features that it has not met, from their moments."""
+"""Fit a network's projections to features that it has not met."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ FIT_RECORDS, FIT_ROWS = 1000, 50_000  # what fit_projections reads of a larger s
 def fit_projections(
     model: HierSumModel, feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord], std: float = 0.5
 ) -> None:
-    """Starts a new network with projections that send the training features to mean 0 and standard deviation `std`.
+    """Start a new network with projections fitted to the training features.
 
-    Not given in the paper. Features of one encoder share a large common part (cosine 0.5 between unlike pictures of the
-    demo set) which hides what sets them apart, and what is left of them is smaller than the position tables; from
-    there the parent level is learned much later (compare the demo recipe with `--fit_projections False`). Of more than
-    1,000 records, 1,000 are read, and of more than 50,000 rows of a modality, 50,000 kept.
+    They send these features to mean 0 and standard deviation `std`. Not given in the paper. Features of one encoder
+    share a large common part (cosine 0.5 between unlike pictures of the demo set) which hides what sets them apart, and
+    what is left of them is smaller than the position tables; from there the parent level is learned much later (compare
+    the demo recipe with `--fit_projections False`). Of more than 1,000 records, 1,000 are read, and of more than 50,000
+    rows of a modality, 50,000 kept.
     """
     embeddings = model.encoder.embeddings
     projections = (embeddings.video_projection, embeddings.text_projection)
@@ -42,9 +43,10 @@ def fit_projections(
 def _sampled_rows(
     feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Frame features and text features of `FIT_RECORDS` records spread over the set, as the network sees them.
+    """Sample frame and text features as the network sees them.
 
-    Of each modality `FIT_ROWS` rows at most, as many of every video; a longer one's are drawn, always the same.
+    They come from `FIT_RECORDS` records spread over the set. Of each modality there are `FIT_ROWS` rows at most, as
+    many of every video; a longer one's are drawn, always the same.
     """
     count = min(len(records), FIT_RECORDS)
     picked = np.arange(count) * len(records) // count

@@ -1,4 +1,4 @@
-"""The recipes that come with the package: YAML files of flags for a training run."""
+"""Recipes that come with the package, YAML files of flags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def recipe_names() -> list[str]:
 
 
 def find_recipe(word: str) -> Path:
-    """Find a recipe by its name in the package, or by its path.
+    """Find a recipe by its name, or by its path.
 
     Raises:
         FileNotFoundError: Neither; names the recipe that comes nearest.

@@ -1,4 +1,7 @@
-"""Which checkpoint of a run can be resumed: a run that was killed while saving leaves a half-written one."""
+"""Find the checkpoint of a run that can be resumed.
+
+A run that was killed while saving leaves a half-written one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from hiersum_hf.files.json_file import read_json
 
 
 def is_whole(checkpoint: str | Path) -> bool:
-    """Whether every file of a checkpoint folder was written to its end; `trainer_state.json` is the last one."""
+    """Tell whether every file of a checkpoint was written to its end.
+
+    `trainer_state.json` is the last one.
+    """
     folder = Path(checkpoint)
     try:
         read_json(folder / "trainer_state.json")
@@ -26,7 +32,10 @@ def is_whole(checkpoint: str | Path) -> bool:
 
 
 def last_checkpoint(run: str | Path) -> str | None:
-    """The last whole checkpoint of a run folder, None if there is none; warns of half-written ones after it."""
+    """Find the last whole checkpoint of a run folder.
+
+    Warns of half-written ones after it. None if there is none.
+    """
     for folder in reversed(sort_checkpoints(str(run))):
         if is_whole(folder):
             return folder

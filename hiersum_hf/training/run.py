@@ -1,4 +1,7 @@
-"""A training run, from its flags to its results: what `hiersum train` starts."""
+"""Do a training run, from its flags to its results.
+
+`hiersum train` starts it.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,7 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
 
 
 def _read(flags: Flags) -> Beginning:
-    """Read the videos, make or load the network, refuse what does not fit."""
+    """Read the videos and make or load the network; refuse what misfits."""
     data, args = flags.data, flags.training
     if flags.start.checkpoint and "text_encoder" not in flags.given:
         data = replace(data, text_encoder=load_checkpoint(flags.start.checkpoint)[1].text_encoder or data.text_encoder)
@@ -285,6 +288,9 @@ def _push(args: HierSumTrainingArguments) -> int:
 
 
 def command(words: Sequence[str], args: HierSumTrainingArguments) -> str:
-    """Spell the command that starts the run again, with a launcher for several processes."""
+    """Spell the command that starts the run again.
+
+    For several processes it has a launcher.
+    """
     program = ["hiersum"] if args.world_size == 1 else ["accelerate", "launch", "-m", "hiersum_hf"]
     return shlex.join([*program, "train", *words])

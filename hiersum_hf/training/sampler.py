@@ -1,4 +1,7 @@
-"""The order in which a training run sees levels and videos: m child steps, then one parent step (paper section 3)."""
+"""Sample levels and videos in the order that a training run sees.
+
+That is m child steps, then one parent step (paper section 3).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ SCHEDULES = ("alternate", "child", "parent", "joint", "adaptive")
 
 
 def steps_of_global_step(global_step: int) -> tuple[int, int]:
-    """(child_steps, parent_steps) of a round, for a "global step" of the paper's plot.
+    """Translate a "global step" of the paper's plot into (child_steps, parent_steps).
 
     There 0 is child level alone and 1 parent level alone (schedules of their own here), and from 2 on every
     `global_step`-th step is a parent step: 2 -> (1, 1), the default, 6 -> (5, 1), the paper's best.
@@ -28,7 +31,7 @@ def steps_of_global_step(global_step: int) -> tuple[int, int]:
 
 
 class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
-    """Batches of (level, video index), every batch of one level and full.
+    """Sample batches of (level, video index), each full and of one level.
 
     The unit is the optimiser step: the `batches_per_step` batches that make one step (gradient accumulation x ranks)
     follow each other and have one level, so that every rank is at the same level at every step. The levels run on from
@@ -97,9 +100,10 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps that show every video of the main pool once, with the parent steps that go with them.
+        """Count the steps that show the main pool once.
 
-        (Adaptive: with as many parent steps as child steps, whatever the plan; an epoch's length must be known.)
+        They are optimiser steps, with the parent steps that go with them. Adaptive: with as many parent steps as child
+        steps, whatever the plan, because an epoch's length must be known.
         """
         main = self.pools["parent" if self.schedule == "parent" else "child"]
         steps = math.ceil(len(main) / (self.batch_size * self.batches_per_step))
@@ -114,13 +118,13 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         self.epoch = epoch
 
     def level(self, step: int) -> str:
-        """Level of optimiser step `step` of the run."""
+        """Return the level of optimiser step `step` of the run."""
         if self.schedule not in ("alternate", "adaptive"):
             return self.schedule
         return "parent" if self._parent_steps_before(step + 1) > self._parent_steps_before(step) else "child"
 
     def steps_before(self, step: int, level: str) -> int:
-        """How many of the steps 0 .. step - 1 are at this level."""
+        """Count the steps at this level before step `step`."""
         if self.schedule not in ("alternate", "adaptive"):
             return step if level == self.schedule else 0
         parents = self._parent_steps_before(step)
@@ -148,7 +152,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
                 yield [(level, self._draw(level, offset + i)) for i in range(self.batch_size)]
 
     def _draw(self, level: str, position: int) -> int:
-        """Video at this position of the level's endless passes."""
+        """Return the video at this position of the level's endless passes."""
         pool = self.pools[level]
         number, index = divmod(position, len(pool))
         if getattr(self, "_pass", None) != (level, number):
@@ -160,9 +164,9 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         return pool[int(self._order[index])]
 
     def _grouped(self, lengths: np.ndarray, order: np.ndarray, start: int, rng: np.random.Generator) -> np.ndarray:
-        """The same videos, those of like length next to each other where a batch will take them.
+        """Reorder a pass so that batches hold videos of like length.
 
-        Sorted are `MIXED` batches at a time, so that a video's batch mates change from pass to pass; then the batches
+        `MIXED` batches at a time are sorted, so that a video's batch mates change from pass to pass; then the batches
         are shuffled. What completes the last batch of the pass before stays as it is, and so does what is left over.
         """
         first, size = start % self.batch_size, self.batch_size
@@ -174,7 +178,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
 
 
 class LevelDataset(Dataset[tuple[str, VideoRecord]]):
-    """Turns the (level, index) pairs of the sampler into (level, record) pairs for the collator."""
+    """Turn (level, index) of the sampler into (level, record) for the collator."""
 
     def __init__(self, records: Sequence[VideoRecord]):
         self.records = records

@@ -1,4 +1,7 @@
-"""The Transformers Trainer with parent-child alternation: a sampler hook and named loss terms."""
+"""Extend the Transformers Trainer by the parent-child alternation.
+
+It samples by level and logs every loss term by name.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ if TYPE_CHECKING:  # peft takes seconds to import
 
 
 class HierSumTrainer(Trainer):
-    """Trains a `HierSumModel` on records, alternating child and parent steps.
+    """Train a `HierSumModel` on records, alternating child and parent steps.
 
     Args:
         model: The network.
@@ -76,11 +79,14 @@ class HierSumTrainer(Trainer):
 
     @property
     def planner(self) -> LevelPlanner | None:
-        """Plans the adaptive schedule. Looked up, because Transformers may replace callbacks when it resumes."""
+        """Find what plans the adaptive schedule; None in other schedules.
+
+        It is looked up, because Transformers may replace callbacks when it resumes.
+        """
         return next((c for c in self.callback_handler.callbacks if isinstance(c, LevelPlanner)), None)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As `Trainer.train`, but never from a checkpoint that a stopped run left half-written.
+        """Train as `Trainer.train`, but never from a half-written checkpoint.
 
         Raises:
             ValueError: The checkpoint to resume from is half-written, or with `True`, the run has no whole one; it has
@@ -101,7 +107,13 @@ class HierSumTrainer(Trainer):
         return output
 
     def _refuse_a_plan(self, checkpoint: str | bool) -> None:
-        """Raises ValueError for a plan that this run would not follow; a `LevelPlanner` refuses to be without one."""
+        """Refuse a checkpoint with a plan that this run would not follow.
+
+        The reverse, a run that misses its plan, `LevelPlanner` refuses.
+
+        Raises:
+            ValueError: The checkpoint is of the adaptive schedule and the run is not.
+        """
         state = read_json_object(Path(str(checkpoint), "trainer_state.json"))
         if "LevelPlanner" in state["stateful_callbacks"] and not self.planner:
             raise HierSumError(
@@ -109,7 +121,7 @@ class HierSumTrainer(Trainer):
             )
 
     def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Batches of the alternating sampler, the same levels on every rank.
+        """Make batches of the alternating sampler, the same levels on every rank.
 
         Raises:
             ValueError: Features of another encoder than the feature extractor's, unless the arguments allow it; or
@@ -159,7 +171,10 @@ class HierSumTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, HierSumOutput]:
-        """The model's own loss; every term is kept for the logs under its level, and the rate of positive labels."""
+        """Return the model's own loss, and keep its terms for the logs.
+
+        Every term is kept under its level, and the rate of positive labels too.
+        """
         outputs = model(**inputs)
         level, labels = inputs["level"], inputs["frame_labels"]
         terms = {"loss": outputs.loss, **outputs.losses}
@@ -173,7 +188,10 @@ class HierSumTrainer(Trainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds what happened since the last log, for example `parent/frame_focal` and `parent_share`."""
+        """Add what happened since the last log.
+
+        Examples are `parent/frame_focal` and `parent_share`.
+        """
         if "loss" in logs:
             logs |= self._means()
             model = self.accelerator.unwrap_model(self.model)
@@ -186,7 +204,14 @@ class HierSumTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _means(self) -> dict[str, float]:
-        """Means over all ranks since the last log: every loss term and the positive rate by level, the parent share."""
+        """Average over all ranks what happened since the last log.
+
+        Returns:
+            Every loss term and the positive rate by level, and the share of parent batches.
+
+        Raises:
+            ValueError: The loss of a level is not finite.
+        """
         sums: dict[str, np.ndarray] = {}
         for part in gather_object([{name: seen.tolist() for name, seen in self._terms.items()}]):
             for name, seen in part.items():  # a rank whose batches had no replay scores lacks that term
@@ -203,17 +228,20 @@ class HierSumTrainer(Trainer):
         return means | {"parent_share": float(batches["parent"] / sum(batches.values()))}
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
-        """By default the flat rate falls over the last fifth of the steps."""
+        """Make the scheduler, by default with a fall over the last fifth.
+
+        Before, the rate is flat.
+        """
         if self.args.lr_scheduler_type == "warmup_stable_decay" and not self.args.lr_scheduler_kwargs:
             self.args.lr_scheduler_kwargs = {"num_decay_steps": math.ceil(num_training_steps / 5)}
         return super().create_scheduler(num_training_steps, optimizer)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Weight decay as in Transformers, but none on the logit scales."""
+        """Name the parameters with weight decay, without the logit scales."""
         return [name for name in super().get_decay_parameter_names(model) if not name.endswith("logit_scale")]
 
     def evaluation_levels(self) -> list[str]:
-        """Levels the network has been trained at, and their mean."""
+        """List the levels the network has been trained at, and their mean."""
         return and_both(self.accelerator.unwrap_model(self.model).config.trained_levels or ["child"])
 
     def evaluate(
@@ -222,9 +250,10 @@ class HierSumTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """`compute_metrics` of the validation videos at every trained level, for example `eval_parent_kendall_tau`.
+        """Evaluate the validation videos at every trained level.
 
-        Every rank scores its share of the videos, and has the metrics of all.
+        The figures are those of `compute_metrics`, named as `eval_parent_kendall_tau`. Every rank scores its share of
+        the videos, and has the metrics of all.
         """
         records: Sequence[VideoRecord] | None = self.eval_dataset if eval_dataset is None else eval_dataset
         if records is None or self.compute_metrics is None:
@@ -239,7 +268,9 @@ class HierSumTrainer(Trainer):
         return metrics
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """As `Trainer`, but waits for the metric of a level that has not had its first step.
+        """Decide as `Trainer`, but wait for a level before its first step.
+
+        Until then the evaluations do not have the wanted metric of that level.
 
         Raises:
             ValueError: `metric_for_best_model` is no metric of this run.
@@ -255,7 +286,11 @@ class HierSumTrainer(Trainer):
         return False
 
     def _gathered_scores(self, records: Sequence[VideoRecord], level: str) -> dict[str, np.ndarray]:
-        """(N,) scores by video id of all records, scored by all ranks together."""
+        """Score all records on all ranks together.
+
+        Returns:
+            (N,) scores by video id.
+        """
         args = self.args
         scored = predict_scores(
             self.accelerator.unwrap_model(self.model),
