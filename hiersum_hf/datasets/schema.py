@@ -47,9 +47,12 @@ from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_times_s
 
 ARRAYS = ("video_features", "text_features", "description_features", "reference_features", "shots", "sentence_spans")
 LISTS = {
-    "frame_times_s": "float64", "frame_scores": "float32", "frame_labels": "int64", "sentence_labels": "int64",
+    "frame_times_s": "float64",
+    "frame_scores": "float32",
+    "frame_labels": "int64",
+    "sentence_labels": "int64",
     "picks": "int64",
-}  # fmt: skip
+}
 NESTED = {"user_scores": "float64", "user_summaries": "bool"}
 
 

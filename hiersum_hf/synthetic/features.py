@@ -41,10 +41,24 @@ from hiersum_hf.synthetic.world import (
 
 
 __all__ = [
-    "ACTIONS", "DEMO", "IMPORTANT", "REGIMES", "SAMPLE_FPS", "SEGMENT_KINDS", "LatentSegment", "LatentVideo", "World",
-    "benchmark_features", "draw_frame", "encoder_features", "make_video", "random_features", "render", "replay_curve",
+    "ACTIONS",
+    "DEMO",
+    "IMPORTANT",
+    "REGIMES",
+    "SAMPLE_FPS",
+    "SEGMENT_KINDS",
+    "LatentSegment",
+    "LatentVideo",
+    "World",
+    "benchmark_features",
+    "draw_frame",
+    "encoder_features",
+    "make_video",
+    "random_features",
+    "render",
+    "replay_curve",
     "to_record",
-]  # fmt: skip
+]
 logger = logging.getLogger(__name__)
 SAMPLE_FPS = 1.0
 FRAME_NOISE = 0.3  # of the length of a feature row

@@ -49,22 +49,37 @@ from hiersum_hf.records import Sentence
 
 
 ACTIONS = (
-    "slice the tomato", "boil the water", "sand the board", "drill a hole", "paint the fence", "knead the dough",
-    "fold the paper", "solder the wire", "prune the rose", "tie the knot",
-)  # fmt: skip
+    "slice the tomato",
+    "boil the water",
+    "sand the board",
+    "drill a hole",
+    "paint the fence",
+    "knead the dough",
+    "fold the paper",
+    "solder the wire",
+    "prune the rose",
+    "tie the knot",
+)
 PRESENTERS = 2  # concepts after the actions: a person talking
 NUM_CONCEPTS = len(ACTIONS) + PRESENTERS
 NUM_VARIANTS = 6  # camera positions of each concept
 TELLING = (
-    "Now we {action}, and take your time.", "Next, {action} just like this.", "It is important that you {action} here.",
-    "At this point you {action} carefully.", "Watch closely how I {action}.",
-)  # fmt: skip
+    "Now we {action}, and take your time.",
+    "Next, {action} just like this.",
+    "It is important that you {action} here.",
+    "At this point you {action} carefully.",
+    "Watch closely how I {action}.",
+)
 CHATTER = (
-    "Thank you so much for all the comments.", "My dog ran through the garden this morning.",
-    "Do not forget to subscribe to the channel.", "I met an old friend last weekend.",
-    "This video is sponsored by nobody at all.", "The weather has been lovely these days.",
-    "People often ask me where I live.", "Stay until the end, it will be fun.",
-)  # fmt: skip
+    "Thank you so much for all the comments.",
+    "My dog ran through the garden this morning.",
+    "Do not forget to subscribe to the channel.",
+    "I met an old friend last weekend.",
+    "This video is sponsored by nobody at all.",
+    "The weather has been lovely these days.",
+    "People often ask me where I live.",
+    "Stay until the end, it will be fun.",
+)
 HEADING = "How it is done, step by step."
 LISTING = ("{action}.",)
 LISTING_LONG = (
@@ -73,10 +88,15 @@ LISTING_LONG = (
     "When all of that is done and the light is still good enough to see what you are doing, {action} with both hands.",
 )
 EXTRA = (
-    "Filmed on an old camera in natural light.", "All opinions are my own.", "Music by a friend of the family.",
-    "Links and discounts are listed on the website.", "New videos come out every second Friday.",
-    "Follow along on the usual platforms.", "Thanks to everybody who supports this work.", "Captions are provided.",
-)  # fmt: skip
+    "Filmed on an old camera in natural light.",
+    "All opinions are my own.",
+    "Music by a friend of the family.",
+    "Links and discounts are listed on the website.",
+    "New videos come out every second Friday.",
+    "Follow along on the usual platforms.",
+    "Thanks to everybody who supports this work.",
+    "Captions are provided.",
+)
 SEGMENT_KINDS = {"told": 2, "silent": 2, "decoy": 3, "aside": 3, "teaser": 2, "detour": 3, "filler": 2}  # the demo's
 TELLING_KINDS, CHATTER_KINDS = ("told", "decoy"), ("teaser", "detour", "filler")
 IMPORTANT = ("told", "silent", "spectacle")

@@ -26,8 +26,10 @@ from hiersum_hf.training.recipe_files import find_recipe
 
 
 READ_BY = {  # flags of one schedule
-    "adaptive_window": "adaptive", "child_steps_per_parent": "alternate", "parent_steps_per_child": "alternate",
-}  # fmt: skip
+    "adaptive_window": "adaptive",
+    "child_steps_per_parent": "alternate",
+    "parent_steps_per_child": "alternate",
+}
 NOT_IN_A_RECIPE = ("overwrite", "resume_from_checkpoint", "push_to_hub", "hub_model_id", "hub_private_repo")
 AGAIN = "# What `hiersum train` was given. Again: hiersum train recipe.yaml --output_dir NEW"
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", string_to_bool: "true or false"}

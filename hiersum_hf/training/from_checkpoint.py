@@ -25,9 +25,19 @@ from hiersum_hf.training.projections import fit_projections
 logger = logging.getLogger(__name__)
 
 MAY_CHANGE = (
-    "hidden_dropout", "attention_dropout", "head_dropout", "focal_gamma", "focal_alpha", "replay_weight",
-    "inter_weight", "intra_weight", "negative_ratio", "negative_dilation", "parent_text_loss", "score_head",
-)  # fmt: skip
+    "hidden_dropout",
+    "attention_dropout",
+    "head_dropout",
+    "focal_gamma",
+    "focal_alpha",
+    "replay_weight",
+    "inter_weight",
+    "intra_weight",
+    "negative_ratio",
+    "negative_dilation",
+    "parent_text_loss",
+    "score_head",
+)
 
 
 def load_for_transfer(
@@ -160,8 +170,11 @@ def note_training(model: HierSumModel, checkpoint: str | None, stage: dict[str, 
     if others:
         logger.warning(
             "%s was trained on split %s of %s, this run tests on %s: it may have seen the test videos.",
-            checkpoint, ", ".join(sorted(others)), stage["dataset"], stage["split"],
-        )  # fmt: skip
+            checkpoint,
+            ", ".join(sorted(others)),
+            stage["dataset"],
+            stage["split"],
+        )
     model.config.trained_on = [*earlier, stage]
 
 

@@ -37,13 +37,27 @@ logger = logging.getLogger(__name__)
 BESIDE_WEIGHTS = 20 * 2**20  # bytes of a checkpoint that are neither weights nor optimizer: code, logs, random states
 ADAM_STATES = 2  # for every weight that is trained
 LEFT_BY_A_RUN = (
-    "results.json", "README.md", "recipe.yaml", "config.json", "adapter_*", "model*.safetensors",
-    "model.safetensors.index.json", "scores.png",
-)  # fmt: skip
+    "results.json",
+    "README.md",
+    "recipe.yaml",
+    "config.json",
+    "adapter_*",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "scores.png",
+)
 MAY_CHANGE = (  # of a run that goes on
-    "max_steps", "num_train_epochs", "eval_steps", "output_dir", "disable_tqdm", "report_to", "dataloader_num_workers",
-    "push_to_hub", "hub_model_id", "hub_private_repo",
-)  # fmt: skip
+    "max_steps",
+    "num_train_epochs",
+    "eval_steps",
+    "output_dir",
+    "disable_tqdm",
+    "report_to",
+    "dataloader_num_workers",
+    "push_to_hub",
+    "hub_model_id",
+    "hub_private_repo",
+)
 IGNORED = -100  # a frame label that teaches nothing
 LABELS_LOOKED_AT = 200  # records at most, of a set that may be on disk
 

@@ -77,9 +77,12 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         lengths: np.ndarray | None = None,
     ):
         counts = {
-            "batch_size": batch_size, "child_steps": child_steps, "parent_steps": parent_steps,
-            "batches_per_step": batches_per_step, "window": window,
-        }  # fmt: skip
+            "batch_size": batch_size,
+            "child_steps": child_steps,
+            "parent_steps": parent_steps,
+            "batches_per_step": batches_per_step,
+            "window": window,
+        }
         for name, count in counts.items():
             if count < 1:
                 raise HierSumError(f"{name} must be at least 1, got {count}.")

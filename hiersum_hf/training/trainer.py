@@ -70,9 +70,14 @@ class HierSumTrainer(Trainer):
     ):
         self._terms: dict[str, torch.Tensor] = {}  # name -> [sum, count] since the last log
         super().__init__(
-            model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset,
-            processing_class=processing_class, data_collator=HierSumCollator(processing_class), **kwargs,
-        )  # fmt: skip
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            data_collator=HierSumCollator(processing_class),
+            **kwargs,
+        )
         self.add_callback(LevelCallback(self))
         if args.schedule == "adaptive":
             self.add_callback(LevelPlanner(args.adaptive_window))

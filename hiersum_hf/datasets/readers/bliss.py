@@ -31,9 +31,16 @@ TEXT_ENCODER, TEXT_DIM = "bliss-roberta", 768
 PARTS = {"train": "train", "validation": "val", "test": "test"}
 FEATURES = ("video_clip", "text_roberta", "video_summ_clip")
 MEMBERS = {
-    "video_id", "num_frame", "num_keyframe", "num_sentence", "video_label", "text_label", "sentence", "sentence_time",
+    "video_id",
+    "num_frame",
+    "num_keyframe",
+    "num_sentence",
+    "video_label",
+    "text_label",
+    "sentence",
+    "sentence_time",
     "highlight",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

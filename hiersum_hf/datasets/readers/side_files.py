@@ -78,8 +78,15 @@ def read_features(path: str | Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in file.files if key not in NPZ_READING}
     except (
-        OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error
-    ) as error:  # RuntimeError: encrypted, or of a kind that zipfile does not know  # fmt: skip
+        OSError,
+        ValueError,
+        EOFError,
+        TypeError,
+        MemoryError,
+        RuntimeError,  # encrypted, or of a kind that zipfile does not know
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
     needed = NPZ_NEEDED + (("text_encoder",) if found.keys() & NPZ_TEXTS else ())
     if missing := [key for key in needed if key not in found]:
