@@ -119,6 +119,7 @@ class HierSumTrainingArguments(TrainingArguments):
         """
         steps = self.max_steps if self.max_steps > 0 else math.inf
         if self.max_steps > 0 and self.eval_strategy == "steps" and (self.eval_steps or 0) >= 1:
+            # The last evaluation of a run that evaluates every E steps is at the last multiple of E.
             steps -= steps % int(self.eval_steps or 1)
         levels = ["child", "parent"] if self.schedule in ("alternate", "adaptive") else [self.schedule]
         if self.schedule == "alternate" and steps <= self.child_steps_per_parent:

@@ -46,6 +46,7 @@ class LevelPlanner(TrainerCallback, ExportableState):
 
         It has to be one without terms that only one level has.
         """
+        # (2, 2): rows child and parent, of which one is 0; on the device, so that no step waits for a number.
         seen = torch.stack([loss.detach().float(), torch.ones_like(loss, dtype=torch.float32)])
         self._step = self._step + torch.stack([seen * (level == "child"), seen * (level == "parent")])
 
@@ -74,6 +75,7 @@ class LevelPlanner(TrainerCallback, ExportableState):
         self.losses = reduce(self._step, "sum") + self.losses.to(args.device)
         self._step = 0.0
         if state.global_step % self.window == 0:
+            # Reduced sums may differ in their last bit, and a plan that differs by a step would part the ranks' levels.
             planned = broadcast_object_list([planned_parent_steps(self.window, self.losses)])  # rank 0's
             self.plan += planned
             self.losses = torch.zeros(2, 2)
@@ -97,9 +99,11 @@ def planned_parent_steps(window: int, losses: Tensor) -> int:
     Args:
         losses: (2, 2) sum and count of the losses; rows child, parent.
     """
+    # Lc^4 and Lp^4: a level whose loss is a fifth larger counts twice. Not given in the paper.
     child, parent = (losses[:, 0] / losses[:, 1].clamp(min=1)).double().pow(4).tolist()
     total = child + 3 * parent
     share = 3 * parent / total if 0 < total < float("inf") else 0.75
+    # First the share within [.1, .9], then at least one step of each level, which small windows would round off.
     return min(max(round(window * min(max(share, 0.1), 0.9)), 1), window - 1)
 
 

@@ -164,6 +164,7 @@ def note_training(model: HierSumModel, checkpoint: str | None, stage: dict[str, 
     earlier = model.config.trained_on or []
     others = set()
     for seen in earlier:
+        # A stage that was read from results.json, of an earlier version, names its split and not the test videos.
         key = "test_videos" if "test_videos" in seen else "split"
         if seen["dataset"] == stage["dataset"] and seen[key] != stage[key]:
             others.add(str(seen["split"]))

@@ -31,6 +31,7 @@ def add_lora(
         renewed: Parameters that started anew, as `from_checkpoint.load_for_transfer` lists them: their modules are
             trained in full, like the heads.
     """
+    # "encoder.embeddings.video_projection.weight" -> "video_projection", as peft names modules.
     modules = {name.split(".")[-2] for name in renewed}
     config = LoraConfig(
         r=r,

@@ -79,6 +79,7 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
     run = run_folder(args)
     check_start(run, given.get("checkpoint"))
     if resumed := checkpoint_to_resume(args):
+        # A checkpoint of another run's folder must be of the same flags too.
         for folder in {run.resolve(), Path(resumed).resolve().parent}:
             refuse_to_resume(folder, given)
     elif not args.overwrite:
@@ -303,6 +304,7 @@ def check_metric(
     wanted = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
     known: set[str] = set()
     for record in validation:
+        # Constant scores will do: only the names of the metrics that the record's annotations allow are asked for.
         figures = mean_metrics([record], {record.video_id: score_frames(record, "uniform")}, dataset)
         known |= {f"eval_{level}_{name}" for level in args.levels_to_come(trained) for name in figures}
         if wanted in known:
@@ -318,6 +320,7 @@ def _any_known(records: Sequence[VideoRecord], name: str) -> bool:
 
     A label is known if it is not -100, a score if it is finite. `LABELS_LOOKED_AT` records are read at most.
     """
+    # `row_counts` reads no features, which may lie on disk.
     there = np.flatnonzero(row_counts(records, name))[:LABELS_LOOKED_AT].tolist()
     values = (np.asarray(getattr(records[i], name)) for i in there)
     return any(bool((np.isfinite(value) & (value != IGNORED)).any()) for value in values)

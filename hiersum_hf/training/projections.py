@@ -33,6 +33,7 @@ def fit_projections(
         if not rows:
             continue
         sample = np.concatenate(rows)
+        # y = g (W x - mean(W x)) has mean 0 and, over all dimensions together, standard deviation g std(W x) = std.
         projected = torch.from_numpy(sample).to(projection.weight) @ projection.weight.T
         spread = (projected - projected.mean(0)).std()
         gain = std / spread if spread > 1e-3 else 1.0  # one text for all says nothing about scale
@@ -49,6 +50,7 @@ def _sampled_rows(
     many of every video; a longer one's are drawn, always the same.
     """
     count = min(len(records), FIT_RECORDS)
+    # Records i V / count: evenly spread, because a data set is often sorted.
     picked = np.arange(count) * len(records) // count
     modalities = (["video_features"], ["text_features", "description_features"])
     arrays = [sum(np.count_nonzero(row_counts(records, kind)[picked]) for kind in kinds) for kinds in modalities]

@@ -108,6 +108,8 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         They are optimiser steps, with the parent steps that go with them. Adaptive: with as many parent steps as child
         steps, whatever the plan, because an epoch's length must be known.
         """
+        # steps = ceil(videos / (batch size x batches of a step)); every child step brings parent_steps / child_steps
+        # parent steps with it, so an epoch shows every video once at child level (not given in the paper).
         main = self.pools["parent" if self.schedule == "parent" else "child"]
         steps = math.ceil(len(main) / (self.batch_size * self.batches_per_step))
         if self.schedule == "alternate":
@@ -135,8 +137,13 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
 
     def _parent_steps_before(self, step: int) -> int:
         if self.schedule == "alternate":
+            # Paper section 3: a round is m child steps, then the parent steps. Whole rounds have all of these, the one
+            # that has begun those past its child steps: with m = 3, step 7 is 1 round and 3 steps, of which 1 is
+            # parent.
             rounds, rest = divmod(step, self.child_steps + self.parent_steps)
             return rounds * self.parent_steps + max(rest - self.child_steps, 0)
+        # Adaptive (not given in the paper): of the first r steps of a window with p parent steps, floor(r p / W) are at
+        # parent level, which spreads them evenly; `level` calls a step parent where this count grows.
         whole, rest = divmod(step, self.window)
         if whole + (rest > 0) > len(self.plan):
             raise HierSumError(
@@ -146,10 +153,14 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         return sum(self.plan[:whole]) + (rest * self.plan[whole] // self.window if rest else 0)
 
     def __iter__(self) -> Iterator[list[tuple[str, int]]]:
+        # Steps count from the start of the run, not of the epoch, so that m child steps may be longer than an epoch.
         first = self.epoch * self.steps_per_epoch
         for step in range(first, first + self.steps_per_epoch):
             level = self.level(step)
+            # Only steps at the same level move the level's own position, so that no pass skips a video.
             start = self.steps_before(step, level) * self.batches_per_step * self.batch_size
+            # Accelerate deals batches like cards: with R ranks, batch b of the step goes to rank b mod R, which sees a
+            # of them where a is the gradient accumulation. They have one level, so that ranks average like gradients.
             for batch in range(self.batches_per_step):
                 offset = start + batch * self.batch_size
                 yield [(level, self._draw(level, offset + i)) for i in range(self.batch_size)]
@@ -160,6 +171,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         number, index = divmod(position, len(pool))
         if getattr(self, "_pass", None) != (level, number):
             self._pass = (level, number)
+            # A pure function of (seed, level, pass): len tells "parent" from "child" and "joint", which never meet.
             rng = np.random.default_rng([self.seed, len(level), number])
             self._order = rng.permutation(len(pool))
             if self.lengths is not None:
@@ -172,6 +184,7 @@ class AlternatingBatchSampler(Sampler[list[tuple[str, int]]]):
         `MIXED` batches at a time are sorted, so that a video's batch mates change from pass to pass; then the batches
         are shuffled. What completes the last batch of the pass before stays as it is, and so does what is left over.
         """
+        # The pass begins at position -start of the level; so many of its videos complete the batch begun before.
         first, size = start % self.batch_size, self.batch_size
         parts = np.split(order[first:], range(MIXED * size, len(order) - first, MIXED * size))
         ranked = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])

@@ -138,12 +138,15 @@ class HierSumTrainer(Trainer):
             raise HierSumError(mismatch)
         splits = self.accelerator.split_batches  # each batch over all ranks
         self.sampler = AlternatingBatchSampler(
+            # A video without subtitles is trained on its frames alone at child level; one without description is never
+            # drawn at parent level.
             child_pool=range(len(records)),
             parent_pool=np.flatnonzero(row_counts(records, "description_features")).tolist(),
             batch_size=self._train_batch_size,
             schedule=args.schedule,
             child_steps=args.child_steps_per_parent,
             parent_steps=args.parent_steps_per_child,
+            # Batches that the sampler yields for one optimiser step of all ranks together.
             batches_per_step=args.gradient_accumulation_steps * (1 if splits else args.world_size),
             seed=args.data_seed if args.data_seed is not None else args.seed,
             window=args.adaptive_window,
@@ -160,6 +163,7 @@ class HierSumTrainer(Trainer):
             prefetch_factor=args.dataloader_prefetch_factor,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
         )
+        # Batches a rank: while window k runs, k + 1 is planned too, so W steps of batches may be fetched ahead.
         ahead = 1 + loader.num_workers * (loader.prefetch_factor or 0)  # Accelerate holds one, each worker some
         if self.planner and ahead > args.adaptive_window * args.gradient_accumulation_steps:
             raise HierSumError(
@@ -184,10 +188,12 @@ class HierSumTrainer(Trainer):
         level, labels = inputs["level"], inputs["frame_labels"]
         terms = {"loss": outputs.loss, **outputs.losses}
         pairs = {name: (value, torch.ones_like(value)) for name, value in terms.items()}
+        # Labels are 1, 0 and -100 for none; as [sum, count], so that the mean over ranks and steps is over frames.
         pairs["positive_rate"] = (labels == 1).sum(), (labels >= 0).sum()
         for name, pair in pairs.items():
             seen = torch.stack([value.detach().float() for value in pair])
             self._terms[f"{level}/{name}"] = self._terms.get(f"{level}/{name}", 0) + seen
+        # The sentence loss is child level's own, but for parent_text_loss, and would make it look the worse one.
         if self.planner:  # compares levels by what both have
             self.planner.add(level, outputs.loss - outputs.losses.get("sentence_focal", 0.0))
         return (outputs.loss, outputs) if return_outputs else outputs.loss
@@ -229,6 +235,7 @@ class HierSumTrainer(Trainer):
                     f"step {self.state.global_step}: expected a finite training loss, found {loss} at {level} level "
                     "since the last log. Try a smaller --learning_rate; look for features that are not finite."
                 )
+        # Every batch counts once in the loss of its level.
         batches = {level: sums.get(f"{level}/loss", (0, 0))[1] for level in LEVELS}
         return means | {"parent_share": float(batches["parent"] / sum(batches.values()))}
 
@@ -280,6 +287,7 @@ class HierSumTrainer(Trainer):
         Raises:
             ValueError: `metric_for_best_model` is no metric of this run.
         """
+        # A run that begins at child level cannot have a parent metric yet, which is no error.
         wanted = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
         if wanted == "eval_" or wanted in metrics:
             return super()._determine_best_metric(metrics, trial)
