@@ -1,4 +1,7 @@
-"""The flags that say which videos a run reads, apart from what reads them: `--help` needs no decoder."""
+"""Flags that say which videos a run reads.
+
+What reads the videos is elsewhere, so that `--help` needs no decoder.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class DataArguments:
-    """Which videos to train on."""
+    """Flags of the videos to train on."""
 
     data: str = field(
         default="demo",

@@ -1,4 +1,4 @@
-"""What the videos of one set have in common, so that one that differs is noticed."""
+"""Notice a video that differs from the others of its set."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from hiersum_hf.records import VideoRecord
 
 @dataclass(frozen=True)
 class Profile:
-    """What every video of a set shares, taken from the first that have it: widths of features, 0 = none, and encoders.
+    """Hold what every video of a set shares.
 
-    `encoders` has the ids "video", "normalization" and "text" as far as they are known. Sample rates may differ: those
-    of TVSum follow the frame rates of its videos.
+    It is taken from the first videos that have it: widths of features, 0 = none, and encoders. `encoders` has the ids
+    "video", "normalization" and "text" as far as they are known. Sample rates may differ: those of TVSum follow the
+    frame rates of its videos.
     """
 
     video_dim: int = 0
@@ -20,7 +21,7 @@ class Profile:
     encoders: dict[str, str] = field(default_factory=dict)
 
     def completed(self, record: VideoRecord) -> Profile:
-        """With what this record has and earlier ones lacked."""
+        """Add what this record has and earlier ones lacked."""
         text_dim = max(record.text_features.shape[1], record.description_features.shape[1])
         return Profile(
             self.video_dim or record.video_features.shape[1],
@@ -33,7 +34,7 @@ class Profile:
         return bool(self.video_dim and self.text_dim and len(self.encoders) == 3)
 
     def mismatch(self, record: VideoRecord) -> str | None:
-        """In which encoders the record differs, in words; None if in none."""
+        """Say in which encoders the record differs; None if in none."""
         found = {kind: id for kind, id in _encoder_ids(record).items() if self.encoders.get(kind, id) != id}
         if not found:
             return None
@@ -45,7 +46,7 @@ class Profile:
 
 
 def _encoder_ids(record: VideoRecord) -> dict[str, str]:
-    """What the features that the record has were made with, as far as it is known."""
+    """Name what made the record's features, as far as it is known."""
     made, ids = record.encoders, {}
     if made is not None and record.video_features.size:
         ids = {"video": made.video, "normalization": made.normalization}

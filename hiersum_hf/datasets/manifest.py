@@ -1,7 +1,8 @@
-"""What a prepared folder is filled with, noted in it before the first video, so that no two sources or settings mix.
+"""Note what a prepared folder is filled with.
 
-The note, `.plan.json`, holds the settings, a fingerprint of the source, the version of this package and the profile of
-the videos, which fixes the schema.
+The note is written before the first video, so that no two sources or settings mix. It is `.plan.json` and holds the
+settings, a fingerprint of the source, the version of this package and the profile of the videos, which fixes the
+schema.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ MARK = ".plan.json"
 
 
 def make_plan(ids: Sequence[str], source: Iterable[str | Path], **settings: Any) -> dict[str, Any]:
-    """The settings, and a fingerprint of them, of the videos and of the source."""
+    """Make a plan of the settings and a fingerprint.
+
+    The fingerprint is of the settings, the videos and the source.
+    """
     plan = {"format": FORMAT, "version": version("hiersum-hf"), **settings}
     return plan | {"fingerprint": fingerprint(plan, ids, source)}
 
 
 def fingerprint(plan: dict[str, Any], ids: Sequence[str], source: Iterable[str | Path]) -> str:
-    """Changes with the settings, the videos, or the size or time of any source file, prepared folders excepted."""
+    """Digest the settings, the videos and the source files.
+
+    Of the files it is names, sizes and times; prepared folders among them are left out.
+    """
     digest = hashlib.sha256(json.dumps([plan, list(ids)], sort_keys=True).encode())
     for path in map(Path, source):
         prepared = {mark.parent for mark in path.rglob(MARK)}
@@ -43,7 +50,9 @@ def fingerprint(plan: dict[str, Any], ids: Sequence[str], source: Iterable[str |
 
 
 def claimed(output: Path, plan: dict[str, Any]) -> Profile | None:
-    """The profile of a folder that was begun with the same plan; None if it is new or holds no videos yet.
+    """Read the profile of a folder that was begun with this plan.
+
+    None if the folder is new or holds no videos yet.
 
     Raises:
         ValueError: It holds videos of another plan, or something else.
@@ -70,13 +79,20 @@ def claimed(output: Path, plan: dict[str, Any]) -> Profile | None:
 
 
 def claim(output: Path, plan: dict[str, Any], profile: Profile) -> None:
-    """Marks the folder, made where it is missing, with the plan and the profile."""
+    """Mark the folder with the plan and the profile.
+
+    It is made where it is missing.
+    """
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / MARK, json.dumps(plan | {"profile": asdict(profile)}))
 
 
 def check_finished(folder: str | Path) -> None:
-    """ValueError if the folder is a prepared one whose preparation was interrupted; nothing for any other folder."""
+    """Refuse a prepared folder whose preparation was interrupted.
+
+    Raises:
+        ValueError: It is one; any other folder passes.
+    """
     folder = Path(folder)
     begun = (folder / MARK).is_file() or any(folder.glob("data-*.parquet"))
     if begun and not (folder / "report.json").is_file():

@@ -1,4 +1,7 @@
-"""What a training run reads: the demo set, a prepared folder or a TVSum-format file, in parts that share no video."""
+"""Load the videos of a training run, in disjoint parts.
+
+They come from the demo set, a prepared folder or a TVSum-format file.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,10 @@ logger = logging.getLogger(__name__)
 
 
 def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
-    """Records of the parts train, validation and test; those of a prepared folder stay on disk.
+    """Load the records of the parts train, validation and test.
 
-    Videos that cannot be used are left out and counted in the log, see `usable`.
+    Those of a prepared folder stay on disk. Videos that cannot be used are left out and counted in the log, see
+    `usable`.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -60,9 +64,10 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
 def usable(
     split: Mapping[str, Sequence[str]], video_ids: Sequence[str], records: Sequence[VideoRecord], args: DataArguments
 ) -> dict[str, list[str]]:
-    """The split without videos that have no features, and its training part without those that teach nothing.
+    """Leave out videos that have no features or teach nothing.
 
-    A training video needs frame labels or, for the replay loss, frame scores; of these the first `train_videos` count.
+    Every part loses videos without features, the training part also those without frame labels and, for the replay
+    loss, frame scores. Of these the first `train_videos` count.
 
     Args:
         split: Video ids of each part.
@@ -96,7 +101,11 @@ def usable(
 
 
 def train_count(args: DataArguments, there: int) -> int:
-    """How many of the training part's videos are trained on. Raises ValueError if it has fewer than asked for."""
+    """Count the videos to train on.
+
+    Raises:
+        ValueError: The training part has fewer than asked for.
+    """
     count = there if args.train_videos is None else args.train_videos
     if not 1 <= count <= there:
         raise HierSumError(f"{args.data}: expected train_videos from 1 to {there}, all there are, found {count}.")
@@ -104,20 +113,26 @@ def train_count(args: DataArguments, there: int) -> int:
 
 
 def _prepared_info(data: str) -> dict[str, Any]:
-    """What `hiersum prepare` noted about the folder; nothing about other data."""
+    """Read what `hiersum prepare` noted about the folder.
+
+    {} for other data.
+    """
     path = Path(data, "dataset_info.json")
     return read_json_object(path) if path.is_file() else {}
 
 
 def dataset_name(args: DataArguments) -> str:
-    """The data set whose protocol applies: the prepared folder's, else judged by the file's name."""
+    """Name the data set whose protocol applies.
+
+    A prepared folder says it, else it is judged by the file's name.
+    """
     if args.data == "demo":
         return "demo"
     return _prepared_info(args.data).get("dataset") or ("summe" if "summe" in Path(args.data).name else "tvsum")
 
 
 def split_name(args: DataArguments) -> str | None:
-    """Where the split comes from and which of its folds it is, for `results.json`."""
+    """Name the split's source and its fold, for `results.json`."""
     if args.data == "demo":
         return None
     drawn = "published" if _prepared_info(args.data).get("splits") else f"disjoint-folds-seed{args.split_seed}"
@@ -127,10 +142,13 @@ def split_name(args: DataArguments) -> str | None:
 def extractor_of(
     parts: Mapping[str, Sequence[VideoRecord]], args: DataArguments
 ) -> tuple[HierSumFeatureExtractor, str | None]:
-    """The feature extractor that fits the records, and the first one that it does not fit, in words, if there is one.
+    """Make the feature extractor that fits the records.
 
     Sample rates may differ, as TVSum's do: the feature extractor has the median. No features are read but those of the
     first video and the first one with text.
+
+    Returns:
+        The feature extractor, and the first record that it does not fit, in words, or None.
     """
     first = parts["train"][0]
     known: Any = [made for records in parts.values() for made in encoders_of(records) if made] or [
@@ -154,7 +172,7 @@ def extractor_of(
 
 
 def _first_with_text(records: Sequence[VideoRecord]) -> VideoRecord | None:
-    """The first record with text features."""
+    """Find the first record with text features."""
     rows = row_counts(records, "text_features") + row_counts(records, "description_features")
     return records[int((rows > 0).argmax())] if rows.any() else None
 
@@ -165,11 +183,12 @@ def choose_split(
     shipped: Sequence[dict[str, list[str]]],
     needed: Sequence[str] = ("train", "test"),
 ) -> dict[str, list[str]]:
-    """The split of the flags: of the split file, else the one shipped with the data, else one of the disjoint folds.
+    """Choose the split that the flags ask for.
 
-    A split file loses training videos whose group validation or test has, and validation videos whose group test has;
-    the log names them. A split that the data set ships with is taken as its reader gives it: those of Mr.HiSum and MoSu
-    have lost theirs there, BLiSS keeps its livestreams in several parts, as published, which the log says.
+    It is that of the split file, else the one shipped with the data, else one of the disjoint folds. A split file loses
+    training videos whose group validation or test has, and validation videos whose group test has; the log names them.
+    A split that the data set ships with is taken as its reader gives it: those of Mr.HiSum and MoSu have lost theirs
+    there, BLiSS keeps its livestreams in several parts, as published, which the log says.
 
     Args:
         args: The flags.
@@ -200,14 +219,17 @@ def choose_split(
 
 
 def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:
-    """The record with the encoders that the flags name and the sample rate that its times show."""
+    """Name encoders by the flags and the rate by the times."""
     period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
     has_text = len(record.text_features) + len(record.description_features) > 0
     return replace(record, encoders=Encoders(args.video_encoder, args.text_encoder if has_text else "", 1 / period_s))
 
 
 def embed_all(records: list[VideoRecord], text_encoder: str) -> list[VideoRecord]:
-    """The records with features of all their texts; loads the encoder only if some have none."""
+    """Add features of all texts to the records.
+
+    The encoder is loaded only if some have none.
+    """
     if all(
         len(r.description_features) == len(r.description) and len(r.text_features) == len(r.sentences) for r in records
     ):

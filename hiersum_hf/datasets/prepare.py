@@ -1,6 +1,6 @@
-"""A reader's videos to a prepared folder: Parquet files of one schema, with a report of what was found.
+"""Write a reader's videos into a prepared folder.
 
-    prepared/data-00000.parquet ...   the records, `videos_per_file` in each
+    prepared/data-00000.parquet ...   the records in one schema, `videos_per_file` in each
     prepared/dataset_info.json        name, schema, splits, fingerprint
     prepared/report.json              counts, encoders, missing parts, duplicates, leaks, positive rates, skipped videos
     prepared/README.md                its card: with it `datasets.load_dataset` reads the folder, here or on the Hub
@@ -38,7 +38,7 @@ ROW_GROUP_BYTES = 32 << 20  # of features; what a reader or writer holds at a ti
 
 
 class Reader(Protocol):
-    """What `hiersum_hf.datasets` describes."""
+    """Read one data set, as `hiersum_hf.datasets` describes."""
 
     @property
     def video_ids(self) -> Sequence[str]: ...
@@ -51,14 +51,20 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """What is done with videos that do not fit: left out and listed, or taken and listed; else the work stops."""
+    """Say what is done with videos that do not fit.
+
+    They are left out and listed, or taken and listed; else the work stops.
+    """
 
     skip_bad: bool
     allow_encoder_mismatch: bool
 
 
 class _Learned(Exception):
-    """A video has a kind of features that all before it lacked: the work starts again with the fuller profile."""
+    """Tell that a video has features that all before lacked.
+
+    The work starts again with the fuller profile.
+    """
 
     def __init__(self, profile: Profile):
         super().__init__(profile)
@@ -78,7 +84,7 @@ def prepare(
     videos_per_file: int = 64,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Writes the prepared folder and returns its report.
+    """Write the prepared folder and return its report.
 
     Args:
         reader: Where the records come from.
@@ -130,7 +136,10 @@ def prepare(
 
 
 def _first_profile(reader: Reader, ids: Sequence[str], rules: Rules, source: Sequence[str | Path]) -> Profile:
-    """That of the first video that can be read; what it lacks is learned on the way (`_Learned`)."""
+    """Read the profile of the first video that can be read.
+
+    What that one lacks is learned on the way (`_Learned`).
+    """
     first = None
     for video_id in ids:
         try:
@@ -143,7 +152,7 @@ def _first_profile(reader: Reader, ids: Sequence[str], rules: Rules, source: Seq
 
 
 def _progress(parts: Iterable[Any], files: Sequence[Sequence[str]], name: str | None) -> list[Any]:
-    """All the parts, with a bar on stderr if there is a name for it."""
+    """Collect the parts, with a bar on stderr if named."""
     from tqdm import tqdm
 
     found, total = [], sum(map(len, files))
@@ -155,6 +164,11 @@ def _progress(parts: Iterable[Any], files: Sequence[Sequence[str]], name: str | 
 
 
 def _map(function: Any, tasks: Iterable[Any], num_proc: int) -> Iterable[Any]:
+    """Apply a function to tasks in order, in several processes if asked.
+
+    Raises:
+        ChildProcessError: A process was ended from outside.
+    """
     if num_proc == 1:
         yield from map(function, tasks)
         return
@@ -181,7 +195,13 @@ def _map(function: Any, tasks: Iterable[Any], num_proc: int) -> Iterable[Any]:
 def _write_file(
     reader: Reader, output: Path, features: Features, profile: Profile, rules: Rules, task: tuple[int, list[str]]
 ) -> dict[str, Any]:
-    """One Parquet file, and in its metadata what the report needs; one that is whole already is left as it is."""
+    """Write one Parquet file, with what the report needs in its metadata.
+
+    One that is whole already is left as it is.
+
+    Returns:
+        What the report needs.
+    """
     number, names = task
     path = output / f"data-{number:05d}.parquet"
     part = _written_before(path, rules, features)
@@ -202,7 +222,11 @@ def _write_file(
 
 
 def _read(reader: Reader, video_id: str) -> VideoRecord:
-    """The video; one that takes more memory than there is is a ValueError that names it."""
+    """Read the video.
+
+    Raises:
+        ValueError: It takes more memory than there is; names it. Else as the reader.
+    """
     try:
         return reader.read(video_id)
     except MemoryError as error:
@@ -210,8 +234,10 @@ def _read(reader: Reader, video_id: str) -> VideoRecord:
 
 
 def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, Any] | None:
-    """What the metadata of a file says; None if it is missing, broken, of other widths, or other rules would change
-    what is in it."""
+    """Read what the metadata of a file says of its videos.
+
+    None if it is missing, broken, of other widths, or if other rules would change what is in it.
+    """
     try:
         metadata = pq.read_metadata(path)
         part = json.loads(metadata.metadata[b"hiersum"])
@@ -225,7 +251,10 @@ def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, A
 def _row_groups(
     reader: Reader, names: Sequence[str], features: Features, profile: Profile, part: dict[str, Any]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of the videos that belong into the file, some megabytes at a time; notes in `part` what is found."""
+    """Yield the rows of a file, some megabytes at a time.
+
+    What is found on the way is noted in `part`, of which the metadata of the file is made.
+    """
     rows: list[dict[str, Any]] = []
     size = 0
     for name in names:

@@ -1,4 +1,4 @@
-"""A prepared folder, read: what `hiersum_hf.datasets.prepare` wrote."""
+"""Read a prepared folder, which `hiersum_hf.datasets.prepare` wrote."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from hiersum_hf.records import VideoRecord
 
 
 def load_prepared(folder: str | Path) -> RecordDataset:
-    """The records of a prepared folder; what was never read before is converted to Arrow once, then memory-mapped.
+    """Load the records of a prepared folder.
+
+    What was never read before is converted to Arrow once, then memory-mapped.
 
     Raises:
         ValueError: The folder is not a finished prepared folder, or files of it are missing or broken.
@@ -28,9 +30,9 @@ def load_prepared(folder: str | Path) -> RecordDataset:
 
 
 def stream_prepared(folder: str | Path) -> Iterator[VideoRecord]:
-    """The records of a prepared folder in its order, read from Parquet one after the other: no second copy on disk.
+    """Read the records of a prepared folder one after the other.
 
-    Raises as `load_prepared`.
+    They come from Parquet in the folder's order, without a second copy on disk. Raises as `load_prepared`.
     """
     return (record for file in _files(folder) for record in _records(file))
 
@@ -46,13 +48,19 @@ def _records(file: Path) -> Iterator[VideoRecord]:
 
 
 def prepared_splits(folder: str | Path) -> list[dict[str, list[str]]]:
-    """The split that the source of a prepared folder ships with, as `tvsum.read_splits` gives one; [] if none."""
+    """Read the split that the source of a prepared folder ships with.
+
+    It has the form of `split_files.read_splits`; [] if there is none.
+    """
     splits = _info(folder)["splits"]
     return [splits] if splits else []
 
 
 def prepared_dataset(folder: str | Path) -> str | None:
-    """Name of the data set that a prepared folder was made from, None where nobody gave it one."""
+    """Name the data set that a prepared folder was made from.
+
+    None where nobody gave it one.
+    """
     return _info(folder).get("dataset")
 
 
@@ -67,7 +75,11 @@ def _info(folder: str | Path) -> dict[str, Any]:
 
 
 def _files(folder: str | Path) -> list[Path]:
-    """The Parquet files of a finished prepared folder, all of them and whole."""
+    """List the Parquet files of a finished prepared folder.
+
+    Raises:
+        ValueError: It is not finished, or not all of them are there and whole.
+    """
     folder = Path(folder)
     check_finished(folder)
     files = sorted(folder.glob("data-*.parquet"))

@@ -1,4 +1,7 @@
-"""What `hiersum prepare` found in a data set, as JSON, as lines to read and as the card of the prepared folder."""
+"""Report what `hiersum prepare` found in a data set.
+
+The report comes as JSON, as lines to read and as the card of the prepared folder.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ records = RecordDataset(load_dataset(".", split="videos"))  # this folder, or "o
 
 
 def facts(record: VideoRecord) -> dict[str, Any]:
-    """What the report needs to know of a video."""
+    """Collect what the report needs to know of a video."""
     labels = record.frame_labels
     known = labels[labels != -100] if labels is not None else np.zeros(0)
     return {
@@ -73,7 +76,7 @@ def facts(record: VideoRecord) -> dict[str, Any]:
 
 
 def make_report(parts: Iterable[Mapping[str, Any]], encoders: Mapping[str, str], **more: Any) -> dict[str, Any]:
-    """The report of a set.
+    """Make the report of a set.
 
     Args:
         parts: For each file `videos` (id -> `facts`), `skipped` and `mismatches` (id -> why).
@@ -108,7 +111,7 @@ def make_report(parts: Iterable[Mapping[str, Any]], encoders: Mapping[str, str],
 
 
 def format_report(report: Mapping[str, Any]) -> str:
-    """The report as lines to read."""
+    """Format the report as lines to read."""
     lines = [f"{name:<14} {value}" for name, value in _rows(report)]
     rates = report["positive_rates"]
     if len(rates) <= LISTED_VIDEOS:
@@ -123,7 +126,10 @@ def format_report(report: Mapping[str, Any]) -> str:
 
 
 def format_listing(listing: Mapping[str, Any]) -> str:
-    """What `hiersum prepare` without an output found, as lines to read: `videos`, `splits` and `findings`."""
+    """Format what `hiersum prepare` found without an output.
+
+    The listing has `videos`, `splits` and `findings`.
+    """
     counts = {"videos": listing["videos"], **listing["splits"]}
     lines = [f"{name:<14} {count:,}" for name, count in counts.items()] + _findings(listing["findings"])
     return "\n".join(map(printable, lines))
@@ -134,7 +140,10 @@ def _findings(findings: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def dataset_card(report: Mapping[str, Any], name: str) -> str:
-    """README.md of a prepared folder: what it holds, and for `datasets` where the rows are. Names no files."""
+    """Write the card, README.md, of a prepared folder.
+
+    It says what the folder holds, and for `datasets` where the rows are. It names no files.
+    """
     counts = {**report["findings"], "skipped": report["skipped"]}
     rows = [*_rows(report), *((kind, f"{len(items):,}") for kind, items in counts.items() if items)]
     table = "\n".join(f"| {kind} | {in_card(value)} |" for kind, value in rows)
@@ -147,7 +156,7 @@ def dataset_card(report: Mapping[str, Any], name: str) -> str:
 
 
 def _rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the report counts, in words."""
+    """Say in words what the report counts."""
     encoders, rate = report["encoders"], report["positive_rate"]
     rows = [("videos", f"{report['videos']:,}"), ("hours", f"{report['hours']:,.2f}")]
     rows += [(name, encoders[kind]) for kind, name in ENCODERS.items() if kind in encoders]

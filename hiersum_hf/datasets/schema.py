@@ -1,4 +1,4 @@
-"""The one schema of all data sets: `VideoRecord` <-> a row of a `datasets.Dataset`.
+"""Convert records to rows of the one schema of all data sets, and back.
 
 | column | type | meaning |
 |---|---|---|
@@ -57,7 +57,10 @@ NESTED = {"user_scores": "float64", "user_summaries": "bool"}
 
 
 def schema(video_dim: int, text_dim: int, dtype: str = "float32") -> Features:
-    """Columns of a data set with features of these widths (0 = none), stored as float16 or float32."""
+    """Define the columns of a data set with features of these widths.
+
+    A width of 0 means none; features are stored as float16 or float32.
+    """
     video, text = Array2D((None, max(video_dim, 1)), dtype), Array2D((None, max(text_dim, 1)), dtype)
     encoders = {"video": Value("string"), "text": Value("string"), "sample_fps": Value("float64")}
     return Features(
@@ -85,7 +88,7 @@ def schema(video_dim: int, text_dim: int, dtype: str = "float32") -> Features:
 
 
 def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
-    """The record as a row of a data set with this schema.
+    """Convert a record to a row of this schema.
 
     Raises:
         ValueError: Features of another width, or text that UTF-8 cannot write; names file and video.
@@ -108,7 +111,13 @@ def to_row(record: VideoRecord, features: Features) -> dict[str, Any]:
 
 
 def _refuse_broken_text(record: VideoRecord) -> None:
-    """ValueError for half a character, as JSON holds where a text was cut within an emoji: UTF-8 cannot write it."""
+    """Refuse half a character, which UTF-8 cannot write.
+
+    JSON holds one where a text was cut within an emoji.
+
+    Raises:
+        ValueError: There is one; names file and video.
+    """
     names = [record.video_id, record.group, record.source, *(vars(record.encoders).values() if record.encoders else ())]
     texts = [*names, *record.description, *record.reference_text, *(sentence.text for sentence in record.sentences)]
     for text in texts:
@@ -120,7 +129,10 @@ def _refuse_broken_text(record: VideoRecord) -> None:
 
 
 def to_table(rows: Sequence[dict[str, Any]], features: Features) -> pa.Table:
-    """Rows made by `to_row` as a table; in place of `Dataset.from_list`, which is slower and hashes all it is given."""
+    """Convert rows made by `to_row` to a table.
+
+    `Dataset.from_list` would do it too, but is slower and hashes all it is given.
+    """
     columns = [_to_column(field.name, [row[field.name] for row in rows], field.type) for field in features.arrow_schema]
     return pa.table(columns, schema=features.arrow_schema)
 
@@ -140,7 +152,10 @@ def _to_column(name: str, cells: list[Any], kind: Any) -> pa.Array:
 
 
 def to_record(row: pa.RecordBatch) -> VideoRecord:
-    """A batch of one row of this schema, made by `without_extensions`, as a record; features come as float32."""
+    """Convert a batch of one row of this schema to a record.
+
+    The batch is made by `without_extensions`; features come as float32.
+    """
     values: dict[str, Any] = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
         if name == "sentence_spans":
@@ -164,13 +179,20 @@ def to_record(row: pa.RecordBatch) -> VideoRecord:
 
 
 def without_extensions(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same memory with array columns as lists of lists: the wrapper of `datasets` costs more than all the rest."""
+    """Show array columns as lists of lists, in the same memory.
+
+    The wrapper of `datasets` costs more than all the rest.
+    """
     columns = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _array(column: pa.Array) -> np.ndarray:
-    """(rows, width): a cell of an array column; (0, 0) if it has no rows."""
+    """Read a cell of an array column.
+
+    Returns:
+        (rows, width), or (0, 0) if it has no rows.
+    """
     rows = column.flatten()  # one list a row
     flat: np.ndarray = rows.flatten().to_numpy(zero_copy_only=False)
     if flat.dtype == np.float16:
@@ -187,7 +209,9 @@ def _rows(column: pa.Array, dtype: str) -> np.ndarray | None:
 
 
 class RecordDataset(Sequence[VideoRecord]):
-    """A data set of this schema as a sequence of records, read from disk one by one.
+    """Hold a data set of this schema as a sequence of records.
+
+    They are read from disk one by one.
 
     Args:
         dataset: Any `datasets.Dataset` with the columns of `schema`.
@@ -223,11 +247,14 @@ class RecordDataset(Sequence[VideoRecord]):
         return np.cumsum([0, *map(len, batches)]).tolist(), batches
 
     def __getstate__(self) -> dict[str, Any]:
-        """For worker processes: `datasets` passes the files on, `_batches` would pass what is in them."""
+        """Pass the data set alone to worker processes.
+
+        `datasets` passes the files on, `_batches` would pass what is in them.
+        """
         return {"dataset": self.dataset}
 
     def _column(self, name: str) -> pa.ChunkedArray:
-        """A column as it lies on disk: mapped, not read."""
+        """Map a column as it lies on disk, without reading it."""
         if name not in self.dataset.column_names:
             raise InputError(f"expected a column of hiersum_hf.datasets.schema, found {name!r}")
         return self.dataset.select_columns([name])[:][name]
@@ -244,7 +271,10 @@ class RecordDataset(Sequence[VideoRecord]):
 
     @property
     def widths(self) -> dict[str, int]:
-        """Widths of `video_features` and `text_features`, the description's alike; 0 if there are no such features."""
+        """Widths of `video_features` and `text_features`, 0 where there are none.
+
+        The description's features are as wide as those of the sentences.
+        """
         kinds = {"video_features": ["video_features"], "text_features": ["text_features", "description_features"]}
         return {
             name: self.dataset.features[name].shape[1] if any(self.row_counts(kind).any() for kind in same) else 0
@@ -252,10 +282,13 @@ class RecordDataset(Sequence[VideoRecord]):
         }
 
     def row_counts(self, name: str) -> np.ndarray:
-        """(V,) int64: how many rows or items a list or array column holds for each video, without reading them.
+        """Count the rows of a column for each video, without reading them.
 
         Args:
-            name: A column such as "description_features" or "frame_labels"; null counts as 0.
+            name: A list or array column such as "description_features" or "frame_labels"; null counts as 0.
+
+        Returns:
+            (V,) int64.
 
         Raises:
             ValueError: There is no such column, or its cells are no lists.
@@ -269,7 +302,7 @@ class RecordDataset(Sequence[VideoRecord]):
         return counts.astype(np.int64)
 
     def select(self, video_ids: Sequence[str]) -> RecordDataset:
-        """The records of these videos, in this order, still on disk."""
+        """Select the records of these videos, in this order, still on disk."""
         row = {video_id: i for i, video_id in enumerate(self.groups)}
         return RecordDataset(self.dataset.select([row[video_id] for video_id in video_ids]))
 

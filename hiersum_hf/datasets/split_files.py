@@ -1,4 +1,7 @@
-"""Split files of the field: yml or json with all splits, or one list of ids for each part of a split."""
+"""Read split files of the field.
+
+They are yml or json with all splits, or one list of ids for each part of a split.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ LISTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "tes
 
 
 def read_splits(path: str | Path) -> list[dict[str, list[str]]]:
-    """Read a split file: DSNet's and A2Summ's yml, PGL-SUM's, VASNet's and Mr.HiSum's json, or lists of ids.
+    """Read a split file in yml, json or lists of ids.
 
-    A yml or json file holds a mapping or a list of mappings with `train_keys`, `test_keys` and perhaps `val_keys`. A
-    list is train.txt, test.txt, val.txt, valid.txt or validation.txt, one id a line, and stands for those beside it
-    too. In a list, empty lines and what follows a # do not count.
+    DSNet's and A2Summ's are yml, PGL-SUM's, VASNet's and Mr.HiSum's json. Either holds a mapping or a list of mappings
+    with `train_keys`, `test_keys` and perhaps `val_keys`. A list is train.txt, test.txt, val.txt, valid.txt or
+    validation.txt, one id a line, and stands for those beside it too. In a list, empty lines and what follows a # do
+    not count.
 
     Returns:
         One {"train": [...], "test": [...]} for each split, with "validation" if the file has it; names without the
@@ -83,7 +87,11 @@ def _lines(path: Path) -> list[str]:
 
 
 def _checked(split: dict[str, list[str]], where: str) -> dict[str, list[str]]:
-    """The split with the last parts of its paths; ValueError if parts that must have videos have none, or share one."""
+    """Cut paths to their last parts, and check the split.
+
+    Raises:
+        ValueError: A part that must have videos has none, or two parts share one.
+    """
     seen: dict[str, str] = {}
     for part, paths in split.items():
         if not paths and part != "validation":

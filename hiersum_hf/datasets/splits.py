@@ -17,9 +17,10 @@ logger = logging.getLogger(__name__)
 def disjoint_folds(
     video_ids: Sequence[str], folds: int = 5, seed: int = 0, groups: Mapping[str, str] | None = None
 ) -> list[dict[str, list[str]]]:
-    """Folds whose test parts together are all videos, each once; fold k validates on the test part of fold k + 1.
+    """Draw folds whose test parts are disjoint and cover all videos.
 
-    The field's published "5 splits" of TVSum never test 16 to 19 of its 50 videos; these do.
+    Fold k validates on the test part of fold k + 1. The field's published "5 splits" of TVSum never test 16 to 19 of
+    its 50 videos; these do.
 
     Args:
         video_ids: The videos.
@@ -51,7 +52,9 @@ def disjoint_folds(
 def with_validation(
     split: Mapping[str, Sequence[str]], seed: int = 0, groups: Mapping[str, str] | None = None
 ) -> dict[str, list[str]]:
-    """A published split with an eighth of its training videos (at least one) set apart for validation, if it has none.
+    """Set training videos apart for validation, if a split has none.
+
+    It is an eighth of the published split's training videos, at least one.
 
     Raises:
         ValueError: Fewer than two training videos (or groups).
@@ -72,9 +75,10 @@ def with_validation(
 def without_leaks(
     split: Mapping[str, Sequence[str]], groups: Mapping[str, str], where: str, keep: bool = False
 ) -> dict[str, list[str]]:
-    """The split without training videos whose group validation or test has, and validation videos whose group test has.
+    """Leave out videos whose group a later part has.
 
-    The log names them. What is tested stays as published. Not given in the paper.
+    Training loses those of validation and test, validation those of test; the log names them. What is tested stays as
+    published. Not given in the paper.
 
     Args:
         split: Videos of each part.
@@ -99,7 +103,7 @@ def without_leaks(
 
 
 def _members(video_ids: Sequence[str], groups: Mapping[str, str] | None) -> list[list[str]]:
-    """The videos of each group, groups in the order of their first video."""
+    """List the videos of each group, groups by their first video."""
     members: dict[tuple[bool, str], list[str]] = {}
     for video_id in video_ids:
         grouped = groups is not None and video_id in groups

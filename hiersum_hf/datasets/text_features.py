@@ -1,4 +1,7 @@
-"""Text features for records that have texts without features, such as TVSum's titles."""
+"""Make text features for records whose texts have none.
+
+TVSum's titles are such texts.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ if TYPE_CHECKING:  # training on a plain file must not need pyarrow
 
 
 def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
-    """The record with features of the sentences and description texts that have none; the others stay.
+    """Add features of the record's texts that have none.
+
+    Those that have some stay as they are.
 
     Raises:
         ValueError: Some texts have features already, of another encoder; the message names the video and both.
@@ -37,14 +42,18 @@ def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
 
 
 def texts_without_features(record: VideoRecord) -> dict[str, list[str]]:
-    """The texts that have none, by the name of the member where their features belong."""
+    """Collect the texts that have none.
+
+    Returns:
+        Texts by the name of the member where their features belong.
+    """
     texts = {"text_features": [s.text for s in record.sentences], "description_features": list(record.description)}
     return {name: rows for name, rows in texts.items() if len(getattr(record, name)) != len(rows)}
 
 
 @dataclass(frozen=True)
 class EmbeddedReader:
-    """Another reader, with features of its texts.
+    """Add features of texts to what another reader reads.
 
     Args:
         reader: Where the records come from.

@@ -1,4 +1,4 @@
-"""The videos of the demo set, in parts."""
+"""Make the videos of the demo set, in parts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ DEMO_VIDEOS = {"train": 1000, "validation": 40, "test": 200}
 
 
 def demo_parts(counts: dict[str, int] | None = None, replay: bool = False) -> dict[str, list[VideoRecord]]:
-    """The demo set; its features come from the offline encoders, or from random projections where they are missing.
+    """Make the demo set.
 
-    With `replay` all but the test part have replay curves in place of annotators.
+    Its features come from the offline encoders, or from random projections where they are missing. With `replay` all
+    but the test part have replay curves in place of annotators.
     """
     try:
         encoders = load_video_encoder(OFFLINE_VIDEO_ENCODER), load_text_encoder(OFFLINE_TEXT_ENCODER)
@@ -43,10 +44,11 @@ def demo_parts(counts: dict[str, int] | None = None, replay: bool = False) -> di
 
 
 def with_replay(record: VideoRecord, video: synthetic.LatentVideo) -> VideoRecord:
-    """The record with a made-up most-replayed curve and its labels in place of annotators (not given in the paper).
+    """Put a made-up most-replayed curve in place of annotators.
 
-    Played again are important segments, teasers half as often, with noise, and the beginning, where everybody starts:
-    the curve agrees with an annotator as much as another one does (tau 0.19), and often has its maximum at the start.
+    Its labels come along. Played again are important segments, teasers half as often, with noise, and the beginning,
+    where everybody starts: the curve agrees with an annotator as much as another one does (tau 0.19), and often has its
+    maximum at the start. Not given in the paper.
     """
     again = np.array([1.0 if s.kind in synthetic.IMPORTANT else 0.5 * (s.kind == "teaser") for s in video.segments])
     again += 0.5 * np.random.default_rng([video.seed, 1, *video.video_id.encode()]).standard_normal(len(again))

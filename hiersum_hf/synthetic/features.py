@@ -1,11 +1,6 @@
-"""The demo set and the controlled benchmark: records with features and annotations, and replay curves.
+"""Make records and replay curves of made-up videos.
 
-The videos come from one latent process, `hiersum_hf.synthetic.world`, which says what is in them, who can tell what is
-important, and which dials it has; `make_video(index)` gives the demo set, `make_video(index, seed, REGIMES["local"])`
-a video of another world. Importance scores, labels and key-shot summaries follow from the ratings as for TVSum.
-
-Not real here: videos, subtitles, descriptions, annotators and replay curves. Features may be: frame and text features
-are whatever encoders the caller passes.
+They are the demo set and the controlled benchmark, with features and annotations.
 """
 
 from __future__ import annotations
@@ -72,7 +67,7 @@ def to_record(
     embed_texts: EmbedTexts,
     encoders: Encoders,
 ) -> VideoRecord:
-    """The video with features and TVSum-like annotations.
+    """Make a record with features and TVSum-like annotations of a video.
 
     Args:
         video: From `make_video`.
@@ -116,7 +111,10 @@ def to_record(
 
 
 def random_features(video_dim: int = 32, text_dim: int = 32) -> tuple[np.ndarray, EmbedTexts, Encoders]:
-    """Stand-ins for encoders where none is installed: fixed random projections of the concepts and of the words."""
+    """Make stand-ins for encoders where none is installed.
+
+    They are fixed random projections of the concepts and of the words.
+    """
     bank = np.random.default_rng(0).standard_normal((NUM_CONCEPTS, 1, video_dim))
     bank = bank + 0.3 * np.random.default_rng(1).standard_normal((NUM_CONCEPTS, NUM_VARIANTS, video_dim))
 
@@ -136,11 +134,10 @@ def words_of(text: str) -> list[str]:
 
 
 def encoder_features(video_encoder: VideoEncoder, text_encoder: TextEncoder) -> tuple[np.ndarray, EmbedTexts, Encoders]:
-    """The same from real encoders: every concept is drawn from every camera position and encoded.
+    """Encode every concept from every camera position.
 
-    Args:
-        video_encoder: `hiersum_hf.features.video_encoder.VideoEncoder`.
-        text_encoder: `hiersum_hf.features.text_encoder.TextEncoder`.
+    Returns:
+        As `random_features`, but from real encoders.
     """
     drawn = [draw_frame(c, v, 0.5) for c in range(NUM_CONCEPTS) for v in range(NUM_VARIANTS)]
     bank = np.concatenate([video_encoder.encode(drawn[i : i + 18]) for i in range(0, len(drawn), 18)])
@@ -149,7 +146,10 @@ def encoder_features(video_encoder: VideoEncoder, text_encoder: TextEncoder) -> 
 
 
 def benchmark_features(video_dim: int = 32) -> tuple[np.ndarray, EmbedTexts, Encoders]:
-    """Frames as in `random_features`, texts from a real Sentence-BERT; where none is installed, from the former too."""
+    """Project frames at random, encode texts by a real Sentence-BERT.
+
+    Frames are as in `random_features`; where no encoder is installed, texts are too.
+    """
     bank, embed, encoders = random_features(video_dim)
     try:
         text_encoder = load_text_encoder(OFFLINE_TEXT_ENCODER)
@@ -160,7 +160,7 @@ def benchmark_features(video_dim: int = 32) -> tuple[np.ndarray, EmbedTexts, Enc
 
 
 def _cached(text_encoder: TextEncoder) -> EmbedTexts:
-    """Texts -> (n, Dt) features; every text is encoded once."""
+    """Encode every text once."""
     known: dict[str, np.ndarray] = {}
 
     def embed(texts: Sequence[str]) -> np.ndarray:
@@ -172,7 +172,9 @@ def _cached(text_encoder: TextEncoder) -> EmbedTexts:
 
 
 def replay_curve(video: LatentVideo, views: int) -> ReplayCurve:
-    """A made-up most-replayed curve of 100 bins (not given in the paper); its `scores_at` reads it at the frames.
+    """Make a most-replayed curve of 100 bins.
+
+    Its `scores_at` reads it at the frames. Not given in the paper.
 
     Played again are important segments, teasers half as often, and what happens to please (normal, half as much);
     people jump to about the right place (normal, two bins). To this come those who watch it all again (lognormal over

@@ -1,4 +1,7 @@
-"""The made-up videos as files: each concept drawn from each camera position, with a tone where something is said."""
+"""Render made-up videos as files.
+
+Each concept is drawn from each camera position, with a tone where something is said.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,17 @@ FRAME_SIZE = (180, 320)  # height, width
 
 
 def draw_frame(concept: int, variant: int, phase: float) -> np.ndarray:
-    """The picture of a concept: (180, 320, 3) uint8, a tool of its own colour and shape moving over a worktop.
+    """Draw a concept, a tool of its own colour and shape.
+
+    It moves over a worktop.
 
     Args:
         concept: 0 to NUM_CONCEPTS - 1.
         variant: Camera position, 0 to NUM_VARIANTS - 1: moves, scales and tints the scene.
         phase: 0 to 1: how far the movement has gone.
+
+    Returns:
+        (180, 320, 3) uint8.
     """
     from PIL import Image, ImageDraw
 
@@ -60,7 +68,10 @@ def draw_frame(concept: int, variant: int, phase: float) -> np.ndarray:
 
 
 def render(video: LatentVideo, path: Path) -> None:
-    """Draws the video to `path` (H.264, 320 x 180, 12 frames a second) with a tone of its own for every segment."""
+    """Draw the video to a file.
+
+    It is H.264, 320 x 180, 12 frames a second, with a tone of its own for every segment in which something is said.
+    """
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +93,11 @@ def render(video: LatentVideo, path: Path) -> None:
 
 
 def _tone(segment: LatentSegment) -> Iterator[AudioFrame]:
-    """48 kHz mono audio frames of the segment's length: a quiet tone where something is said, else silence."""
+    """Make a quiet tone where something is said, else silence.
+
+    Yields:
+        48 kHz mono audio frames of the segment's length.
+    """
     import av
 
     start, end = round(segment.start_s * 48_000), round(segment.end_s * 48_000)

@@ -1,4 +1,6 @@
-"""The latent process behind the demo set and the controlled benchmark: made-up how-to videos, before any feature.
+"""Make how-to videos up, before any feature.
+
+This is the latent process behind the demo set and the controlled benchmark.
 
 A video is a row of segments, each showing one concept (an action such as "slice the tomato") for some seconds:
 
@@ -108,7 +110,7 @@ WORDS = sorted({w for text in (*TELLING, *CHATTER, *ACTIONS) for w in text.split
 
 @dataclass(frozen=True)
 class World:
-    """The dials of the process; the defaults are the demo set.
+    """Set the dials of the process; the defaults are the demo set.
 
     Args:
         told, silent, decoy, aside, teaser, detour, filler: Segments of each kind in a video.
@@ -192,7 +194,10 @@ REGIMES = {
 
 @dataclass(frozen=True)
 class LatentSegment:
-    """One stretch of a made-up video: what it shows, what is said, and whether it matters."""
+    """Describe one stretch of a made-up video.
+
+    It says what the stretch shows, what is said, and whether it matters.
+    """
 
     kind: str
     concept: int
@@ -204,7 +209,10 @@ class LatentSegment:
 
 @dataclass(frozen=True, eq=False)
 class LatentVideo:
-    """A made-up video before any feature: its segments, description and the ratings (20, S) of its segments, 1 to 5."""
+    """Describe a made-up video before any feature.
+
+    It has its segments, its description and the ratings (20, S) of its segments, 1 to 5.
+    """
 
     video_id: str
     segments: tuple[LatentSegment, ...]
@@ -219,12 +227,15 @@ class LatentVideo:
 
     @property
     def importance(self) -> np.ndarray:
-        """(S,) float64: 1 = the segment is important, 0 = it is not."""
+        """Importance (S,) float64 of the segments, 1 or 0."""
         return np.array([segment.kind in IMPORTANT for segment in self.segments], float)
 
     @property
     def sentences(self) -> tuple[Sentence, ...]:
-        """The subtitles: what is said, late, missing or misheard as the world's dials have it."""
+        """Subtitles as the world's dials have them.
+
+        That is what is said, late, missing or misheard.
+        """
         world, num = self.world, len(self.segments)
         late_s = world.subtitle_shift_s + world.subtitle_jitter_s * self.random("jitter").standard_normal(num)
         kept = self.random("missing").random(num) >= world.subtitle_missing
@@ -238,12 +249,15 @@ class LatentVideo:
         return tuple(found)
 
     def random(self, purpose: str) -> np.random.Generator:
-        """Random numbers for one purpose, the same at each call."""
+        """Make random numbers for one purpose, the same at each call."""
         return np.random.default_rng([self.seed, *f"{self.video_id} {purpose}".encode()])
 
 
 def make_video(index: int, seed: int = 0, world: World = DEMO) -> LatentVideo:
-    """Video `index` of the set with this seed; any video can be made on its own."""
+    """Make video `index` of the set with this seed.
+
+    Any video can be made on its own.
+    """
     rng = np.random.default_rng([seed, index])
     first_spectacle = len(ACTIONS) - world.spectacles
     actions = rng.permutation(len(ACTIONS))
@@ -273,7 +287,7 @@ def make_video(index: int, seed: int = 0, world: World = DEMO) -> LatentVideo:
 
 
 def _concepts(rng: np.random.Generator, world: World, steps: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """What each segment shows, in the order of `World.kinds`."""
+    """Choose what each segment shows, in the order of `World.kinds`."""
     listed, unlisted = world.told + world.silent, world.decoy + world.aside
     of_steps = _in_turns(rng, steps, listed + world.teaser)
     of_others = _in_turns(rng, others, unlisted + world.detour)
@@ -284,7 +298,10 @@ def _concepts(rng: np.random.Generator, world: World, steps: np.ndarray, others:
 
 
 def _in_turns(rng: np.random.Generator, pool: np.ndarray, count: int) -> np.ndarray:
-    """`count` concepts of the pool: each once in its order, then each once more in a random order, and so on."""
+    """Take `count` concepts of the pool in turns.
+
+    Each comes once in its order, then each once more in a random order, and so on.
+    """
     turns = [pool[:count]]
     while (left := count - sum(map(len, turns))) > 0:
         turns.append(rng.choice(pool, min(left, len(pool)), replace=False))
@@ -292,7 +309,10 @@ def _in_turns(rng: np.random.Generator, pool: np.ndarray, count: int) -> np.ndar
 
 
 def _description(video: LatentVideo, steps: np.ndarray, others: np.ndarray) -> tuple[str, ...]:
-    """Heading, steps and what else the dials put there; `others` are the actions that it may list wrongly."""
+    """Write heading, steps and what else the dials put there.
+
+    `others` are the actions that it may list wrongly.
+    """
     world = video.world
     is_missing = video.random("unlisted").random(len(ACTIONS)) < world.description_missing
     rng = video.random("wrong")
@@ -308,7 +328,10 @@ def _description(video: LatentVideo, steps: np.ndarray, others: np.ndarray) -> t
 
 @cache
 def _misheard(text: str, share: float, way: int) -> str:
-    """The text with this share of its words replaced; which words and by what follows from the way."""
+    """Replace this share of the text's words.
+
+    Which words and by what follows from the way.
+    """
     rng, words = np.random.default_rng([way, *text.encode()]), text.split()
     is_wrong, instead = rng.random(len(words)) < share, rng.integers(len(WORDS) - 1, size=len(words))
     heard = [
