@@ -1,4 +1,6 @@
-"""Convert records to rows of the one schema of all data sets, and back.
+"""Convert records to rows of the one schema, and back.
+
+All data sets are kept in it, a `VideoRecord` as a row of a `datasets.Dataset`.
 
 | column | type | meaning |
 |---|---|---|

@@ -1,4 +1,6 @@
-"""BLiSS: five-minute clips of livestreams, each with sentences, key frames and a highlight in words.
+"""Read BLiSS, five-minute clips of livestreams.
+
+Each clip has sentences, key frames and a highlight in words.
 
     FOLDER/annotation/{train,val,test}.json     clip -> video_id, num_frame, num_keyframe, num_sentence, video_label,
                                                 text_label, sentence, sentence_time, highlight
@@ -45,7 +47,9 @@ MEMBERS = {
 
 @dataclass(frozen=True)
 class BLiSSReader:
-    """Reader of a BLiSS folder; a video is a clip, its group the livestream that it is cut from.
+    """Read the clips of a BLiSS folder.
+
+    A video is a clip, its group the livestream that it is cut from.
 
     Frame and sentence labels are as shipped, the highlight becomes `reference_text`, the key frames' features
     `reference_features`. A sentence's frames [start, end) are cut at the clip's ends; a span without frames aligns
@@ -89,7 +93,10 @@ class BLiSSReader:
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """`duplicates`: clips that several parts have; `leaks`: livestreams with clips in several parts."""
+        """Clips in several parts, and livestreams with such clips.
+
+        `duplicates` are clips that several parts have, `leaks` livestreams with clips in several parts.
+        """
         part_of, streams = self._parts(), dict[str, set[str]]()
         annotations = self._annotations()
         for clip, part in part_of.items():
@@ -100,7 +107,7 @@ class BLiSSReader:
         return {"duplicates": duplicates, "leaks": [name for name, parts in streams.items() if len(parts) > 1]}
 
     def read(self, video_id: str) -> VideoRecord:
-        """One clip as a record.
+        """Read one clip as a record.
 
         Raises:
             FileNotFoundError: A file is missing, or not converted yet.
@@ -139,7 +146,11 @@ class BLiSSReader:
         )
 
     def _annotations(self) -> dict[str, dict[str, Any]]:
-        """part -> clip -> members, of the parts that are there"""
+        """Read the annotation files that are there.
+
+        Returns:
+            part -> clip -> members.
+        """
         paths = {part: _annotation_path(self.folder, part) for part in PARTS}
         there = {part: cached_json_object(path) for part, path in paths.items() if path.is_file()}
         if not there:
@@ -147,7 +158,7 @@ class BLiSSReader:
         return there
 
     def _parts(self) -> dict[str, str]:
-        """clip -> the first part that has it"""
+        """Map each clip to the first part that has it."""
         part_of: dict[str, str] = {}
         for part, clips in self._annotations().items():
             for clip in clips:
@@ -155,7 +166,12 @@ class BLiSSReader:
         return part_of
 
     def _features(self, kind: str, part: str, clip: str, rows: int, width: int) -> np.ndarray:
-        """(rows, width) float32"""
+        """Read the features of a clip, (rows, width) float32.
+
+        Raises:
+            FileNotFoundError: The file is missing, or still a pickle.
+            ValueError: Another shape, or values that are not finite; names file and clip.
+        """
         path = self.folder / "feature" / f"{kind}_{PARTS[part]}.h5"
         if not path.is_file() and (pickled := path.with_suffix(".npy")).is_file():
             command = f"--convert-pickles or readers.pickles.convert_pickled_arrays({str(pickled)!r})"
@@ -181,7 +197,13 @@ def _annotation_path(folder: Path, part: str) -> Path:
 
 
 def _checked(entry: Any) -> dict[str, Any]:
-    """The members of a clip: labels as arrays (N,), (M,) of 0 and 1, times as (M, 2), the highlight as a list."""
+    """Check the members of a clip and make arrays of them.
+
+    Labels become arrays (N,), (M,) of 0 and 1, times (M, 2), the highlight a list.
+
+    Raises:
+        ValueError: A member is missing, or is not what its count says.
+    """
     if not isinstance(entry, Mapping) or not entry.keys() >= MEMBERS:
         found = sorted(entry) if isinstance(entry, Mapping) else type(entry).__name__
         raise InputError(f"expected the members {', '.join(sorted(MEMBERS))}, found {found}")
@@ -220,7 +242,10 @@ def _spans(values: Any) -> np.ndarray:
 
 
 def _sentences(texts: list[str], spans: np.ndarray, edges_s: np.ndarray) -> tuple[Sentence, ...]:
-    """Texts with spans (M, 2) -> sentences; `edges_s` (N + 1,) are the times of the frames and of the end."""
+    """Give texts the times of their spans (M, 2).
+
+    `edges_s` (N + 1,) are the times of the frames and of the end.
+    """
     last = len(edges_s) - 1
     sentences = []
     for text, (start, end) in zip(texts, np.clip(spans, 0, last).tolist(), strict=True):

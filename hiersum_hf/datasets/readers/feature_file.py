@@ -1,4 +1,6 @@
-"""The project's own file of frame features, features.h5, for data sets that come without any (WikiHow, replay curves).
+"""Read the project's own file of frame features, features.h5.
+
+It is for data sets that come without any (WikiHow, replay curves).
 
 For each video a dataset (N, Dv), one row every 1 / `sample_fps` s, or a group of `features` (N, Dv) and `times_s` (N,).
 Attributes of the dataset or group, or of the file: `sample_fps`, `video_encoder`, perhaps `normalization`, and `fps`,
@@ -18,12 +20,17 @@ from hiersum_hf.records import Encoders
 
 
 def stored_ids(path: str | Path) -> set[str]:
-    """Videos of a feature file. Raises as `read_frame_features`."""
+    """Name the videos of a feature file.
+
+    Raises as `read_frame_features`.
+    """
     return set(member_names(Path(path)))
 
 
 def read_frame_features(path: str | Path, video_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Members of a record (video_features, frame_times_s, duration_s, encoders), and the attributes.
+    """Read the features of one video, and the attributes of the file.
+
+    The features are members of a record: video_features, frame_times_s, duration_s, encoders.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,4 +1,4 @@
-"""A folder of one's own videos, each with side files of the same name.
+"""Read a folder of one's own videos with side files.
 
     NAME.mp4                          or any other video suffix; may be missing where NAME.npz has the features
     NAME.srt, NAME.LANG.vtt, ...      subtitles (.srt, .vtt, .ass, .ssa); none: the video's first text track
@@ -37,7 +37,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FolderReader:
-    """Reader of such a folder; video ids are the NAMEs, sorted. Features that no .npz has are computed by `read`.
+    """Read such a folder.
+
+    Video ids are the NAMEs, sorted. Features that no .npz has are computed by `read`.
 
     Args:
         path: The folder; its subfolders are not read.
@@ -60,7 +62,12 @@ class FolderReader:
 
     @property
     def video_ids(self) -> list[str]:
-        """Raises FileNotFoundError if there is no such folder, ValueError if two videos have one name."""
+        """Names of the videos.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            ValueError: Two videos have one name.
+        """
         return sorted(self._files())
 
     @property
@@ -69,7 +76,10 @@ class FolderReader:
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """Videos without subtitles (in a file or in the video), description, labels, and those that do not open."""
+        """Videos that lack a part, and those that do not open.
+
+        The parts are subtitles (in a file or in the video), description and labels.
+        """
         kinds = ("without_subtitles", "without_description", "without_labels", "unreadable")
         found: dict[str, list[str]] = {kind: [] for kind in kinds}
         for name in self.video_ids:
@@ -84,7 +94,7 @@ class FolderReader:
         return found
 
     def read(self, video_id: str) -> VideoRecord:
-        """The video with the features, texts and labels that it has.
+        """Read a video with the features, texts and labels that it has.
 
         Raises:
             ValueError: No such video, a side file or the video is broken, or they do not fit each other; names the
@@ -98,7 +108,10 @@ class FolderReader:
         return replace(record, frame_scores=scores, frame_labels=threshold_labels(scores, self.threshold))
 
     def encode(self, video_id: str, description: Sequence[str]) -> VideoRecord:
-        """The video with its subtitles and these description texts, all with features, without scores and labels."""
+        """Read a video with its subtitles and these description texts.
+
+        All come with features, without scores and labels.
+        """
         files = self.files(video_id)
         stored = read_features(files["features"]) if "features" in files else {}
         duration_s = _duration_s(files, stored)
@@ -126,7 +139,7 @@ class FolderReader:
         )
 
     def sentences(self, video_id: str) -> list[Sentence]:
-        """From the subtitle file, else from the video's first text track."""
+        """Read the subtitle file, else the video's first text track."""
         from hiersum_hf.texts.tracks import embedded_subtitles
 
         files = self.files(video_id)
@@ -135,7 +148,13 @@ class FolderReader:
         return embedded_subtitles(files["video"])[0] if "video" in files else []
 
     def files(self, video_id: str) -> dict[str, Path]:
-        """The video's files by kind: video, features, subtitles, description, labels, info (a downloader's)."""
+        """Find the video's files by kind.
+
+        Kinds are video, features, subtitles, description, labels and info (a downloader's).
+
+        Raises:
+            ValueError: There is no such video.
+        """
         found = self._files().get(video_id)
         if found is None:
             raise InputError(f"{self.path}: expected a video or features named {video_id}, found none")
@@ -161,7 +180,16 @@ class FolderReader:
     def _text_features(
         self, stored: dict[str, Any], sentences: Sequence[Sentence], description: Sequence[str], npz: Path | None
     ) -> dict[str, np.ndarray]:
-        """text_features and description_features, as stored or by the text encoder, which must be the same one."""
+        """Complete the stored text features by the text encoder.
+
+        It must be the encoder that made the stored ones.
+
+        Returns:
+            `text_features` and `description_features`, as far as there are texts.
+
+        Raises:
+            ValueError: Rows and texts differ in number, or the encoders differ.
+        """
         texts = {"text_features": [s.text for s in sentences], "description_features": list(description)}
         features = {key: stored[key] for key in texts if key in stored}
         for key, rows in features.items():
@@ -181,7 +209,10 @@ class FolderReader:
 
 
 def _duration_s(files: dict[str, Path], stored: dict[str, Any]) -> float:
-    """As stored, else the video's, else until the end of the last frame's turn."""
+    """Find how long the video is.
+
+    It is as long as stored, else as the video file says, else until the end of the last frame's turn.
+    """
     from hiersum_hf.video.reader import probe
 
     if "duration_s" in stored:
@@ -192,7 +223,11 @@ def _duration_s(files: dict[str, Path], stored: dict[str, Any]) -> float:
 
 
 def _cut(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
-    """The sentences, cut at the end of the video; one that only starts there is of another video: ValueError."""
+    """Cut the sentences at the end of the video.
+
+    Raises:
+        ValueError: One only starts there, and so is of another video.
+    """
     for s in sentences:
         if s.start_s >= duration_s:
             limit = f"expected sentences within the {duration_s:.2f} s of the video"
@@ -202,7 +237,7 @@ def _cut(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[
 
 @lru_cache(maxsize=8)
 def _index(path: Path, listing: tuple[str, ...], language: str) -> dict[str, dict[str, Path]]:
-    """NAME -> kind -> file; made anew when files came or went."""
+    """Map NAME -> kind -> file, anew when files came or went."""
     listed = [path / name for name in listing if not name.startswith(".") and (path / name).is_file()]
     index: dict[str, dict[str, Path]] = {}
     for file in listed:
@@ -218,7 +253,11 @@ def _index(path: Path, listing: tuple[str, ...], language: str) -> dict[str, dic
 
 
 def _side(file: Path, names: Container[str], language: str) -> tuple[tuple[int, int], str, str, Path]:
-    """(rank among files of this kind, NAME, kind, file) of a side file; kind "" for other files."""
+    """Tell what a side file is.
+
+    Returns:
+        Rank among files of this kind, NAME, kind and the file; the kind is "" for other files.
+    """
     suffix, name, rank = file.suffix.lower(), file.stem, 0
     if file.name.endswith(".info.json"):
         return (0, 0), name.removesuffix(".info"), "info", file

@@ -1,6 +1,7 @@
-"""The paper's own training set, rebuilt from what a user can fetch: how-to articles joined with their videos.
+"""Rebuild the paper's training set from what a user can fetch.
 
-`write_fetch_list` writes the videos to fetch. A downloader puts each into a folder, as `readers.folder` reads it, with
+It joins how-to articles with their videos. `write_fetch_list` writes the videos to fetch. A downloader puts each into a
+folder, as `readers.folder` reads it, with
 
     NAME.info.json    id, title, description, chapters, view_count and heatmap, the most-replayed curve
     NAME.LANG.vtt     subtitles
@@ -39,7 +40,7 @@ ID_IN_NAME = re.compile(r"(?:^|\[)([\w-]{11})\]?$")  # as downloaders name files
 
 @dataclass(frozen=True)
 class HowToVideo:
-    """What the join knows about one video of the folder.
+    """Hold what the join knows about one video of the folder.
 
     Args:
         video_id: YouTube id; the NAME of the files where neither info.json nor NAME has one.
@@ -62,8 +63,9 @@ class HowToVideo:
 
 @dataclass(frozen=True)
 class HowToReader(ReplayLabels):
-    """Reader of the joined set, made by `HowToReader.open`; video ids are YouTube ids. Labels and views as in
-    `ReplayLabels`.
+    """Read the joined set, made by `HowToReader.open`.
+
+    Video ids are YouTube ids. Labels and views are as in `ReplayLabels`.
 
     Args:
         folder: The videos.
@@ -80,7 +82,9 @@ class HowToReader(ReplayLabels):
 
     @classmethod
     def open(cls, folder: FolderReader, articles: str | Path | None = None, **settings: Any) -> HowToReader:
-        """Join a folder with articles and log how many curves tell frames apart. `settings` as for the class.
+        """Join a folder with articles.
+
+        It logs how many curves tell frames apart. `settings` are as for the class.
 
         Raises:
             FileNotFoundError: No such folder or articles.
@@ -110,7 +114,10 @@ class HowToReader(ReplayLabels):
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """Ids of videos that lack a part, see the keys; `not_fetched` are articles' videos, `strays` lone info.json."""
+        """Videos that lack a part, see the keys.
+
+        `not_fetched` are articles' videos, `strays` lone info.json files.
+        """
         wanted, in_folder = self._wanted(), self.folder.findings
         mute = set(in_folder["without_subtitles"])
         kept = {video.name for video in wanted.values()}
@@ -144,7 +151,9 @@ class HowToReader(ReplayLabels):
         return {key: tuple(part for part in PARTS if key in without[part]) for key in self.video_ids}
 
     def read(self, video_id: str) -> VideoRecord:
-        """The video with what it has of subtitles, description, views, replay scores and labels.
+        """Read a video with what it has.
+
+        That may be subtitles, description, views, replay scores and labels.
 
         Raises:
             ValueError: No such video, or one of its files is broken; names the file.
@@ -184,7 +193,7 @@ class HowToReader(ReplayLabels):
         return HowToVideo(video_id, name, _folded(texts if found else own), views, bool(found), rate)
 
     def _info(self, name: str) -> dict[str, Any]:
-        """The downloader's info.json, {} where there is none."""
+        """Read the downloader's info.json, {} where there is none."""
         path = self.folder.files(name).get("info")
         if path is None:
             return {}
@@ -200,9 +209,10 @@ class HowToReader(ReplayLabels):
 
 
 def read_steps(path: str | Path) -> list[Article]:
-    """Articles from how_to_steps (.tar.gz or folder), or from a .json file of {video_url, steps, perhaps title}.
+    """Read articles from how_to_steps or from a .json file.
 
-    In the .json file, one such record or a list of them, steps are strings or objects with "text".
+    how_to_steps is a .tar.gz or a folder. A .json file has one record {video_url, steps, perhaps title} or a list of
+    them; its steps are strings or objects with "text".
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -217,7 +227,12 @@ def read_steps(path: str | Path) -> list[Article]:
 
 
 def write_fetch_list(articles: str | Path, output: str | Path, overwrite: bool = False) -> int:
-    """Write the articles' videos, one URL a line, each video once, for a downloader; returns how many.
+    """Write the articles' videos for a downloader.
+
+    It is one URL a line, each video once.
+
+    Returns:
+        How many there are.
 
     Raises:
         FileExistsError: The output is there and `overwrite` is not given.
@@ -243,7 +258,7 @@ def _article(item: Any, where: str) -> Article:
 
 
 def _own_texts(info: Mapping[str, Any], where: str) -> list[str]:
-    """Title, description line by line, chapter titles."""
+    """Collect title, description line by line and chapter titles."""
     chapters = info.get("chapters") or []
     try:
         titles = [chapter["title"] for chapter in chapters]

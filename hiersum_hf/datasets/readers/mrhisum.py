@@ -1,4 +1,6 @@
-"""Mr.HiSum: 31,892 videos of YouTube-8M with the most-replayed curve as importance, one row a second.
+"""Read Mr.HiSum, videos with the most-replayed curve as importance.
+
+It has 31,892 videos of YouTube-8M, one row a second.
 
 Three files: `metadata.csv`, `mr_hisum_split.json` and `mr_hisum.h5`, to whose groups the user adds YouTube-8M's frame
 features (`readers.youtube8m.add_features`). Without the h5 the videos, splits and findings can be listed.
@@ -40,7 +42,7 @@ WITH_FEATURES = "mr_hisum_features.h5"
 
 @dataclass(frozen=True)
 class MrHiSumReader(ReplayLabels):
-    """Reader of Mr.HiSum; labels and views as in `ReplayLabels`.
+    """Read Mr.HiSum; labels and views are as in `ReplayLabels`.
 
     Args:
         metadata: `metadata.csv`.
@@ -65,32 +67,43 @@ class MrHiSumReader(ReplayLabels):
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> MrHiSumReader:
-        """The files under their usual names, what `add_youtube8m` made first; h5 and split file may be missing."""
+        """Find the files under their usual names.
+
+        What `add_youtube8m` made comes first; h5 and split file may be missing.
+        """
         names = WITH_FEATURES, "mr_hisum.h5", "mr_hisum_split.json"
         made, h5, split = (path if path.is_file() else None for path in (Path(folder, name) for name in names))
         return cls(Path(folder, "metadata.csv"), made or h5, split, **settings)
 
     @property
     def video_ids(self) -> list[str]:
-        """Names of the metadata in its order, duplicates and videos without features included."""
+        """Names of the metadata in its order.
+
+        Duplicates and videos without features are among them.
+        """
         return list(self._groups())
 
     @property
     def splits(self) -> dict[str, list[str]]:
-        """train, validation and test as published, without the repeated videos (`drop_repeats`)."""
+        """Published parts, without the repeated videos (`drop_repeats`)."""
         return self._parts()[0]
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """duplicates, leaks, dropped, outside_views (which the other findings leave out); with an h5 also
-        without_features and cut_to_common_length (reads every shape)."""
+        """Repeated videos, and those that lack something.
+
+        These are duplicates, leaks, dropped and outside_views (which the other findings leave out); with an h5 also
+        without_features and cut_to_common_length (reads every shape).
+        """
         kept = self._groups()
         found = repeats_found(self._published(), kept) | {"dropped": self._parts()[1]}
         found["outside_views"] = [name for name in read_metadata(self.metadata) if name not in kept]
         return found if self.h5 is None else found | self._features_found(self.h5)
 
     def read(self, video_id: str) -> VideoRecord:
-        """One video; features, scores and summary are cut to their common length N, the seconds 0 to N - 1.
+        """Read one video.
+
+        Features, scores and summary are cut to their common length N, the seconds 0 to N - 1.
 
         Raises:
             FileNotFoundError: If a file is missing.
@@ -129,7 +142,7 @@ class MrHiSumReader(ReplayLabels):
         return {} if self.split is None else read_split(self.split, read_metadata(self.metadata), self._groups())
 
     def _groups(self) -> dict[str, str]:
-        """Names and YouTube ids of the videos within the limits of views."""
+        """Map the videos within the limits of views to YouTube ids."""
         rows = read_metadata(self.metadata)
         return {name: info.youtube_id for name, info in rows.items() if self.takes(info.views)}
 
@@ -150,7 +163,9 @@ class MrHiSumReader(ReplayLabels):
 
 
 def add_youtube8m(folder: str | Path, tfrecords: str | Path, dequantization: str = "mrhisum") -> list[str]:
-    """Write mr_hisum_features.h5 into the folder: its mr_hisum.h5 with the features of a folder of .tfrecord files.
+    """Write mr_hisum_features.h5 into the folder.
+
+    It is its mr_hisum.h5 with the features of a folder of .tfrecord files.
 
     Returns:
         The videos that have no features yet.

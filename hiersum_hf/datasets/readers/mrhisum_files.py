@@ -1,4 +1,6 @@
-"""File formats that Mr.HiSum and its trimodal releases share: metadata, splits, members of an h5 at one row a second.
+"""Read the file formats of Mr.HiSum and its trimodal releases.
+
+They share metadata, splits and members of an h5 at one row a second.
 
 Letters: T rows (seconds) of a member, N rows common to all members, S shots, U summaries.
 """
@@ -33,7 +35,7 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """One row of `metadata.csv`.
+    """Hold one row of `metadata.csv`.
 
     Args:
         video_id: Name in the h5 and the split file.
@@ -53,7 +55,10 @@ class VideoInfo:
 
 
 def read_metadata(path: str | Path) -> Mapping[str, VideoInfo]:
-    """Read `metadata.csv` of Mr.HiSum or of its trimodal releases: video_id -> row, in file order.
+    """Read `metadata.csv` of Mr.HiSum or of its trimodal releases.
+
+    Returns:
+        video_id -> row, in file order.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -95,11 +100,15 @@ def _video_info(row: dict[str, Any]) -> VideoInfo:
 
 
 def read_split(path: str | Path, known: Container[str], kept: Container[str] | None = None) -> dict[str, list[str]]:
-    """Read a split file {"train_keys": [...], "val_keys": [...], "test_keys": [...]} as train, validation, test.
+    """Read a split file with train_keys, val_keys and test_keys.
 
     Args:
+        path: The JSON file, {"train_keys": [...], "val_keys": [...], "test_keys": [...]}.
         known: Ids that may occur.
         kept: Those of them that are returned; default: all.
+
+    Returns:
+        The ids of train, validation and test.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -118,11 +127,13 @@ def read_split(path: str | Path, known: Container[str], kept: Container[str] | N
 
 
 def drop_repeats(parts: dict[str, list[str]], groups: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Keep each YouTube video once: in test rather than validation rather than train, there at its first place.
+    """Keep each YouTube video once.
 
-    Not given in the paper; the evaluation parts keep their published videos this way.
+    It stays in test rather than validation rather than train, there at its first place. Not given in the paper; the
+    evaluation parts keep their published videos this way.
 
     Args:
+        parts: The video ids of each part.
         groups: video_id -> YouTube id; a video without one stands for itself.
 
     Returns:
@@ -140,7 +151,11 @@ def drop_repeats(parts: dict[str, list[str]], groups: Mapping[str, str]) -> tupl
 
 
 def repeats_found(parts: Mapping[str, list[str]], groups: Mapping[str, str]) -> dict[str, list[str]]:
-    """`duplicates`: YouTube ids that occur several times; `leaks`: those of them that occur in several parts."""
+    """Find YouTube ids that occur several times.
+
+    Returns:
+        `duplicates` has them all, `leaks` those that occur in several parts.
+    """
     places: dict[str, list[tuple[str, str]]] = {}
     for part, names in parts.items():
         for name in names:
@@ -187,7 +202,13 @@ def load_video(
 
 
 def read_features(member: Member, width: int, key: str = "") -> np.ndarray:
-    """(T, `width`) float32, finite; `key` is the features' name in a group."""
+    """Read (T, `width`) float32 features, all finite.
+
+    `key` is the features' name in a group.
+
+    Raises:
+        ValueError: Another shape, or numbers that are not finite or not dequantised.
+    """
     features = member.array(key)
     if features.ndim != 2 or features.shape[1] != width:
         raise InputError(f"features: expected shape (T, {width}), found {features.shape}")
@@ -200,11 +221,12 @@ def read_features(member: Member, width: int, key: str = "") -> np.ndarray:
 
 
 def read_annotation(group: Member, rows: int, rule: ReplayLabels) -> dict[str, Any]:
-    """The fields of a record that come from a group with scores, change points and perhaps a summary.
+    """Read the fields of a record that come from its annotation.
 
-    Everything is cut to N, the length that `rows` of features, scores and summary have in common. The published
-    summary, a key-shot summary of the scores, is the record's one user summary. The bins of the curve are gone, so
-    `rule.intro_bins` are hundredths of the scores' length T (not given in the paper).
+    The group has scores, change points and perhaps a summary. Everything is cut to N, the length that `rows` of
+    features, scores and summary have in common. The published summary, a key-shot summary of the scores, is the
+    record's one user summary. The bins of the curve are gone, so `rule.intro_bins` are hundredths of the scores' length
+    T (not given in the paper).
     """
     score = next((key for key in SCORES if key in group), None)
     if score is None or "change_points" not in group:
@@ -232,10 +254,13 @@ def read_annotation(group: Member, rows: int, rule: ReplayLabels) -> dict[str, A
 
 
 def half_open_shots(change_points: np.ndarray, n_frames: int) -> np.ndarray:
-    """(S, 2) int64 [start, end) cut to `n_frames`, from change points that may be closed or half-open.
+    """Make half-open shots of change points, closed or half-open.
 
     Where the next shot starts tells which: at the end (half-open) or one later (closed). A single shot is half-open if
     it ends past the last frame. Not given in the paper.
+
+    Returns:
+        (S, 2) int64 [start, end) cut to `n_frames`.
 
     Raises:
         ValueError: If they are no (S, 2) frame numbers or neither all closed nor all half-open.

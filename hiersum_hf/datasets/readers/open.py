@@ -1,4 +1,7 @@
-"""The reader for a data set's name and the folder or file it lies in, under the names the field gives its files."""
+"""Open the reader of a data set by name.
+
+Its files are found in a folder under the names that the field gives them.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,11 @@ KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
 
 
 def check_settings(name: str, settings: Collection[str]) -> None:
-    """ValueError if there is no such data set or it does not know one of these settings; names the flag."""
+    """Refuse an unknown data set, or a setting unknown to it.
+
+    Raises:
+        ValueError: As said; names the flag.
+    """
     if name not in NAMES:
         raise InputError(f"data set: expected one of {', '.join(NAMES)}; found {name!r}")
     for setting in settings:
@@ -50,7 +57,7 @@ def check_settings(name: str, settings: Collection[str]) -> None:
 
 
 def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader, Sequence[Path]]:
-    """The reader of this data set, and the files and folders whose change should be noticed.
+    """Open the reader of this data set.
 
     Args:
         name: One of `NAMES`.
@@ -58,6 +65,9 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
         settings: Fields of the reader, see `KNOWN_BY`. `video_encoder` is that of frames; `text_encoder` of texts that
             have no features yet, and of `text_features` where they are given. With no text encoder, texts of data sets
             other than folder and howto stay without features.
+
+    Returns:
+        The reader, and the files and folders whose change should be noticed.
 
     Raises:
         FileNotFoundError: There is no such source, or it lacks a file that the reader cannot do without.
@@ -99,7 +109,9 @@ def prepare(
     progress: bool = True,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Read a data set as the field exchanges it and store it in one schema, as `hiersum prepare` does.
+    """Read a data set and store it in one schema.
+
+    It is read as the field exchanges it; `hiersum prepare` does the same.
 
     Args:
         name, source, settings: As `open_reader` takes them.

@@ -1,8 +1,9 @@
-"""Pickled dicts of arrays, such as BLiSS's .npy files, to HDF5, once, without running anything that a pickle asks for.
+"""Convert pickled dicts of arrays to HDF5 once, in safety.
 
-A pickle names Python functions and calls them. Here every name that numpy writes for an array leads to an inert
-stand-in, so that not even numpy's own unpickling code sees the file; any other name is refused. Arrays are made
-afterwards, from a few checked dtypes and from bytes whose number fits the shape.
+BLiSS's .npy files are such pickles. A pickle names Python functions and calls them; here nothing runs that it asks for.
+Every name that numpy writes for an array leads to an inert stand-in, so that not even numpy's own unpickling code sees
+the file; any other name is refused. Arrays are made afterwards, from a few checked dtypes and from bytes whose number
+fits the shape.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ MAX_DIMENSIONS, MAX_SIDE, MAX_SLASHES = 32, 2**48, 8
 
 
 def convert_pickled_arrays(source: str | Path, output: str | Path | None = None) -> Path:
-    """Convert a pickled dict id -> array of numbers to an HDF5 file with one float32 dataset for each id.
+    """Convert a pickled dict id -> array of numbers to HDF5.
 
-    The whole source is held in memory, as `numpy.load` would. The output appears under its name when it is complete.
+    The file has one float32 dataset for each id. The whole source is held in memory, as `numpy.load` would. The output
+    appears under its name when it is complete.
 
     Args:
         source: An .npy file that holds a pickled dict, or a plain pickle of one, by numpy 1 or 2.
@@ -87,7 +89,11 @@ def _told_of(source: Path, name: str) -> Iterator[None]:
 
 
 def _load(source: Path) -> dict[Any, Any]:
-    """id -> stand-in for an array."""
+    """Unpickle into stand-ins for arrays, by id.
+
+    Raises:
+        ValueError: The pickle asks for anything else, is damaged or is no dict.
+    """
     with source.open("rb") as file:
         try:
             npy = _is_npy(file)
@@ -103,9 +109,10 @@ def _load(source: Path) -> dict[Any, Any]:
 
 
 def _refuse_bombs(file: BinaryIO) -> None:
-    """Follow which objects on the unpickler's stack are texts, the only ones that may be ids.
+    """Refuse a pickle that could take all time or memory.
 
-    Python 3.11's unpickler can take all time for others, and all memory for more objects than the file has bytes.
+    This follows which objects on the unpickler's stack are texts, the only ones that may be ids. Python 3.11's
+    unpickler can take all time for others, and all memory for more objects than the file has bytes.
     """
     begin, size = file.tell(), os.fstat(file.fileno()).st_size
     stack: list[bool] = []
@@ -143,7 +150,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_npy(file: BinaryIO) -> bool:
-    """Whether it is an .npy file; then `file` stands at its pickle."""
+    """Tell whether it is an .npy file; then move to its pickle."""
     magic = file.read(len(np.lib.format.MAGIC_PREFIX))
     file.seek(0)
     if magic != np.lib.format.MAGIC_PREFIX:
@@ -157,6 +164,8 @@ def _is_npy(file: BinaryIO) -> bool:
 
 
 class _Unpickler(pickle.Unpickler):
+    """Unpickle with stand-ins in place of all that a pickle may name."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in STAND_INS:
             raise InputError(f"a call of {module}.{name}, which is refused; nothing of it was run")
@@ -164,7 +173,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Dtype:
-    """In place of `numpy.dtype`."""
+    """Stand in for `numpy.dtype`."""
 
     def __init__(self, code: Any, *_: Any):
         self.code, self.order = code, "="
@@ -174,7 +183,10 @@ class _Dtype:
 
 
 class _Array:
-    """In place of `numpy.ndarray` and of the function that makes an empty one, to be filled by `__setstate__`."""
+    """Stand in for `numpy.ndarray`.
+
+    It also stands for the function that makes an empty one, to be filled by `__setstate__`.
+    """
 
     def __init__(self, *_: Any):
         self.state: Any = None
@@ -183,35 +195,38 @@ class _Array:
         self.state = state  # (version, shape, dtype, whether in Fortran order, bytes or list of objects)
 
     def objects(self) -> Any:
-        """The one object of an array of shape () that holds objects."""
+        """Return the one object of an array of shape ()."""
         *_, objects = self.state
         (content,) = objects
         return content
 
 
 class _Buffer(_Array):
-    """In place of the function by which pickles of protocol 5 make an array."""
+    """Stand in for what makes an array in pickles of protocol 5."""
 
     def __init__(self, data: Any, dtype: Any, shape: Any, order: Any, *_: Any):
         self.state = (1, shape, dtype, order == "F", data)
 
 
 class _Scalar(_Array):
-    """In place of the function that makes a numpy scalar."""
+    """Stand in for the function that makes a numpy scalar."""
 
     def __init__(self, dtype: Any, data: Any = b""):
         self.state = (1, (), dtype, False, data)
 
 
 class _Latin1:
-    """In place of `codecs.encode`, by which pickles of protocols 0 to 2 write bytes; encoded once they are used."""
+    """Stand in for `codecs.encode`.
+
+    Pickles of protocols 0 to 2 write bytes by it; they are encoded once they are used.
+    """
 
     def __init__(self, text: Any, *_: Any):
         self.text = text
 
 
 class _NoBytes:
-    """In place of `bytes`, by which pickles of protocols 0 to 2 write none."""
+    """Stand in for `bytes`, by which protocols 0 to 2 write none."""
 
     def __new__(cls, *_: Any) -> Any:
         return b""
@@ -230,7 +245,11 @@ for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
 
 
 def _array(value: Any) -> np.ndarray:
-    """The array that a stand-in describes."""
+    """Make the array that a stand-in describes.
+
+    Raises:
+        ValueError: It describes no array of numbers, or one whose bytes do not fit its shape.
+    """
     if not isinstance(value, _Array) or value.state is None:
         raise InputError(f"expected an array, found {type(value).__name__.strip('_')}")
     *_, shape, dtype, fortran, data = value.state

@@ -1,4 +1,6 @@
-"""Most-replayed curves: the share of viewers that watched each hundredth of a video again, as scores and labels.
+"""Read most-replayed curves as scores and labels.
+
+A curve is the share of viewers that watched each hundredth of a video again.
 
 Three schemas, told apart by the keys of a bin (B bins, nearly always 100):
 
@@ -47,7 +49,10 @@ def read_curves(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str,
 
 
 def read_replays(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str, ReplayCurve | None]:
-    """The same with None for videos whose bins are null.
+    """Read replay curves, with None for videos whose bins are null.
+
+    Args:
+        source: As `read_curves`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -69,7 +74,9 @@ def read_replays(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str
 
 
 def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, title: str | None = None) -> ReplayCurve:
-    """The curve of these bins, in any of the three schemas; `where` names the file in errors.
+    """Make a curve of bins in any of the three schemas.
+
+    `where` names the file in errors.
 
     Raises:
         ValueError: No bins, other keys, no finite numbers, times that do not ascend, or values outside [0, 1].
@@ -87,7 +94,13 @@ def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, t
 
 
 def parse_views(views: Any, where: str) -> int | None:
-    """A view count: None, an int, or text such as "4,821,905 views". Raises ValueError, which starts with `where`."""
+    """Parse a view count such as 4821905 or "4,821,905 views".
+
+    None stays None.
+
+    Raises:
+        ValueError: It is no such count; the message starts with `where`.
+    """
     if views is None:
         return None
     text = str(views).strip()
@@ -100,7 +113,7 @@ def parse_views(views: Any, where: str) -> int | None:
 
 
 def _read_video(video: Mapping[str, Any], where: str) -> tuple[str, ReplayCurve | None]:
-    """(id, curve)"""
+    """Read the id and the curve of a video."""
     video_id = video.get("video_id", video.get("id"))
     if not isinstance(video_id, str) or not video_id:
         raise InputError(f"{where}: expected video_id or id, found {video_id!r} among {sorted(video)}")
@@ -117,7 +130,7 @@ def _read_video(video: Mapping[str, Any], where: str) -> tuple[str, ReplayCurve 
 
 
 def _read_bin(item: Any, where: str) -> tuple[float, float, float]:
-    """(start_s, end_s, value) of one bin."""
+    """Read (start_s, end_s, value) of one bin."""
     item = item.get("heatMarkerRenderer", item) if isinstance(item, Mapping) else {}
     item = item if isinstance(item, Mapping) else {}
     keys = next((keys for keys in [*MILLISECONDS, SECONDS] if all(key in item for key in keys)), None)

@@ -1,4 +1,7 @@
-"""A file of most-replayed curves as a data set, in any of the schemas of `hiersum_hf.datasets.readers.replay`."""
+"""Read a file of most-replayed curves as a data set.
+
+It may have any of the schemas of `hiersum_hf.datasets.readers.replay`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ from hiersum_hf.records import VideoRecord
 
 @dataclass(frozen=True)
 class ReplayReader(ReplayLabels):
-    """Reader of such a file: each frame's score is the curve's, the title is the description.
+    """Read such a file.
+
+    Each frame's score is the curve's, the title is the description.
 
     Args:
         curves: The JSON file.
@@ -33,7 +38,10 @@ class ReplayReader(ReplayLabels):
 
     @property
     def video_ids(self) -> list[str]:
-        """Videos with a curve, watched often enough, in the order of the file. Raises as `read`."""
+        """Videos with a curve, watched often enough.
+
+        They are in the order of the file. Raises as `read`.
+        """
         return list(self._wanted())
 
     @property
@@ -42,8 +50,11 @@ class ReplayReader(ReplayLabels):
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """`without_curve`: videos left out because their bins are null; `outside_views`: left out; `without_features`:
-        not in the feature file."""
+        """Videos that were left out or lack features.
+
+        Left out are those of `without_curve`, because their bins are null, and of `outside_views`; those of
+        `without_features` are not in the feature file.
+        """
         wanted, curves = self._wanted(), _curves(self.curves)
         stored = wanted.keys() if self.features is None else stored_ids(self.features)
         return {
@@ -53,7 +64,7 @@ class ReplayReader(ReplayLabels):
         }
 
     def read(self, video_id: str) -> VideoRecord:
-        """One video as a record.
+        """Read one video as a record.
 
         Raises:
             FileNotFoundError: A file is missing.
@@ -89,5 +100,5 @@ def _curves(path: str | Path) -> Mapping[str, ReplayCurve | None]:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, _changed_ns: int) -> Mapping[str, ReplayCurve | None]:
-    """The curves, read once as long as the file stays the same."""
+    """Read the curves once as long as the file stays the same."""
     return MappingProxyType(read_replays(path))

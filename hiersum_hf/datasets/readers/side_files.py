@@ -1,4 +1,7 @@
-"""Side files of a video: labels in a .csv, features in an .npz; `readers.folder` says what is in them."""
+"""Read side files of a video.
+
+Labels are in a .csv, features in an .npz; `readers.folder` says what is in them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ NPZ_READING = ("warnings", "end_s")  # what `hiersum extract` notes of a damaged
 
 
 def read_segments(path: str | Path, duration_s: float = float("inf")) -> list[Segment]:
-    """Labels of one video from a CSV file with the columns start_s, end_s and score, in the order of the file.
+    """Read labels of one video from a CSV file.
+
+    It has the columns start_s, end_s and score. The labels are in the order of the file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -49,10 +54,13 @@ def read_segments(path: str | Path, duration_s: float = float("inf")) -> list[Se
 
 
 def score_segments(segments: Sequence[Segment], frame_times_s: np.ndarray) -> np.ndarray:
-    """(N,) float32: mean score of the stretches in which each frame is shown, NaN where there is none.
+    """Average the scores of the stretches in which each frame is shown.
 
-    A frame belongs to [start_s, end_s) iff its own time does. A stretch not named is unlabelled, not unimportant:
-    it needs a row with score 0 for that. Not given in the paper.
+    A frame belongs to [start_s, end_s) iff its own time does. A stretch not named is unlabelled, not unimportant: it
+    needs a row with score 0 for that. Not given in the paper.
+
+    Returns:
+        (N,) float32, NaN where there is no stretch.
     """
     times_s = np.asarray(frame_times_s)
     total, count = np.zeros(len(times_s)), np.zeros(len(times_s))
@@ -64,7 +72,10 @@ def score_segments(segments: Sequence[Segment], frame_times_s: np.ndarray) -> np
 
 
 def read_features(path: str | Path) -> dict[str, Any]:
-    """Features of one video from an .npz file: its members as float32 features, float64 times, str and float.
+    """Read features of one video from an .npz file.
+
+    Returns:
+        Its members as float32 features, float64 times, str and float.
 
     Raises:
         ValueError: No .npz file, pickled objects in it, a member is missing, or has another shape or values that are

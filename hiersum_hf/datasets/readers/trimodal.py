@@ -1,4 +1,6 @@
-"""The trimodal releases of Mr.HiSum and MoSu: annotations and features of each modality in files of their own.
+"""Read the trimodal releases of Mr.HiSum and MoSu.
+
+Annotations and features of each modality are in files of their own.
 
     {name}_gt.h5                      one group for each video: gt_score, gt_summary, change_points
     {name}_feat_visual_{encoder}.h5   one (T, D) data set for each video, one row a second
@@ -39,7 +41,9 @@ from hiersum_hf.records import Encoders, Sentence, VideoRecord
 
 @dataclass(frozen=True)
 class TrimodalReader(ReplayLabels):
-    """Reader of the trimodal Mr.HiSum or MoSu; labels and views as in `ReplayLabels`.
+    """Read the trimodal Mr.HiSum or MoSu.
+
+    Labels and views are as in `ReplayLabels`.
 
     Encoder ids are what the feature files' names end in: "clip" or "inceptionv3", and "roberta".
 
@@ -67,7 +71,9 @@ class TrimodalReader(ReplayLabels):
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> TrimodalReader:
-        """The files under their usual names; text, split and metadata may be missing.
+        """Find the files under their usual names.
+
+        Text, split and metadata may be missing.
 
         Raises:
             ValueError: If the folder has not exactly one file of annotations and one of frame features.
@@ -81,19 +87,22 @@ class TrimodalReader(ReplayLabels):
 
     @property
     def video_ids(self) -> list[str]:
-        """The groups of the annotations in the file's order."""
+        """Groups of the annotations in the file's order."""
         rows = self._rows()
         return [name for name in _names(self.gt) if self.takes(rows[name].views if name in rows else None)]
 
     @property
     def splits(self) -> dict[str, list[str]]:
-        """train, validation and test as published, without repeated videos (`mrhisum_files.drop_repeats`)."""
+        """Published parts, without repeated videos (`mrhisum_files.drop_repeats`)."""
         return drop_repeats(self._published(), self._groups())[0]
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """duplicates, leaks, dropped, outside_views (which the others leave out), without_features, without_text,
-        cut_to_common_length (reads every shape)."""
+        """Repeated videos, and those that lack something.
+
+        These are duplicates, leaks, dropped, outside_views (which the others leave out), without_features, without_text
+        and cut_to_common_length (reads every shape).
+        """
         kept = self.video_ids
         found = repeats_found(self._published(), self._groups())
         found["dropped"] = drop_repeats(self._published(), self._groups())[1]
@@ -105,7 +114,9 @@ class TrimodalReader(ReplayLabels):
         return found | {"cut_to_common_length": self._lengths_found(files)}
 
     def read(self, video_id: str) -> VideoRecord:
-        """One video; features, scores, summary and captions are cut to their common length N, the seconds 0 to N - 1.
+        """Read one video.
+
+        Features, scores, summary and captions are cut to their common length N, the seconds 0 to N - 1.
 
         Raises:
             FileNotFoundError: If a file is missing.
@@ -132,7 +143,10 @@ class TrimodalReader(ReplayLabels):
         )
 
     def _captions(self, video_id: str, frame_labels: np.ndarray) -> dict[str, Any]:
-        """Caption t spans second t and has its label. Their words were not published: texts are empty."""
+        """Read the captions, of which number t spans second t.
+
+        It has the label of that second. The words of the captions were not published, so texts are empty.
+        """
         if self.text is None or video_id not in _names(self.text):
             return {}
         load = partial(read_features, width=_width(self.text))
@@ -154,7 +168,7 @@ class TrimodalReader(ReplayLabels):
         return {name: rows[name].youtube_id for name in self.video_ids if name in rows}
 
     def _lengths_found(self, files: dict[str, str | Path]) -> list[str]:
-        """Videos whose members differ in length."""
+        """List the videos whose members differ in length."""
         lengths: dict[str, dict[str, int]] = {name: {} for name in self.video_ids}
         for key, path in {"gt_score": self.gt, **files}.items():
             there = [name for name in lengths if name in _names(path)]
@@ -164,7 +178,11 @@ class TrimodalReader(ReplayLabels):
 
 
 def _one_file(folder: Path, pattern: str, required: bool = False) -> Any:
-    """The path of the file that matches, None if none does and none is required."""
+    """Find the file that matches, or None if none is required.
+
+    Raises:
+        ValueError: Several match, or none does where one is required.
+    """
     found = sorted(folder.glob(pattern))
     if len(found) > 1 or (required and not found):
         raise InputError(f"{folder}: expected one {pattern}, found {[path.name for path in found]}")
@@ -176,7 +194,7 @@ def _encoder(path: str | Path) -> str:
 
 
 def _names(path: str | Path) -> Mapping[str, None]:
-    """Members of an h5 file, in its order."""
+    """List the members of an h5 file, in its order."""
     return _read_names(Path(path), _changed(path))
 
 
@@ -186,7 +204,10 @@ def _read_names(path: Path, _changed: int) -> Mapping[str, None]:
 
 
 def _width(path: str | Path) -> int:
-    """The width of the file's first data set; all others must have it."""
+    """Read the width of the file's first data set.
+
+    All others must have it.
+    """
     return _read_width(Path(path), _changed(path))
 
 
@@ -200,5 +221,8 @@ def _read_width(path: Path, _changed: int) -> int:
 
 
 def _changed(path: str | Path) -> int:
-    """The time of the last change, so that what is remembered of a file is forgotten with it; 0 without a file."""
+    """Tell when a file was last changed, 0 without a file.
+
+    With this, what is remembered of a file is forgotten when it changes.
+    """
     return Path(path).stat().st_mtime_ns if Path(path).is_file() else 0

@@ -1,5 +1,6 @@
-"""TVSum: the field's `eccv16` feature file (SumMe has the same format); its members in `tvsum_members`, ratings in
-`tvsum_ratings`.
+"""Read TVSum, the field's `eccv16` feature file.
+
+SumMe has the same format. The file's members are read in `tvsum_members`, the ratings in `tvsum_ratings`.
 
 Letters: N sampled frames, S shots, U annotators, M sentences, K description texts, n_frames original frames.
 """
@@ -28,7 +29,9 @@ from hiersum_hf.records import VideoRecord
 
 @dataclass(frozen=True)
 class TVSumReader:
-    """Reader of `eccv16_dataset_tvsum_google_pool5.h5`, its SumMe sister, or any file in that format.
+    """Read `eccv16_dataset_tvsum_google_pool5.h5`, or any file like it.
+
+    Its SumMe sister is one.
 
     Frame scores are the min-max scaled gtscore (a constant one gives 0), frame labels its key-shot summary at the
     picks. The closed change points become [start, end) and are cut at the last frame. The file carries no frame rate:
@@ -73,7 +76,10 @@ class TVSumReader:
 
     @property
     def video_ids(self) -> list[str]:
-        """Names of the groups, video_2 before video_10. Raises as `read`, and ValueError if no video has a text."""
+        """Names of the groups, video_2 before video_10.
+
+        Raises as `read`, and ValueError if no video has a text.
+        """
         names = sorted(member_names(self.h5_path), key=_number)
         if names and (without := self.findings.get("without_text")) == names:
             files = " and ".join(str(path) for path in (self.text_features, self.captions) if path)
@@ -82,19 +88,22 @@ class TVSumReader:
 
     @property
     def splits(self) -> dict[str, list[str]]:
-        """None: splits come in files of their own."""
+        """No parts, because splits come in files of their own."""
         return {}
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """`without_text`: videos that no file with texts has; nothing where there are no such files."""
+        """Videos that no file with texts has, as `without_text`.
+
+        There is nothing where there are no such files.
+        """
         if self.text_features is None and self.captions is None:
             return {}
         names = sorted(member_names(self.h5_path), key=_number)
         return {"without_text": [name for name in names if not self._texts().has(self._names_of(name))]}
 
     def read(self, video_id: str) -> VideoRecord:
-        """One group as a record.
+        """Read one group as a record.
 
         Raises:
             FileNotFoundError: If a file is missing.
@@ -119,19 +128,19 @@ class TVSumReader:
 
 
 def read_tvsum(h5_path: str | Path, ratings_path: str | Path | None = None) -> list[VideoRecord]:
-    """All videos of a TVSum-format file; see `TVSumReader`."""
+    """Read all videos of a TVSum-format file; see `TVSumReader`."""
     reader = TVSumReader(Path(h5_path), None if ratings_path is None else Path(ratings_path))
     return [reader.read(video_id) for video_id in reader.video_ids]
 
 
 @lru_cache(maxsize=4)
 def _ratings(path: Path, changed_ns: int) -> list[TVSumVideo]:
-    """The ratings, read once as long as the file stays the same."""
+    """Read the ratings once as long as the file stays the same."""
     return read_ratings(path)
 
 
 def _number(name: str) -> tuple[int, str]:
-    """Sort key that puts video_2 before video_10."""
+    """Make a sort key that puts video_2 before video_10."""
     digits = re.search(r"\d+$", name)
     return (int(digits.group()[-15:]) if digits else 0), name
 

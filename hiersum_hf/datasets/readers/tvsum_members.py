@@ -1,7 +1,7 @@
-"""The members of one group of an eccv16 feature file, checked; the format is described in `tvsum`.
+"""Read and check one group of an eccv16 feature file.
 
-Every error is a ValueError that names the member; the reader adds file and video. Letters: N sampled frames, S shots,
-U annotators, M sentences, K description texts, n_frames original frames.
+The format is described in `tvsum`. Every error is a ValueError that names the member; the reader adds file and video.
+Letters: N sampled frames, S shots, U annotators, M sentences, K description texts, n_frames original frames.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ TEXTS, ATTRIBUTES = ("text", "description", VIDEO_NAME), ("",)
 
 
 def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None) -> VideoRecord:
-    """The group's own content; `told_s` is the video's length according to its captions.
+    """Read the group's own content as a record.
+
+    `told_s` is the video's length according to its captions.
 
     Raises:
         ValueError: A member is missing, or shapes or values do not fit.
@@ -80,7 +82,10 @@ def _array(group: Member, key: str) -> np.ndarray:
 
 
 def _finite(group: Member, key: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
-    """Finite float64 numbers of this shape, None = any length; an array of one number counts as a number."""
+    """Read finite float64 numbers of this shape, None = any length.
+
+    An array of one number counts as a number.
+    """
     found = _array(group, key)
     if shape == () and found.size == 1:
         found = found.reshape(())
@@ -111,7 +116,7 @@ def _features(group: Member, key: str, rows: int) -> np.ndarray:
 
 
 def _summaries(group: Member) -> np.ndarray:
-    """(U, n_frames) bool; one annotator's summary may be (n_frames,)."""
+    """Read (U, n_frames) bool; one annotator's may be (n_frames,)."""
     found = np.atleast_2d(_array(group, "user_summary"))
     if found.ndim != 2 or len(found) == 0 or found.dtype.kind not in "biuf":
         raise InputError(f"user_summary: expected a row of numbers for each annotator, found shape {found.shape}")
@@ -141,7 +146,10 @@ def _positive(what: str, rate: float) -> float:
 
 
 def _encoders(group: Member, sample_fps: float) -> Encoders | None:
-    """What the group's attributes say, else what the file's name says: the field's own files say it only there."""
+    """Name the encoders by the attributes, else by the file's name.
+
+    The field's own files say it only in their name.
+    """
     attrs = group.attributes[""]
     if "video_encoder" in attrs:
         names = read_text(attrs, "video_encoder"), read_text(attrs, "text_encoder", "")

@@ -1,4 +1,7 @@
-"""TVSum's raw ratings: 50 videos, each rated 1 to 5 by 20 annotators, frame by frame."""
+"""Read TVSum's raw ratings.
+
+They are of 50 videos, each rated 1 to 5 by 20 annotators, frame by frame.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ MAX_LETTERS = 10_000  # of a title
 
 @dataclass(frozen=True, eq=False)
 class TVSumVideo:
-    """The raw ratings of one video.
+    """Hold the raw ratings of one video.
 
     Args:
         video_id: YouTube id.
@@ -42,7 +45,9 @@ class TVSumVideo:
 
 
 def read_ratings(path: str | Path) -> list[TVSumVideo]:
-    """Read TVSum's ratings from `ydata-tvsum50.mat` or `ydata-tvsum50-anno.tsv`, in file order.
+    """Read TVSum's ratings, in file order.
+
+    They are in `ydata-tvsum50.mat` or `ydata-tvsum50-anno.tsv`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -61,7 +66,10 @@ def read_ratings(path: str | Path) -> list[TVSumVideo]:
 
 
 def rated_record(video: TVSumVideo) -> VideoRecord:
-    """The ratings at every 15th frame, as in the field's feature files, as a record without features and shots."""
+    """Make a record of the ratings at every 15th frame.
+
+    The field's feature files have them there too. The record has no features and no shots.
+    """
     users = video.user_scores[:, ::RATING_STEP]
     picks = np.arange(users.shape[1]) * RATING_STEP
     duration_s = video.duration_s or video.n_frames / RATING_FPS
@@ -101,7 +109,10 @@ def _check(ratings: np.ndarray, where: str) -> None:
 
 
 def _repair(text: str) -> str:
-    """Undo what TVSum's export did to titles: UTF-8 bytes stored as latin-1, and quotes around those with commas."""
+    """Undo what TVSum's export did to titles.
+
+    UTF-8 bytes were stored as latin-1, and those with commas put in quotes.
+    """
     with suppress(UnicodeError):  # it was not mangled
         text = text.encode("latin-1").decode("utf-8")
     quoted = len(text) > 1 and text[0] == text[-1] == '"'

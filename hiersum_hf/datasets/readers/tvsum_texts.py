@@ -1,4 +1,6 @@
-"""Texts for TVSum and SumMe, whose feature file has none: text features and sentences with times, in files beside it.
+"""Read texts for TVSum and SumMe from files of their own.
+
+The feature file has none. There may be text features and sentences with times.
 
 Letters: N sampled frames, M sentences, Dt width of text features.
 """
@@ -34,9 +36,10 @@ UNKNOWN = "unknown"  # stands for the encoder of the frames where no file names 
 
 @dataclass(frozen=True)
 class TextFiles:
-    """Text features, captions or both; as `hiersum_hf.datasets.readers.tvsum.TVSumReader` describes them.
+    """Read text features, captions or both.
 
-    A video may go by any of its names in them; of several that are there the first counts.
+    `hiersum_hf.datasets.readers.tvsum.TVSumReader` describes them. A video may go by any of its names in them; of
+    several that are there the first counts.
 
     Raises:
         ValueError: Pickled text features or some without encoder or times; an alignment that is unknown or has nothing
@@ -65,11 +68,17 @@ class TextFiles:
             raise InputError(f"{path}: expected {ways}, found neither")
 
     def has(self, names: Sequence[str]) -> bool:
-        """Whether a file has the video with these names. Raises as `add_to`."""
+        """Tell whether a file has the video.
+
+        It may go by any of these names. Raises as `add_to`.
+        """
         return self._row_id(names) is not None or self._caption(names) is not None
 
     def duration_s(self, names: Sequence[str]) -> float | None:
-        """Length of the video in seconds, where the captions tell it. Raises as `add_to`."""
+        """Read the length of the video, where the captions tell it.
+
+        Raises as `add_to`.
+        """
         where, entry = self._caption(names) or ("", None)
         found = entry.get("duration") if isinstance(entry, dict) else None
         if found is not None and not (isinstance(found, int | float) and 0 < found < MAX_DURATION_S):
@@ -77,7 +86,9 @@ class TextFiles:
         return found
 
     def add_to(self, record: VideoRecord, names: Sequence[str]) -> VideoRecord:
-        """The record with the sentences that the files have for it, and with these files in its source.
+        """Add the sentences that the files have to a record.
+
+        Its source then names these files too.
 
         Raises:
             FileNotFoundError: A file is missing.
@@ -106,7 +117,7 @@ class TextFiles:
         return replace(record, sentences=sentences, text_features=rows, source="; ".join(source))
 
     def _encoders(self, record: VideoRecord) -> Encoders | None:
-        """The record's with the id of the text features, if there are any."""
+        """Add the id of the text features to the record's encoders."""
         encoders = record.encoders
         if self.text_features is None:
             return encoders
@@ -127,7 +138,7 @@ class TextFiles:
         return next((name for name in names if found[name].kind), None)
 
     def _rows(self, names: Sequence[str]) -> np.ndarray:
-        """(M, Dt); M is 0 where there are none"""
+        """Read text features (M, Dt); M is 0 where there are none."""
         path, name = self.text_features, self._row_id(names)
         if path is None or name is None:
             return np.zeros((0, 0), np.float32)
@@ -139,13 +150,20 @@ class TextFiles:
         return load_video(path, name, load, "Dataset", arrays=[""])
 
     def _caption(self, names: Sequence[str]) -> tuple[str, Any] | None:
-        """("FILE, id NAME", subtitle file or entry of the JSON file)"""
+        """Find the captions of a video with these names.
+
+        Returns:
+            "FILE, id NAME" and the subtitle file or entry of the JSON file; None where there is none.
+        """
         index = {} if self.captions is None else _index(self.captions)
         return next(((f"{self.captions}, id {name}", index[name]) for name in names if name in index), None)
 
 
 def names_of(group: Member, rated: TVSumVideo | None) -> list[str]:
-    """What files with texts may call a video: name of its group, video_name (SumMe), YouTube id; the first counts."""
+    """List what files with texts may call a video.
+
+    That is the name of its group, video_name (SumMe) and the YouTube id; the first counts.
+    """
     try:
         told = group.strings(VIDEO_NAME) if VIDEO_NAME in group else []
     except H5Error:
@@ -157,19 +175,25 @@ def names_of(group: Member, rated: TVSumVideo | None) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _width(path: Path, changed_ns: int) -> int:
-    """Width of the file's first rows, which all others must have; 0 if there are none."""
+    """Read the width of the file's first rows, 0 without rows.
+
+    All others must have it.
+    """
     return (first_shape(path) or (0, 0))[1]
 
 
 def _index(captions: Path) -> Mapping[str, Any]:
-    """id -> subtitle file or entry of the JSON file"""
+    """Map each id to its subtitle file or JSON entry."""
     if captions.is_dir():
         return {path.stem: path for suffix in reversed(SUBTITLES) for path in captions.glob(f"*{suffix}")}
     return cached_json_object(captions)
 
 
 def _sentences(where: str, entry: Any) -> list[Sentence]:
-    """Of a subtitle file or of {"timestamps": [[start_s, end_s], ...], "sentences": [...]}, in its order."""
+    """Read sentences of a subtitle file or of an entry.
+
+    An entry is {"timestamps": [[start_s, end_s], ...], "sentences": [...]}. Their order stays.
+    """
     if isinstance(entry, Path):
         return read_subtitles(entry)
     try:
@@ -184,7 +208,11 @@ def _sentences(where: str, entry: Any) -> list[Sentence]:
 
 
 def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
-    """The sentences, cut at the end of the video; ValueError if one is no stretch of time that begins within it."""
+    """Cut the sentences at the end of the video.
+
+    Raises:
+        ValueError: One is no stretch of time that begins within it.
+    """
     for s in sentences:
         if not (0 <= s.start_s <= s.end_s and s.start_s < duration_s):
             raise InputError(
@@ -195,16 +223,23 @@ def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) 
 
 
 def positional_spans(num_frames: int, num_texts: int) -> np.ndarray:
-    """(M, 2) [start, end) of M texts spread over N frames: c = ceil(N / M) frames each until there are none left.
+    """Spread M texts over N frames by their position.
 
-    This is how A2Summ aligns TVSum and SumMe; not given in the paper. Needs at least one text.
+    Each has c = ceil(N / M) frames until there are none left. This is how A2Summ aligns TVSum and SumMe; not given in
+    the paper. Needs at least one text.
+
+    Returns:
+        (M, 2) [start, end).
     """
     step = -(-num_frames // num_texts)
     return np.minimum(np.arange(num_texts)[:, None] * step + [0, step], num_frames)
 
 
 def _spread(num_texts: int, record: VideoRecord) -> tuple[Sentence, ...]:
-    """Sentences without words that cover `positional_spans`; those without frames have no time, at the last frame."""
+    """Make sentences without words that cover `positional_spans`.
+
+    Those without frames have no time, at the last frame.
+    """
     edges_s, last = np.append(record.frame_times_s, record.duration_s), len(record.frame_times_s) - 1
     spans = positional_spans(len(record.frame_times_s), num_texts)
     spans = np.where(spans[:, :1] < spans[:, 1:], spans, last)
@@ -212,7 +247,10 @@ def _spread(num_texts: int, record: VideoRecord) -> tuple[Sentence, ...]:
 
 
 def with_sentence_labels(record: VideoRecord) -> VideoRecord:
-    """The record with labels of its sentences: 1 iff any frame of the span is (A2Summ's rule), -100 without frames."""
+    """Label the record's sentences by its frame labels.
+
+    A sentence is 1 iff any frame of its span is (A2Summ's rule), -100 without frames.
+    """
     if record.frame_labels is None or not record.sentences:
         return record
     spans = times_to_spans(record.frame_times_s, sentence_times_s(record.sentences))

@@ -1,4 +1,6 @@
-"""WikiHow: articles with their steps, and frame labels of their videos, as IV-Sum published them.
+"""Read WikiHow, articles and labelled videos, as IV-Sum published them.
+
+The articles come with their steps, the videos with frame labels.
 
 | file | content |
 |---|---|
@@ -40,13 +42,16 @@ _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def task_text(task: str) -> str:
-    """The task's name in words: "ReplaceCDDriveWithSSD" -> "Replace CD Drive With SSD"; "" for CrossTask's numbers."""
+    """Write a task's name in words.
+
+    "ReplaceCDDriveWithSSD" becomes "Replace CD Drive With SSD", and CrossTask's numbers "".
+    """
     return "" if task.isdecimal() else _CAMEL_CASE.sub(" ", task)
 
 
 @dataclass(frozen=True)
 class WikiHowReader:
-    """Reader of WikiHow's annotated videos or of IV-Sum's pseudo summaries, or of articles alone.
+    """Read WikiHow's annotated videos, IV-Sum's pseudo summaries, or articles.
 
     A video is an entry of `labels`; without labels, an article. Its group is the YouTube id (the article's, or the
     entry's own name), so that articles which share a video stay together.
@@ -81,20 +86,29 @@ class WikiHowReader:
 
     @property
     def video_ids(self) -> list[str]:
-        """Entries of `labels` that are not empty, or names of the articles. Raises as `read`."""
+        """Entries of `labels` that are not empty, or names of the articles.
+
+        Raises as `read`.
+        """
         if self.labels is None:
             return [article.name for article in self._articles()]
         return [name for name, entry in cached_json_object(self.labels).items() if entry != []]
 
     @property
     def splits(self) -> dict[str, list[str]]:
-        """None: IV-Sum trains on the pseudo summaries and tests on the annotated videos."""
+        """No parts.
+
+        IV-Sum trains on the pseudo summaries and tests on the annotated videos.
+        """
         return {}
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """`duplicates`: articles that share a video; `without_steps`, `empty_steps`: articles with no step, with steps
-        that have no words; `without_annotation`, `without_article`: entries of `labels`."""
+        """Articles and entries of `labels` that are odd.
+
+        `duplicates` are articles that share a video; `without_steps` and `empty_steps` articles with no step, or with
+        steps that have no words; `without_annotation` and `without_article` entries of `labels`.
+        """
         articles, entries = self._articles(), {} if self.labels is None else cached_json_object(self.labels)
         shared = [names for names in videos_of_articles(articles).values() if len(names) > 1]
         found = {
@@ -109,7 +123,7 @@ class WikiHowReader:
         return found
 
     def read(self, video_id: str) -> VideoRecord:
-        """One video as a record.
+        """Read one video as a record.
 
         Raises:
             FileNotFoundError: A file is missing.
@@ -131,7 +145,10 @@ class WikiHowReader:
         return [] if self.articles is None else _articles(self.articles, _changed_ns(self.articles))[0]
 
     def _article(self, name: str) -> Article | None:
-        """The article of this name, else the first with this YouTube id."""
+        """Find the article of this name, else of this YouTube id.
+
+        Of several with this id it is the first.
+        """
         return None if self.articles is None else _articles(self.articles, _changed_ns(self.articles))[1].get(name)
 
     def _task(self, video_id: str) -> tuple[str, ...]:
@@ -143,7 +160,7 @@ class WikiHowReader:
 
 @dataclass(frozen=True, eq=False)
 class _Segments:
-    """Labels (S,) and scores (S,) of stretches of 32 frames.
+    """Hold labels (S,) and scores (S,) of stretches of 32 frames.
 
     Args:
         labels, scores: Of the segments.
@@ -169,7 +186,10 @@ def _segments(path: Path, video_id: str) -> _Segments:
 
 
 def _annotated(entry: Any) -> _Segments:
-    """One value for each frame -> strict majority and mean of each 32; a rest is left out."""
+    """Sum up one value for each frame by segments of 32.
+
+    A segment has the strict majority as label, the mean as score; a rest is left out.
+    """
     frames = np.asarray(entry, np.float64)
     if frames.ndim != 1 or not np.isin(frames, (0, 1)).all():
         raise InputError(f"expected a list of 0 and 1, one for each frame, found {entry!r:.80}")
@@ -196,7 +216,10 @@ def _pseudo(entry: dict[str, Any]) -> _Segments:
 
 
 def _segment_frames(segments: _Segments | None) -> dict[str, Any]:
-    """Members of a record without features: one frame at the start of each segment, or none."""
+    """Make members of a record without features.
+
+    There is one frame at the start of each segment, or none.
+    """
     none = {"video_features": np.zeros((0, 0), np.float32)}
     if segments is None:
         return none | {"frame_times_s": np.zeros(0), "duration_s": 0.0}
@@ -207,7 +230,12 @@ def _segment_frames(segments: _Segments | None) -> dict[str, Any]:
 
 
 def _labels_at(frames: np.ndarray, segments: _Segments) -> dict[str, Any]:
-    """Labels and scores at `frames` (N,) of the segments' own rate."""
+    """Look up labels and scores at frames of the segments' rate.
+
+    Args:
+        frames: (N,) numbers of frames at the segments' own rate.
+        segments: Of the video.
+    """
     count = len(segments.labels)
     labels, scores = np.append(segments.labels, NO_LABEL), np.append(segments.scores, np.float32(np.nan))
     rows = np.minimum(frames // SEGMENT_FRAMES, count)  # row S: no segment
@@ -220,7 +248,7 @@ def _labels_at(frames: np.ndarray, segments: _Segments) -> dict[str, Any]:
 
 
 def _sampled_frames(path: Path, video_id: str, segments: _Segments | None) -> dict[str, Any]:
-    """Members of a record with features."""
+    """Make members of a record with features."""
     members, attributes = read_frame_features(path, video_id)
     if segments is None:
         return members
@@ -249,7 +277,11 @@ def _labels_at_times(members: dict[str, Any], segments: _Segments, attributes: d
 
 @lru_cache(maxsize=2)
 def _articles(path: Path, changed_ns: int) -> tuple[list[Article], dict[str, Article]]:
-    """The articles, and each by its name and, where that is none's, by its YouTube id; read once."""
+    """Read the articles once.
+
+    Returns:
+        The articles, and each by its name and, where that is none's, by its YouTube id.
+    """
     articles = read_articles(path)
     by_video = {video: first for video, (first, *_) in videos_of_articles(articles).items()}
     return articles, by_video | {article.name: article for article in articles}

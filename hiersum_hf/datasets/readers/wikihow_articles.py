@@ -1,4 +1,7 @@
-"""WikiHow's articles: titles, steps and the videos they belong to, from how_to_steps.tar.gz."""
+"""Read WikiHow's articles from how_to_steps.tar.gz.
+
+They have titles, steps and the videos they belong to.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _YOUTUBE_ID = re.compile(
 
 @dataclass(frozen=True)
 class Article:
-    """One article.
+    """Hold one article.
 
     Args:
         name: Name of its file without suffix, such as "Saut%C3%A9-Vegetables": its id.
@@ -44,15 +47,15 @@ class Article:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The parent text: the title and the steps that have words."""
+        """Parent text, which is the title and the steps that have words."""
         return self.title, *(folded for step in self.steps if (folded := " ".join(step.split())))
 
 
 def read_articles(path: str | Path) -> list[Article]:
-    """Read how_to_steps.tar.gz, or a folder with its files or any JSON with "video_url" and numbered steps or "steps".
+    """Read how_to_steps.tar.gz, or a folder with its files.
 
-    Nothing is written to disk, names of members are never used as paths, and an archive that unpacks to more than
-    256 MB is refused.
+    A folder may hold any JSON with "video_url" and numbered steps or "steps". Nothing is written to disk, names of
+    members are never used as paths, and an archive that unpacks to more than 256 MB is refused.
 
     Returns:
         The articles, sorted by name.
@@ -77,7 +80,10 @@ def read_articles(path: str | Path) -> list[Article]:
 
 
 def videos_of_articles(articles: Sequence[Article]) -> dict[str, list[Article]]:
-    """YouTube id -> the articles with that video; the ids are what there is to fetch."""
+    """Map YouTube ids to the articles with that video.
+
+    The ids are what there is to fetch.
+    """
     videos: dict[str, list[Article]] = {}
     for article in articles:
         if article.youtube_id is not None:
@@ -86,7 +92,7 @@ def videos_of_articles(articles: Sequence[Article]) -> dict[str, list[Article]]:
 
 
 def youtube_id(url: str) -> str | None:
-    """The YouTube id in the URL of a video, None if it is of another site."""
+    """Find the YouTube id in a URL; None on another site."""
     found = _YOUTUBE_ID.search(url)
     return found[1] if found else None
 
@@ -97,7 +103,14 @@ def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each JSON file in the archive; links, folders and others are passed over."""
+    """Yield name and content of each JSON file in the archive.
+
+    Links, folders and others are passed over.
+
+    Raises:
+        FileNotFoundError: There is no such archive.
+        ValueError: It is damaged, or unpacks to more than is allowed.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected how_to_steps.tar.gz or a folder of articles, found no such file")
     try:

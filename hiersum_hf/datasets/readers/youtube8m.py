@@ -1,7 +1,8 @@
-"""YouTube-8M frame features: TFRecord files of SequenceExamples, read without TensorFlow, into a Mr.HiSum h5.
+"""Read YouTube-8M frame features without TensorFlow.
 
-A TFRecord is a row of (length: uint64, checksum of the length: uint32, payload, checksum of the payload: uint32), all
-little endian, checksums CRC-32C in a masked form. Letters: T seconds (rows), one frame each.
+They come as TFRecord files of SequenceExamples and go into a Mr.HiSum h5. A TFRecord is a row of (length: uint64,
+checksum of the length: uint32, payload, checksum of the payload: uint32), all little endian, checksums CRC-32C in a
+masked form. Letters: T seconds (rows), one frame each.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ DEQUANTIZATIONS = {"mrhisum": -2.0, "official": 4 / 512 - 2.0}
 
 
 def dequantize(q: np.ndarray, name: str) -> np.ndarray:
-    """Bytes to float32 of the same shape.
+    """Convert bytes to float32 of the same shape.
 
     Args:
         q: uint8, any shape.
@@ -71,6 +72,11 @@ def read_tfrecord(path: str | Path) -> Iterator[tuple[str, np.ndarray, np.ndarra
 
 
 def _next_payload(file: BinaryIO) -> bytes | None:
+    """Read the next record's payload, None at the end of the file.
+
+    Raises:
+        ValueError: The file is cut off, or the checksum of the length is wrong.
+    """
     header = file.read(12)
     if not header:
         return None
@@ -86,7 +92,10 @@ def _next_payload(file: BinaryIO) -> bytes | None:
 
 
 def masked_crc32c(data: bytes) -> int:
-    """TFRecord's checksum of a few bytes: CRC-32C, rotated and shifted so that it differs from a checksum inside."""
+    """Compute TFRecord's checksum of a few bytes.
+
+    It is CRC-32C, rotated and shifted so that it differs from a checksum inside.
+    """
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -97,7 +106,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def parse_example(payload: bytes) -> tuple[str, np.ndarray, np.ndarray]:
-    """(id, rgb, audio) of one serialised SequenceExample.
+    """Parse (id, rgb, audio) of one serialised SequenceExample.
 
     Raises:
         ValueError: If it is no such message, or id, rgb or audio are missing or of another width.
@@ -110,7 +119,10 @@ def parse_example(payload: bytes) -> tuple[str, np.ndarray, np.ndarray]:
 
 
 def _rows(key: str, feature_list: bytes, width: int) -> np.ndarray:
-    """(T, width) uint8: a FeatureList with one string of bytes in each Feature."""
+    """Join the rows of a FeatureList, (T, width) uint8.
+
+    Each Feature has one string of bytes.
+    """
     rows = [b"".join(_bytes_list(feature)) for feature in _fields(feature_list, 1)]
     wrong = [(number, len(row)) for number, row in enumerate(rows) if len(row) != width]
     if wrong:
@@ -119,22 +131,34 @@ def _rows(key: str, feature_list: bytes, width: int) -> np.ndarray:
 
 
 def _bytes_list(feature: bytes) -> list[bytes]:
-    """The values of a Feature that holds a BytesList, none for other kinds."""
+    """List the values of a Feature that holds a BytesList.
+
+    Other kinds have none.
+    """
     return _fields(_joined(feature, 1), 1)
 
 
 def _map(data: bytes) -> dict[str, bytes]:
-    """Features and FeatureLists are maps: entries in field 1, each with its key in field 1 and its value in field 2."""
+    """Read Features or FeatureLists, which are maps.
+
+    Entries are in field 1, each with its key in field 1 and its value in field 2.
+    """
     return {_joined(entry, 1).decode(): _joined(entry, 2) for entry in _fields(data, 1)}
 
 
 def _joined(data: bytes, number: int) -> bytes:
-    """The message in field `number`; protobuf merges one that comes in parts by joining them."""
+    """Join the parts of the message in field `number`.
+
+    protobuf merges a message that comes in parts by joining them.
+    """
     return b"".join(_fields(data, number))
 
 
 def _fields(data: bytes, number: int) -> list[bytes]:
-    """The strings, bytes or messages in field `number` of a serialised protobuf message, in order."""
+    """List what is in field `number` of a serialised protobuf message.
+
+    These are strings, bytes or messages, in order.
+    """
     found, at = [], 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -156,7 +180,7 @@ def _fields(data: bytes, number: int) -> list[bytes]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value, position after it)"""
+    """Read a number of variable length, and the position after it."""
     value, shift = 0, 0
     while at < len(data) and shift < 64:
         value |= (data[at] & 127) << shift
@@ -173,7 +197,7 @@ def add_features(
     record_ids: Mapping[str, str],
     dequantization: str = "mrhisum",
 ) -> list[str]:
-    """Write a copy of an `mr_hisum.h5` with the frame features of YouTube-8M added to its groups.
+    """Write a copy of `mr_hisum.h5` with frame features of YouTube-8M.
 
     Each member `features` (T, 1024) float32 gets the attribute `dequantization`. Groups that have features keep them,
     so shards can be added in several rounds, each from the output of the one before.
@@ -209,7 +233,11 @@ def add_features(
 
 
 def _without_features(h5_path: Path, record_ids: Mapping[str, str]) -> dict[str, list[str]]:
-    """Id inside the TFRecords -> groups that wait for its features."""
+    """Map each id inside the TFRecords to the groups waiting for it.
+
+    Raises:
+        ValueError: The h5 lacks a group.
+    """
     absent = sorted(record_ids.keys() - set(member_names(h5_path)))
     if absent:
         raise InputError(f"{h5_path}: expected groups for all videos, found none for {', '.join(absent[:5])}")
