@@ -35,6 +35,7 @@ class Profile:
 
     def mismatch(self, record: VideoRecord) -> str | None:
         """Say in which encoders the record differs; None if in none."""
+        # What is not known so far does not differ.
         found = {kind: id for kind, id in _encoder_ids(record).items() if self.encoders.get(kind, id) != id}
         if not found:
             return None

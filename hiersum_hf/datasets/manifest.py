@@ -42,6 +42,8 @@ def fingerprint(plan: dict[str, Any], ids: Sequence[str], source: Iterable[str |
     digest = hashlib.sha256(json.dumps([plan, list(ids)], sort_keys=True).encode())
     for path in map(Path, source):
         prepared = {mark.parent for mark in path.rglob(MARK)}
+        # Name, size and time stand for the content: sources have hundreds of gigabytes. An output inside the source
+        # grows meanwhile and does not count.
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and prepared.isdisjoint(file.parents):
                 stat = file.stat()

@@ -78,6 +78,7 @@ def usable(
     Raises:
         ValueError: Nothing is left of a part, or fewer training videos than asked for.
     """
+    # (V,) bool each, for which no features are read.
     seen = row_counts(records, "video_features") > 0
     taught = row_counts(records, "frame_labels") + row_counts(records, "frame_scores") > 0
     if not seen.any():
@@ -213,13 +214,14 @@ def choose_split(
         if not split.get(part):
             found = ", ".join(part for part, names in split.items() if names) or "none"
             raise HierSumError(f"{where}: expected a split with {part} videos, found {found}.")
-    if not split.get("train"):  # then there are none to set apart
+    if not split.get("train"):  # none to set apart, as where a trained network is only tested
         return {part: list(split.get(part, ())) for part in ("train", "validation", "test")}
     return with_validation({"test": [], **split}, args.split_seed, groups)
 
 
 def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:
     """Name encoders by the flags and the rate by the times."""
+    # Seconds between frames; a single frame counts as one a second.
     period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
     has_text = len(record.text_features) + len(record.description_features) > 0
     return replace(record, encoders=Encoders(args.video_encoder, args.text_encoder if has_text else "", 1 / period_s))

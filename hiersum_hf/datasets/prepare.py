@@ -242,6 +242,7 @@ def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, A
         metadata = pq.read_metadata(path)
         part = json.loads(metadata.metadata[b"hiersum"])
         same_widths = metadata.schema.to_arrow_schema().equals(features.arrow_schema)
+        # Other rules would change a file only if some of its videos were left out or differ.
         same_rules = part["rules"] == asdict(rules) or not (part["skipped"] or part["mismatches"])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
@@ -263,6 +264,7 @@ def _row_groups(
             mismatch = profile.mismatch(record)
             if mismatch and not part["rules"]["allow_encoder_mismatch"]:
                 raise HierSumError(f"{mismatch}. Only --allow-encoder-mismatch mixes them.")
+            # A width that was 0 so far changes the schema, and with it the files written before.
             if (fuller := profile.completed(record)) != profile:
                 raise _Learned(fuller)
             row = to_row(record, features)
@@ -272,6 +274,7 @@ def _row_groups(
             part["skipped"][name] = str(error)
             continue
         rows.append(row)
+        # Row groups are cut by their bytes: features of one video may have megabytes or kilobytes.
         size += sum(row[kind].nbytes for kind in ARRAYS)
         part["videos"][record.video_id] = facts(record)
         if mismatch:

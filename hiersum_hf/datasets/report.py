@@ -89,6 +89,7 @@ def make_report(parts: Iterable[Mapping[str, Any]], encoders: Mapping[str, str],
     )
     labelled = {name: found for name, found in videos.items() if found["labelled"]}
     rates = {name: found["positive"] / found["labelled"] for name, found in labelled.items()}
+    # The rate of the set is over all labelled frames, so long videos count more; rates of videos stand beside it.
     frames = sum(found["labelled"] for found in labelled.values())
     groups: dict[str, list[str]] = {}
     for name, found in videos.items():

@@ -142,6 +142,7 @@ def to_table(rows: Sequence[dict[str, Any]], features: Features) -> pa.Table:
 def _to_column(name: str, cells: list[Any], kind: Any) -> pa.Array:
     if name in ARRAYS:
         flat = np.concatenate(cells)  # (rows of all videos, width)
+        # Arrow's list of lists of values: row r of all videos begins at value r x width, video v at row starts[v].
         row_starts = np.arange(len(flat) + 1, dtype=np.int32) * kind.shape[1]
         starts = np.cumsum([0, *map(len, cells)], dtype=np.int32)
         rows = pa.ListArray.from_arrays(pa.array(row_starts), pa.array(flat.ravel()))
@@ -236,9 +237,10 @@ class RecordDataset(Sequence[VideoRecord]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = range(len(self))[index]
-        if self.dataset._indices is not None:  # after select, shuffle, ...
+        if self.dataset._indices is not None:  # after select, shuffle, ...: row -> row on disk
             row = self.dataset._indices.column(0)[row].as_py()
         starts, batches = self._batches
+        # The last batch that begins at this row or before it.
         number = bisect_right(starts, row) - 1
         return to_record(batches[number].slice(row - starts[number], 1))
 

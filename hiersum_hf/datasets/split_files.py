@@ -97,6 +97,7 @@ def _checked(split: dict[str, list[str]], where: str) -> dict[str, list[str]]:
         if not paths and part != "validation":
             raise InputError(f"{where}: expected videos in {part}, found none")
         for path in paths:
+            # The field's files write "../datasets/eccv16_dataset_tvsum_google_pool5.h5/video_1".
             name, found = path.split("/")[-1], f"{path} ({part})"
             if seen.setdefault(name, found) is not found:
                 raise InputError(f"{where}: expected {name} once, found {seen[name]} and {found}")

@@ -37,6 +37,8 @@ def disjoint_folds(
         raise HierSumError(
             f"Folds need at least 3 folds and as many videos, got {folds} folds of {len(members)} videos."
         )
+    # Groups are dealt, not videos. Fold k tests chunk k, validates on chunk k + 1 (the last on chunk 0) and trains on
+    # the rest: with 5 folds, 3/5 of the groups.
     order = np.random.default_rng(seed).permutation(len(members))
     parts = [[video for i in sorted(chunk) for video in members[i]] for chunk in np.array_split(order, folds)]
     return [
@@ -64,6 +66,7 @@ def with_validation(
     members = _members(split["train"], groups)
     if len(members) < 2:
         raise HierSumError(f"A validation part needs at least 2 training videos, got {len(members)}.")
+    # An eighth (not given in the paper): the field's splits of TVSum and SumMe have no such part.
     apart = set(np.random.default_rng(seed).permutation(len(members))[: max(1, len(members) // 8)].tolist())
     return {
         "train": [video for i, videos in enumerate(members) if i not in apart for video in videos],
@@ -88,7 +91,9 @@ def without_leaks(
     """
     seen: set[tuple[bool, str]] = set()
     kept = {part: list(videos) for part, videos in split.items()}
+    # What is tested stays as published, so later parts are seen first.
     for part in ("test", "validation", "train"):
+        # A group may bear the name of a video that is none of its own: the first value tells them apart.
         keys = {video: (video in groups, groups.get(video, video)) for video in split.get(part, ())}
         leaked = {video: None for video, key in keys.items() if key in seen}
         seen |= set(keys.values())

@@ -48,6 +48,7 @@ def texts_without_features(record: VideoRecord) -> dict[str, list[str]]:
         Texts by the name of the member where their features belong.
     """
     texts = {"text_features": [s.text for s in record.sentences], "description_features": list(record.description)}
+    # Features are one row a text: another number of rows means that there are none.
     return {name: rows for name, rows in texts.items() if len(getattr(record, name)) != len(rows)}
 
 

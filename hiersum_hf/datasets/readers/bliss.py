@@ -125,7 +125,9 @@ class BLiSSReader:
             raise InputError(f"{path}, clip {video_id}: {error}") from None
         frames = self._features("video_clip", part, video_id, entry["num_frame"], VIDEO_DIM)
         text = self._features("text_roberta", part, video_id, entry["num_sentence"], TEXT_DIM)
+        # (N + 1,): frame k is shown in [k / fps, (k + 1) / fps), and spans count frames.
         edges_s = np.arange(len(frames) + 1) / self.sample_fps
+        # Parent text: all sentences, each of the whole clip, with the features that they have at child level.
         has_description = self.description is not None
         return VideoRecord(
             video_id=video_id,
@@ -162,6 +164,7 @@ class BLiSSReader:
         part_of: dict[str, str] = {}
         for part, clips in self._annotations().items():
             for clip in clips:
+                # Parts come in the order train, validation, test, and the first one keeps the clip.
                 part_of.setdefault(clip, part)
         return part_of
 

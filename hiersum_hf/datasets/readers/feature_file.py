@@ -64,6 +64,7 @@ def _members(node: Member, attributes: dict[str, Any]) -> dict[str, Any]:
     times_s = node.array("times_s").astype(np.float64) if is_group else np.arange(len(features)) / sample_fps
     if times_s.shape != (len(features),) or not times_s[0] >= 0 or not (np.diff(times_s) > 0).all():
         raise InputError(f"times_s: expected {len(features)} ascending times, found shape {times_s.shape}")
+    # The last frame is shown for a period too.
     duration_s = float(times_s[-1]) + 1 / sample_fps
     if not duration_s < np.inf:
         raise InputError(f"times_s: expected finite times, found an end at {duration_s} s")

@@ -119,6 +119,7 @@ class FolderReader:
         sentences = _cut(self.sentences(video_id), duration_s, f"{files.get('subtitles', source)}")
         stored = stored or self._encode_frames(files["video"])
         texts: dict[str, Any] = self._text_features(stored, sentences, description, files.get("features"))
+        # Where text features are stored their encoder counts, even if some texts have none yet.
         text_encoder = stored.get("text_encoder", "") if NPZ_TEXTS & stored.keys() else self.text_encoder
         encoders = Encoders(
             stored["video_encoder"],
@@ -258,6 +259,7 @@ def _side(file: Path, names: Container[str], language: str) -> tuple[tuple[int, 
     Returns:
         Rank among files of this kind, NAME, kind and the file; the kind is "" for other files.
     """
+    # NAME.LANG.srt belongs to NAME: first one without a language, then LANG, then LANG-REGION, then any other.
     suffix, name, rank = file.suffix.lower(), file.stem, 0
     if file.name.endswith(".info.json"):
         return (0, 0), name.removesuffix(".info"), "info", file

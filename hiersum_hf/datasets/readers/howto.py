@@ -173,6 +173,7 @@ class HowToReader(ReplayLabels):
         wanted: dict[str, HowToVideo] = {}
         for video in self.videos:
             if self.takes(video.views):
+                # Files are sorted by NAME, and of several with one video the first counts.
                 wanted.setdefault(video.video_id, video)
         return wanted
 
@@ -187,7 +188,9 @@ class HowToReader(ReplayLabels):
             own = _own_texts(info, where)
         except ValueError as error:
             return HowToVideo(video_id, name, error=str(error))
+        # An article's texts begin with its title: one that has no more has no steps.
         found = [article for article in articles.get(video_id, ()) if len(article.texts) > 1]
+        # Several articles may show one video; all their titles and steps describe it, in order.
         texts = [text for article in found for text in (article.title or own[0], *article.texts[1:])]
         rate = None if curve is None else self.rate(curve)
         return HowToVideo(video_id, name, _folded(texts if found else own), views, bool(found), rate)

@@ -155,6 +155,7 @@ class MrHiSumReader(ReplayLabels):
             if "features" not in found.members:
                 without.append(video_id)
                 continue
+            # A summary may be (T,) or (1, T): its items count. Features are (T, 1024): their rows count.
             rows = {key: math.prod(shape or (0,)) for key, shape in found.members.items()}
             rows |= {"features": row_count(found.members["features"])}
             if len(set(rows.values())) > 1:

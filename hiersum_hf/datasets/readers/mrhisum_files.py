@@ -142,6 +142,7 @@ def drop_repeats(parts: dict[str, list[str]], groups: Mapping[str, str]) -> tupl
     seen: set[str] = set()
     kept: dict[str, list[str]] = {part: [] for part in parts}
     dropped: list[str] = []
+    # Later parts first: test, validation, train.
     for part in reversed(parts):
         for name in parts[part]:
             group = groups.get(name, name)
@@ -160,6 +161,7 @@ def repeats_found(parts: Mapping[str, list[str]], groups: Mapping[str, str]) -> 
     for part, names in parts.items():
         for name in names:
             places.setdefault(groups.get(name, name), []).append((name, part))
+    # Videos of the metadata that no part of the split has are repeats too, but no leaks.
     placed = {name for at in places.values() for name, _ in at}
     for name in groups.keys() - placed:
         places.setdefault(groups[name], []).append((name, "no part"))
@@ -237,9 +239,11 @@ def read_annotation(group: Member, rows: int, rule: ReplayLabels) -> dict[str, A
         raise InputError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
     if summary is not None and (summary.ndim != 2 or not np.isin(summary, (0, 1)).all()):
         raise InputError(f"summary: expected (T,) zeros and ones, found shape {summary.shape} or other values")
+    # Features of YouTube-8M and scores may differ by some seconds; none is repeated or made up.
     n = min(rows, len(scores), len(scores) if summary is None else summary.shape[1])
     if n == 0:
         raise InputError(f"expected at least one second, found {rows} rows of features and {len(scores)} of {score}")
+    # Second t lies in hundredth floor(100 t / T), and the first `intro_bins` hundredths are masked.
     in_intro = np.arange(n) * 100 < rule.intro_bins * len(scores)
     scores = np.where(in_intro, np.nan, scores[:n]).astype(np.float32)
     return {
@@ -268,7 +272,9 @@ def half_open_shots(change_points: np.ndarray, n_frames: int) -> np.ndarray:
     points = np.asarray(change_points)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0 or (points % 1 != 0).any():
         raise InputError(f"change_points: expected (S, 2) frame numbers, found shape {points.shape} or other values")
+    # Start of shot s + 1 less end of shot s: 0 where ends are exclusive, 1 where they are the last frame.
     gaps = set((points[1:, 0] - points[:-1, 1]).tolist()) or {int(points[0, 1] < n_frames)}
     if gaps not in ({0}, {1}):
         raise InputError(f"change_points: expected gaps of all 0 (half-open) or all 1 (closed), found {sorted(gaps)}")
+    # Adding the gap to the ends makes either form half-open.
     return clip_shots(points + np.array([0, gaps.pop()]), n_frames)

@@ -119,11 +119,14 @@ def _refuse_bombs(file: BinaryIO) -> None:
     marks: list[int] = []
     noted: dict[int, bool] = {}
     number: Any
+    # Only the shape of the stack is followed, by what pickletools knows of each instruction; nothing is made.
     for code, number, _ in pickletools.genops(file):
         if code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             number = len(noted) if number is None else number
             if number > size:
                 raise InputError(f"object number {number} in {size} bytes")
+            # PUT keeps the top of the stack under a number, GET brings it back: number <= bytes of the file, since
+            # every object takes a byte at least.
             noted[number] = stack[-1]
         elif code.name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(noted[number])
@@ -132,6 +135,9 @@ def _refuse_bombs(file: BinaryIO) -> None:
         elif code.name in ("DUP", "POP"):
             raise InputError(f"the instruction {code.name}, which no pickle of arrays has")
         else:
+            # The instruction takes what is above the last mark, or so many items from the top, and leaves others. Of a
+            # dict's items every second one is an id, from the first; SETITEM takes the dict itself too, so from the
+            # second.
             before = code.stack_before
             marked = pickletools.markobject in before
             items = marks.pop() if marked else len(stack) - len(before)
@@ -265,6 +271,7 @@ def _array(value: Any) -> np.ndarray:
     if isinstance(data, _Latin1) and isinstance(data.text, str):
         data = data.text.encode("latin1")
     kind = np.dtype(dtype.order.replace("|", "=") + dtype.code)
+    # The bytes must be exactly those of the shape: numpy allocates nothing here.
     size = math.prod(shape) * kind.itemsize
     if not isinstance(data, bytes | bytearray) or len(data) != size:
         held = len(data) if isinstance(data, bytes | bytearray) else "none"

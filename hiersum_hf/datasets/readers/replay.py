@@ -84,8 +84,10 @@ def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, t
     where = f"{where}, video {video_id}"
     if not isinstance(bins, list) or not bins:
         raise InputError(f"{where}: expected a list of bins, found {bins!r:.80}")
+    # (B, 3): start_s, end_s, value of each bin. The paper's replay scores are these values.
     table = np.array([_read_bin(item, f"{where}, bin {number}") for number, item in enumerate(bins, 1)], np.float64)
     starts_s, ends_s, values = table[np.argsort(table[:, 0], kind="stable")].T
+    # Bins are sorted, so only the next one can begin before this one's end.
     late = np.flatnonzero(ends_s[:-1] > starts_s[1:] + MAX_OVERLAP_S)
     if len(late):
         found = f"{starts_s[late[0] + 1]} s within [{starts_s[late[0]]}, {ends_s[late[0]]}) s"
@@ -141,6 +143,7 @@ def _read_bin(item: Any, where: str) -> tuple[float, float, float]:
         start, extent, value = (float(item[key]) for key in keys)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{where}: expected numbers for {', '.join(keys)}, found {dict(item)!r:.120}") from None
+    # (start, end) in seconds, or (start, length) in milliseconds.
     start_s, end_s = (start, extent) if keys == SECONDS else (start / 1000, (start + extent) / 1000)
     if not (0 <= start_s < end_s < np.inf and 0 <= value <= 1):
         raise InputError(f"{where}: expected 0 <= start < end and a value in [0, 1], found {dict(item)!r:.120}")

@@ -75,9 +75,11 @@ class ReplayReader(ReplayLabels):
             raise InputError(f"{self.curves}, video {video_id}: expected a curve and views within limits, found none")
         end_s = float(curve.ends_s[-1])
         members: dict[str, Any] = {"video_features": np.zeros((0, 0), np.float32), "duration_s": end_s}
+        # Without features there is a frame every second of the curve.
         members |= {"frame_times_s": np.arange(0.0, end_s)}
         if self.features is not None:
             members = read_frame_features(self.features, video_id)[0]
+            # Features may end before the curve does, which ends with the video.
             members["duration_s"] = max(members["duration_s"], end_s)
         return VideoRecord(
             video_id=video_id,

@@ -68,6 +68,7 @@ def score_segments(segments: Sequence[Segment], frame_times_s: np.ndarray) -> np
         inside = (segment.start_s <= times_s) & (times_s < segment.end_s)
         total += inside * segment.score
         count += inside
+    # Mean over the stretches that hold the frame's time; stretches may overlap.
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
@@ -83,6 +84,7 @@ def read_features(path: str | Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            # As the archive's directory says, before anything is unpacked.
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_NPZ_BYTES:
             raise InputError(f"more than {MAX_NPZ_BYTES} bytes unpacked")

@@ -152,6 +152,7 @@ class TrimodalReader(ReplayLabels):
         load = partial(read_features, width=_width(self.text))
         features = load_video(self.text, video_id, load, "Dataset", arrays=[""])[: len(frame_labels)]
         return {
+            # Caption t is made of second t, and so is its label.
             "sentences": tuple(Sentence("", float(t), float(t + 1)) for t in range(len(features))),
             "text_features": features,
             "sentence_labels": frame_labels[: len(features)],
@@ -190,6 +191,7 @@ def _one_file(folder: Path, pattern: str, required: bool = False) -> Any:
 
 
 def _encoder(path: str | Path) -> str:
+    # "mosu_feat_visual_clip.h5" -> "clip".
     return Path(path).stem.split("_")[-1]
 
 

@@ -142,6 +142,7 @@ def _ratings(path: Path, changed_ns: int) -> list[TVSumVideo]:
 def _number(name: str) -> tuple[int, str]:
     """Make a sort key that puts video_2 before video_10."""
     digits = re.search(r"\d+$", name)
+    # 15 digits at most, because Python refuses to read very long ones. The name itself settles a tie.
     return (int(digits.group()[-15:]) if digits else 0), name
 
 
@@ -149,6 +150,7 @@ def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
     if ratings_path is None:
         return None
     ratings = _ratings(ratings_path, ratings_path.stat().st_mtime_ns)
+    # Group video_k is entry k of the ratings, counted from 1.
     k = _number(name)[0]
     if not 1 <= k <= len(ratings):
         raise InputError(f"expected a name video_1 to video_{len(ratings)} to match the ratings, found {name}")

@@ -45,13 +45,18 @@ def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None) ->
     n_frames = _common_length(int(_whole(group, "n_frames")), summaries.shape[1], "user_summary")
     if n == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
         raise InputError(f"picks: expected ascending frame numbers below {n_frames}")
+    # change_points are closed, first and last frame; + [0, 1] makes them [start, end).
     shots = clip_shots(_whole(group, "change_points", (None, 2)) + CLOSED, n_frames)
+    # (g - min) / (max - min); where all are equal the extent is 0 and the scores are too.
     extent = np.ptp(gtscore)
     if not np.isfinite(extent):
         raise InputError("gtscore: expected a range within 32 bits, found a wider one")
     scores = (gtscore - gtscore.min()) / (extent or 1.0)
+    # The label of a frame is the key-shot summary of the scores, read at its pick (the field's rule; see
+    # metrics.key_shots). A pick may lie LENGTH_TOLERANCE past the end: it reads the last frame.
     labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
     fps = _fps(group, rated, told_s)
+    # The video lasts until its last frame is over, be that counted or picked.
     duration_s = float(max(n_frames, picks[-1] + 1) / fps)
     if not duration_s < np.inf:
         raise InputError(f"fps: expected the rate of a video, found {fps}")
@@ -134,6 +139,7 @@ def _common_length(n_frames: int, found: int, what: str) -> int:
 def _fps(group: Member, rated: TVSumVideo | None, told_s: float | None) -> float:
     if "fps" in group:
         return _positive("fps", float(_finite(group, "fps")))
+    # The file tells frames and no rate. The ratings tell both frames and seconds, captions the seconds alone.
     if rated and rated.duration_s:
         return rated.n_frames / rated.duration_s
     return float(_finite(group, "n_frames")) / told_s if told_s else DEFAULT_FPS
@@ -159,6 +165,7 @@ def _encoders(group: Member, sample_fps: float) -> Encoders | None:
 
 def _user_scores(group: Member, rated: TVSumVideo | None, picks: np.ndarray, n_frames: int) -> np.ndarray | None:
     if rated is not None:
+        # Raw ratings are one a frame; each pick takes that of its own frame.
         last = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id}") - 1
         return rated.user_scores[:, np.minimum(picks, last)]
     if "user_scores" not in group:
@@ -173,6 +180,7 @@ def _sentences(group: Member, duration_s: float) -> dict[str, Any]:
     if "text_times" not in group:
         return {}
     times = _finite(group, "text_times", (None, 2)).tolist()
+    # Text features may come without the words that they were made of.
     texts = _strings(group, "text") or [""] * len(times)
     if len(texts) != len(times):
         raise InputError(f"text: expected {len(times)} texts, as many as text_times, found {len(texts)}")

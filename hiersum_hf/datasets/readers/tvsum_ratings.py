@@ -70,6 +70,7 @@ def rated_record(video: TVSumVideo) -> VideoRecord:
 
     The field's feature files have them there too. The record has no features and no shots.
     """
+    # (U, N), N = ceil(n_frames / 15): the picks 0, 15, 30, ...
     users = video.user_scores[:, ::RATING_STEP]
     picks = np.arange(users.shape[1]) * RATING_STEP
     duration_s = video.duration_s or video.n_frames / RATING_FPS
@@ -90,7 +91,9 @@ def _mat_video(columns: Mapping[str, Sequence[Member]], row: int, where: str) ->
         if max(cells[key].size for key in ("video", "title", "category")) > MAX_LETTERS:
             raise InputError(f"a text of more than {MAX_LETTERS} letters")
         video, title, category = (
-            _repair("".join(map(chr, cells[key].ravel()))) for key in ("video", "title", "category")
+            # MATLAB stores texts as (letters, 1) numbers of characters.
+            _repair("".join(map(chr, cells[key].ravel())))
+            for key in ("video", "title", "category")
         )
         ratings, duration_s = cells["user_anno"].astype(np.float64), float(cells["length"][0, 0])
     except (IndexError, TypeError, ValueError, OverflowError) as error:
@@ -126,6 +129,7 @@ def _read_tsv(path: Path) -> list[TVSumVideo]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
+                # 20 rows a video, one an annotator: id, category, and a rating for each frame with commas between.
                 video_id, category, scores = line.decode().rstrip("\r\n").split("\t")
                 ratings.setdefault((video_id, category), []).append(np.array(scores.split(","), np.float64))
             except ValueError:

@@ -122,6 +122,7 @@ class TextFiles:
         if self.text_features is None:
             return encoders
         if encoders is None:
+            # A rate has to be named with an encoder; it is what the frames' own times show.
             period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
             encoders = Encoders(UNKNOWN, "", 1 / period_s)
         if encoders.text not in ("", self.text_encoder):
@@ -231,6 +232,7 @@ def positional_spans(num_frames: int, num_texts: int) -> np.ndarray:
     Returns:
         (M, 2) [start, end).
     """
+    # c = ceil(N / M): 10 frames and 4 texts give [0, 3), [3, 6), [6, 9), [9, 10).
     step = -(-num_frames // num_texts)
     return np.minimum(np.arange(num_texts)[:, None] * step + [0, step], num_frames)
 
@@ -240,6 +242,7 @@ def _spread(num_texts: int, record: VideoRecord) -> tuple[Sentence, ...]:
 
     Those without frames have no time, at the last frame.
     """
+    # (N + 1,): a frame's turn ends where the next one's begins, the last one's with the video.
     edges_s, last = np.append(record.frame_times_s, record.duration_s), len(record.frame_times_s) - 1
     spans = positional_spans(len(record.frame_times_s), num_texts)
     spans = np.where(spans[:, :1] < spans[:, 1:], spans, last)

@@ -195,6 +195,7 @@ def _annotated(entry: Any) -> _Segments:
         raise InputError(f"expected a list of 0 and 1, one for each frame, found {entry!r:.80}")
     if len(frames) < SEGMENT_FRAMES:
         raise InputError(f"expected at least one segment of {SEGMENT_FRAMES} frames, found {len(frames)} frames")
+    # Share of important frames of each segment; above 0.5 is a strict majority, 17 of 32.
     means = frames[: len(frames) // SEGMENT_FRAMES * SEGMENT_FRAMES].reshape(-1, SEGMENT_FRAMES).mean(1)  # (S,)
     return _Segments((means > 0.5).astype(np.int64), means.astype(np.float32), n_frames=len(frames))
 
@@ -212,6 +213,7 @@ def _pseudo(entry: dict[str, Any]) -> _Segments:
         raise InputError(
             f"machine_summary_scores: expected values from -1 to 1, found {scores.min()} to {scores.max()}"
         )
+    # Entries of a unit vector may be negative; a score is in [0, 1].
     return _Segments(labels.astype(np.int64), np.maximum(scores, 0).astype(np.float32), fps=PSEUDO_FPS)
 
 
@@ -237,8 +239,9 @@ def _labels_at(frames: np.ndarray, segments: _Segments) -> dict[str, Any]:
         segments: Of the video.
     """
     count = len(segments.labels)
+    # Row s is segment s, and row S what frames have that lie past the last one.
     labels, scores = np.append(segments.labels, NO_LABEL), np.append(segments.scores, np.float32(np.nan))
-    rows = np.minimum(frames // SEGMENT_FRAMES, count)  # row S: no segment
+    rows = np.minimum(frames // SEGMENT_FRAMES, count)
     members: dict[str, Any] = {"frame_labels": labels[rows], "frame_scores": scores[rows]}
     if segments.n_frames is not None:
         starts = np.arange(count) * SEGMENT_FRAMES
@@ -264,6 +267,7 @@ def _labels_at_times(members: dict[str, Any], segments: _Segments, attributes: d
     fps = segments.fps or read_rate(attributes, "fps")
     if members["frame_times_s"][-1] * fps > MAX_FRAME:
         raise InputError(f"times_s: expected times of a video, found {members['frame_times_s'][-1]} s")
+    # Frame f is shown from f / fps on. A time that was computed as f / fps may fall short of it by rounding.
     frames = np.floor(members["frame_times_s"] * fps + 1e-6).astype(np.int64)
     if segments.n_frames is not None and (np.diff(frames) <= 0).any():
         raise InputError(f"fps: expected a frame of the video for each sampled one, found {fps} frames a second")
@@ -283,6 +287,7 @@ def _articles(path: Path, changed_ns: int) -> tuple[list[Article], dict[str, Art
         The articles, and each by its name and, where that is none's, by its YouTube id.
     """
     articles = read_articles(path)
+    # Of articles with one video the first by name counts; an article's own name goes before any video's id.
     by_video = {video: first for video, (first, *_) in videos_of_articles(articles).items()}
     return articles, by_video | {article.name: article for article in articles}
 

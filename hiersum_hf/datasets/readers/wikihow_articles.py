@@ -115,6 +115,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
         raise FileNotFoundError(f"{path}: expected how_to_steps.tar.gz or a folder of articles, found no such file")
     try:
         with gzip.open(path) as stream:
+            # One byte more than allowed tells an archive that is too large, without unpacking all of it.
             unpacked = stream.read(MAX_ARCHIVE_BYTES + 1)
         if len(unpacked) > MAX_ARCHIVE_BYTES:
             raise InputError(f"{path}: expected at most {MAX_ARCHIVE_BYTES} bytes unpacked, found more")
@@ -138,6 +139,7 @@ def _article(name: str, content: Any) -> Article:
     if not isinstance(content, dict) or not isinstance(content.get("video_url"), str):
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise InputError(f"expected an object with video_url, found {found}")
+    # "1", "2", ... "10" in the order of numbers, not of letters.
     numbered = [content[key] for key in sorted(filter(str.isdecimal, content), key=int)]
     items = numbered or content.get("steps", [])
     if not isinstance(items, list):

@@ -42,6 +42,8 @@ def dequantize(q: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"dequantisation: expected one of {', '.join(DEQUANTIZATIONS)}, found {name!r}")
     if q.dtype != np.uint8:
         raise InputError(f"dequantisation: expected uint8, found {q.dtype}")
+    # YouTube-8M spread [-2, 2] over 256 bytes: steps of 4 / 255 from -2, to which its own reader adds 4 / 512, half a
+    # 256th of the range. All 256 values are computed once and looked up. Not given in the paper.
     values: np.ndarray = (np.arange(256) * 4 / 255 + DEQUANTIZATIONS[name]).astype(np.float32)
     return np.take(values, q)
 
@@ -77,6 +79,7 @@ def _next_payload(file: BinaryIO) -> bytes | None:
     Raises:
         ValueError: The file is cut off, or the checksum of the length is wrong.
     """
+    # length: uint64 (8 bytes), its checksum: uint32 (4 bytes); after the payload come 4 bytes more.
     header = file.read(12)
     if not header:
         return None
@@ -96,12 +99,14 @@ def masked_crc32c(data: bytes) -> int:
 
     It is CRC-32C, rotated and shifted so that it differs from a checksum inside.
     """
+    # CRC-32C bit by bit, the lowest first: shift right, and where a 1 falls out, add the polynomial modulo 2.
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
         for _ in range(8):
             crc = crc >> 1 ^ (CASTAGNOLI if crc & 1 else 0)
     crc ^= 0xFFFFFFFF
+    # TFRecord's mask: rotate right by 15 bits, add a constant, keep 32 bits.
     return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
@@ -111,6 +116,7 @@ def parse_example(payload: bytes) -> tuple[str, np.ndarray, np.ndarray]:
     Raises:
         ValueError: If it is no such message, or id, rgb or audio are missing or of another width.
     """
+    # SequenceExample: field 1 `context` (Features), field 2 `feature_lists` (FeatureLists).
     context, lists = (_map(_joined(payload, number)) for number in (1, 2))
     ids = [name for key in ("id", "video_id") if key in context for name in _bytes_list(context[key])]
     if not ids or not {"rgb", "audio"} <= lists.keys():
@@ -161,6 +167,7 @@ def _fields(data: bytes, number: int) -> list[bytes]:
     """
     found, at = [], 0
     while at < len(data):
+        # A tag is field number << 3 | wire type: 0 a varint, 1 eight bytes, 2 a length and so many bytes, 5 four bytes.
         tag, at = _varint(data, at)
         kind, size = tag & 7, 0
         if kind == 0:
@@ -181,6 +188,7 @@ def _fields(data: bytes, number: int) -> list[bytes]:
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Read a number of variable length, and the position after it."""
+    # Seven bits a byte, the lowest first; the top bit says that another byte follows.
     value, shift = 0, 0
     while at < len(data) and shift < 64:
         value |= (data[at] & 127) << shift
@@ -221,6 +229,7 @@ def add_features(
     output = Path(output)
     if output.exists():
         raise InputError(f"{output}: expected a new file, found one that exists")
+    # Several groups may wait for one id: Mr.HiSum lists six videos twice.
     waiting = _without_features(Path(h5_path), record_ids)
     with aside(output) as partial:
         shutil.copyfile(h5_path, partial)
