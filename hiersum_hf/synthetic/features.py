@@ -79,14 +79,17 @@ def to_record(
     rng = np.random.default_rng([video.seed, *video.video_id.encode()])
     counts = [round((s.end_s - s.start_s) * SAMPLE_FPS) for s in video.segments]
     rows = np.repeat(np.stack([frame_bank[s.concept, s.variant] for s in video.segments]), counts, axis=0)
+    # Noise of standard deviation 0.3 |row| / sqrt(Dv) in each of the Dv dimensions is about 0.3 |row| long.
     scale = FRAME_NOISE * np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(rows.shape[1])
     features = (rows + scale * rng.standard_normal(rows.shape)).astype(np.float32)
     num = len(rows)
+    # One sampled frame a second of 12, so picks are 0, 12, 24, ... and shots, the segments, begin at picks.
     step = round(VIDEO_FPS / SAMPLE_FPS)
     picks, n_frames = np.arange(num) * step, num * step
     bounds = np.concatenate([[0], np.cumsum(counts)]) * step
     shots = np.stack([bounds[:-1], bounds[1:]], axis=1)
     user_scores = np.repeat(video.ratings, counts, axis=1)
+    # As TVSum's gtscore: the mean rating, scaled to [0, 1]; labels and summaries are the key-shot rule's.
     mean = user_scores.mean(0)
     frame_scores = ((mean - mean.min()) / max(mean.max() - mean.min(), 1e-12)).astype(np.float32)
     sentences = video.sentences
@@ -115,6 +118,7 @@ def random_features(video_dim: int = 32, text_dim: int = 32) -> tuple[np.ndarray
 
     They are fixed random projections of the concepts and of the words.
     """
+    # A direction for each concept, and 0.3 times another for each camera position.
     bank = np.random.default_rng(0).standard_normal((NUM_CONCEPTS, 1, video_dim))
     bank = bank + 0.3 * np.random.default_rng(1).standard_normal((NUM_CONCEPTS, NUM_VARIANTS, video_dim))
 
@@ -198,14 +202,20 @@ def replay_curve(video: LatentVideo, views: int) -> ReplayCurve:
     if views < 1:
         raise HierSumError(f"video {video.video_id}: expected at least 1 view, found {views}")
     rng = video.random("replay")
+    # exp(sigma z) times the median is lognormal: those who watch all again, those who start again.
     watching, starting = np.exp(rng.standard_normal(2) * (1.5, 2.0)) * (0.4, 0.5)
     bins, edges_s = np.arange(REPLAY_BINS), np.linspace(0, video.duration_s, REPLAY_BINS + 1)
+    # The segment that is on at the middle of each bin.
     shown = np.searchsorted([s.start_s for s in video.segments], (edges_s[:-1] + edges_s[1:]) / 2, side="right") - 1
     teasing = [0.5 * (segment.kind == "teaser") for segment in video.segments]
+    # What makes people jump back: 1 for important, 0.5 for teasers, and normal noise of 0.5.
     wanted = video.importance + teasing + 0.5 * rng.standard_normal(len(teasing))
     wanted = gaussian_filter1d(wanted[shown], 2.0, mode="nearest")
+    # Viewers leave towards the end: 1 - exp((b - B) / 3) for bin b of B falls to 0 within a few bins.
     plays = (wanted - wanted.min() + watching) * -np.expm1((bins - REPLAY_BINS) / 3)
     plays[0] += starting * plays.mean()
+    # Counts of plays have the noise sqrt(n). A bin has 0.04 views x plays / mean of them; in units of plays this is
+    # sqrt(plays mean / (0.04 views)).
     plays += np.sqrt(plays * plays.mean() / (0.04 * views)) * rng.standard_normal(REPLAY_BINS)
     values = (plays - plays.min()) / np.ptp(plays)
     return ReplayCurve(video.video_id, edges_s[:-1], edges_s[1:], values, views)

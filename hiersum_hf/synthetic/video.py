@@ -40,6 +40,7 @@ def draw_frame(concept: int, variant: int, phase: float) -> np.ndarray:
     height, width = FRAME_SIZE
     rng = np.random.default_rng([7, concept])
     cam = np.random.default_rng([8, variant])
+    # Steps of the golden ratio spread the hues of any number of concepts.
     hue = (concept * 0.382) % 1
     texture = rng.integers(0, 4)
     y, x = np.mgrid[0:height, 0:width]
@@ -60,6 +61,7 @@ def draw_frame(concept: int, variant: int, phase: float) -> np.ndarray:
         return np.asarray(picture)
     corners = 3 + concept % 6
     angle = 2 * np.pi * (np.arange(2 * corners) / (2 * corners) + 0.05 * phase)
+    # A star: every second corner lies further in.
     radius = np.where(np.arange(2 * corners) % 2, size * (0.35 + 0.6 * (concept % 3) / 2), size)
     draw.polygon([(cx + r * np.cos(a), cy + r * np.sin(a)) for a, r in zip(angle, radius, strict=True)], fill=colour)
     for k in range(concept % 4):

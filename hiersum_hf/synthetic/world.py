@@ -237,11 +237,14 @@ class LatentVideo:
         That is what is said, late, missing or misheard.
         """
         world, num = self.world, len(self.segments)
+        # Each dial draws from a generator of its own, so turning one leaves what the others drew.
         late_s = world.subtitle_shift_s + world.subtitle_jitter_s * self.random("jitter").standard_normal(num)
+        # A share p: kept iff u >= p, so a greater p loses what a lesser one does and more.
         kept = self.random("missing").random(num) >= world.subtitle_missing
         ways = self.random("asr").integers(WAYS_TO_MISHEAR, size=num)
         found = []
         for segment, delay_s, is_kept, way in zip(self.segments, late_s, kept, ways, strict=True):
+            # What is shifted out of the video is cut off, and all of it leaves no sentence.
             start_s, end_s = np.clip([segment.start_s + delay_s, segment.end_s + delay_s], 0, self.duration_s)
             if segment.subtitle and is_kept and start_s < end_s:
                 text = _misheard(segment.subtitle, world.asr_error, int(way))
@@ -261,6 +264,7 @@ def make_video(index: int, seed: int = 0, world: World = DEMO) -> LatentVideo:
     rng = np.random.default_rng([seed, index])
     first_spectacle = len(ACTIONS) - world.spectacles
     actions = rng.permutation(len(ACTIONS))
+    # Spectacles are the last actions and never steps.
     steps = actions[actions < first_spectacle][: world.steps]
     others = actions[~np.isin(actions, steps)]
     kinds = [kind for kind, count in world.kinds.items() for _ in range(count)]
@@ -282,6 +286,7 @@ def make_video(index: int, seed: int = 0, world: World = DEMO) -> LatentVideo:
     description = _description(video, steps, others[others < first_spectacle])
     opinions = world.annotator_noise * rng.standard_normal((NUM_ANNOTATORS, len(segments)))
     opinions += world.shared_taste * video.random("taste").standard_normal(len(segments))
+    # 2 for unimportant and 4 for important, an annotator's own opinion and the shared taste on top, rounded to 1 to 5.
     ratings = np.clip(np.rint(2.0 + 2.0 * (video.importance + opinions)), 1, 5)
     return replace(video, description=description, ratings=ratings)
 
