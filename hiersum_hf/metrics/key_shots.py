@@ -11,7 +11,8 @@ import numpy as np
 
 from hiersum_hf.metrics.inputs import cut_to_common, exact_part, finite_row
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.summary.shots import clip_shots, fill_picks, knapsack, shot_scores
+from hiersum_hf.summary.shots import clip_shots, fill_picks, knapsack
+from hiersum_hf.timeline import covered_means
 
 
 BUDGET_PERCENT = 15  # of the original frames
@@ -62,7 +63,7 @@ def key_shot_summary(
         frames = fill_picks(row, picks, n_frames)
     except ValueError as error:
         raise HierSumError(f"video {video_id}: {error}") from None
-    values = _per_mille(frames, shots) if variant in ("a2summ", "dsnet") else shot_scores(frames, shots)
+    values = _per_mille(frames, shots) if variant in ("a2summ", "dsnet") else covered_means(frames, shots)
     limit = round(capacity) if variant == "a2summ" else floor(capacity)
     summary = np.zeros(n_frames, bool)
     for start, end in shots[knapsack(values, shots[:, 1] - shots[:, 0], limit)]:

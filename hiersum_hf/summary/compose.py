@@ -1,6 +1,7 @@
-"""Frame scores to a summary: segments in seconds, key sentences, what of the description and the queries is shown.
+"""Frame scores to a summary.
 
-Letters: N sampled frames, S shots, M sentences, K steps, Q queries.
+Segments in seconds, key sentences, and what of the description and the queries is shown. Letters: N sampled frames, S
+shots, M sentences, K steps, Q queries.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Budget, Segment, Sentence, Summary, first_step, sentence_times_s
+from hiersum_hf.records import Budget, Floats, Segment, Sentence, Summary, first_step, sentence_times_s
 from hiersum_hf.scoring.topics import sentence_of_frames
 from hiersum_hf.summary.key_shots import choose_shots, frame_edges, score_integral, timed_shots, window_means
 from hiersum_hf.summary.selection import (
@@ -36,8 +37,8 @@ SHOWN_S, SHOWN = 2.0, 0.3  # seconds, or share, of a step that a segment must ho
 
 
 def summarize_scores(
-    frame_times_s: np.ndarray,
-    scores: np.ndarray,
+    frame_times_s: Floats,
+    scores: Floats,
     duration_s: float,
     features: np.ndarray,
     budget: Budget,
@@ -48,8 +49,8 @@ def summarize_scores(
     checkpoint: str | None = None,
     encoders: dict[str, str | None] | None = None,
     sentences: Sequence[Sentence] = (),
-    sentence_scores: np.ndarray | None = None,
-    cuts_s: np.ndarray | None = None,
+    sentence_scores: Floats | None = None,
+    cuts_s: Floats | None = None,
     warnings: Sequence[str] = (),
     selection: Selection | None = None,
     background: Background | None = None,
@@ -67,10 +68,14 @@ def summarize_scores(
         features: (N, D) frame features, for the shots and for what looks the same.
         budget: Length of the summary.
         video: Name of the video, used in messages and in the summary.
-        scorer, level, checkpoint, encoders, warnings: Copied to the summary.
+        scorer: Copied to the summary, as are the next three and the warnings.
+        level: See `Summary`.
+        checkpoint: See `Summary`.
+        encoders: See `Summary`.
         sentences: The M subtitle sentences; those whose middle lies in a segment are the key sentences.
         sentence_scores: (M,), or None for the mean score of the frames that a sentence covers, see `covered_means`.
         cuts_s: (C,) ascending times where shots begin, in seconds; None: kernel temporal segmentation finds them.
+        warnings: What the reader should know so far.
         selection: How to choose; default `Selection()`.
         background: What else is known; default nothing.
 
@@ -86,7 +91,7 @@ def summarize_scores(
     if len(sentence_scores) != len(sentences):
         raise HierSumError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
     edges_s = frame_edges(times_s, duration_s)
-    curve = score_integral(edges_s, scores)
+    curve = score_integral(edges_s, scores)  # the mean score of any stretch is a difference on this curve
     if cuts_s is None:
         cuts_s = times_s[kernel_temporal_segmentation(features)[1:, 0]]
     moments = Moments(
@@ -148,7 +153,10 @@ def summarize_scores(
 
 
 def _queries(moments: Moments, background: Background, selection: Selection) -> tuple[dict[str, Any], ...]:
-    """For each query its nearest moments, as they stand in a summary."""
+    """List the nearest moments of each query.
+
+    They have the form in which they stand in a summary.
+    """
     if background.relevance is None:
         return ()
     return tuple(
@@ -163,8 +171,11 @@ def _queries(moments: Moments, background: Background, selection: Selection) -> 
     )
 
 
-def _best_of_queries(queries: Sequence[dict[str, Any]], answered: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
-    """(N,) the answered query whose nearest moment each frame belongs to, -1 for none."""
+def _best_of_queries(queries: Sequence[dict[str, Any]], answered: np.ndarray, edges_s: Floats) -> np.ndarray:
+    """Tell whose nearest moment each frame belongs to, (N,).
+
+    It is told by the number of the answered query, -1 for none.
+    """
     covered, middles_s = np.full(len(edges_s) - 1, -1), (edges_s[1:] + edges_s[:-1]) / 2
     for q in np.flatnonzero(answered)[::-1]:  # of two with one moment the first has it
         best = queries[q]["moments"][0]
@@ -173,11 +184,15 @@ def _best_of_queries(queries: Sequence[dict[str, Any]], answered: np.ndarray, ed
 
 
 def _steps(moments: Moments, background: Background, spans_s: Sequence[Span]) -> tuple[dict[str, Any], ...]:
-    """For each step the segments that hold 2 s or 30 % of what is about it."""
+    """List the segments that show each step.
+
+    Such a segment holds 2 s or 30 % of what is about the step.
+    """
     if background.step_of is None:
         return ()
     found = []
     for k, text in list(enumerate(background.steps))[first_step(background.steps) :]:
+        # Seconds about this step up to each frame edge; a segment holds the difference at its ends
         up_to_s = np.append(0.0, np.cumsum(np.diff(moments.edges_s) * (background.step_of == k)))
         held_s = np.diff(np.interp(np.array(spans_s), moments.edges_s, up_to_s))[:, 0]
         needed_s = min(SHOWN_S, SHOWN * up_to_s[-1])
@@ -187,18 +202,24 @@ def _steps(moments: Moments, background: Background, spans_s: Sequence[Span]) ->
 
 
 def _plain(spans_s: Sequence[Span]) -> tuple[dict[str, float], ...]:
+    """Write stretches as plain JSON types."""
     return tuple({"start_s": float(start_s), "end_s": float(end_s)} for start_s, end_s in spans_s)
 
 
-def _mostly_within(bounds_s: np.ndarray, spans_s: Sequence[Span]) -> np.ndarray:
-    """(S,) whether at least half of each shot lies in one of the stretches."""
+def _mostly_within(bounds_s: Floats, spans_s: Sequence[Span]) -> np.ndarray:
+    """Tell which shots lie mostly in the stretches, (S,).
+
+    At least half of such a shot does.
+    """
+    # Two stretches have max(0, min of the ends - max of the starts) in common
     held_s = [sum(max(0.0, min(end_s, b) - max(start_s, a)) for start_s, end_s in spans_s) for a, b in bounds_s]
     return np.array(held_s) >= np.diff(bounds_s)[:, 0] / 2 - 1e-9
 
 
 def _check(
-    video: str, times_s: np.ndarray, scores: np.ndarray, duration_s: float, features: np.ndarray, budget: Budget
+    video: str, times_s: Floats, scores: Floats, duration_s: float, features: np.ndarray, budget: Budget
 ) -> None:
+    """Refuse what cannot be summarized."""
     if not len(times_s) == len(scores) == len(features) or len(times_s) == 0:
         found = f"{len(times_s)}, {len(scores)} and {len(features)}"
         raise HierSumError(f"video {video}: expected as many times, scores and features, at least one; found {found}")
@@ -211,9 +232,12 @@ def _check(
 
 
 def _key_sentences(
-    sentences: Sequence[Sentence], sentence_scores: np.ndarray, spans_s: Sequence[Span]
+    sentences: Sequence[Sentence], sentence_scores: Floats, spans_s: Sequence[Span]
 ) -> tuple[dict[str, Any], ...]:
-    """Sentences whose middle lies in one of `spans_s`, by start, as they stand in a summary."""
+    """Pick the sentences whose middle lies in a stretch.
+
+    They are sorted by start and have the form in which they stand in a summary.
+    """
     kept = [
         {"start_s": float(s.start_s), "end_s": float(s.end_s), "text": s.text, "score": float(score)}
         for s, score in zip(sentences, sentence_scores, strict=True)

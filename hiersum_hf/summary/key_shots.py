@@ -1,6 +1,6 @@
-"""The field's key-shot rule on one's own video: shots, an exact knapsack, a window where no shot will do.
+"""The field's key-shot rule on one's own video.
 
-Letters: N sampled frames, S shots, P spoken stretches.
+Shots, an exact knapsack, and a window where no shot will do. Letters: N sampled frames, S shots, P spoken stretches.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.records import clock
+from hiersum_hf.records import Floats, clock
 from hiersum_hf.summary.shots import knapsack
 from hiersum_hf.summary.spoken import around
 
@@ -19,29 +19,31 @@ from hiersum_hf.summary.spoken import around
 MAX_UNITS = 20_000  # of the knapsack's capacity: milliseconds up to 20 s, coarser above
 SMALLEST_UNIT_S = 1e-3
 SHORTEST_SHOT_S = 0.5  # of shots whose borders moved to a sentence's edge; not given in the paper
-Curve = tuple[np.ndarray, np.ndarray]
+Curve = tuple[Floats, Floats]
 
 
-def timed_shots(borders_s: np.ndarray, duration_s: float, spoken_s: np.ndarray) -> np.ndarray:
-    """Bounds (S, 2) of shots in seconds that cover 0 to `duration_s` and begin inside no spoken stretch.
+def timed_shots(borders_s: Floats, duration_s: float, spoken_s: Floats) -> Floats:
+    """Bound the shots in seconds, (S, 2).
 
-    A border inside one moves to its nearer edge; borders that end up less than 0.5 s after another are dropped.
+    They cover 0 to `duration_s` and begin inside no spoken stretch. A border inside one moves to its nearer edge;
+    borders that end up less than 0.5 s after another are dropped.
     """
     before_s, after_s = around(borders_s, spoken_s)
     moved_s = np.where(borders_s - before_s <= after_s - borders_s, before_s, after_s)
     starts_s, shortest_s = [0.0], SHORTEST_SHOT_S if len(spoken_s) else 0.0
-    for border_s in moved_s[
-        moved_s < duration_s
-    ].tolist():  # containers may tell a length that ends before their frames
+    inside_s = moved_s[moved_s < duration_s]  # containers may tell a length that ends before their frames
+    for border_s in inside_s.tolist():
         if border_s - starts_s[-1] > shortest_s < duration_s - border_s:
             starts_s.append(border_s)
     return np.array(list(pairwise([*starts_s, float(duration_s)])))
 
 
 def choose_shots(
-    bounds_s: np.ndarray, curve: Curve, budget_s: float, spoken_s: np.ndarray
+    bounds_s: Floats, curve: Curve, budget_s: float, spoken_s: Floats
 ) -> tuple[np.ndarray, list[tuple[float, float]], str | None]:
-    """Choose the shots with the greatest sum of mean scores that fit the budget, by an exact knapsack.
+    """Choose the shots that the key-shot rule takes.
+
+    They have the greatest sum of mean scores of all that fit the budget together, by an exact knapsack.
 
     Args:
         bounds_s: (S, 2) shots, as `timed_shots` gives them.
@@ -61,11 +63,16 @@ def choose_shots(
     return chosen, [window_s], _why_no_shot(bounds_s, values, budget_s)
 
 
-def _knapsack(bounds_s: np.ndarray, values: np.ndarray, budget_s: float) -> np.ndarray:
-    """(S,) bool: the best shots that fit `budget_s`, all if the video does, none if all that fit are below average."""
+def _knapsack(bounds_s: Floats, values: Floats, budget_s: float) -> np.ndarray:
+    """Choose the best shots that fit `budget_s`, (S,) bool.
+
+    These are all if the video fits, and none if all that fit are below average.
+    """
     if budget_s >= bounds_s[-1, 1]:
         return np.ones(len(values), bool)
     unit_s = max(SMALLEST_UNIT_S, budget_s / MAX_UNITS)
+    # The field's rule: maximise the sum of the chosen shots' mean scores, lengths as weights (not their product, as
+    # `selection` has it)
     lengths = np.ceil((bounds_s[:, 1] - bounds_s[:, 0]) / unit_s - 1e-6)  # 1e-6 units: float error of a difference
     capacity = math.floor(budget_s / unit_s + 1e-6)
     if values[lengths <= capacity].max(initial=0.0) < _mean(bounds_s, values) - 1e-9:
@@ -73,44 +80,57 @@ def _knapsack(bounds_s: np.ndarray, values: np.ndarray, budget_s: float) -> np.n
     return knapsack(values, lengths.astype(np.int64), capacity)
 
 
-def _mean(bounds_s: np.ndarray, values: np.ndarray) -> float:
-    """The video's mean score, from that of its shots."""
+def _mean(bounds_s: Floats, values: Floats) -> float:
+    """Compute the video's mean score from that of its shots."""
     return float(np.average(values, weights=np.diff(bounds_s)[:, 0]))
 
 
-def _merge(bounds_s: np.ndarray) -> list[tuple[float, float]]:
-    """Shots that follow each other without a gap as one stretch."""
+def _merge(bounds_s: Floats) -> list[tuple[float, float]]:
+    """Join shots that follow each other without a gap."""
     breaks = np.flatnonzero(bounds_s[1:, 0] > bounds_s[:-1, 1])
     starts_s, ends_s = bounds_s[np.append(0, breaks + 1), 0], bounds_s[np.append(breaks, -1), 1]
     return list(zip(starts_s.tolist(), ends_s.tolist(), strict=True))
 
 
-def frame_edges(times_s: np.ndarray, duration_s: float) -> np.ndarray:
-    """(N + 1,) seconds: each sampled frame holds from its edge, the first from 0, until the next one."""
-    return np.minimum(np.concatenate([[0.0], times_s[1:], [np.inf]]), duration_s)
+def frame_edges(times_s: Floats, duration_s: float) -> Floats:
+    """Bound the stretch that each sampled frame stands for.
+
+    A frame holds from its edge, the first from 0, until the next one.
+
+    Returns:
+        (N + 1,) seconds.
+    """
+    edges_s: Floats = np.minimum(np.concatenate([[0.0], times_s[1:], [np.inf]]), duration_s)
+    return edges_s
 
 
-def score_integral(edges_s: np.ndarray, scores: np.ndarray) -> Curve:
-    """The edges (N + 1,) in seconds and the score's integral up to each."""
+def score_integral(edges_s: Floats, scores: Floats) -> Curve:
+    """Integrate the scores over time.
+
+    Returns:
+        The edges (N + 1,) in seconds, and the integral up to each.
+    """
     return edges_s, np.append(0.0, np.cumsum(scores * np.diff(edges_s)))
 
 
-def window_means(curve: Curve, spans_s: Any) -> np.ndarray:
-    """(S,) mean score of each of `spans_s` (S, 2)."""
-    spans_s = np.asarray(spans_s)
-    return np.diff(np.interp(spans_s, *curve))[:, 0] / (spans_s[:, 1] - spans_s[:, 0])
+def window_means(curve: Curve, spans_s: Any) -> Floats:
+    """Average the score over each of `spans_s` (S, 2)."""
+    # (integral up to the end - integral up to the start) / length
+    bounds_s: Floats = np.asarray(spans_s, np.float64)
+    means: Floats = np.diff(np.interp(bounds_s, *curve))[:, 0] / (bounds_s[:, 1] - bounds_s[:, 0])
+    return means
 
 
-def best_window(
-    curve: Curve, length_s: float, spoken_s: np.ndarray, within_s: tuple[float, float]
-) -> tuple[float, float]:
-    """Find the stretch of at most `length_s` with the most score that cuts nothing spoken.
+def best_window(curve: Curve, length_s: float, spoken_s: Floats, within_s: tuple[float, float]) -> tuple[float, float]:
+    """Find the window with the most score that cuts nothing spoken.
 
-    Of equals it is the longest, then the earliest. Where nothing is spoken it is as long as `length_s` or `within_s`.
+    It is at most `length_s` long. Of equals it is the longest, then the earliest. Where nothing is spoken it is as long
+    as `length_s` or `within_s`.
     """
     low_s, high_s = within_s
     length_s = min(length_s, high_s - low_s)
     edges_s = curve[0]
+    # The integral is straight between frame edges: a best window begins or ends at one, or at the edge of what is said
     starts_s = np.clip(np.concatenate([edges_s, edges_s - length_s, spoken_s.ravel()]), low_s, high_s - length_s)
     starts_s = np.unique(np.concatenate(around(starts_s, spoken_s)))
     ends_s, _ = around(np.minimum(starts_s + length_s, high_s), spoken_s)
@@ -122,7 +142,7 @@ def best_window(
     return float(starts_s[best]), float(ends_s[best])
 
 
-def _why_no_shot(bounds_s: np.ndarray, values: np.ndarray, budget_s: float) -> str:
+def _why_no_shot(bounds_s: Floats, values: Floats, budget_s: float) -> str:
     lengths_s = np.diff(bounds_s)[:, 0]
     best = int(np.where(lengths_s <= budget_s, values, -1.0).argmax())
     if lengths_s.min() > budget_s:

@@ -1,6 +1,6 @@
-"""Frames that look the same as others of another shot. Not given in the paper.
+"""Frames that look the same as others of another shot.
 
-Letters: N sampled frames, M sentences, F and O some of the frames.
+Not given in the paper. Letters: N sampled frames, M sentences, F and O some of the frames.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ DIRECTIONS = 128  # random ones, in which features of more numbers are compared
 
 
 class Looks:
-    """Which frames of a video look the same as frames of other shots while the same or nothing is said.
+    """Which frames of a video repeat frames of other shots.
+
+    They look the same while the same or nothing is said.
 
     Args:
         features: (N, D) of the frames.
@@ -37,7 +39,10 @@ class Looks:
         self.again = [np.flatnonzero(row) for row in alike]  # the sentences that repeat each
 
     def repeats(self, first: np.ndarray, others: np.ndarray, in_order: bool = False) -> np.ndarray:
-        """(O,) whether each of `others` repeats any of `first`, or (`in_order`) one that comes before it there."""
+        """Tell which of `others` repeat any of `first`, (O,).
+
+        With `in_order` only what comes before counts.
+        """
         found = np.zeros(len(others), bool)
         told = self.said[first]
         for sentence in np.unique(told):
@@ -52,12 +57,14 @@ class Looks:
         return found
 
     def _alike(self, first: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """(F, O) whether the pictures of two frames of different shots are near-identical."""
-        near = self.rows[first] @ self.rows[others].T >= SAME_PICTURE
-        return near & (self.shot_of[first][:, None] != self.shot_of[others])
+        """Tell which pictures of different shots are near-identical, (F, O)."""
+        near: np.ndarray = self.rows[first] @ self.rows[others].T >= SAME_PICTURE  # (F, O) cosines
+        near &= self.shot_of[first][:, None] != self.shot_of[others]
+        return near
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    """float32 rows of length 1."""
+    """Scale rows to length 1, float32."""
     rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit

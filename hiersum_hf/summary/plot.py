@@ -16,7 +16,10 @@ PICTURE_WIDTH = 320  # of one picture on the sheet
 
 
 def plot_summary(summary: Summary, path: str | Path) -> None:
-    """Draws the frame scores over time as a PNG: shots as steps, the chosen segments shaded, key sentences as ticks."""
+    """Draw the frame scores over time as a PNG.
+
+    Shots are steps, the chosen segments shaded, key sentences ticks.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
 
@@ -41,10 +44,14 @@ def plot_summary(summary: Summary, path: str | Path) -> None:
 
 
 def contact_sheet(summary: Summary, pictures: Mapping[int, np.ndarray], path: str | Path) -> None:
-    """Draws one picture of each segment with its time and score, five in a row, as a PNG.
+    """Draw one picture of each segment as a PNG.
+
+    Each has its time and score, or the steps it shows; five stand in a row.
 
     Args:
+        summary: Names the segments.
         pictures: For each segment to show, by its number from 0: uint8 (h, w, 3), all of one size.
+        path: The file to write.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -66,7 +73,7 @@ def contact_sheet(summary: Summary, pictures: Mapping[int, np.ndarray], path: st
 
 
 def _shortened(text: str, draw: Any, font: Any, width: int) -> str:
-    """The text, cut so that it is no wider than this."""
+    """Cut the text so that it is no wider than this."""
     if draw.textlength(text, font=font) <= width:
         return text
     fits = next(n for n in range(len(text), 0, -1) if draw.textlength(f"{text[:n]}…", font=font) <= width)

@@ -1,6 +1,7 @@
-"""The stretches of a line of borders that are worth most within a budget: an exact dynamic programme.
+"""Choice of the stretches worth most within a budget.
 
-Letters: B + 1 borders, B atoms between them, C units of the budget. Nothing here is given in the paper.
+An exact dynamic programme over borders and units of the budget. Letters: B + 1 borders, B atoms between them, C units
+of the budget. Nothing here is given in the paper.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from hiersum_hf.records import Floats
 
 
 UNITS = 6000  # of the budget: what a run's length is rounded up to
@@ -33,12 +36,12 @@ class Line:
         kept: (B,) atoms that runs must hold; they cost no budget.
     """
 
-    borders_s: np.ndarray
-    gains: np.ndarray
+    borders_s: Floats
+    gains: Floats
     shortest_s: float
     whole: Sequence[tuple[int, int]]
     run_cost: float
-    costs: np.ndarray
+    costs: Floats
     barred: np.ndarray
     kept: np.ndarray
 
@@ -48,7 +51,7 @@ class Line:
         return np.diff(self.borders_s)
 
     def value(self, runs: Sequence[tuple[int, int]]) -> float:
-        """What these runs are worth: gains less costs."""
+        """Compute what these runs are worth, gains less costs."""
         return sum(
             float(self.gains[start:end].sum() - self.run_cost - self.costs[start] - self.costs[end])
             for start, end in runs
@@ -56,12 +59,13 @@ class Line:
 
 
 def best_runs(line: Line, budget_s: float) -> list[tuple[int, int]]:
-    """Choose the runs of greatest value that together last no longer than the budget.
+    """Choose the runs of greatest value within the budget.
 
-    A run is a pair of borders, lasts at least `shortest_s` or is one of `whole`, and holds no barred atom; runs that
-    touch cost as two. The optimum is exact but for lengths, which are rounded up to 1/6,000 of the budget unless
-    borders are multiples of one length. Time and memory are linear in the number of borders: a few vectors of C numbers
-    for the borders of one shortest run, and three bits for each border and unit.
+    Together they last no longer than the budget. A run is a pair of borders, lasts at least `shortest_s` or is one of
+    `whole`, and holds no barred atom; runs that touch cost as two. The optimum is exact but for lengths, which are
+    rounded up to 1/6,000 of the budget unless borders are multiples of one length. Time and memory are linear in the
+    number of borders: a few vectors of C numbers for the borders of one shortest run, and three bits for each border
+    and unit.
 
     Args:
         line: What to choose from.
@@ -74,7 +78,9 @@ def best_runs(line: Line, budget_s: float) -> list[tuple[int, int]]:
 
 
 class _Search:
-    """One pass over the borders with the best value for each use of the budget, outside of runs and inside one.
+    """One pass over the borders with the best values so far.
+
+    They are the best for each use of the budget, outside of runs and inside one.
 
     `outside[i]` (C + 1,) is the best value up to border i within so many units where no run is open, `inside` where
     one is that may end here. A run opens by a leap over its shortest length, or over the whole of a pair.
@@ -82,6 +88,7 @@ class _Search:
 
     def __init__(self, line: Line, budget_s: float):
         self.line, unit_s = line, _unit_s(line, budget_s)
+        # Units of budget up to each border; what must be kept uses none
         free = np.append(0.0, np.cumsum(np.where(line.kept, 0.0, line.lengths_s))) / unit_s
         self.begun = np.floor(free + ROUNDING).astype(np.int64)  # units used up to a run that begins here,
         self.ended = np.ceil(free - ROUNDING).astype(np.int64)  # and up to one that ends here
@@ -99,7 +106,10 @@ class _Search:
         self.closed: list[list[tuple[int, np.ndarray]]] = [[]]
 
     def runs(self) -> list[tuple[int, int]]:
-        """The best runs."""
+        """Find the best runs."""
+        # outside[j](c) = max(outside[j - 1](c), inside[j](c) - cost_j, leaps that must end at j)
+        # inside[j](c) = max(inside[j - 1](c - atom) + gain of the atom, leaps over the shortest length); never in a bar
+        # A leap from i adds gains[j] - gains[i] - run_cost - cost_i to outside[i](c - length)
         inside = self._never()
         outside = {0: np.zeros(self.capacity + 1)}
         last = {i: i + 1 for i in range(len(self.line.borders_s))}  # border at which the values at i are needed last
@@ -114,7 +124,7 @@ class _Search:
         return self._walk_back()
 
     def _step(self, j: int, inside: np.ndarray, outside: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """`inside` and `outside` at border j."""
+        """Compute `inside` and `outside` at border j."""
         cost = self.line.costs[j]
         if self.line.barred[j - 1]:
             inside = self._never()
@@ -133,7 +143,10 @@ class _Search:
         return inside, best
 
     def _offer(self, start: int, end: int, outside: np.ndarray) -> np.ndarray | None:
-        """(C + 1,) value of a run over a leap, None if it is barred or too long."""
+        """Value a run over a leap for each use of the budget.
+
+        The values are (C + 1,), or None if the run is barred or too long.
+        """
         used = self.ended[end] - self.begun[start]
         if used > self.capacity or self.bars[end] > self.bars[start]:
             return None
@@ -145,7 +158,8 @@ class _Search:
         return np.full(self.capacity + 1, -np.inf)
 
     def _walk_back(self) -> list[tuple[int, int]]:
-        """The runs behind the best value at the last border."""
+        """Follow the best value at the last border back to its runs."""
+        # From the last border at full budget; `left` is the use at which the offer there was taken
         runs, j, left = [], len(self.line.borders_s) - 1, self.capacity
         while j > 0:
             end, start = j, _taken(self.closed[j], left)
@@ -163,7 +177,10 @@ class _Search:
 
 
 def _leaps(line: Line) -> dict[int, list[tuple[int, bool]]]:
-    """For each border those at which a run that may end here can have begun, and whether it must end here."""
+    """List where a run may have begun that ends at a border.
+
+    Each border has pairs of such a beginning, and whether the run must end here.
+    """
     found: dict[int, list[tuple[int, bool]]] = {}
     ends = np.searchsorted(line.borders_s, line.borders_s + line.shortest_s - 1e-9)
     for start, end in enumerate(np.maximum(ends, np.arange(len(ends)) + 1)):
@@ -176,8 +193,9 @@ def _leaps(line: Line) -> dict[int, list[tuple[int, bool]]]:
 
 
 def _unit_s(line: Line, budget_s: float) -> float:
-    """The length of most atoms, which are sampled frames, if nearly all borders are multiples of it; else a part.
+    """Choose the unit in which lengths are counted.
 
+    It is the length of most atoms, which are sampled frames, if nearly all borders are multiples of it; else a part.
     The part is about 1/6,000 of the budget.
     """
     unit_s, atom_s = max(budget_s / UNITS, 1e-9), float(np.median(line.lengths_s))
@@ -188,8 +206,11 @@ def _unit_s(line: Line, budget_s: float) -> float:
     return atom_s if even >= MOSTLY else atom_s / float(np.ceil(atom_s / unit_s))
 
 
-def _shifted(values: np.ndarray, units: int, worth: float) -> np.ndarray:
-    """values[c - units] + worth, -inf where c < units."""
+def _shifted(values: Floats, units: int, worth: float) -> np.ndarray:
+    """Move values up by some units, and add their worth.
+
+    The result at c is values[c - units] + worth, or -inf where c < units.
+    """
     result, kept = np.empty_like(values), max(len(values) - units, 0)
     result[: len(values) - kept] = -np.inf
     np.add(values[:kept], worth, out=result[len(values) - kept :])
@@ -197,13 +218,20 @@ def _shifted(values: np.ndarray, units: int, worth: float) -> np.ndarray:
 
 
 def _take(best: np.ndarray, offer: np.ndarray) -> np.ndarray:
-    """Raises `best` to the offer where that is more; tells where, in bits."""
+    """Raise `best` to the offer where that is more.
+
+    Returns:
+        Where that is, in bits.
+    """
     better = offer > best + 1e-12
     np.copyto(best, offer, where=better)
     return np.packbits(better)
 
 
 def _taken(offers: list[tuple[int, np.ndarray]], left: int) -> int | None:
-    """Where the last offer began that was taken at this use of the budget; None if none was."""
+    """Find where the last offer began that was taken here.
+
+    It is None if none was taken at this use of the budget.
+    """
     bits = (start for start, taken in reversed(offers) if taken[left >> 3] >> (7 - (left & 7)) & 1)
     return next(bits, None)

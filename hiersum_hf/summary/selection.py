@@ -1,6 +1,7 @@
-"""Scores -> the stretches of a video that a person should see. Not given in the paper.
+"""Scores to the stretches that a person should see.
 
-Letters: N sampled frames, B + 1 borders with B atoms between them, M sentences, K texts, P spoken stretches.
+Not given in the paper. Letters: N sampled frames, B + 1 borders with B atoms between them, M sentences, K texts, P
+spoken stretches.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.records import clock
+from hiersum_hf.records import Floats, Ints, clock
 from hiersum_hf.summary.key_shots import best_window, score_integral
 from hiersum_hf.summary.looks import Looks
 from hiersum_hf.summary.runs import Line, best_runs
@@ -35,7 +36,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Selection:
-    """How a summary is to be chosen.
+    """Settings of how a summary is chosen.
 
     Args:
         rule: "importance" or "keyshot", the field's rule.
@@ -63,7 +64,7 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """What else is known of a video, beside scores and sentences.
+    """What is known of a video beside scores and sentences.
 
     Args:
         steps: The K texts of its description.
@@ -80,7 +81,7 @@ class Background:
     steps: tuple[str, ...] = ()
     step_of: np.ndarray | None = None
     queries: tuple[str, ...] = ()
-    relevance: np.ndarray | None = None
+    relevance: Floats | None = None
     answered: np.ndarray | None = None
     covered: np.ndarray | None = None
     coverage: float = COVERAGE
@@ -108,10 +109,10 @@ class Moments:
     """
 
     video: str
-    edges_s: np.ndarray
-    scores: np.ndarray
-    spoken_s: np.ndarray
-    shots_s: np.ndarray
+    edges_s: Floats
+    scores: Floats
+    spoken_s: Floats
+    shots_s: Floats
     covered: np.ndarray | None = None
     coverage: float = COVERAGE
     dead: np.ndarray | None = None
@@ -122,12 +123,16 @@ class Moments:
 
     @property
     def duration_s(self) -> float:
+        """Length of the video."""
         return float(self.edges_s[-1])
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The stretches, in order; whether the rule found none and the best one stands in; what the reader should know."""
+    """The chosen stretches in order, and how they were found.
+
+    `fallback` says that the rule found none and the best one stands in, `notes` what the reader should know.
+    """
 
     spans_s: tuple[Span, ...]
     fallback: bool = False
@@ -135,7 +140,7 @@ class Chosen:
 
 
 def choose_moments(moments: Moments, budget_s: float, selection: Selection) -> Chosen:
-    """Choose the runs of frames that are worth most within the budget.
+    """Choose the runs of frames worth most within the budget.
 
     The worth of a run is the integral of its frames' scores less the video's mean, in standard deviations x seconds,
     less `run_cost` and what its borders cost (nothing at a shot border or in silence, `BORDER_COST` inside a shot).
@@ -183,8 +188,11 @@ def choose_moments(moments: Moments, budget_s: float, selection: Selection) -> C
     return Chosen((span,), True, (*notes, why))
 
 
-def best_moments(moments: Moments, values: np.ndarray, selection: Selection, most: int) -> list[tuple[Span, float]]:
-    """Find the shortest runs with the highest mean of (N,) `values`: up to `most` that do not overlap, best first."""
+def best_moments(moments: Moments, values: Floats, selection: Selection, most: int) -> list[tuple[Span, float]]:
+    """Find the shortest runs with the highest mean value.
+
+    The values are (N,). Up to `most` runs that do not overlap come back, best first, each with its mean.
+    """
     line, _ = _line(moments, min(selection.min_segment_s, moments.duration_s), [], [], 0.0)
     runs, curve = _shortest_runs(line), score_integral(moments.edges_s, values)
     if not len(runs):
@@ -202,7 +210,7 @@ def best_moments(moments: Moments, values: np.ndarray, selection: Selection, mos
 
 
 def check_wishes(selection: Selection, video: str, duration_s: float, budget_s: float) -> tuple[list[Span], list[Span]]:
-    """Refuse what cannot be kept and skipped, before any work.
+    """Refuse what cannot be kept and skipped before any work is done.
 
     Returns:
         What must be kept and what must be skipped, each ascending and apart.
@@ -231,8 +239,11 @@ def check_wishes(selection: Selection, video: str, duration_s: float, budget_s: 
     return keep, skip
 
 
-def _whole_sentences(keep: list[Span], skip: list[Span], spoken_s: np.ndarray, budget_s: float) -> list[Span]:
-    """What is to be kept, widened to the edges of sentences that it cuts, if that fits."""
+def _whole_sentences(keep: list[Span], skip: list[Span], spoken_s: Floats, budget_s: float) -> list[Span]:
+    """Widen what is to be kept to whole sentences.
+
+    They reach to the edges of the sentences that were cut, if that fits.
+    """
     bounds_s = np.array(keep).reshape(-1, 2)
     wider = _joined(
         [*zip(around(bounds_s[:, 0], spoken_s)[0], around(bounds_s[:, 1], spoken_s)[1], strict=True)], np.inf
@@ -242,11 +253,12 @@ def _whole_sentences(keep: list[Span], skip: list[Span], spoken_s: np.ndarray, b
 
 
 def _apart(one: Span, other: Span) -> bool:
+    """Tell whether two stretches have at most an instant in common."""
     return min(one[1], other[1]) - max(one[0], other[0]) <= TOUCH_S
 
 
 def _rest(skip: list[Span], moments: Moments) -> tuple[Span, ...]:
-    """The whole video but what is to be skipped."""
+    """Take the whole video but what is to be skipped."""
     marks_s = [0.0, *(time_s for span in skip for time_s in span), moments.duration_s]
     rest = [(a, b) for a, b in zip(marks_s[::2], marks_s[1::2], strict=True) if b - a > TOUCH_S]
     if not rest:
@@ -255,11 +267,15 @@ def _rest(skip: list[Span], moments: Moments) -> tuple[Span, ...]:
 
 
 def _told(start_s: float, end_s: float) -> str:
+    """Write a stretch for a message."""
     return f"{clock(start_s)}-{clock(end_s)}" if end_s - start_s >= 1 else f"{start_s:g} s to {end_s:g} s"
 
 
 def _joined(spans: Sequence[Span], duration_s: float) -> list[Span]:
-    """The stretches cut to the video, ascending, those that touch as one."""
+    """Cut the stretches to the video, and join those that touch.
+
+    They come back ascending.
+    """
     joined: list[Span] = []
     for start_s, end_s in sorted((start, min(end, duration_s)) for start, end in spans):
         if joined and start_s <= joined[-1][1]:
@@ -272,7 +288,10 @@ def _joined(spans: Sequence[Span], duration_s: float) -> list[Span]:
 def _line(
     moments: Moments, shortest_s: float, keep: list[Span], skip: list[Span], run_cost: float
 ) -> tuple[Line, np.ndarray]:
-    """Borders, gains and limits; and the sampled frame of each atom."""
+    """Lay out borders, gains and limits.
+
+    With them comes the sampled frame of each atom.
+    """
     edges_s, spoken_s = moments.edges_s, moments.spoken_s
     candidates_s = np.concatenate([edges_s, moments.shots_s, spoken_s.ravel(), np.array(skip).ravel()])
     candidates_s = candidates_s[around(candidates_s, spoken_s)[0] == candidates_s]  # none inside a sentence,
@@ -284,6 +303,7 @@ def _line(
     middles_s = (borders_s[1:] + borders_s[:-1]) / 2
     frame_of = np.clip(np.searchsorted(edges_s, middles_s, side="right") - 1, 0, len(moments.scores) - 1)
 
+    # Gain of an atom: integral over it of z(t) = (score - mean) / standard deviation, in standard deviations x seconds
     gains = np.diff(np.interp(borders_s, edges_s, np.append(0.0, np.cumsum(_standardised(moments) * np.diff(edges_s)))))
 
     kept, barred = _within(middles_s, keep), _overlaps(borders_s, skip)
@@ -301,16 +321,22 @@ def _line(
     return line, frame_of
 
 
-def _standardised(moments: Moments) -> np.ndarray:
-    """(N,) scores less the video's mean, in their standard deviations; 0 where all are the same."""
+def _standardised(moments: Moments) -> Floats:
+    """Count the scores from the video's mean, (N,).
+
+    The unit is their standard deviation, both weighted by the frames' lengths; 0 where all are the same.
+    """
     widths_s = np.diff(moments.edges_s)
     mean = np.average(moments.scores, weights=widths_s)
     deviation = np.sqrt(np.average((moments.scores - mean) ** 2, weights=widths_s))
     return (moments.scores - mean) / deviation if deviation > 1e-9 else np.zeros(len(moments.scores))
 
 
-def _border_costs(moments: Moments, borders_s: np.ndarray) -> np.ndarray:
-    """(B + 1,) what a run pays that begins or ends there: nothing at a shot border, a sentence's edge or in silence."""
+def _border_costs(moments: Moments, borders_s: Floats) -> Floats:
+    """Price each border at which a run may begin or end.
+
+    The price (B + 1,) is nothing at a shot border, a sentence's edge or in silence.
+    """
     frames = np.clip(np.searchsorted(moments.edges_s, borders_s, side="right") - 1, 0, len(moments.scores) - 1)
     marks_s = np.concatenate([moments.shots_s, moments.spoken_s.ravel(), [0.0, moments.duration_s]])
     free, cost = _distance(borders_s, marks_s) <= 2 * TOUCH_S, BORDER_COST
@@ -325,7 +351,10 @@ def _border_costs(moments: Moments, borders_s: np.ndarray) -> np.ndarray:
 def _with_coverage(
     line: Line, budget_s: float, moments: Moments, frame_of: np.ndarray, looks: Looks | None
 ) -> list[tuple[int, int]]:
-    """Runs chosen where the best moment of each text counts more; the better of two ways to find these moments."""
+    """Choose runs where the best moment of each text counts more.
+
+    There are two ways to find these moments; the better one is taken.
+    """
     good = _standardised(moments) > 0
     texts = np.unique(moments.covered[(moments.covered >= 0) & good]) if moments.covered is not None else np.zeros(0)
     if not len(texts):
@@ -334,6 +363,7 @@ def _with_coverage(
     up_to_s = [np.interp(line.borders_s, moments.edges_s, np.append(0.0, np.cumsum(row))) for row in good_s]
     cap_s = line.shortest_s
 
+    # Worth of a selection: value of its runs + coverage x sum over texts of min(seconds shown of its good frames, cap)
     def worth(runs: list[tuple[int, int]]) -> float:
         shown_s = [sum(row[end] - row[start] for start, end in runs) for row in up_to_s]
         return line.value(runs) + moments.coverage * float(np.minimum(shown_s, cap_s).sum())
@@ -347,11 +377,12 @@ def _with_coverage(
     return max(found, key=worth)
 
 
-def _best_of_texts(moments: Moments, line: Line, texts: np.ndarray, longest_s: float) -> np.ndarray:
-    """(B,) seconds that count more: `line.shortest_s` for each text, spread over the shortest run with its best frames.
+def _best_of_texts(moments: Moments, line: Line, texts: np.ndarray, longest_s: float) -> Floats:
+    """Spread a bonus over the best run of each text, (B,) seconds.
 
-    The best run is the one with the highest mean over its length of what the text's frames score above the video's
-    mean, among those of at most `longest_s` if there are any.
+    Each text has `line.shortest_s` to spread over the shortest run with its best frames. The best run is the one with
+    the highest mean over its length of what the text's frames score above the video's mean, among those of at most
+    `longest_s` if there are any.
     """
     widths_s, z = np.diff(moments.edges_s), np.maximum(_standardised(moments), 0.0)
     runs, bonus = _shortest_runs(line), np.zeros(len(line.gains))
@@ -362,31 +393,42 @@ def _best_of_texts(moments: Moments, line: Line, texts: np.ndarray, longest_s: f
         means = (up_to[runs[:, 1]] - up_to[runs[:, 0]]) / lengths_s
         if not len(means) or means.max() <= 0:
             continue
+        # A short run counts if it is at least half as good as the best
         short = (lengths_s <= longest_s) & (means >= means.max() / 2)
         means = np.where(short, means, 0.0) if short.any() else means
         best = means.argmax()
         start, end = runs[best]
+        # shortest_s seconds in all, however long the run
         bonus[start:end] += line.lengths_s[start:end] * min(1.0, line.shortest_s / lengths_s[best])
     return bonus
 
 
-def _shortest_runs(line: Line) -> np.ndarray:
-    """(R, 2) borders of the runs that hold no barred atom and are as short as a run may be from where they begin."""
+def _shortest_runs(line: Line) -> Ints:
+    """List the shortest runs from each border, (R, 2).
+
+    They hold no barred atom and are as short as a run may be from where they begin.
+    """
     ends = np.searchsorted(line.borders_s, line.borders_s + line.shortest_s - TOUCH_S)
-    pairs = np.array(
+    pairs: Ints = np.array(
         [(start, end) for start, end in enumerate(ends) if start < end < len(line.borders_s)] + [*line.whole]
     )
-    bars = np.append(0, np.cumsum(line.barred))
-    pairs = pairs.reshape(-1, 2)
-    return pairs[bars[pairs[:, 1]] == bars[pairs[:, 0]]]
+    bars = np.append(0, np.cumsum(line.barred))  # as many at both ends: nothing barred between
+    pairs = pairs.reshape(-1, 2)  # also without any
+    free: Ints = pairs[bars[pairs[:, 1]] == bars[pairs[:, 0]]]
+    return free
 
 
 def _without_repeats(line: Line, budget_s: float, frame_of: np.ndarray, looks: Looks | None) -> list[tuple[int, int]]:
-    """The best of the rounds that `choose_moments` describes."""
+    """Choose runs that repeat as little as they can.
+
+    They are the best of the rounds that `choose_moments` describes.
+    """
     runs = best_runs(line, budget_s)
     if looks is None:
         return runs
     best: tuple[float, list[tuple[int, int]]] = (-np.inf, runs)
+    # Each round knows the repeats in what the last one chose. A selection is worth its value with a tenth of the gain
+    # of each frame that repeats a better one; a round that does not beat the last ends the search.
     for number in range(ROUNDS):
         frames = _in_order(line, runs, frame_of)
         repeats = looks.repeats(frames, frames, in_order=True)
@@ -403,26 +445,36 @@ def _without_repeats(line: Line, budget_s: float, frame_of: np.ndarray, looks: L
 
 
 def _looks(moments: Moments) -> Looks:
+    """Prepare the comparison of pictures."""
     shot_of = np.searchsorted(moments.shots_s, moments.edges_s[:-1] + TOUCH_S, side="right")
     said = np.full(len(moments.scores), -1) if moments.sentence_of is None else moments.sentence_of
     return Looks(moments.features, shot_of, said, moments.words)
 
 
 def _in_order(line: Line, runs: list[tuple[int, int]], frame_of: np.ndarray) -> np.ndarray:
-    """Sampled frames of the runs, those of the run that is worth most first."""
+    """List the sampled frames of the runs.
+
+    The run that is worth most comes first.
+    """
     ranked = sorted(runs, key=lambda run: -line.value([run]))
     frames = np.concatenate([frame_of[start:end] for start, end in ranked] or [np.zeros(0, np.int64)])
     return frames[np.sort(np.unique(frames, return_index=True)[1])]
 
 
 def _discounted(line: Line, frames: np.ndarray, frame_of: np.ndarray) -> Line:
-    """The line where these frames keep a tenth of what they gain."""
+    """Leave these frames a tenth of what they gain."""
     less = np.isin(frame_of, frames) & (line.gains > 0)
     return replace(line, gains=np.where(less, line.gains * REPEATED, line.gains))
 
 
 def _best_run(line: Line, budget_s: float, moments: Moments) -> tuple[Span, str]:
-    """The window of at most the budget with the most score that holds nothing barred, and why it stands in."""
+    """Find the window that stands in where no run is worth it.
+
+    It lasts at most the budget, has the most score and holds nothing barred.
+
+    Returns:
+        The window, and why it stands in.
+    """
     curve = score_integral(moments.edges_s, moments.scores)
     free = np.diff(np.concatenate([[0], (~line.barred).astype(np.int8), [0]]))
     gaps_s = zip(line.borders_s[free == 1], line.borders_s[free == -1], strict=True)
@@ -432,26 +484,36 @@ def _best_run(line: Line, budget_s: float, moments: Moments) -> tuple[Span, str]
     return best, f"{flat}: the best-scored window of at most {budget_s:.4g} s was taken instead."
 
 
-def _spans(borders_s: np.ndarray, runs: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    """Runs in seconds, those that touch as one."""
+def _spans(borders_s: Floats, runs: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
+    """Turn runs into seconds, and join those that touch."""
     return tuple(_joined([(float(borders_s[start]), float(borders_s[end])) for start, end in runs], np.inf))
 
 
-def _distance(times_s: np.ndarray, marks_s: np.ndarray) -> np.ndarray:
-    """Seconds from each time to the nearest mark, infinite without marks."""
+def _distance(times_s: Floats, marks_s: Floats) -> Floats:
+    """Measure the seconds from each time to the nearest mark.
+
+    They are infinite without marks.
+    """
     marks_s = np.concatenate([[-np.inf], np.sort(marks_s), [np.inf]])
     right = np.searchsorted(marks_s, times_s)
     return np.minimum(marks_s[right] - times_s, times_s - marks_s[right - 1])
 
 
-def _within(times_s: np.ndarray, spans_s: Any) -> np.ndarray:
-    """Whether each time lies in one of the (S, 2) ascending stretches."""
+def _within(times_s: Floats, spans_s: Any) -> np.ndarray:
+    """Tell which times lie in one of the stretches (S, 2).
+
+    The stretches are ascending and apart.
+    """
     spans_s = np.asarray(spans_s, np.float64).reshape(-1, 2)
+    # More stretches have begun than ended
     return np.searchsorted(spans_s[:, 0], times_s, side="right") > np.searchsorted(spans_s[:, 1], times_s, side="right")
 
 
-def _overlaps(borders_s: np.ndarray, spans_s: Sequence[Span]) -> np.ndarray:
-    """(B,) whether each atom has more than an instant in common with one of the stretches."""
+def _overlaps(borders_s: Floats, spans_s: Sequence[Span]) -> np.ndarray:
+    """Tell which atoms overlap one of the stretches, (B,).
+
+    Those have more than an instant in common with it.
+    """
     starts_s, ends_s = borders_s[:-1], borders_s[1:]
     found = np.zeros(len(starts_s), bool)
     for start_s, end_s in spans_s:

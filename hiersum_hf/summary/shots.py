@@ -1,6 +1,6 @@
-"""Shots: kernel temporal segmentation, scores of frames and shots, and the exact knapsack that picks shots.
+"""Kernel temporal segmentation, and the knapsack that picks shots.
 
-Letters: N sampled frames, D feature width, S shots, n_frames original frames.
+Letters: N sampled frames, D feature width, S shots, U annotators, n_frames original frames.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.records import Floats, Ints
 
 
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
@@ -20,12 +21,13 @@ TOTALS_AT_ONCE = 256  # knapsacks that `best_shots` solves side by side, for mem
 
 
 def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
-    """Cut a video where its features change: the exact optimum of kernel temporal segmentation.
+    """Cut a video where its features change.
 
-    Minimises scatter(k) + (vmax / 2) k (ln(N / k) + 1) over k = 0 .. N - 1 change points and their places, on
-    L2-normalised features (Potapov et al. 2014; vmax 1 and shots of at least one frame are not given in the paper).
-    The penalty is concave in k, so the best k is a vertex of the lower hull of scatter(k), and every such vertex is
-    the optimum of some linear penalty: a few passes of N x longest shot x D multiplications each, memory N x D.
+    It is the exact optimum of kernel temporal segmentation: the least scatter(k) + (vmax / 2) k (ln(N / k) + 1) over k
+    = 0 .. N - 1 change points and their places, on L2-normalised features (Potapov et al. 2014; vmax 1 and shots of at
+    least one frame are not given in the paper). The penalty is concave in k, so the best k is a vertex of the lower
+    hull of scatter(k), and every such vertex is the optimum of some linear penalty: a few passes of N x longest shot x
+    D multiplications each, memory N x D.
 
     Args:
         features: (N, D) one row for each sampled frame, N >= 1.
@@ -59,14 +61,18 @@ class _Vertex(NamedTuple):
     starts: np.ndarray  # (k + 1,)
 
 
-def _walk_hull(sums: np.ndarray, energy: float) -> np.ndarray:
-    """(S,) first frames of the hull's vertex with the least objective; (N + 1, D) running sums of centred features.
+def _walk_hull(sums: Floats, energy: float) -> np.ndarray:
+    """Find the hull's vertex with the least objective.
 
-    The best k is the optimum of the penalty's own slope there, vmax/2 ln(N / k), and k falls as the slope grows: the
-    slope at a bound of the best k gives a closer bound. Nor may the penalty alone exceed an objective already found.
+    The hull is that of scatter(k), `sums` (N + 1, D) are running sums of centred features. The best k is the optimum of
+    the penalty's own slope there, vmax/2 ln(N / k), and k falls as the slope grows: the slope at a bound of the best k
+    gives a closer bound. Nor may the penalty alone exceed an objective already found.
+
+    Returns:
+        (S,) first frames of the shots at the vertex.
     """
     n = len(sums) - 1
-    penalties = _penalty(np.arange(1, n), n)
+    penalties = _penalty(np.arange(1.0, n), n)
 
     @cache
     def look(slope: float) -> _Vertex:
@@ -88,7 +94,7 @@ def _walk_hull(sums: np.ndarray, energy: float) -> np.ndarray:
 
 
 def _search(left: _Vertex, right: _Vertex, best: _Vertex, look: Callable[[float], _Vertex], n: int) -> _Vertex:
-    """The best of `best` and the vertices between two."""
+    """Search the vertices between two for a better one."""
     if right.k - left.k < 2:
         return best
     # The scatter lies above both their lines, and the penalty is concave: where the lines cross bounds what is between.
@@ -103,16 +109,24 @@ def _search(left: _Vertex, right: _Vertex, best: _Vertex, look: Callable[[float]
     return _search(left, middle, _search(middle, right, best, look, n), look, n)
 
 
-def _penalty(k: float | np.ndarray, n: int) -> np.ndarray:
+def _penalty(k: float | Floats, n: int) -> Floats:
+    """Compute the penalty of k change points."""
+    # vmax / 2 x k (ln(N / k) + 1), 0 at k = 0
     return PENALTY_SCALE / 2 * k * (np.log(n / np.maximum(k, 1)) + 1)
 
 
-def _cheapest_starts(sums: np.ndarray, slope: float) -> np.ndarray:
-    """(S,) first frames of the segmentation of least scatter + slope x change points, by dynamic programming.
+def _cheapest_starts(sums: Floats, slope: float) -> np.ndarray:
+    """Find the segmentation of least scatter + slope x change points.
 
-    A start beaten by a later one that pays no penalty never wins again (PELT; Killick et al. 2012). A shot's scatter
-    is its energy less its gain, and the energies of all shots always add up to the same: only gains count.
+    It is found by dynamic programming. A start beaten by a later one that pays no penalty never wins
+    again (PELT; Killick et al. 2012). A shot's scatter is its energy less its gain, and the energies of all shots
+    always add up to the same: only gains count.
+
+    Returns:
+        (S,) first frames of the shots.
     """
+    # cost(t) = min over s < t of cost(s) + slope - gain(s, t), cost(0) = -slope: the first shot has no change point
+    # before it. Ends are taken in blocks: first the starts before the block, by matrices, then those within it.
     n = len(sums) - 1
     costs = np.append(-slope, np.full(n, np.inf))  # least cost of the first t frames, without their energy
     sources, alive = np.zeros(n + 1, np.int64), np.zeros(1, np.int64)  # alive: starts that may still be best
@@ -130,21 +144,27 @@ def _cheapest_starts(sums: np.ndarray, slope: float) -> np.ndarray:
         last.append(found[:-1] + slope - gains[:-1, -1])
         starts = np.append(alive, ends[:-1])
         alive = np.append(starts[np.concatenate(last) < found[-1] + slope], ends[-1])
-    path = [sources[n]]
+    path = [sources[n]]  # back from the last shot
     while path[-1] > 0:
         path.append(sources[path[-1]])
     return np.array(path[::-1])
 
 
-def _gains(sums: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(P, E) squared length of the sum of frames [start, end) over their number, meaningless where end <= start."""
+def _gains(sums: Floats, starts: Ints, ends: Ints) -> Floats:
+    """Compute what each shot [start, end) gains, (P, E).
+
+    It is meaningless where end <= start.
+    """
+    # scatter = sum |x|^2 - |sum x|^2 / n: the gain is |S_end - S_start|^2 / n, S the running sums, and the square is
+    # |S_start|^2 + |S_end|^2 - 2 S_start . S_end
     left, right = sums[starts] - sums[ends[0]], sums[ends] - sums[ends[0]]  # near sums differ little: no digit is lost
-    gains = -2 * left @ right.T
+    gains: Floats = -2 * left @ right.T
     gains += (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)
-    return gains / np.maximum(ends - starts[:, None], 1)
+    gains /= np.maximum(ends - starts[:, None], 1)
+    return gains
 
 
-def _improve(costs: np.ndarray, sources: np.ndarray, offers: np.ndarray, starts: np.ndarray) -> None:
+def _improve(costs: Floats, sources: np.ndarray, offers: np.ndarray, starts: np.ndarray) -> None:
     """Take the offers (E,) below `costs`, and note their starts."""
     better = offers < costs
     np.copyto(costs, offers, where=better)
@@ -152,7 +172,10 @@ def _improve(costs: np.ndarray, sources: np.ndarray, offers: np.ndarray, starts:
 
 
 def clip_shots(shots: np.ndarray, n_frames: int) -> np.ndarray:
-    """(S, 2) int64 shots cut to [0, n_frames), those that lie outside left out.
+    """Cut shots to [0, n_frames), and leave out those outside.
+
+    Returns:
+        (S, 2) int64.
 
     Raises:
         ValueError: If `shots` is not (S, 2), a shot ends before it starts, shots overlap, or none is left.
@@ -170,11 +193,14 @@ def clip_shots(shots: np.ndarray, n_frames: int) -> np.ndarray:
 
 
 def fill_picks(scores: np.ndarray, picks: np.ndarray, n_frames: int) -> np.ndarray:
-    """(n_frames,) scores: each pick's score fills up to the next pick, the first one's also what comes before.
+    """Fill each pick's score up to the next pick, (n_frames,).
+
+    The first one's score also fills what comes before.
 
     Args:
         scores: (N,) score of each sampled frame.
         picks: (N,) original frame behind each, strictly ascending.
+        n_frames: Number of original frames.
 
     Raises:
         ValueError: If the lengths differ or are 0, or picks do not ascend.
@@ -189,16 +215,11 @@ def fill_picks(scores: np.ndarray, picks: np.ndarray, n_frames: int) -> np.ndarr
     return np.repeat(scores, ends - starts)
 
 
-def shot_scores(frame_scores: np.ndarray, shots: np.ndarray) -> np.ndarray:
-    """(S,) mean of `frame_scores` (n_frames,) over each of `shots` (S, 2), which must lie inside and not be empty."""
-    sums = np.concatenate([[0.0], np.cumsum(frame_scores, dtype=np.float64)])
-    return (sums[shots[:, 1]] - sums[shots[:, 0]]) / (shots[:, 1] - shots[:, 0])
+def knapsack(values: Floats, weights: Ints, capacity: int) -> np.ndarray:
+    """Solve the 0/1 knapsack exactly.
 
-
-def knapsack(values: np.ndarray, weights: np.ndarray, capacity: int) -> np.ndarray:
-    """Exact 0/1 knapsack: the items with the greatest total value whose weights sum to at most `capacity`.
-
-    Of two equally good choices the one without the later item wins; items without positive value are never taken.
+    It takes the items with the greatest total value whose weights sum to at most `capacity`. Of two equally good
+    choices the one without the later item wins; items without positive value are never taken.
 
     Args:
         values: (S,) float.
@@ -216,9 +237,10 @@ def knapsack(values: np.ndarray, weights: np.ndarray, capacity: int) -> np.ndarr
         raise HierSumError(f"expected as many values as weights, found {values.shape} and {weights.shape}")
     if not np.isfinite(values).all() or (weights < 0).any() or capacity < 0:
         raise HierSumError("expected finite values, weights >= 0 and a capacity >= 0")
+    # best(i, c) = max(best(i - 1, c), best(i - 1, c - weight_i) + value_i), for all capacities c at once
     best = np.zeros(capacity + 1)
     taken = [_take(best, value, weight) for value, weight in zip(values.tolist(), weights.tolist(), strict=True)]
-    chosen, room = np.zeros(len(values), bool), capacity
+    chosen, room = np.zeros(len(values), bool), capacity  # back from the last item at full capacity
     for item in reversed(range(len(values))):
         chosen[item] = taken[item][room >> 3] >> (7 - (room & 7)) & 1
         room -= int(weights[item]) * int(chosen[item])
@@ -226,7 +248,13 @@ def knapsack(values: np.ndarray, weights: np.ndarray, capacity: int) -> np.ndarr
 
 
 def _take(best: np.ndarray, value: float, weight: int) -> np.ndarray:
-    """Offer one item to every capacity at once; `best` is updated, the bits of those that take it are returned."""
+    """Offer one item to every capacity at once.
+
+    `best` is updated.
+
+    Returns:
+        The bits of those capacities that take the item.
+    """
     better = np.zeros(len(best), bool)
     if weight < len(best):
         candidate = best[: len(best) - weight] + value
@@ -236,10 +264,10 @@ def _take(best: np.ndarray, value: float, weight: int) -> np.ndarray:
 
 
 def best_shots(summaries: np.ndarray, shots: np.ndarray, capacity: int, reduce: str = "mean") -> np.ndarray:
-    """The shots of at most `capacity` frames whose F1 against annotators is the greatest possible.
+    """Find the shots with the greatest possible F1 against annotators.
 
-    F1 = 2 overlap / (length + length of the annotator's summary) is linear in the shots once their total length is
-    fixed, so one exact knapsack for each total length finds the optimum.
+    They hold at most `capacity` frames. F1 = 2 overlap / (length + length of the annotator's summary) is linear in the
+    shots once their total length is fixed, so one exact knapsack for each total length finds the optimum.
 
     Args:
         summaries: (U, n_frames) bool.
@@ -250,7 +278,7 @@ def best_shots(summaries: np.ndarray, shots: np.ndarray, capacity: int, reduce: 
     Returns:
         (S,) bool, no shot where none fits.
     """
-    sums = np.pad(np.cumsum(summaries, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    sums = np.pad(np.cumsum(summaries, axis=1, dtype=np.float64), ((0, 0), (1, 0)))  # (U, n_frames + 1)
     overlaps, lengths = sums[:, shots[:, 1]] - sums[:, shots[:, 0]], shots[:, 1] - shots[:, 0]  # (U, S), (S,)
     each = range(len(sums)) if reduce == "max" else [slice(None)]
     found = [_best_for(np.atleast_2d(overlaps[u]), np.atleast_1d(sums[u, -1]), lengths, capacity) for u in each]
@@ -261,11 +289,18 @@ def best_shots(summaries: np.ndarray, shots: np.ndarray, capacity: int, reduce: 
 def _best_for(
     overlaps: np.ndarray, sizes: np.ndarray, lengths: np.ndarray, capacity: int
 ) -> tuple[float, np.ndarray, int]:
-    """Greatest mean F1 for annotators with (U, S) overlaps, (U,) sizes; values (S,) and length of the shots there."""
+    """Find the greatest mean F1 for annotators.
+
+    `overlaps` are (U, S), `sizes` of the annotators' summaries (U,).
+
+    Returns:
+        The F1, the values (S,) of the shots at the best total length, and that length.
+    """
     best = 0.0, np.zeros(len(lengths)), 0
     for first in range(1, capacity + 1, TOTALS_AT_ONCE):
         totals = np.arange(first, min(first + TOTALS_AT_ONCE, capacity + 1))  # (T,)
         values = 2 / (totals[:, None] + sizes) @ overlaps / len(sizes)  # (T, S): F1 that a shot adds at this length
+        # table(T, c): greatest F1 of shots of length c where the whole length will be T; F1 is its entry at c = T
         table = np.full((len(totals), totals[-1] + 1), -np.inf)  # (T, length so far)
         table[:, 0] = 0
         for value, length in zip(values.T, lengths, strict=True):
@@ -278,14 +313,23 @@ def _best_for(
 
 
 def _offer(table: np.ndarray, value: np.ndarray, length: int) -> None:
-    """One more item for (T, length so far) best values: table[:, c] becomes at least table[:, c - length] + value."""
+    """Offer one more item to every total length at once.
+
+    The table (T, length so far) holds best values: table[:, c] becomes at least table[:, c - length] + value.
+    """
     if length < table.shape[1]:
         kept = table[:, : table.shape[1] - length] + value
         np.maximum(table[:, length:], kept, out=table[:, length:])
 
 
-def _exactly(values: np.ndarray, lengths: np.ndarray, total: int) -> np.ndarray:
-    """(S,) bool: the items with the greatest total value among those of exactly this total length."""
+def _exactly(values: Floats, lengths: np.ndarray, total: int) -> np.ndarray:
+    """Choose the best items of exactly this total length.
+
+    They have the greatest total value.
+
+    Returns:
+        (S,) bool.
+    """
     table = np.full((1, total + 1), -np.inf)
     table[0, 0] = 0
     tables = [table.copy()]

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 
 from hiersum_hf.metrics import f1_score
 from hiersum_hf.summary import shots as shots_module
-from hiersum_hf.summary.shots import (
-    best_shots,
-    clip_shots,
-    fill_picks,
-    kernel_temporal_segmentation,
-    knapsack,
-    shot_scores,
-)
+from hiersum_hf.summary.shots import best_shots, clip_shots, fill_picks, kernel_temporal_segmentation, knapsack
+from hiersum_hf.timeline import covered_means
 
 
 def segment_costs(features):
@@ -165,9 +159,9 @@ def test_scores_fill_from_pick_to_pick():
 def test_shot_scores_and_selection():
     shots = np.array([[0, 2], [2, 6], [6, 10]])
     scores = np.array([1, 3, 0, 0, 0, 4, 3, 3, 3, 3])
-    assert shot_scores(scores, shots).tolist() == [2, 1, 3]
-    assert knapsack(shot_scores(scores, shots), np.diff(shots).ravel(), capacity=6).tolist() == [True, False, True]
-    assert knapsack(shot_scores(scores, np.array([[0, 10]])), np.array([10]), capacity=1).tolist() == [False]
+    assert covered_means(scores, shots).tolist() == [2, 1, 3]
+    assert knapsack(covered_means(scores, shots), np.diff(shots).ravel(), capacity=6).tolist() == [True, False, True]
+    assert knapsack(covered_means(scores, np.array([[0, 10]])), np.array([10]), capacity=1).tolist() == [False]
 
 
 def test_shots_past_the_end_are_cut():
