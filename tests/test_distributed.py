@@ -1,4 +1,4 @@
-"""Runs of two ranks and runs that are killed: real processes. They take this file as their script."""
+"""Runs of two ranks and runs that are killed: real processes. They take this file as their module."""
 
 import hashlib
 import json
@@ -95,10 +95,10 @@ def ranks(tmp_path_factory):
 
 
 def script(launch, name, folder):
-    """Runs a function of this file in processes of its own."""
-    env = os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launch, __file__, name, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    """Runs a function of this file in processes of its own; started by its path, tests/datasets would hide datasets."""
+    command = [sys.executable, *launch, "-m", "tests.test_distributed", name, str(folder)]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=REPO)
     assert done.returncode == 0, done.stderr[-5000:]
 
 

@@ -329,7 +329,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"expected jobs of {', '.join(JOBS)}; found {', '.join(unknown)}")
     if args.trials < 1:
         parser.error(f"--trials: expected at least 1, found {args.trials}")
-    from tests.hub_server import HubServer
+    from tests.makers.hub_server import HubServer
 
     with tempfile.TemporaryDirectory(prefix="kill-trials-") as folder, HubServer() as server:
         server.handle_error = lambda *_: None  # whoever calls may be killed
