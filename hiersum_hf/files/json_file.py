@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.modeling.errors_hiersum import InputError
 
 
@@ -61,7 +62,7 @@ def cached_json_object(path: Path) -> dict[str, Any]:
 
     All callers share the object and must not change it. Raises as `read_json_object`.
     """
-    return _read_once(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _read_once(path, changed_ns(path))
 
 
 @lru_cache(maxsize=4)

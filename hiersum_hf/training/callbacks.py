@@ -97,6 +97,7 @@ def planned_parent_steps(window: int, losses: Tensor) -> int:
     other one. Not given in the paper.
 
     Args:
+        window: Optimiser steps in it, at least 2.
         losses: (2, 2) sum and count of the losses; rows child, parent.
     """
     # Lc^4 and Lp^4: a level whose loss is a fifth larger counts twice. Not given in the paper.

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hiersum_hf.datasets.readers.replay import parse_views
+from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, read_member
 from hiersum_hf.files.json_file import read_json
@@ -67,11 +68,11 @@ def read_metadata(path: str | Path) -> Mapping[str, VideoInfo]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    return _read_metadata(path, path.stat().st_mtime_ns)
+    return _read_metadata(path, changed_ns(path))
 
 
 @lru_cache(maxsize=4)
-def _read_metadata(path: Path, _changed: int) -> Mapping[str, VideoInfo]:
+def _read_metadata(path: Path, _changed_ns: int) -> Mapping[str, VideoInfo]:
     videos: dict[str, VideoInfo] = {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, strict=True)

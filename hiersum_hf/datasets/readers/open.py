@@ -114,10 +114,15 @@ def prepare(
     It is read as the field exchanges it; `hiersum prepare` does the same.
 
     Args:
-        name, source, settings: As `open_reader` takes them.
-        output: The folder; one that holds work from the same source and settings is completed.
+        name: One of `NAMES`.
+        source: The folder or file, as `open_reader` takes it.
+        output: The folder to fill; one that holds work from the same source and settings is completed.
         half: Store features in half precision.
-        skip_bad, num_proc, allow_encoder_mismatch, progress: As `hiersum_hf.datasets.prepare.prepare` takes them.
+        skip_bad: Leave out videos that cannot be read and list them in the report, instead of stopping.
+        num_proc: Processes that read and write.
+        allow_encoder_mismatch: Take features of several encoders of one width, and list them in the report.
+        progress: Show a bar on stderr.
+        **settings: Fields of the reader, as `open_reader` takes them.
 
     Returns:
         The report: counts, what was dropped and why.

@@ -16,6 +16,7 @@ import numpy as np
 
 from hiersum_hf.datasets.readers.feature_file import read_frame_features, stored_ids
 from hiersum_hf.datasets.readers.replay import read_replays
+from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.labels import ReplayCurve, ReplayLabels
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
@@ -96,8 +97,7 @@ class ReplayReader(ReplayLabels):
 
 
 def _curves(path: str | Path) -> Mapping[str, ReplayCurve | None]:
-    path = Path(path)
-    return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _read(Path(path), changed_ns(path))
 
 
 @lru_cache(maxsize=2)

@@ -33,6 +33,7 @@ from hiersum_hf.datasets.readers.mrhisum_files import (
     read_split,
     repeats_found,
 )
+from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.files.h5_file import member_names, outlines, row_count
 from hiersum_hf.labels import ReplayLabels
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -197,11 +198,11 @@ def _encoder(path: str | Path) -> str:
 
 def _names(path: str | Path) -> Mapping[str, None]:
     """List the members of an h5 file, in its order."""
-    return _read_names(Path(path), _changed(path))
+    return _read_names(Path(path), changed_ns(path))
 
 
 @lru_cache(maxsize=8)
-def _read_names(path: Path, _changed: int) -> Mapping[str, None]:
+def _read_names(path: Path, _changed_ns: int) -> Mapping[str, None]:
     return dict.fromkeys(member_names(path))
 
 
@@ -210,21 +211,13 @@ def _width(path: str | Path) -> int:
 
     All others must have it.
     """
-    return _read_width(Path(path), _changed(path))
+    return _read_width(Path(path), changed_ns(path))
 
 
 @lru_cache(maxsize=8)
-def _read_width(path: Path, _changed: int) -> int:
+def _read_width(path: Path, _changed_ns: int) -> int:
     first = outlines(path, list(_names(path))[:1]).values()
     shape = next((found.shape for found in first), None) or ()
     if len(shape) != 2:
         raise InputError(f"{path}: expected (T, D) data sets, found {shape or 'none'}")
     return shape[1]
-
-
-def _changed(path: str | Path) -> int:
-    """Tell when a file was last changed, 0 without a file.
-
-    With this, what is remembered of a file is forgotten when it changes.
-    """
-    return Path(path).stat().st_mtime_ns if Path(path).is_file() else 0

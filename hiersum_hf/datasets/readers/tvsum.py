@@ -21,6 +21,7 @@ from hiersum_hf.datasets.readers.mrhisum_files import load_video
 from hiersum_hf.datasets.readers.tvsum_members import ARRAYS, ATTRIBUTES, CLOSED, TEXTS, read_group
 from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo, read_ratings
 from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, TextFiles, names_of, with_sentence_labels
+from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, member_names, read_member
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -149,7 +150,7 @@ def _number(name: str) -> tuple[int, str]:
 def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
     if ratings_path is None:
         return None
-    ratings = _ratings(ratings_path, ratings_path.stat().st_mtime_ns)
+    ratings = _ratings(ratings_path, changed_ns(ratings_path))
     # Group video_k is entry k of the ratings, counted from 1.
     k = _number(name)[0]
     if not 1 <= k <= len(ratings):

@@ -17,6 +17,7 @@ import numpy as np
 
 from hiersum_hf.datasets.readers.mrhisum_files import load_video, read_features
 from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
+from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.files.h5_file import Member, first_shape, outlines
 from hiersum_hf.files.h5_process import H5Error
 from hiersum_hf.files.json_file import cached_json_object
@@ -143,7 +144,7 @@ class TextFiles:
         path, name = self.text_features, self._row_id(names)
         if path is None or name is None:
             return np.zeros((0, 0), np.float32)
-        width = _width(path, path.stat().st_mtime_ns)
+        width = _width(path, changed_ns(path))
 
         def load(member: Member) -> np.ndarray:
             return read_features(member, width) if member.array().size else np.zeros((0, width), np.float32)

@@ -26,6 +26,7 @@ import numpy as np
 from hiersum_hf.datasets.readers.feature_file import read_frame_features
 from hiersum_hf.datasets.readers.tvsum_members import DEFAULT_FPS
 from hiersum_hf.datasets.readers.wikihow_articles import Article, read_articles, videos_of_articles
+from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.files.h5_file import read_rate
 from hiersum_hf.files.json_file import cached_json_object
 from hiersum_hf.metrics import LENGTH_TOLERANCE
@@ -142,14 +143,14 @@ class WikiHowReader:
         return VideoRecord(video_id=video_id, description=texts, group=group, source=source, **frames)
 
     def _articles(self) -> list[Article]:
-        return [] if self.articles is None else _articles(self.articles, _changed_ns(self.articles))[0]
+        return [] if self.articles is None else _articles(self.articles, changed_ns(self.articles))[0]
 
     def _article(self, name: str) -> Article | None:
         """Find the article of this name, else of this YouTube id.
 
         Of several with this id it is the first.
         """
-        return None if self.articles is None else _articles(self.articles, _changed_ns(self.articles))[1].get(name)
+        return None if self.articles is None else _articles(self.articles, changed_ns(self.articles))[1].get(name)
 
     def _task(self, video_id: str) -> tuple[str, ...]:
         task = "" if self.tasks is None else cached_json_object(self.tasks).get(video_id, "")
@@ -290,7 +291,3 @@ def _articles(path: Path, changed_ns: int) -> tuple[list[Article], dict[str, Art
     # Of articles with one video the first by name counts; an article's own name goes before any video's id.
     by_video = {video: first for video, (first, *_) in videos_of_articles(articles).items()}
     return articles, by_video | {article.name: article for article in articles}
-
-
-def _changed_ns(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0

@@ -1,0 +1,11 @@
+"""Tell when a file changed, so that what is remembered of it is forgotten then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def changed_ns(path: str | Path) -> int:
+    """Return the time of the last change in nanoseconds, 0 where there is nothing."""
+    path = Path(path)
+    return path.stat().st_mtime_ns if path.exists() else 0
