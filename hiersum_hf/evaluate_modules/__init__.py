@@ -1,4 +1,6 @@
-"""The metrics as modules of Hugging Face `evaluate`, which averages them over videos.
+"""The metrics as modules of Hugging Face `evaluate`.
+
+`evaluate` averages them over videos.
 
     import evaluate, hiersum_hf.evaluate_modules
 
@@ -12,17 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
+Videos = list[Any]  # numbers, lists or lists of lists, one for each video
 NAMES = ("keyshot_f1", "rank_correlation", "clip_map", "bliss_text", "segment_f1")
 
 
 def path(name: str) -> str:
-    """The folder that `evaluate.load` takes for one of `NAMES`.
+    """Find the folder that `evaluate.load` takes for a module.
+
+    The module is one of `NAMES`.
 
     Raises:
         ValueError: If there is no such module.
@@ -33,7 +39,10 @@ def path(name: str) -> str:
 
 
 def mean_over_videos(videos: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Each figure's mean over the videos that have it, NaN if none has, and as `skipped_NAME` how many have not."""
+    """Average each figure over the videos that have it.
+
+    It is NaN if none has; `skipped_NAME` tells how many have not.
+    """
     if not videos:
         raise HierSumError("expected at least one video, found none")
     table = {name: np.array([figures[name] for figures in videos]) for name in videos[0]}

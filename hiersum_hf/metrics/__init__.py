@@ -1,8 +1,8 @@
-"""Agreement of scores and summaries with annotators, one named function for each published protocol.
+"""Agreement of scores and summaries with annotators.
 
-All are pure functions of one video's arrays. NaN means undefined: the caller leaves the video out and counts it.
-Lengths that differ by at most two, as decoders count frames, are cut to the common one; a greater difference is an
-error.
+There is one named function for each published protocol. All are pure functions of one video's arrays. NaN means
+undefined: the caller leaves the video out and counts it. Lengths that differ by at most two, as decoders count frames,
+are cut to the common one; a greater difference is an error.
 """
 
 from hiersum_hf.metrics.clips import clip_average_precision

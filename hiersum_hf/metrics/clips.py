@@ -1,6 +1,6 @@
-"""Mr.HiSum's mean average precision: are the clips that viewers replay most ranked first?
+"""Mr.HiSum's mean average precision.
 
-Letters: N rows (one a second), C clips.
+It asks whether the clips that viewers replay most are ranked first. Letters: N rows (one a second), C clips.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ RULES = ("mrhisum", "triplesumm")
 def clip_average_precision(
     scores: np.ndarray, reference: np.ndarray, share: float, rule: str = "mrhisum", video_id: str = "?"
 ) -> float:
-    """Average precision of clip scores for the best clips of the reference: mAP50 and mAP15 of one video.
+    """Compute the average precision of clip scores.
 
-    Clips are 5 rows long, the last may be shorter; clips score their mean. Positive are the best clips of the
-    reference, of equal ones the earlier. The rules differ in rounding and in the last clip (not given in the paper):
+    This is mAP50 or mAP15 of one video, for the best clips of the reference. Clips are 5 rows long, the last may be
+    shorter; clips score their mean. Positive are the best clips of the reference, of equal ones the earlier. The rules
+    differ in rounding and in the last clip (not given in the paper):
 
     - "mrhisum": floor(share C) positives, mean of the rows that the last clip has;
     - "triplesumm": ceil(share C) positives, the last clip filled up with zeros.
@@ -33,7 +34,8 @@ def clip_average_precision(
     and 0.18 for ten.
 
     Args:
-        scores, reference: (N,) predicted and true importance.
+        scores: (N,) predicted importance.
+        reference: (N,) true importance.
         share: Of the clips that are positive, 0.5 or 0.15.
         rule: Whose rule.
         video_id: Named in error messages.
@@ -52,13 +54,15 @@ def clip_average_precision(
     true_row = finite_row(reference, video_id, "reference scores")
     scores, rows = cut_to_common(finite_row(scores, video_id), true_row, video_id)
     predicted, true = (_clip_means(row, rule == "triplesumm") for row in (scores, rows[0]))  # (C,)
+    # AP = sum over ranks n of (recall_n - recall_(n - 1)) precision_n, clips ranked by their predicted means
     part = exact_part(share, len(true))
     positives = best(true, ceil(part) if rule == "triplesumm" else floor(part))
     return float(average_precision_score(positives, predicted)) if positives.any() else float("nan")
 
 
 def _clip_means(row: np.ndarray, zero_padded: bool) -> np.ndarray:
-    """(C,) mean of each clip of (N,) scores."""
+    """Average each clip of (N,) scores, (C,)."""
     starts = np.arange(0, len(row), CLIP_ROWS)
+    # The rules differ in what the last clip, often shorter, is divided by
     lengths = CLIP_ROWS if zero_padded else np.diff(np.append(starts, len(row)))
     return without_noise(np.add.reduceat(row, starts) / lengths)

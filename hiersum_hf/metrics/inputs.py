@@ -1,4 +1,7 @@
-"""What every protocol asks of its input: finite scores, lengths that agree, exact shares."""
+"""What every protocol asks of its input.
+
+Scores must be finite, lengths must agree, shares must be exact.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ LENGTH_TOLERANCE = 2
 
 
 def cut_to_common(ours: np.ndarray, users: np.ndarray, video_id: str = "?") -> tuple[np.ndarray, np.ndarray]:
-    """`ours` (n,) and `users` (U, n') cut to the shorter length.
+    """Cut `ours` (n,) and `users` (U, n') to the shorter length.
 
     Raises:
         ValueError: If the lengths differ by more than two; the message names the video.
@@ -26,7 +29,7 @@ def cut_to_common(ours: np.ndarray, users: np.ndarray, video_id: str = "?") -> t
 
 
 def finite_row(values: np.ndarray, video_id: str, what: str = "scores") -> np.ndarray:
-    """`values` (n,) as float64, n >= 1.
+    """Check a row of values (n,), n >= 1, as float64.
 
     Raises:
         ValueError: If they are no such row, or hold NaN or infinity; the message names the video.
@@ -40,24 +43,33 @@ def finite_row(values: np.ndarray, video_id: str, what: str = "scores") -> np.nd
 
 
 def exact_part(share: float, n: int) -> Fraction:
-    """`share` of `n` as the decimal reads, free of binary rounding: 0.29 of 100 is 29, in floats 28.999999999999996.
+    """Take a share of n exactly, as its decimal reads.
+
+    There is no binary rounding: 0.29 of 100 is 29, in floats 28.999999999999996.
 
     Raises:
         ValueError: If `share` is not in (0, 1].
     """
     if not 0 < share <= 1:
         raise HierSumError(f"expected a share above 0 and at most 1, found {share}")
-    return Fraction(str(share)) * n
+    return Fraction(str(share)) * n  # str gives the shortest decimal that reads back as this float
 
 
 def best(values: np.ndarray, count: int) -> np.ndarray:
-    """(n,) bool: the `count` greatest of `values` (n,); of equal ones the earlier comes first."""
+    """Mark the greatest values, (n,) bool.
+
+    They are the `count` greatest of `values` (n,); of equal ones the earlier comes first.
+    """
     chosen = np.zeros(len(values), bool)
-    chosen[np.argsort(-values, kind="stable")[:count]] = True
+    chosen[np.argsort(-values, kind="stable")[:count]] = True  # stable: of equal ones the earlier
     return chosen
 
 
 def without_noise(means: np.ndarray) -> np.ndarray:
-    """(n,) means to 12 digits of the greatest: those that differ by the order of a sum alone become ties."""
+    """Round means (n,) to 12 digits of the greatest.
+
+    Those that differ by the order of a sum alone become ties.
+    """
+    # 1e-12 of the greatest is far above the error of a sum and far below what scores tell apart
     scale = float(np.abs(means).max(initial=0.0))
     return np.round(means / scale, 12) * scale if scale else means

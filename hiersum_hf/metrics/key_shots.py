@@ -1,6 +1,7 @@
-"""Key-shot summaries by the rule of each code base, and how they agree with annotators' summaries.
+"""Key-shot summaries by the rule of each code base.
 
-Letters: N sampled frames, S shots, U annotators, n_frames original frames.
+With them comes how they agree with annotators' summaries. Letters: N sampled frames, S shots, U annotators, n_frames
+original frames.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ def key_shot_summary(
     budget: float = BUDGET_PERCENT / 100,
     video_id: str = "?",
 ) -> np.ndarray:
-    """The key-shot summary of the field: shots within a share of the frames, chosen by an exact 0/1 knapsack.
+    """Build the key-shot summary of the field.
 
-    A shot weighs its length. The variants differ in capacity and values (none is given in the paper):
+    It holds shots within a share of the frames, chosen by an exact 0/1 knapsack. A shot weighs its length. The variants
+    differ in capacity and values (none is given in the paper):
 
     - "hiersum": floor(budget n_frames), mean of the shot's frames. It reproduces DSNet's published TVSum user
       summaries;
@@ -64,6 +66,7 @@ def key_shot_summary(
     except ValueError as error:
         raise HierSumError(f"video {video_id}: {error}") from None
     values = _per_mille(frames, shots) if variant in ("a2summ", "dsnet") else covered_means(frames, shots)
+    # Exact fractions: 0.15 n_frames in floats may fall below a whole number
     limit = round(capacity) if variant == "a2summ" else floor(capacity)
     summary = np.zeros(n_frames, bool)
     for start, end in shots[knapsack(values, shots[:, 1] - shots[:, 0], limit)]:
@@ -72,12 +75,15 @@ def key_shot_summary(
 
 
 def _per_mille(frames: np.ndarray, shots: np.ndarray) -> np.ndarray:
-    """(S,) int(1000 mean) of each shot. Cutting off magnifies rounding: no cumulative sums here."""
+    """Compute int(1000 mean) of each shot, (S,)."""
+    # Cutting off magnifies rounding: no cumulative sums here
     return np.array([int(1000 * frames[start:end].mean()) for start, end in shots])
 
 
 def f1_score(pred: np.ndarray, user_summaries: np.ndarray, reduce: str = "mean", video_id: str = "?") -> float:
-    """F1 of a summary against each annotator's, their mean (TVSum's protocol) or max (SumMe's).
+    """Compute the F1 of a summary against annotators' summaries.
+
+    It is the mean over annotators (TVSum's protocol) or the max (SumMe's).
 
     Args:
         pred: (n_frames,) bool.
@@ -93,17 +99,20 @@ def f1_score(pred: np.ndarray, user_summaries: np.ndarray, reduce: str = "mean",
     pred, users = cut_to_common(np.asarray(pred, bool), np.asarray(user_summaries, bool), video_id)
     if users.size == 0:
         raise HierSumError(f"video {video_id}: expected at least one annotator and frame, found {users.shape}")
-    # row by row: twice as fast as along an axis
+    # F1 = 2 |P and U| / (|P| + |U|), P the selected frames, U each annotator's; by rows, twice as fast as by an axis
     overlap, length = np.array([(np.count_nonzero(user & pred), np.count_nonzero(user)) for user in users]).T
     f1 = 2 * overlap / np.maximum(np.count_nonzero(pred) + length, 1)  # (U,)
     return float(f1.mean() if reduce == "mean" else f1.max())
 
 
 def precision_recall(pred: np.ndarray, reference: np.ndarray, video_id: str = "?") -> tuple[float, float]:
-    """Shares of the selected that are right, and of the right that are selected.
+    """Compute precision and recall of a selection.
+
+    They are the shares of the selected that are right, and of the right that are selected.
 
     Args:
-        pred, reference: (n,) bool, frames or segments.
+        pred: (n,) bool, frames or segments.
+        reference: (n,) bool, the same.
         video_id: Named in error messages.
 
     Returns:
@@ -120,15 +129,19 @@ def precision_recall(pred: np.ndarray, reference: np.ndarray, video_id: str = "?
 
 
 def summary_length(summary: np.ndarray) -> float:
-    """Share of the frames that a summary (n_frames,) bool selects, n_frames >= 1."""
+    """Compute the share of the frames that a summary selects.
+
+    `summary` is (n_frames,) bool, n_frames >= 1.
+    """
     return float(_selected(summary).mean())
 
 
 def temporal_coverage(summary: np.ndarray, parts: int = 10) -> float:
-    """Share of the video's tenths in which a summary (n_frames,) bool selects at least one frame.
+    """Compute the share of the video's tenths that a summary touches.
 
-    Frame f belongs to part floor(parts f / n_frames); parts without any frame, as in videos of fewer than `parts`
-    frames, do not count (not given in the paper).
+    `summary` is (n_frames,) bool and touches a tenth in which it selects at least one frame. Frame f belongs to part
+    floor(parts f / n_frames); parts without any frame, as in videos of fewer than `parts` frames, do not count (not
+    given in the paper).
     """
     selected = _selected(summary)
     if parts < 1:
@@ -138,6 +151,7 @@ def temporal_coverage(summary: np.ndarray, parts: int = 10) -> float:
 
 
 def _selected(summary: np.ndarray) -> np.ndarray:
+    """Check a summary, (n_frames,) bool."""
     selected = np.asarray(summary, bool)
     if selected.ndim != 1 or len(selected) == 0:
         raise HierSumError(f"summary: expected shape (n_frames,) with n_frames >= 1, found {selected.shape}")

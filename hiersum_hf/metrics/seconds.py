@@ -1,6 +1,6 @@
-"""How much of what is important the selected seconds hold. Not given in the paper.
+"""How much of what is important the selected seconds hold.
 
-Letters: N sampled frames, S selected stretches.
+Not given in the paper. Letters: N sampled frames, S selected stretches.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def captured(
     budget_s: float,
     video_id: str = "?",
 ) -> float:
-    """Tell what a selection captures of the importance above the video's mean, as a share of the most possible.
+    """Tell what a selection captures of the importance.
 
-    The sum over the selected seconds of importance less its mean, divided by the greatest such sum that any selection
-    within the budget could have: that of the best frames, the last one in part. 1 is the best possible, 0 what chance
-    captures. Seconds that a selection leaves unused count as the mean. Neither scale nor level of the importance
-    matters.
+    It is counted above the video's mean, as a share of the most possible. The sum over the selected seconds of
+    importance less its mean, divided by the greatest such sum that any selection within the budget could have: that of
+    the best frames, the last one in part. 1 is the best possible, 0 what chance captures. Seconds that a selection
+    leaves unused count as the mean. Neither scale nor level of the importance matters.
 
     Args:
         spans_s: (S, 2) selected stretches that do not overlap, together no longer than the budget.
@@ -48,6 +48,7 @@ def captured(
     known = np.isfinite(importance) & (np.diff(edges_s) > 0)
     if is_constant(importance[known]):
         return float("nan")
+    # captured = integral over the selection of (importance - mean) / its greatest value within the budget
     lengths_s = np.where(known, np.diff(edges_s), 0.0)
     mean = np.average(importance[known], weights=lengths_s[known])
     gains = np.where(known, importance - mean, 0.0)  # of a second
@@ -57,7 +58,11 @@ def captured(
 
 
 def _most(gains: np.ndarray, lengths_s: np.ndarray, budget_s: float) -> float:
-    """The greatest sum of gains over `budget_s` seconds: the best frames, the last one in part, none below 0."""
+    """Find the greatest sum of gains over `budget_s` seconds.
+
+    It is that of the best frames, the last one in part, none below 0.
+    """
+    # A fractional knapsack: the best frames first, until the budget is used up
     order = np.argsort(-gains, kind="stable")
     gains, lengths_s = gains[order], lengths_s[order]
     room_s = budget_s - (np.cumsum(lengths_s) - lengths_s)  # left before each frame

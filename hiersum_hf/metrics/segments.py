@@ -1,4 +1,7 @@
-"""WikiHow: which segments a score selects, and how they agree with the labels. Letters: N frames, S segments."""
+"""WikiHow's segments that a score selects, beside the labels.
+
+Letters: N frames, S segments.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ RULES = {"top50": 0.5, "top15": 0.15, "p>=0.5": None}  # share of the segments
 
 
 def segment_prediction(scores: np.ndarray, rule: str = "top50", video_id: str = "?") -> np.ndarray:
-    """The segments predicted to be important (not given in the paper).
+    """Choose the segments predicted to be important.
+
+    The rules are not given in the paper.
 
     - "top50": the floor(0.5 S) best of the video; IV-Sum pools its upper half over a batch instead;
     - "top15": the floor(0.15 S) best;
@@ -41,7 +46,7 @@ def segment_prediction(scores: np.ndarray, rule: str = "top50", video_id: str = 
 
 
 def segment_means(scores: np.ndarray, segment_of_frame: np.ndarray, n_segments: int, video_id: str = "?") -> np.ndarray:
-    """Mean score of each segment's frames.
+    """Average the scores of each segment's frames.
 
     Args:
         scores: (N,) score of each sampled frame.
@@ -58,6 +63,7 @@ def segment_means(scores: np.ndarray, segment_of_frame: np.ndarray, n_segments: 
     row, segments = finite_row(scores, video_id), np.asarray(segment_of_frame)
     if segments.shape != row.shape:
         raise HierSumError(f"video {video_id}: expected the segments of {len(row)} frames, found {segments.shape}")
+    # Sums and counts of each segment's frames, without a loop over segments
     known = (segments >= 0) & (segments < n_segments)
     counts = np.bincount(segments[known], minlength=n_segments)
     sums = np.bincount(segments[known], row[known], n_segments)
@@ -65,9 +71,10 @@ def segment_means(scores: np.ndarray, segment_of_frame: np.ndarray, n_segments: 
 
 
 def segment_f1(pred: np.ndarray, labels: np.ndarray, video_id: str = "?") -> dict[str, float]:
-    """F1, precision and recall of predicted segments (S,) bool against labels (S,) 0/1.
+    """Compute F1, precision and recall of predicted segments.
 
-    All are NaN, undefined, where no segment is positive, and 0 where none of the positive ones is predicted.
+    `pred` (S,) is bool, `labels` (S,) are 0 or 1. All are NaN, undefined, where no segment is positive, and 0 where
+    none of the positive ones is predicted.
 
     Raises:
         ValueError: If the lengths differ or labels are neither 0 nor 1.
@@ -78,5 +85,6 @@ def segment_f1(pred: np.ndarray, labels: np.ndarray, video_id: str = "?") -> dic
     if not np.isin(labels, (0, 1)).all():
         raise HierSumError(f"video {video_id}: expected labels 0 and 1, found {np.unique(labels).tolist()}")
     precision, recall = precision_recall(pred, labels, video_id)
+    # The harmonic mean; NaN goes through, for NaN is not 0
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return {"f1": f1, "precision": precision, "recall": recall}

@@ -1,6 +1,7 @@
-"""BLiSS: ROUGE of the selected sentences, and how well the selected frames match the reference key frames.
+"""BLiSS's figures of selected sentences and frames.
 
-Letters: N frames, D feature width, K predicted and R reference key frames.
+They are ROUGE of the sentences, and how well the frames match the reference key frames. Letters: N frames, D feature
+width, K predicted and R reference key frames.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ FLAT = 1e-12  # a range of similarities that is only rounding
 
 
 def rouge(predicted: Sequence[str], reference: Sequence[str], video_id: str = "?") -> dict[str, float]:
-    """F measures of ROUGE-1, ROUGE-2 and ROUGE-Lsum by `rouge_score`, with stemmer, sentences joined by newlines.
+    """Compute ROUGE-1, ROUGE-2 and ROUGE-Lsum.
+
+    They are F measures by `rouge_score`, with stemmer, sentences joined by newlines.
 
     Args:
         predicted: Selected sentences in the order of the video. None selected gives 0.
@@ -60,11 +63,12 @@ def matched_cosine(
     padded_length: int | None = None,
     video_id: str = "?",
 ) -> float:
-    """Mean similarity of reference and predicted key frames, matched one to one.
+    """Match reference and predicted key frames one to one.
 
-    The cosines between the reference key frames and all N frames of the video are scaled to [0, 1] by their minimum
-    and maximum; the most similar pair of a reference and a predicted key frame is matched, then the most similar of
-    those left, min(R, K) pairs in all. The project's reading of A2Summ's BLiSS protocol; not given in the paper.
+    The figure is the mean similarity of the pairs. The cosines between the reference key frames and all N frames of the
+    video are scaled to [0, 1] by their minimum and maximum; the most similar pair of a reference and a predicted key
+    frame is matched, then the most similar of those left, min(R, K) pairs in all. The project's reading of A2Summ's
+    BLiSS protocol; not given in the paper.
 
     - "valid-frames": the frames of the video set the scale, so batch mates change nothing;
     - "a2summ-padded": the batch's padding counts too, as frames of similarity 0, which lifts the figure of any
@@ -95,26 +99,36 @@ def matched_cosine(
     padding = 0 if variant == "valid-frames" else _padding(len(frames), padded_length, video_id)
     if len(reference) == 0:
         return float("nan")
+    # (cosine - low) / (high - low), low and high over all pairs of a reference key frame and a frame
     scale = np.append(reference @ frames.T, np.zeros(min(padding, 1)))  # one 0 stands for all the padding
     low, high = scale.min(), scale.max()
     if high - low < FLAT:
         return float("nan")
-    matched = _match(reference @ predicted.T)
+    matched = _match(reference @ predicted.T)  # of (R, K) cosines
     return float(np.clip((matched - low) / (high - low), 0, 1).mean()) if len(matched) else 0.0
 
 
 def _match(similarity: np.ndarray) -> np.ndarray:
-    """(min(R, K),) similarities of greedily matched pairs of (R, K), each row and column used once."""
+    """Match rows and columns of (R, K) greedily.
+
+    Each row and each column is used once.
+
+    Returns:
+        (min(R, K),) similarities of the pairs.
+    """
     left, matched = similarity.copy(), np.empty(min(similarity.shape))
     for pair in range(len(matched)):
         row, column = np.unravel_index(left.argmax(), left.shape)
         matched[pair] = left[row, column]
-        left[row], left[:, column] = -np.inf, -np.inf
+        left[row], left[:, column] = -np.inf, -np.inf  # both are used up
     return matched
 
 
 def _unit(rows: np.ndarray, video_id: str, what: str, width: int | None = None) -> np.ndarray:
-    """Rows scaled to length 1, rows of zeros left as they are."""
+    """Scale rows to length 1.
+
+    Rows of zeros are left as they are.
+    """
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or (width is None and len(rows) == 0) or rows.shape[1] != (width or rows.shape[1]):
         shape = "(N, D) with N >= 1" if width is None else f"(n, {width})"
@@ -126,13 +140,16 @@ def _unit(rows: np.ndarray, video_id: str, what: str, width: int | None = None) 
 
 
 def _padding(n_frames: int, padded_length: int | None, video_id: str) -> int:
+    """Count the frames of padding."""
     if padded_length is None or padded_length < n_frames:
         raise HierSumError(f"video {video_id}: expected a padded length of at least {n_frames}, found {padded_length}")
     return padded_length - n_frames
 
 
 def top_k(scores: np.ndarray, k: int, video_id: str = "?") -> np.ndarray:
-    """(k,) ascending indices of the k best scores (n,); of equal ones the earlier come first.
+    """Find the k best scores (n,).
+
+    Returns their indices (k,), ascending; of equal scores the earlier come first.
 
     Raises:
         ValueError: If k is not in 0 .. n, or scores are empty, NaN or infinite.
@@ -144,10 +161,16 @@ def top_k(scores: np.ndarray, k: int, video_id: str = "?") -> np.ndarray:
 
 
 def oracle_k(labels: np.ndarray) -> int:
-    """How many of `labels` (n,) are positive: A2Summ's protocol, which reads the answer for the summary's length."""
+    """Count how many of `labels` (n,) are positive.
+
+    This is A2Summ's protocol, which reads the answer for the summary's length.
+    """
     return int((np.asarray(labels) > 0).sum())
 
 
 def ratio_k(n: int, ratio: float = 0.15) -> int:
-    """floor(ratio n), at least 1 and at most n: the protocol that a user of the model can follow."""
+    """Compute floor(ratio n), at least 1 and at most n.
+
+    This is the protocol that a user of the model can follow.
+    """
     return min(n, max(1, floor(exact_part(ratio, n))))

@@ -1,4 +1,7 @@
-"""Key-shot F1 of scores against annotators' summaries, as a module of `evaluate`."""
+"""Key-shot F1 against annotators, as a module of `evaluate`."""
+
+# mypy: disable-error-code="misc"
+# (`evaluate` has no types: its Metric counts as Any)
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import datasets
 import evaluate
 
 from hiersum_hf import metrics
-from hiersum_hf.evaluate_modules import mean_over_videos
+from hiersum_hf.evaluate_modules import Videos, mean_over_videos
 
 
 INPUTS = """
@@ -25,7 +28,7 @@ Returns:
 
 
 class KeyshotF1(evaluate.Metric):
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description="F1 of the key-shot summary that scores give, by an exact knapsack, mean over videos.",
             citation="",
@@ -41,7 +44,17 @@ class KeyshotF1(evaluate.Metric):
             ),
         )
 
-    def _compute(self, predictions, references, picks, n_frames, shots, reduce="mean", variant="hiersum", budget=0.15):
+    def _compute(
+        self,
+        predictions: Videos,
+        references: Videos,
+        picks: Videos,
+        n_frames: list[int],
+        shots: Videos,
+        reduce: str = "mean",
+        variant: str = "hiersum",
+        budget: float = 0.15,
+    ) -> dict[str, float]:
         videos = []
         for i, scores in enumerate(predictions):
             summary = metrics.key_shot_summary(scores, picks[i], n_frames[i], shots[i], variant, budget, str(i))

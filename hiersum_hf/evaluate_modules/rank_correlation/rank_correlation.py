@@ -1,4 +1,7 @@
-"""Kendall tau-b and Spearman rho of scores with annotators, as a module of `evaluate`."""
+"""Rank correlations with annotators, as a module of `evaluate`."""
+
+# mypy: disable-error-code="misc"
+# (`evaluate` has no types: its Metric counts as Any)
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import datasets
 import evaluate
 
 from hiersum_hf import metrics
-from hiersum_hf.evaluate_modules import mean_over_videos
+from hiersum_hf.evaluate_modules import Videos, mean_over_videos
 
 
 INPUTS = """
@@ -20,7 +23,7 @@ Returns:
 
 
 class RankCorrelation(evaluate.Metric):
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         row = datasets.List(datasets.Value("float64"))
         return evaluate.MetricInfo(
             description="tau-b and rho of raw scores against each annotator, mean over annotators, then over videos.",
@@ -32,7 +35,7 @@ class RankCorrelation(evaluate.Metric):
             ],
         )
 
-    def _compute(self, predictions, references):
+    def _compute(self, predictions: Videos, references: Videos) -> dict[str, float]:
         videos, dropped = [], 0
         for i, (scores, users) in enumerate(zip(predictions, references, strict=True)):
             tau, constant = metrics.kendall_tau(scores, users, str(i))

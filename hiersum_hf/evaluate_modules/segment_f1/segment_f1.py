@@ -1,4 +1,7 @@
-"""F1, precision and recall of WikiHow's segments, as a module of `evaluate`."""
+"""WikiHow's segment F1, as a module of `evaluate`."""
+
+# mypy: disable-error-code="misc"
+# (`evaluate` has no types: its Metric counts as Any)
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import datasets
 import evaluate
 
 from hiersum_hf import metrics
-from hiersum_hf.evaluate_modules import mean_over_videos
+from hiersum_hf.evaluate_modules import Videos, mean_over_videos
 
 
 INPUTS = """
@@ -20,7 +23,7 @@ Returns:
 
 
 class SegmentF1(evaluate.Metric):
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description="Agreement of the best-scored segments with 0/1 labels, mean over videos.",
             citation="",
@@ -33,7 +36,7 @@ class SegmentF1(evaluate.Metric):
             ),
         )
 
-    def _compute(self, predictions, references, rule="top50"):
+    def _compute(self, predictions: Videos, references: Videos, rule: str = "top50") -> dict[str, float]:
         videos = []
         for i, (scores, labels) in enumerate(zip(predictions, references, strict=True)):
             chosen = metrics.segment_prediction(scores, rule, str(i))
