@@ -1,4 +1,7 @@
-"""What is written appears under its name only when it is whole."""
+"""Files and folders written whole or not at all.
+
+They appear under their final name only once they are complete.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def aside(path: str | Path) -> Iterator[Path]:
-    """A hidden name beside `path` to write a file or folder to, which takes its place at the end of the block.
+    """Give a hidden name beside `path` to write to.
 
-    Where the block fails nothing is left of it, and what was there before stays. A folder goes into one that is there
-    if that is empty.
+    What was written, a file or a folder, takes its place at the end of the block. Where the block fails nothing is left
+    of it, and what was there before stays. A folder goes into one that is there if that is empty.
 
     Raises:
         OSError: No room, or no right to write there; names `path`.
@@ -36,12 +39,12 @@ def aside(path: str | Path) -> Iterator[Path]:
             for file in partial.iterdir():
                 shutil.move(file, path)
         else:
-            os.replace(partial, path)
+            os.replace(partial, path)  # atomic, for both lie in one folder
     except OSError as error:
         if error.errno in NO_ROOM:
             told = f"{path}: expected room for it, found none. Make room and run the same again: what is done stays."
             raise OSError(error.errno, told) from error
-        if error.filename == str(partial):
+        if error.filename == str(partial):  # nobody knows the hidden name
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     except SafetensorError as error:
@@ -54,12 +57,18 @@ def aside(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """The text in UTF-8 under this name, whole or not at all. Raises as `aside`."""
+    """Write a text in UTF-8, whole or not at all.
+
+    Raises as `aside`.
+    """
     with aside(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """The content under this name, whole or not at all. Raises as `aside`."""
+    """Write bytes, whole or not at all.
+
+    Raises as `aside`.
+    """
     with aside(path) as partial:
         partial.write_bytes(content)

@@ -1,4 +1,7 @@
-"""Texts out of data, shown to people: a file from a stranger must not steer the terminal or the page."""
+"""Texts out of data, shown to people.
+
+A file from a stranger must not steer the terminal or the page.
+"""
 
 import re
 from typing import Any
@@ -12,7 +15,10 @@ LONGEST = 1000  # characters of a name in a card
 
 
 def printable(text: str) -> str:
-    """The text with control characters and the like as escapes: ANSI colours, line breaks, text from right to left."""
+    """Write control characters and the like as escapes.
+
+    Such are ANSI colours, line breaks, and text from right to left.
+    """
     return "".join(c if c.isprintable() or c in JOINERS else _other(c) for c in text)
 
 
@@ -21,20 +27,23 @@ def _other(letter: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The text with its line breaks, each line `printable`."""
+    """Make each line `printable`, and keep the line breaks."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def in_markdown(text: Any) -> str:
-    """A line that Markdown, also in a table, shows as it is."""
+    """Write a line that Markdown shows as it is.
+
+    Markdown does so in a table, too.
+    """
     return NUMBER.sub(r"\1\\\2", MARKS.sub(r"\\\g<0>", " ".join(str(text).split())))
 
 
 def in_code(text: Any) -> str:
-    """A line between backticks of Markdown, outside a table."""
+    """Write a line for backticks of Markdown, outside a table."""
     return printable(" ".join(str(text).split())[:LONGEST]).replace("`", "'")
 
 
 def in_card(text: Any) -> str:
-    """A name in a card."""
+    """Write a name for a card."""
     return in_markdown(printable(str(text)[:LONGEST]))

@@ -1,6 +1,7 @@
-"""Reads other people's HDF5 files by way of another process, which `h5_process` starts.
+"""HDF5 files of other people, read by another process.
 
-All functions with a path raise as `h5_process.ask`. Groups and data sets go by their names in the file.
+`h5_process` starts that process. All functions with a path raise as `h5_process.ask`. Groups and data sets go by their
+names in the file.
 """
 
 from __future__ import annotations
@@ -68,26 +69,38 @@ class Member:
             ValueError: It is no such array, lies in other files or is too large.
             H5Error: It is damaged.
         """
-        return _value(self.arrays[key])
+        array: np.ndarray = _value(self.arrays[key])
+        return array
 
     def strings(self, key: str) -> list[str]:
-        """Give the texts of a data set of any shape, in its order. Raises as `array`."""
-        return _value(self.texts[key])
+        """Give the texts of a data set of any shape.
+
+        They come in its order. Raises as `array`.
+        """
+        texts: list[str] = _value(self.texts[key])
+        return texts
 
 
 def member_names(path: Path) -> list[str]:
     """List the members of the file, in its order."""
-    return ask(path, "", "names")[0]["value"]
+    names: list[str] = ask(path, "", "names")[0]["value"]
+    return names
 
 
 def outlines(path: Path, names: Sequence[str], members: Sequence[str] = ()) -> dict[str, Outline]:
-    """Describe groups and data sets, and of groups the shapes of these members."""
+    """Describe groups and data sets.
+
+    Of groups it tells the shapes of these members, too.
+    """
     told = ask(path, "", "outlines", list(names), list(members))
     return {name: _outline(**one) for name, one in zip(names, told, strict=True)}
 
 
 def first_shape(path: Path) -> Shape | None:
-    """Find the first table that has entries, at any depth, and give its shape."""
+    """Find the shape of the first table that has entries.
+
+    The table may lie at any depth.
+    """
     return _shape(ask(path, "", "first_shape")[0]["value"])
 
 
@@ -99,14 +112,21 @@ def read_member(
     texts: Sequence[str] = (),
     attributes: Sequence[str] = (),
 ) -> Member:
-    """Read a group or data set with these arrays, texts and attributes; `where` names it in errors."""
+    """Read a group or data set.
+
+    It comes with these arrays, texts and attributes; `where` names it in errors.
+    """
     told, *found = ask(path, where, "read", name, list(arrays), list(texts), list(attributes))
+    # Answers come in the order of the arrays, then of the texts
     contents = [dict(zip(arrays, found, strict=False)), dict(zip(texts, found[len(arrays) :], strict=True))]
     return Member(path, name.strip("/"), told["kind"], told["names"], told["attributes"], *contents)
 
 
 def read_cells(path: Path, name: str, columns: Sequence[str]) -> dict[str, list[Member]]:
-    """Read the arrays to which these data sets of references in a group lead."""
+    """Read the arrays to which references lead.
+
+    The references are data sets in a group.
+    """
     found: dict[str, list[Member]] = {column: [] for column in columns}
     for cell in ask(path, f", {name}", "cells", name, list(columns)):
         found[cell["key"]].append(Member(path, cell["key"], "Dataset", [], {}, {"": cell}, {}))
@@ -131,7 +151,10 @@ def row_count(shape: Shape | None) -> int:
 
 
 def read_text(attributes: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """Give an attribute as text. Raises ValueError if it is none."""
+    """Give an attribute as text.
+
+    Raises ValueError if it is none.
+    """
     value = attributes.get(name, default)
     if not isinstance(value, str):
         raise InputError(f"attribute {name}: expected a text, found {value!r:.80}")
@@ -139,14 +162,18 @@ def read_text(attributes: Mapping[str, Any], name: str, default: str | None = No
 
 
 def read_rate(attributes: Mapping[str, Any], name: str) -> float:
-    """Give an attribute as a number above 0. Raises ValueError if it is none."""
-    value = np.asarray(attributes.get(name, np.nan))
+    """Give an attribute as a number above 0.
+
+    Raises ValueError if it is none.
+    """
+    value = np.asarray(attributes.get(name, np.nan))  # a number may come as a list of one
     if value.size != 1 or value.dtype.kind not in "iuf" or not 0 < value.item() < np.inf:
         raise InputError(f"{name}: expected a positive rate, found {value.tolist()!r:.80}")
     return float(value.item())
 
 
 def _value(answer: Mapping[str, Any]) -> Any:
+    """Give the value of an answer, or raise what it says."""
     if "refused" in answer:
         raise InputError(answer["refused"])
     if "damaged" in answer:

@@ -1,4 +1,4 @@
-"""Starts and asks the processes that read other people's HDF5 files.
+"""Processes that read other people's HDF5 files.
 
 HDF5's library can hang, crash or fill memory at a file that is damaged or made for that, and no limit inside a process
 ends it. So the library runs in another process (`h5_worker`). If that process ends, the file that it was reading is at
@@ -33,7 +33,10 @@ class H5Error(InputError):
 
 
 class Worker:
-    """A process that reads HDF5 files for one thread at a time of the process that started it."""
+    """A process that reads HDF5 files.
+
+    It does so for one thread at a time of the process that started it.
+    """
 
     def __init__(self) -> None:
         paths = os.pathsep.join(str(path) for path in sys.path if path)  # h5py is found where this process finds it
@@ -50,7 +53,7 @@ class Worker:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it lives, belongs to this process and has met no damage."""
+        """Whether it lives, is ours and has met no damage."""
         return self.is_fit and self.pid == os.getpid() and self.process.poll() is None
 
     def ask(self, question: list[Any], array: np.ndarray | None = None) -> list[dict[str, Any]]:
@@ -82,7 +85,7 @@ class Worker:
     def _receive(self) -> dict[str, Any]:
         """Read one answer. Its `value` is the array, if it has one."""
         pipe: Any = self.process.stdout
-        answer = json.loads(pipe.readline())
+        answer: dict[str, Any] = json.loads(pipe.readline())
         if "dtype" in answer:
             kind, shape = np.dtype(answer["dtype"]), answer["shape"]
             content = np.empty(math.prod(shape) * kind.itemsize, np.uint8)
@@ -158,7 +161,8 @@ def _take() -> Worker:
     return Worker()
 
 
-def _end(process: subprocess.Popen, owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+    """End a process and close its pipes."""
     if os.getpid() == owner:  # a fork must not end its parent's process
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""Reads other people's HDF5 files in a process of its own.
+"""Reading of other people's HDF5 files in a process of its own.
 
 The process has limits of time and memory, and it gives only what lies in the file itself. `h5_process` starts this
 file as a script. That takes .2 s, because the script imports nothing of the package.
@@ -48,7 +48,10 @@ def names(file: h5py.File) -> Iterator[Answer]:
 
 
 def outlines(file: h5py.File, wanted: Sequence[str], members: Sequence[str]) -> Iterator[Answer]:
-    """Describe members, and of groups the shapes of these `members`, without reading them."""
+    """Describe members without reading them.
+
+    Of groups it tells the shapes of these `members`, too.
+    """
     for name in wanted:
         node = _find(file, name)
         found = {key: _find(node, key) for key in members}
@@ -57,7 +60,10 @@ def outlines(file: h5py.File, wanted: Sequence[str], members: Sequence[str]) -> 
 
 
 def first_shape(file: h5py.File) -> Iterator[Answer]:
-    """Find the first table that has entries, at any depth, and give its shape."""
+    """Find the shape of the first table that has entries.
+
+    The table may lie at any depth.
+    """
 
     def shape(_: str, member: Any) -> tuple[int, ...] | None:  # None: go on to the next one
         is_table = isinstance(member, h5py.Dataset) and member.shape is not None and member.ndim == 2
@@ -69,9 +75,10 @@ def first_shape(file: h5py.File) -> Iterator[Answer]:
 def read(
     file: h5py.File, name: str, arrays: Sequence[str], texts: Sequence[str], attributes: Sequence[str]
 ) -> Iterator[Answer]:
-    """Read a group or data set with these arrays, texts and attributes.
+    """Read a group or data set.
 
-    They go by the names of the members of the group; "" is the group or data set itself and "/" is the file.
+    It comes with these arrays, texts and attributes. They go by the names of the members of the group; "" is the group
+    or data set itself and "/" is the file.
     """
     node = _find(file, name)
     there = dict.fromkeys(node) if isinstance(node, h5py.Group) else {}
@@ -88,7 +95,7 @@ def read(
 
 
 def cells(file: h5py.File, name: str, columns: Sequence[str]) -> Iterator[Answer]:
-    """Read the arrays to which data sets of references lead, column by column."""
+    """Read the arrays to which references lead, column by column."""
     for column in columns:
         for cell in read_references(_find(_find(file, name), column)).ravel():
             head, array = _content(read_array, lambda cell: file[cell] if cell else None, cell)
@@ -108,7 +115,10 @@ QUESTIONS = {question.__name__: question for question in (names, outlines, first
 
 
 def _find(holder: Any, key: str) -> Any:
-    """Open a member of a group, or give None if it has none of this name."""
+    """Open a member of a group.
+
+    It is None if the group has none of this name.
+    """
     is_there = isinstance(holder, h5py.Group) and key in holder
     return holder[key] if is_there else None  # h5py's `get` gives None for damaged members, too
 
@@ -118,7 +128,10 @@ def _kind(node: Any) -> str | None:
 
 
 def _content(reader: Callable[[Any], Any], find: Callable[[Any], Any], key: Any) -> Answer:
-    """Read one member, or say why it cannot be read, so that others still can."""
+    """Read one member, or say why it cannot be read.
+
+    Others can still be read then.
+    """
     try:
         value = reader(find(key))
     except Exception as error:
@@ -138,7 +151,9 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def open_file(path: str, mode: str) -> h5py.File:
-    """Open a file for reading, or ("r+") a copy of a file that was read, to add to it.
+    """Open a file for reading, or ("r+") to add to it.
+
+    What is added to is a copy of a file that was read.
 
     Raises:
         ValueError: It is no HDF5 file, or a link in it leads out of it.
@@ -157,13 +172,17 @@ def open_file(path: str, mode: str) -> h5py.File:
 
 @lru_cache(maxsize=16)
 def _link_out(path: str, _changed: int, _size: int) -> str | None:
-    """Find the first link that leads out of the file. This takes seconds for 100,000 links, once for each process."""
+    """Find the first link that leads out of the file.
+
+    This takes seconds for 100,000 links, once for each process.
+    """
 
     def visit(name: bytes, info: Any) -> str | None:
         return None if info.type in INSIDE else name.decode(errors="replace")
 
     with h5py.File(path, "r") as file:
-        return file.id.links.visit(visit, info=True)
+        found: str | None = file.id.links.visit(visit, info=True)
+        return found
 
 
 def read_array(member: Any) -> np.ndarray:
@@ -180,7 +199,10 @@ def read_array(member: Any) -> np.ndarray:
 
 
 def read_references(member: Any) -> np.ndarray:
-    """Read a data set of references. Raises as `read_array`."""
+    """Read a data set of references.
+
+    Raises as `read_array`.
+    """
     if not isinstance(member, h5py.Dataset) or h5py.check_ref_dtype(member.dtype) is not h5py.Reference:
         raise ValueError(f"expected references, found {getattr(member, 'dtype', 'none')}")
     if member.shape is None or math.prod(member.shape) > MAX_TEXTS:
@@ -189,7 +211,9 @@ def read_references(member: Any) -> np.ndarray:
 
 
 def read_strings(member: Any) -> list[str]:
-    """Read the texts of a data set of any shape, in its order.
+    """Read the texts of a data set of any shape.
+
+    They come in its order.
 
     Raises:
         ValueError: It has none, lies in other files, or has more than `MAX_TEXTS` or `MAX_TEXT_BYTES`.
@@ -203,8 +227,10 @@ def read_strings(member: Any) -> list[str]:
     _refuse_outside(member)
     _refuse_large_chunks(member)
     if kind.length is not None:
-        return np.ravel(member.asstr()[()]).tolist()
-    texts, left = [], MAX_TEXT_BYTES
+        fixed: list[str] = np.ravel(member.asstr()[()]).tolist()
+        return fixed
+    texts: list[str] = []
+    left = MAX_TEXT_BYTES
     for index in np.ndindex(member.shape):  # one by one, because the file does not say how long they are
         texts.append(member.asstr()[index])
         left -= len(texts[-1])
@@ -214,7 +240,10 @@ def read_strings(member: Any) -> list[str]:
 
 
 def read_attributes(holder: Any) -> dict[str, Any]:
-    """Read attributes that are a text or numbers. None stands for all others, which no reader asks for."""
+    """Read attributes that are a text or numbers.
+
+    None stands for all others, which no reader asks for.
+    """
     found = {}
     for name in holder.attrs:
         attribute = holder.attrs.get_id(name)
@@ -236,7 +265,10 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: str | bytes) -> str:
-    """Decode a name or text, which h5py gives as bytes if it is not UTF-8."""
+    """Decode a name or text.
+
+    h5py gives it as bytes if it is not UTF-8.
+    """
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
@@ -256,7 +288,10 @@ def _refuse_outside(member: h5py.Dataset) -> None:
 
 
 def _refuse_large_chunks(member: h5py.Dataset) -> None:
-    """Refuse chunks above the limit, because HDF5 unpacks a chunk as a whole."""
+    """Refuse chunks above the limit.
+
+    HDF5 unpacks a chunk as a whole.
+    """
     size = math.prod(member.chunks or ()) * member.dtype.itemsize
     if size > MAX_ARRAY_BYTES:
         raise ValueError(f"expected chunks of at most {MAX_ARRAY_BYTES} bytes, found {member.chunks}, {size} bytes")
@@ -290,7 +325,10 @@ def main(limit_s: float, clock_s: float) -> None:
 
 
 def answers(path: str, question: str, *arguments: Any) -> Iterator[tuple[bytes, np.ndarray | None]]:
-    """Answer one question, in lines with their arrays. The file is closed at the end."""
+    """Answer one question, in lines with their arrays.
+
+    The file is closed at the end.
+    """
     is_open, left = False, MAX_BYTES
     try:
         with open_file(path, "r+" if question == "add" else "r") as file:
@@ -310,7 +348,10 @@ def _line(head: dict[str, Any]) -> bytes:
 
 
 def open_pipe() -> BinaryIO:
-    """Take standard output for the answers. Whatever else is printed goes to standard error."""
+    """Take standard output for the answers.
+
+    Whatever else is printed goes to standard error.
+    """
     pipe = os.fdopen(os.dup(1), "wb", PIPE_BYTES)
     os.dup2(2, 1)
     if sys.platform == "linux":
@@ -320,7 +361,10 @@ def open_pipe() -> BinaryIO:
 
 
 def limit_memory() -> None:
-    """Limit memory to `MEMORY_BYTES` and let a crash leave no core file, where the system can."""
+    """Limit memory, and let a crash leave no core file.
+
+    The limit is `MEMORY_BYTES`, where the system can.
+    """
     if sys.platform == "win32":
         return
     for kind, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
@@ -330,7 +374,10 @@ def limit_memory() -> None:
 
 
 def limit_time(limit_s: float, clock_s: float) -> None:
-    """End this process after so many seconds, whatever HDF5 is doing. 0 lifts the limit."""
+    """End this process after so many seconds.
+
+    It ends whatever HDF5 is doing. 0 lifts the limit.
+    """
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, limit_s)  # SIGPROF and SIGALRM end a process
         signal.setitimer(signal.ITIMER_REAL, clock_s)

@@ -1,4 +1,10 @@
-"""YAML from others: by aliases and merge keys a few lines may stand for more than memory and time hold."""
+"""YAML from others, with a limit.
+
+By aliases and merge keys a few lines may stand for more than memory and time hold.
+"""
+
+# mypy: disable-error-code="misc"
+# (PyYAML brings no types: its loader counts as Any)
 
 from __future__ import annotations
 
@@ -14,7 +20,10 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """Without merge keys (<<), which are written out while the text is read, before anything can be counted."""
+    """Loader that refuses merge keys (<<).
+
+    They are written out while the text is read, before anything can be counted.
+    """
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         for key, _ in node.value:
@@ -26,7 +35,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text: str, limit: int = MAX_VALUES) -> Any:
-    """What a text in YAML says, of plain types alone.
+    """Read a text in YAML, of plain types alone.
 
     Raises:
         ValueError: It stands for more values than `limit`, has merge keys, is no YAML or is nested too deep.
@@ -35,6 +44,7 @@ def load_yaml(text: str, limit: int = MAX_VALUES) -> Any:
         value = _Loader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(str(error)) from None
+    # Count what the aliases stand for: each of their uses is walked again
     waiting, count = [value], 0
     while waiting and count <= limit:
         node, count = waiting.pop(), count + 1
