@@ -69,7 +69,9 @@ def __dir__() -> list[str]:
 
 
 def pipeline(model: str | Path, device: str = "auto", **kwargs: Any) -> HierSumPipeline:
-    """The `video-summarization` pipeline of a checkpoint; a LoRA adapter comes merged into its network.
+    """Load the `video-summarization` pipeline of a checkpoint.
+
+    A LoRA adapter comes merged into its network.
 
     Unlike `transformers.pipeline` it runs this package's code, never the checkpoint's, and so needs no
     `trust_remote_code`.

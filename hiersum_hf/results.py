@@ -85,7 +85,7 @@ def format_table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def _notes(results: Sequence[dict[str, Any]]) -> list[str]:
-    """What a reader of the table must know."""
+    """Say what a reader of the table must know."""
     random = results[0]["baselines"]["random"]
     errors = [f"{METRICS[m]} {error:.4f}" for m, error in random["standard_error"].items() if error is not None]
     notes = [f"random: mean of {random['draws']} draws, standard error of {', '.join(errors)}"] if errors else []
@@ -117,7 +117,7 @@ def write_json(path: str | Path, data: Any) -> None:
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
-    """The content of a `results.json`, schema 1.
+    """Read the content of a `results.json`, schema 1.
 
     Raises:
         FileNotFoundError: There is no such file.

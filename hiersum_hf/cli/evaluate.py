@@ -61,7 +61,7 @@ examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's."""
+    """Add the command to the parser's."""
     evaluate = commands.add_parser(
         "evaluate",
         help="score a data set under its protocol",

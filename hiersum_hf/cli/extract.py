@@ -18,7 +18,7 @@ EXTRACT_HELP = """examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's."""
+    """Add the command to the parser's."""
     extract = commands.add_parser(
         "extract",
         help="encode the frames of many videos once",

@@ -44,7 +44,7 @@ PREPARE_HELP = """what --source holds, and an example of each:
 
 
 def add(commands: Any) -> None:
-    """Adds the command to the parser's."""
+    """Add the command to the parser's."""
     prepare = commands.add_parser(
         "prepare",
         help="read a data set once, check it, and store it as Parquet",
@@ -186,7 +186,7 @@ def _write_fetch_list(args: argparse.Namespace) -> int:
 
 
 def _convert_pickles(args: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """Makes the .h5 files that are missing beside pickles and points the settings to them."""
+    """Make the .h5 files that are missing beside pickles and point the settings to them."""
     from hiersum_hf.datasets.readers.bliss import BLiSSReader
     from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
 

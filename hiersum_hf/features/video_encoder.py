@@ -226,7 +226,10 @@ def _fused(model: Any) -> Any:
 
 
 def checked_id(encoder_id: str) -> str:
-    """The id, unless it can only be a folder and there is none: that needs no network and no waiting."""
+    """Return the id, unless it can only be a folder and there is none.
+
+    That needs no network and no waiting.
+    """
     is_path = encoder_id.startswith((".", "/")) or encoder_id.count("/") > 1
     if is_path and not Path(encoder_id).is_dir():
         raise OSError("no such folder")
@@ -234,7 +237,7 @@ def checked_id(encoder_id: str) -> str:
 
 
 def refuse_precomputed(encoder_id: str, source: str) -> None:
-    """Raises ValueError for the id of features that no encoder here computes from this source."""
+    """Refuse the id of features that no encoder here computes from this source."""
     if encoder_id in PRECOMPUTED:
         raise HierSumError(
             f"{encoder_id}: features of this encoder come with a data set and cannot be computed from a {source}; a "
@@ -257,7 +260,9 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def ahead(items: Iterable[T], size: int) -> Generator[T]:
-    """The items in their order, up to `size` of them made ahead by one thread; none may be None.
+    """Yield the items in their order, up to `size` of them made ahead by one thread.
+
+    None may be None.
 
     What making one raises is raised here in its turn. Closing this generator stops the thread after the item at hand.
     """

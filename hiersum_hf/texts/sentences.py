@@ -23,7 +23,7 @@ _SPEAKER = re.compile(r"[-–—]\s?\w|>>|[A-Z][A-Z .'-]{1,30}:\s")
 
 
 def without_repeats(cues: Sequence[Sentence]) -> list[Sentence]:
-    """Rolling (automatic) captions without the lines that each cue repeats from the end of the cue before.
+    """Remove the lines that rolling captions repeat from the cue before.
 
     Cues are taken for rolling, and changed, iff at least half of them repeat the end of the cue before above a new line
     or hold it for at most 50 ms. Not given in the paper.
@@ -88,7 +88,7 @@ def _fresh_lines(lines: list[str], before: list[str]) -> list[str]:
 
 
 def _split(cue: Sentence) -> list[Sentence]:
-    """The sentences of one cue; its time is shared in proportion to characters."""
+    """Split one cue into sentences; its time is shared in proportion to characters."""
     parts = _SENTENCE_BREAK.sub(r"\1\2\n", " ".join(cue.text.split())).splitlines()
     pieces, start_s, letters = [], cue.start_s, sum(map(len, parts))
     for number, part in enumerate(parts, 1):

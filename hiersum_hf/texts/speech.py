@@ -52,7 +52,7 @@ def transcribe(
 
 @lru_cache(maxsize=1)
 def _whisper(model: str, device: str) -> Any:
-    """The model, loaded once for many videos."""
+    """Load the model, once for many videos."""
     try:
         from faster_whisper import WhisperModel
     except ImportError as error:
@@ -62,7 +62,10 @@ def _whisper(model: str, device: str) -> Any:
 
 
 def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:
-    """A cue for each word; with those after it that are written without a space, or small after an abbreviation."""
+    """Make a cue of each word.
+
+    It takes those after it that are written without a space, or small after an abbreviation.
+    """
     cues: list[Sentence] = []
     for segment in segments:
         for number, word in enumerate(segment.words):

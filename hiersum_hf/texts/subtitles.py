@@ -167,7 +167,7 @@ def read_description(path: str | Path) -> tuple[str, ...]:
 
 
 def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any]) -> tuple[str, ...]:
-    """A description in any form as texts about the whole video.
+    """Return a description in any form as texts about the whole video.
 
     Args:
         value: A path (any that exists or ends in .txt or .json); text, one on each line; JSON as text; or what such
@@ -224,7 +224,10 @@ def _as_sentence(item: Any, number: int) -> Sentence:
 
 
 def _shift_hint(first_s: float, last_s: float, duration_s: float) -> str:
-    """The constant shift after which all sentences lie in the video; a whole hour (broadcasts) before the least."""
+    """Return the constant shift after which all sentences lie in the video.
+
+    A whole hour (broadcasts) comes before the least.
+    """
     if last_s - first_s > duration_s:
         return "Do these subtitles belong to this video?"
     least_s, hour_s = last_s - duration_s if first_s > 0 else first_s, first_s // 3600 * 3600
@@ -233,7 +236,10 @@ def _shift_hint(first_s: float, last_s: float, duration_s: float) -> str:
 
 
 def _read_text(path: str | Path, expected: str) -> str:
-    """The file's text with \\n line ends. Order: byte order mark, UTF-8, best guess among the encodings in use."""
+    """Read a file's text, with line feeds as line ends.
+
+    Tried in turn: the byte order mark, UTF-8, the best guess among the encodings in use.
+    """
     from charset_normalizer import from_bytes
 
     if not Path(path).is_file():
@@ -253,7 +259,7 @@ def _read_text(path: str | Path, expected: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without a byte order mark, with \\n line ends."""
+    """Remove the byte order mark, and end lines by line feeds."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -275,7 +281,10 @@ def _srt_time(time_s: float) -> str:
 
 
 def _texts(content: Any, source: str) -> tuple[str, ...]:
-    """The texts of a list, or of an object with title, description, steps, numbered steps; at least one."""
+    """Return the texts of a list or of an object, at least one.
+
+    The object has title, description, steps, numbered steps.
+    """
     items = content
     if isinstance(content, dict):
         steps = content.get("steps") or []

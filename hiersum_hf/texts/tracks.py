@@ -56,7 +56,7 @@ def subtitle_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
 
 
 def text_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
-    """The subtitle tracks that hold text. Raises what `subtitle_tracks` raises."""
+    """List the subtitle tracks that hold text. Raises what `subtitle_tracks` raises."""
     return [track for track in subtitle_tracks(video) if track.is_text]
 
 
@@ -89,7 +89,10 @@ def embedded_subtitles(video: str | Path | VideoFile, language: str | None = Non
 
 
 def base_language(tag: str) -> str:
-    """The language of a tag in its shortest code: "eng", "en" and "en-GB" -> "en", "ger" and "deu" -> "de"."""
+    """Return the language of a tag in its shortest code.
+
+    "eng", "en" and "en-GB" give "en", "ger" and "deu" give "de".
+    """
     from langcodes import Language, LanguageTagError
 
     try:
@@ -105,7 +108,7 @@ def stream_start_s(stream: Any) -> float:
 
 @contextmanager
 def _opened(video: str | Path | VideoFile, to_read: bool = False) -> Iterator[Any]:
-    """The container, which need hold no pictures unless it is a VideoFile."""
+    """Open the container, which need hold no pictures unless it is a VideoFile."""
     if not isinstance(video, VideoFile):
         with open_media(video) as container:
             yield container

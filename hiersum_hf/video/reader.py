@@ -224,7 +224,9 @@ def opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
 
 @contextmanager
 def open_media(path: str | Path) -> Iterator[Any]:
-    """The container of a media file; whatever is in it, no other file is opened and no address.
+    """Open the container of a media file.
+
+    Whatever is in it, no other file is opened and no address.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -341,7 +343,10 @@ def readable_packets(container: Any, stream: Any, faults: Faults, audio: Any = N
 
 
 def frames_from(container: Any, stream: Any, origin_s: float, start_s: float) -> Iterator[tuple[float, Any]]:
-    """Timed frames from some moment before `start_s` on; indexes that lead past it are asked for an earlier one."""
+    """Decode timed frames from some moment before `start_s` on.
+
+    Indexes that lead past it are asked for an earlier one.
+    """
     back_s = 1.0
     while True:
         target_s = start_s - back_s

@@ -88,7 +88,7 @@ def _write_errors(output: Path) -> Iterator[None]:
 
 
 def _placed(path: str | Path, segments: Sequence[Segment], duration_s: float) -> list[Placed]:
-    """The segments and where they go, ends cut to the video's."""
+    """Return the segments and where they go, ends cut to the video's."""
     if not segments:
         raise InputError(f"{path}: expected at least one segment, found none")
     placed, output_s = [], 0.0
@@ -217,7 +217,7 @@ def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: A
 
 
 def _picture_graph(stream: Any, rotation: int) -> Any:
-    """Filters: upright, even width and height, 4:2:0."""
+    """Build the filters: upright, even width and height, 4:2:0."""
     graph = av.filter.Graph()
     turns = [graph.add("transpose", "cclock") for _ in range(rotation // 90 % 4)]
     even = graph.add("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0")
