@@ -204,7 +204,8 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
 
 
 def _check_flags(args: argparse.Namespace) -> None:
-    from hiersum_hf.summary.files import check_files, refuse_unwritable
+    from hiersum_hf.files.atomic import refuse_unwritable
+    from hiersum_hf.summary.files import check_files
     from hiersum_hf.texts import speech
     from hiersum_hf.video import cuts
 

@@ -72,3 +72,17 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """
     with aside(path) as partial:
         partial.write_bytes(content)
+
+
+def refuse_unwritable(folder: Path, content: str) -> None:
+    """Refuse a folder that cannot be made or written to.
+
+    Raises:
+        NotADirectoryError: It or a folder above it is a file.
+        PermissionError: It cannot be written to.
+    """
+    there = next(above for above in (folder, *folder.parents) if above.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there}: expected a folder for {content}, found a file.")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{folder}: expected a folder that can be written to, found that {there} cannot")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from hiersum_hf.files.atomic import NO_ROOM
+from hiersum_hf.files.atomic import NO_ROOM, refuse_unwritable
 from hiersum_hf.files.escape import in_markdown
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Segment, Sentence, Summary, clock
@@ -71,20 +71,6 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
     refuse_unwritable(folder, "summaries")
     if os.path.lexists(folder) and not overwrite:
         raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
-
-
-def refuse_unwritable(folder: Path, content: str) -> None:
-    """Refuse a folder that cannot be made or written to.
-
-    Raises:
-        NotADirectoryError: It or a folder above it is a file.
-        PermissionError: It cannot be written to.
-    """
-    there = next(above for above in (folder, *folder.parents) if above.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(f"{there}: expected a folder for {content}, found a file.")
-    if not os.access(there, os.W_OK):
-        raise PermissionError(f"{folder}: expected a folder that can be written to, found that {there} cannot")
 
 
 def write_summary(

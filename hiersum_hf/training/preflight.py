@@ -16,13 +16,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.evaluation.evaluate import mean_metrics
+from hiersum_hf.files.atomic import refuse_unwritable
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import text_labels
 from hiersum_hf.scoring.training_free import score_frames
-from hiersum_hf.summary.files import refuse_unwritable
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.flags import recipe_differences, write_recipe
 from hiersum_hf.training.resume import last_checkpoint
