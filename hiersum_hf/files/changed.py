@@ -1,4 +1,7 @@
-"""Tell when a file changed, so that what is remembered of it is forgotten then."""
+"""When a file changed.
+
+What is remembered of it is forgotten then.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from pathlib import Path
 
 
 def changed_ns(path: str | Path) -> int:
-    """Return the time of the last change in nanoseconds, 0 where there is nothing."""
+    """Return when a file last changed, in nanoseconds.
+
+    It is 0 where there is nothing.
+    """
     path = Path(path)
     return path.stat().st_mtime_ns if path.exists() else 0

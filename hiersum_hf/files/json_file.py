@@ -1,4 +1,7 @@
-"""Read JSON from others, or say in one line what is wrong with it and where."""
+"""JSON from others.
+
+One line says what is wrong with it and where.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Subtitle cues -> sentences with their times: rolling captions said once, fragments joined, cues split."""
+"""Subtitle cues to sentences with their times.
+
+Rolling captions are said once, fragments are joined, cues are split.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +45,12 @@ def without_repeats(cues: Sequence[Sentence]) -> list[Sentence]:
 
 
 def merge_into_sentences(cues: Iterable[Sentence]) -> list[Sentence]:
-    """Join subtitle cues into sentences and split cues that hold several. Not given in the paper.
+    """Join subtitle cues into sentences, and split cues.
 
     A sentence ends at . ! ? … 。！ or ？ with any closing quotes (not after initials and titles such as Dr., nor before
     a lower-case letter within a cue), before a pause of more than 1 s, before a speaker mark (a dash, ">>" or "NAME:"),
     and at the end of the last cue with which it lasts at most 15 s. A cue's time is shared among its sentences in
-    proportion to their characters.
+    proportion to their characters. These rules are not given in the paper.
 
     Args:
         cues: Cues ascending by `start_s`; those without text are dropped.
@@ -69,7 +72,10 @@ def merge_into_sentences(cues: Iterable[Sentence]) -> list[Sentence]:
 
 
 def _rolls(cues: Sequence[Sentence]) -> bool:
-    """Whether most cues repeat the end of the cue before above a new line, or hold it for a moment."""
+    """Tell whether the cues are rolling captions.
+
+    Most of those repeat the end of the cue before above a new line, or hold it for a moment.
+    """
     rolling = 0
     for before, cue in pairwise(cues):
         fresh = _fresh_lines(_lines(cue), _lines(before))
@@ -78,17 +84,22 @@ def _rolls(cues: Sequence[Sentence]) -> bool:
 
 
 def _lines(cue: Sentence) -> list[str]:
+    """List the lines of a cue that have text."""
     return [line for text in cue.text.splitlines() if (line := text.strip())]
 
 
 def _fresh_lines(lines: list[str], before: list[str]) -> list[str]:
-    """`lines` without those at their start with which `before` ends."""
+    """Remove the lines at the start with which `before` ends."""
     repeated = (n for n in range(min(len(lines), len(before)), 0, -1) if lines[:n] == before[-n:])
     return lines[next(repeated, 0) :]
 
 
 def _split(cue: Sentence) -> list[Sentence]:
-    """Split one cue into sentences; its time is shared in proportion to characters."""
+    """Split one cue into sentences.
+
+    They share its time in proportion to their characters.
+    """
+    # Sentence k lasts (end - start) x its characters / all characters; the last one ends with the cue, to the bit
     parts = _SENTENCE_BREAK.sub(r"\1\2\n", " ".join(cue.text.split())).splitlines()
     pieces, start_s, letters = [], cue.start_s, sum(map(len, parts))
     for number, part in enumerate(parts, 1):

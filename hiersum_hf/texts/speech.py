@@ -1,4 +1,7 @@
-"""Speech of a video -> sentences with their times, by Whisper on this machine (the extra "asr")."""
+"""Speech of a video to sentences with their times.
+
+Whisper hears it on this machine (the extra "asr").
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ INSTALL = 'Speech recognition needs faster-whisper: pip install "hiersum-hf[asr]
 def transcribe(
     path: str | Path, language: str | None = None, model: str = "small", device: str = "auto"
 ) -> list[Sentence]:
-    """Recognise speech with faster-whisper; sentences begin and end with a word, never within one.
+    """Recognise speech with faster-whisper.
+
+    Sentences begin and end with a word, never within one.
 
     Args:
         path: Any file that FFmpeg reads; its first audio track is heard.
@@ -78,5 +83,7 @@ def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:
 
 
 def _continues(text: str, word: str) -> bool:
+    """Tell whether a word belongs to the one before."""
+    # " well" and "-known" are one word; "approx." before a small letter ends no sentence
     attached = not word.startswith(" ") and not text.endswith(("。", "！", "？"))
     return attached or (text.endswith(".") and word.strip()[:1].islower())

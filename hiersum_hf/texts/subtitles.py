@@ -1,4 +1,7 @@
-"""Subtitles and descriptions, as files, text or lists -> sentences with their times, texts about the whole video."""
+"""Subtitles and descriptions in any form.
+
+Files, text or lists become sentences with their times, and texts about the whole video.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ def read_subtitles(path: str | Path) -> list[Sentence]:
 
 
 def as_sentences(value: str | os.PathLike[str] | Iterable[Any]) -> list[Sentence]:
-    """Subtitles in any form as sentences.
+    """Turn subtitles in any form into sentences.
 
     Args:
         value: A path; the text of a subtitle file (a `str` of several lines); or sentences, each a `Sentence`,
@@ -77,7 +80,9 @@ def as_sentences(value: str | os.PathLike[str] | Iterable[Any]) -> list[Sentence
 
 
 def sentences_of_events(events: Iterable[Any], source: str) -> list[Sentence]:
-    """Sentences of pysubs2 events, cleaned as `read_subtitles` says.
+    """Turn pysubs2 events into sentences.
+
+    They are cleaned as `read_subtitles` says.
 
     Raises:
         ValueError: An event ends before it starts; names `source`.
@@ -101,7 +106,9 @@ def sentences_of_events(events: Iterable[Any], source: str) -> list[Sentence]:
 def fit_to_video(
     sentences: Sequence[Sentence], duration_s: float, source: str
 ) -> tuple[tuple[Sentence, ...], list[str]]:
-    """Cut sentences to the video, [0, `duration_s`), and leave out those outside. Not given in the paper.
+    """Cut sentences to the video, and leave out those outside.
+
+    The video is [0, `duration_s`). Not given in the paper.
 
     Args:
         sentences: In any order.
@@ -136,7 +143,10 @@ def fit_to_video(
 
 
 def write_srt(sentences: Iterable[Sentence], path: str | Path) -> None:
-    """Write sentences as a SubRip file (UTF-8), one cue each, times rounded to milliseconds."""
+    """Write sentences as a SubRip file (UTF-8).
+
+    Each is one cue, its times rounded to milliseconds.
+    """
     cues = []
     for number, sentence in enumerate(sentences, 1):
         times = f"{_srt_time(sentence.start_s)} --> {_srt_time(sentence.end_s)}"
@@ -145,7 +155,9 @@ def write_srt(sentences: Iterable[Sentence], path: str | Path) -> None:
 
 
 def read_description(path: str | Path) -> tuple[str, ...]:
-    """Read the texts about the whole video: title, description, steps.
+    """Read the texts about the whole video.
+
+    They are title, description, steps.
 
     Args:
         path: A .txt file with one text on each line, or a .json file with a list of strings, with an object that has
@@ -167,7 +179,9 @@ def read_description(path: str | Path) -> tuple[str, ...]:
 
 
 def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any]) -> tuple[str, ...]:
-    """Return a description in any form as texts about the whole video.
+    """Turn a description in any form into its texts.
+
+    They are about the whole video.
 
     Args:
         value: A path (any that exists or ends in .txt or .json); text, one on each line; JSON as text; or what such
@@ -192,6 +206,7 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
 
 
 def _parse(text: str, source: str) -> list[Sentence]:
+    """Read the text of a subtitle file as sentences."""
     import pysubs2
 
     cues = text
@@ -208,6 +223,7 @@ def _parse(text: str, source: str) -> list[Sentence]:
 
 
 def _as_sentence(item: Any, number: int) -> Sentence:
+    """Check one sentence of a list."""
     text = start_s = end_s = None  # type: Any
     match item:
         case Sentence(text, start_s, end_s) | (start_s, end_s, text):
@@ -224,7 +240,7 @@ def _as_sentence(item: Any, number: int) -> Sentence:
 
 
 def _shift_hint(first_s: float, last_s: float, duration_s: float) -> str:
-    """Return the constant shift after which all sentences lie in the video.
+    """Suggest the shift after which all sentences lie in the video.
 
     A whole hour (broadcasts) comes before the least.
     """
@@ -264,14 +280,20 @@ def _plain(text: str) -> str:
 
 
 def _bare_cues(webvtt: str) -> str:
-    """WebVTT without word times, notes, styles and cue names, all of which pysubs2 takes for cue text or for times."""
+    """Strip WebVTT to its cues.
+
+    Word times, notes, styles and cue names go, all of which pysubs2 takes for cue text or for times.
+    """
     blocks = re.split(r"\n{2,}", _WORD_TIME.sub("", webvtt))
     cues = [block[block.rfind("\n", 0, block.index("-->")) + 1 :] for block in blocks if "-->" in block]
     return "\n\n".join(["WEBVTT", *cues])
 
 
 def _bare_events(substation: str, styles: str) -> str:
-    """SubStation without what no sentence needs; pysubs2 fails at a style without colours, for one."""
+    """Strip SubStation to its events.
+
+    No sentence needs the rest, and pysubs2 fails at a style without colours, for one.
+    """
     return "\n".join([styles, "[Events]", *re.findall(r"^[ \t]*Dialogue:.*", substation, re.MULTILINE)])
 
 
@@ -281,9 +303,9 @@ def _srt_time(time_s: float) -> str:
 
 
 def _texts(content: Any, source: str) -> tuple[str, ...]:
-    """Return the texts of a list or of an object, at least one.
+    """List the texts of a list or of an object.
 
-    The object has title, description, steps, numbered steps.
+    There is at least one. The object has title, description, steps, numbered steps.
     """
     items = content
     if isinstance(content, dict):

@@ -1,4 +1,7 @@
-"""Subtitle tracks inside a video file -> sentences, chosen by language. Seconds from the start of the best video."""
+"""Subtitle tracks inside a video file to sentences.
+
+The language chooses the track. Times are in seconds from the start of the best video stream.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class SubtitleTrack:
 
 
 def subtitle_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
-    """All subtitle tracks of a file in its order.
+    """List all subtitle tracks of a file in its order.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -56,12 +59,17 @@ def subtitle_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
 
 
 def text_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
-    """List the subtitle tracks that hold text. Raises what `subtitle_tracks` raises."""
+    """List the subtitle tracks that hold text.
+
+    Raises what `subtitle_tracks` raises.
+    """
     return [track for track in subtitle_tracks(video) if track.is_text]
 
 
 def embedded_subtitles(video: str | Path | VideoFile, language: str | None = None) -> tuple[list[Sentence], str]:
-    """Sentences of the text track that suits best: the default track first, forced and empty ones never.
+    """Read the sentences of the text track that suits best.
+
+    The default track comes first, forced and empty ones are never read.
 
     Args:
         video: Any file that FFmpeg reads.
@@ -81,6 +89,7 @@ def embedded_subtitles(video: str | Path | VideoFile, language: str | None = Non
             found = ", ".join(map(str, tracks))
             raise InputError(f"{path}: expected a text track in language {language!r}, found {found}")
         tracks = spoken
+    # The very tag asked for ("en-GB") before others of its language, then the default track
     for track in sorted(tracks, key=lambda track: (track.language != language, not track.default)):
         if track.is_text and not track.forced and (sentences := _sentences(video, track, str(path))):
             return sentences, f"subtitle {track} of {path}"
@@ -93,7 +102,8 @@ def base_language(tag: str) -> str:
 
     "eng", "en" and "en-GB" give "en", "ger" and "deu" give "de".
     """
-    from langcodes import Language, LanguageTagError
+    from langcodes import Language
+    from langcodes.tag_parser import LanguageTagError
 
     try:
         return Language.get(tag).language or "und"
@@ -102,13 +112,19 @@ def base_language(tag: str) -> str:
 
 
 def stream_start_s(stream: Any) -> float:
-    """When a stream starts on the clock of its file; 0 where there is no stream or it does not say."""
+    """Tell when a stream starts on the clock of its file.
+
+    It is 0 where there is no stream or it does not say.
+    """
     return float((stream.start_time or 0) * stream.time_base) if stream else 0.0
 
 
 @contextmanager
 def _opened(video: str | Path | VideoFile, to_read: bool = False) -> Iterator[Any]:
-    """Open the container, which need hold no pictures unless it is a VideoFile."""
+    """Open the container.
+
+    It need hold no pictures unless it is a VideoFile.
+    """
     if not isinstance(video, VideoFile):
         with open_media(video) as container:
             yield container
@@ -120,6 +136,7 @@ def _opened(video: str | Path | VideoFile, to_read: bool = False) -> Iterator[An
 
 
 def _described(stream: Any) -> SubtitleTrack:
+    """Describe a track by its stream."""
     codec = stream.codec_context.codec if stream.codec_context else None
     return SubtitleTrack(
         index=stream.index,
@@ -133,10 +150,12 @@ def _described(stream: Any) -> SubtitleTrack:
 
 
 def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -> list[Sentence]:
+    """Read the sentences of a track."""
     events = []
     with _opened(video, to_read=True) as container:
         stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
         for packet in container.demux(stream):
+            # Times on the file's clock, moved to the start of the pictures
             begin_s = float((packet.pts or 0) * packet.time_base) - origin_s
             end_s = begin_s + float((packet.duration or 0) * packet.time_base)
             for item in stream.decode(packet):
@@ -145,6 +164,9 @@ def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -
 
 
 def _event(line: str, begin_ms: int, end_ms: int) -> SSAEvent:
-    """FFmpeg turns every text format into ReadOrder,Layer,Style,Name,MarginL,MarginR,MarginV,Effect,Text."""
-    *_, effect, text = line.split(",", 8)
+    """Turn one line of FFmpeg into an event.
+
+    FFmpeg turns every text format into ReadOrder,Layer,Style,Name,MarginL,MarginR,MarginV,Effect,Text.
+    """
+    *_, effect, text = line.split(",", 8)  # the text may hold commas itself
     return SSAEvent(begin_ms, end_ms, text, effect=effect)
