@@ -1,4 +1,6 @@
-"""Features of videos' frames in a folder: one file for a video's content and what its features are made with.
+"""Features of videos' frames, kept in a folder.
+
+There is one file for a video's content and what its features are made with.
 
     CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder,
                                       warnings, end_s, contrast (N,), change (N,)
@@ -34,12 +36,17 @@ from hiersum_hf.video.stills import Glances
 logger = logging.getLogger(__name__)
 
 GLANCED = ("contrast", "change")
+# What numpy raises at a file that was cut off or damaged
+BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 FEATURE_VERSION = 1  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
 
 
 @dataclass(frozen=True)
 class FrameSettings:
-    """What features of frames depend on, but for the video: encoder id, frames a second, precision of the encoder."""
+    """What features of frames depend on, but for the video.
+
+    That is the encoder id, the frames a second and the precision of the encoder.
+    """
 
     video_encoder: str
     sample_fps: float = 2.0
@@ -77,7 +84,9 @@ def frame_features(
     listen: Callable[[Any, float], None] | None = None,
     tell: Callable[[float], None] | None = None,
 ) -> FrameFeatures:
-    """Features of a video's frames, from the cache if they are there, else computed and put there.
+    """Give the features of a video's frames.
+
+    They come from the cache if they are there, else they are computed and put there.
 
     Args:
         video: Any file that FFmpeg reads.
@@ -108,6 +117,7 @@ def frame_features(
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
+        # One image alone did not fit: `encode_stream` halves batches
         raise HierSumError(f"{path}: expected memory to encode it, found too little: {error}") from error
     if not len(features):
         raise HierSumError(f"{path}: expected frames, found none that can be decoded")
@@ -120,7 +130,9 @@ def frame_features(
 
 
 def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) -> Path:
-    """Where the features belong; reads the video once, about a second a gigabyte.
+    """Find the file in which the features belong.
+
+    This reads the video once, about a second a gigabyte.
 
     Raises:
         FileNotFoundError: There is no such video.
@@ -130,6 +142,7 @@ def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) 
     with Path(video).open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     encoder_id, sample_fps, dtype = settings.video_encoder, float(settings.sample_fps), settings.dtype
+    # <content>-<settings>: 128 and 32 bits of SHA-256, so that two videos hardly share a name
     made_with = [FEATURE_VERSION, encoder_id, sample_fps, dtype, _files_of(encoder_id)]
     return Path(cache, f"{content[:32]}-{hashlib.sha256(json.dumps(made_with).encode()).hexdigest()[:8]}.npz")
 
@@ -151,16 +164,17 @@ def stored_features(file: Path) -> FrameFeatures | None:
             raise HierSumError(f"{len(glances.contrast)} and {len(glances.change)} glances at {len(times_s)} frames")
         if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
             raise HierSumError(f"shapes {features.shape} and {times_s.shape}")
-    except (
-        OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error
-    ) as error:  # fmt: skip
+    except BROKEN as error:
         logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", file, error)
         return None
     return FrameFeatures(features, times_s, file, True, warnings, end_s, glances)
 
 
 def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
-    """Write the file, if there is a name for it, whole or not at all."""
+    """Write the file whole or not at all.
+
+    Nothing is written where there is no name for it.
+    """
     if frames.file is None:
         return
     frames.file.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +194,9 @@ def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
 
 
 def _files_of(encoder_id: str) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of an encoder's files where its id is a folder: it may be trained on; [] on the Hub."""
+    """List the files of an encoder whose id is a folder.
+
+    Names, sizes and times tell whether it was trained on; [] for an id of the Hub.
+    """
     files = sorted(path for path in Path(encoder_id).glob("*") if path.is_file())
     return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]

