@@ -1,4 +1,7 @@
-"""Times at which the picture of a video changes abruptly, by PySceneDetect (the extra "cuts")."""
+"""Times at which the picture of a video changes abruptly.
+
+PySceneDetect finds them (the extra "cuts").
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ SHORTEST_S = 0.5  # of the stretches between cuts; not given in the paper
 
 
 class CutFinder:
-    """Finds the hard cuts of a video whose every frame it is shown.
+    """Finder of hard cuts that is shown every frame of a video.
 
-    PySceneDetect's adaptive detector with its own thresholds: the change of colour and brightness from one frame to the
-    next, compared with that of the two frames before and after, so that a moving camera is not a cut. Soft transitions
-    are mostly missed. It brings opencv-python-headless, about 150 MB. Not in the paper.
+    It is PySceneDetect's adaptive detector with its own thresholds: the change of colour and brightness from one frame
+    to the next, compared with that of the two frames before and after, so that a moving camera is not a cut. Soft
+    transitions are mostly missed. It brings opencv-python-headless, about 150 MB. Not in the paper.
 
     Raises:
         ImportError: PySceneDetect is not installed.
@@ -37,7 +40,10 @@ class CutFinder:
         self._size = (0, 0)  # of the first picture, for all: the size may change on the way
 
     def watch(self, time_s: float, frame: Any) -> None:
-        """Look at a PyAV frame, every k-th row and column of it; those before 0 s are passed over."""
+        """Look at a PyAV frame.
+
+        It looks at every k-th row and column; frames before 0 s are passed over.
+        """
         if time_s < 0:
             return
         # Scaled by FFmpeg as well, dark pictures change their colours and cuts are found where none are.
@@ -50,12 +56,17 @@ class CutFinder:
 
     @property
     def cuts_s(self) -> np.ndarray:
-        """(C,) ascending seconds: times of the first frames after a cut, at least 0.5 s apart; empty without one."""
+        """Times of the first frames after a cut.
+
+        They are (C,) ascending seconds, at least 0.5 s apart; empty without one.
+        """
         return np.array(self._found_s)
 
 
 def find_cuts(video: str | Path | VideoFile) -> np.ndarray:
-    """Decode every frame of a video, in constant memory, and find its hard cuts.
+    """Find the hard cuts of a video.
+
+    It decodes every frame, in constant memory.
 
     Args:
         video: Any file that FFmpeg reads.

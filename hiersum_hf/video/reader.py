@@ -1,4 +1,7 @@
-"""Video file -> facts, frames. Seconds from the start of the best video stream."""
+"""Facts and frames of a video file.
+
+Times are in seconds from the start of the best video stream.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ ITS_OWN = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts of a video file: those of its best video stream; `fps` is the average (0 if unknown)."""
+    """Facts of a video file.
+
+    They are those of its best video stream; `fps` is the average (0 if unknown).
+    """
 
     path: str
     duration_s: float
@@ -48,9 +54,10 @@ class VideoInfo:
 
 
 class VideoFile:
-    """A video file that is opened once for its facts and one pass over its packets; a further pass opens it again.
+    """A video file that is opened as seldom as possible.
 
-    Use it as a context manager, or `close` it; what is iterated to its end closes the file itself.
+    It is opened once for its facts and one pass over its packets; a further pass opens it again. Use it as a context
+    manager, or `close` it; what is iterated to its end closes the file itself.
 
     Args:
         path: Any file that FFmpeg reads.
@@ -69,13 +76,19 @@ class VideoFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file; a later pass opens it again."""
+        """Close the file.
+
+        A later pass opens it again.
+        """
         if self._held is not None:
             self._held.close()
         self._held, self._open, self._is_read = None, None, False
 
     def header(self) -> tuple[Any, Any]:
-        """Open the file if it is not open, and return (container, best video stream).
+        """Open the file if it is not open.
+
+        Returns:
+            The container and its best video stream.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -89,10 +102,10 @@ class VideoFile:
 
     @cached_property
     def info(self) -> VideoInfo:
-        """What the file says about itself; width and height are as stored, before any rotation.
+        """What the file says about itself.
 
-        The duration is the video stream's, else the container's, else (live recordings) the end of the last packet.
-        Raises what `header` raises.
+        Width and height are as stored, before any rotation. The duration is the video stream's, else the container's,
+        else (live recordings) the end of the last packet. Raises what `header` raises.
         """
         container, stream = self.header()
         with named_errors(self.path):
@@ -104,7 +117,10 @@ class VideoFile:
 
     @contextmanager
     def packets(self) -> Iterator[tuple[Any, Any]]:
-        """(container, best video stream) at the first packet. Raises what `header` raises."""
+        """Give the file at its first packet.
+
+        It gives (container, best video stream). Raises what `header` raises.
+        """
         if self._is_read:
             self.close()
         container, stream = self.header()
@@ -117,7 +133,10 @@ class VideoFile:
 
 
 def probe(video: str | Path) -> VideoInfo:
-    """Read what a video file says about itself; see `VideoFile.info`."""
+    """Read what a video file says about itself.
+
+    See `VideoFile.info`.
+    """
     with VideoFile(video) as file:
         return file.info
 
@@ -129,9 +148,10 @@ def iter_frames(
     watch: Callable[[float, Any], None] | None = None,
     listen: Callable[[Any, float], None] | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Decode the first frame at or after 0, 1 / sample_fps, 2 / sample_fps, ... seconds, in constant memory.
+    """Decode frames at a steady rate, in constant memory.
 
-    Parts that cannot be decoded are left out: the next good frame stands in for theirs.
+    They are the first frames at or after 0, 1 / sample_fps, 2 / sample_fps, ... seconds. Parts that cannot be decoded
+    are left out: the next good frame stands in for theirs.
 
     Args:
         video: Any file that FFmpeg reads.
@@ -160,9 +180,10 @@ def iter_frames(
                 watch(time_s, frame)
             if time_s < next_k / sample_fps - TOLERANCE_S:
                 continue
+            # The next moment k / sample_fps that lies after this frame
             next_k = int((time_s + TOLERANCE_S) * sample_fps) + 1
             image = converter.reformat(frame, format="rgb24").to_ndarray()
-            yield time_s, np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
+            yield time_s, np.ascontiguousarray(np.rot90(image, frame.rotation // 90))  # (H, W, 3), counter-clockwise
         if reading is not None:
             faults.report(reading, file.path, stream, announced_s)
 
@@ -190,10 +211,12 @@ class Faults:
     end: int = 0  # of the last packet
 
     def add(self) -> None:
+        """Count an unreadable part."""
         self.first = self.first if self.count else self.good
         self.count += 1
 
     def report(self, reading: Reading, path: str | Path, stream: Any, announced_s: float) -> None:
+        """Tell of unreadable parts and of a file that ends too early."""
         first_s, end_s = (
             max(0.0, float(ticks * stream.time_base) - stream_start_s(stream)) for ticks in (self.first, self.end)
         )
@@ -208,7 +231,10 @@ class Faults:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
-    """(container, best video stream) of an existing, readable video."""
+    """Open an existing, readable video.
+
+    It gives (container, best video stream).
+    """
     with open_media(path) as container:
         stream: Any = container.streams.best("video")
         if stream is None or not stream.codec_context or stream.disposition & av.stream.Disposition.attached_pic:
@@ -240,7 +266,10 @@ def open_media(path: str | Path) -> Iterator[Any]:
 
 @contextmanager
 def named_errors(path: str | Path) -> Iterator[None]:
-    """Name the file in what the decoder raises, as an InputError."""
+    """Report what the decoder raises as an InputError.
+
+    It names the file.
+    """
     try:
         yield
     except av.error.FFmpegError as error:
@@ -248,6 +277,7 @@ def named_errors(path: str | Path) -> Iterator[None]:
 
 
 def _container(path: str | Path) -> Any:
+    """Open the container without what could open other files."""
     try:  # the whole path: FFmpeg takes 12:30.mp4 for an address
         return av.open(str(Path(path).absolute()), container_options=ITS_OWN)
     except av.error.ArgumentError as error:
@@ -256,11 +286,15 @@ def _container(path: str | Path) -> Any:
 
 
 def stream_start_s(stream: Any) -> float:
+    """Tell when a stream starts on the clock of its file."""
     return float((stream.start_time or 0) * stream.time_base)
 
 
 def stream_duration_s(container: Any, stream: Any) -> float:
-    """Seconds of the video stream; reads a file to its end that does not announce them."""
+    """Measure the video stream in seconds.
+
+    A file that does not announce them is read to its end.
+    """
     duration_s = _announced_s(container, stream)
     if not duration_s:
         ends = (packet.pts + (packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None)
@@ -269,7 +303,10 @@ def stream_duration_s(container: Any, stream: Any) -> float:
 
 
 def _announced_s(container: Any, stream: Any) -> float:
-    """Seconds of the video stream, else of the file, else 0. Raises ValueError above `MAX_DURATION_S`."""
+    """Read the announced length in seconds.
+
+    It is that of the video stream, else of the file, else 0. Raises ValueError above `MAX_DURATION_S`.
+    """
     announced_s = (
         float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / av.time_base
     )
@@ -277,6 +314,7 @@ def _announced_s(container: Any, stream: Any) -> float:
 
 
 def _not_too_long(container: Any, duration_s: float) -> float:
+    """Refuse more seconds than this module reads."""
     if duration_s > MAX_DURATION_S:
         limit, found = f"{MAX_DURATION_S / 3600:,.0f} hours", f"{duration_s / 3600:,.0f} hours"
         raise InputError(f"{container.name}: expected a video of at most {limit}, found one that claims {found}")
@@ -290,7 +328,10 @@ def timed_frames(
     faults: Faults | None = None,
     listen: Callable[[Any, float], None] | None = None,
 ) -> Iterator[tuple[float, Any]]:
-    """(seconds after `origin_s`, decoded frame) from here on, strictly ascending; no damaged frames."""
+    """Decode the frames from here on with their times.
+
+    It yields (seconds after `origin_s`, frame), strictly ascending, without damaged frames.
+    """
     last_s = -float("inf")
     for frame in _readable_frames(container, stream, faults or Faults(), listen):
         if frame.time is not None and frame.time - origin_s > last_s:
@@ -301,7 +342,10 @@ def timed_frames(
 def _readable_frames(
     container: Any, stream: Any, faults: Faults, listen: Callable[[Any, float], None] | None
 ) -> Iterator[Any]:
-    """Frames that decode; what does not is counted and passed over. The sound's packets go to `listen`."""
+    """Decode the frames that can be decoded.
+
+    What cannot is counted and passed over. The sound's packets go to `listen`.
+    """
     audio, origin_s = container.streams.best("audio") if listen else None, stream_start_s(stream)
     for packet in readable_packets(container, stream, faults, audio):
         if packet.stream_index != stream.index:
@@ -322,7 +366,10 @@ def _readable_frames(
 
 
 def readable_packets(container: Any, stream: Any, faults: Faults, audio: Any = None) -> Iterator[Any]:
-    """Packets from here on, a stream's last one empty; what cannot be read is counted and passed over."""
+    """Read the packets from here on.
+
+    A stream's last one is empty. What cannot be read is counted and passed over.
+    """
     failed, streams = 0, (stream,) if audio is None else (stream, audio)
     while True:
         try:
@@ -347,7 +394,7 @@ def frames_from(container: Any, stream: Any, origin_s: float, start_s: float) ->
 
     Indexes that lead past it are asked for an earlier one.
     """
-    back_s = 1.0
+    back_s = 1.0  # then 4, 16, ...: some indexes lead seconds past where they should
     while True:
         target_s = start_s - back_s
         try:

@@ -1,6 +1,7 @@
-"""What there is to see and to hear at each sampled frame: pictures that are blank or do not move, sound or silence.
+"""What there is to see and to hear at each sampled frame.
 
-Letters: N sampled frames. Nothing here is given in the paper.
+Pictures may be blank or not move; there may be sound or silence. Letters: N sampled frames. Nothing here is given in
+the paper.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ RATE = 8000
 
 @dataclass
 class Glances:
-    """How much there is in each sampled picture, and how much it differs from the one before.
+    """How full each sampled picture is, and how it changes.
+
+    It notes how much there is in a picture, and how much that differs from the one before.
 
     Args:
         contrast: (N,) standard deviation of its grey levels.
@@ -39,7 +42,10 @@ class Glances:
     change: list[float] = field(default_factory=list)
 
     def watch(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
-        """Pass frames on and note what they show, at some points of each."""
+        """Pass frames on, and note what they show.
+
+        Some points of each are looked at.
+        """
         before = np.zeros((0, 0, 3), np.int16)
         for time_s, image in frames:
             step = max(1, max(image.shape[:2]) // POINTS)
@@ -52,12 +58,15 @@ class Glances:
 
 
 def still_stretches(change: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
-    """Number the stretches of at least 3 s in which the picture stands still: (N,), -1 where it moves.
+    """Mark the stretches in which the picture stands still, (N,).
+
+    Each has a number and lasts at least 3 s; -1 stands where the picture moves.
 
     Args:
         change: (N,) as `Glances` has it, NaN where unknown.
         edges_s: (N + 1,) seconds that each frame stands for.
     """
+    # A frame is still if it hardly changed, or changed little between two that hardly did
     still = change < STILL
     around = np.pad(still, 1)
     still |= (change < PULSE) & around[:-2] & around[2:]
@@ -72,7 +81,7 @@ def still_stretches(change: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
 
 
 def nothing_there(glances: Glances, edges_s: np.ndarray, said: np.ndarray | None) -> np.ndarray:
-    """Tell where nothing is to be seen while nothing is said: (N,) bool.
+    """Tell where nothing is to be seen or heard, (N,).
 
     That is a blank picture at which nothing is said, or one that stands still, 4 s and more from where something is.
 
@@ -85,6 +94,7 @@ def nothing_there(glances: Glances, edges_s: np.ndarray, said: np.ndarray | None
     contrast, change = np.array(glances.contrast), np.array(glances.change)
     if said is None:
         return contrast < BLANK
+    # Seconds from the middle of each frame to that of the nearest frame at which something is said
     middles_s = (edges_s[1:] + edges_s[:-1]) / 2
     spoken_s = middles_s[said]
     if len(spoken_s):
@@ -93,18 +103,24 @@ def nothing_there(glances: Glances, edges_s: np.ndarray, said: np.ndarray | None
     else:
         away_s = np.full(len(middles_s), np.inf)
     still = still_stretches(change, edges_s) >= 0
-    return ((contrast < BLANK) & ~said) | (still & (away_s >= SPEECH_S))
+    nothing: np.ndarray = ((contrast < BLANK) & ~said) | (still & (away_s >= SPEECH_S))
+    return nothing
 
 
 class Sound:
-    """How loud a video is from moment to moment, noted packet by packet."""
+    """How loud a video is from moment to moment.
+
+    It is noted packet by packet.
+    """
 
     def __init__(self) -> None:
         self._parts: list[tuple[float, float, int]] = []  # middle in seconds, energy, samples
         self._resampler = _resampler()
 
     def hear(self, packet: Any, origin_s: float) -> None:
-        """Note the sound of a packet; what cannot be decoded is passed over.
+        """Note the sound of a packet.
+
+        What cannot be decoded is passed over.
 
         Args:
             packet: Of the audio stream.
@@ -126,13 +142,15 @@ class Sound:
                 self._parts.append((middle_s, float(samples @ samples), len(samples)))
 
     def at(self, edges_s: np.ndarray) -> np.ndarray:
-        """Tell at which sampled frames there is sound: (N,) bool, none of them without a stream of it.
+        """Tell at which sampled frames there is sound, (N,).
 
-        Silent is what is 25 dB below the loud parts (the loudest tenth) or 50 dB below full scale.
+        None of them has any without a stream of it. Silent is what is 25 dB below the loud parts (the loudest tenth) or
+        50 dB below full scale.
 
         Args:
             edges_s: (N + 1,) seconds that each frame stands for.
         """
+        # Level of a frame: 10 log10(mean square of the samples within its edges), in dB below full scale
         parts = np.array(self._parts).reshape(-1, 3)
         frame = np.searchsorted(edges_s, parts[:, 0], side="right") - 1
         inside = (frame >= 0) & (frame < len(edges_s) - 1)
@@ -140,11 +158,14 @@ class Sound:
         if not count.any():
             return count > 0
         level_db = 10 * np.log10(energy / np.maximum(count, 1) + 1e-12)
-        return level_db > max(SILENT_DB, float(np.quantile(level_db, 0.9)) - QUIETER_DB)
+        loud: np.ndarray = level_db > max(SILENT_DB, float(np.quantile(level_db, 0.9)) - QUIETER_DB)
+        return loud
 
 
 def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
-    """Tell at which sampled frames a video is not silent, without decoding a picture; as `Sound.at`.
+    """Tell at which sampled frames a video is not silent, (N,).
+
+    No picture is decoded. See `Sound.at`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -159,4 +180,5 @@ def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
 
 
 def _resampler() -> Any:
+    """Make what turns sound into mono float samples."""
     return av.AudioResampler(format="flt", layout="mono", rate=RATE)

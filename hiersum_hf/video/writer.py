@@ -1,4 +1,4 @@
-"""Segments of a video -> one video file."""
+"""Segments of a video to one video file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Placed = tuple[float, float, float]  # a segment's start_s and end_s, and the se
 
 
 def write_segments(path: str | Path, segments: Sequence[Segment], output: str | Path) -> None:
-    """Cut segments out of a video and write them one after the other as an .mp4.
+    """Cut segments out of a video and join them in an .mp4.
 
     Segments come in the order given. A frame belongs to one iff start_s <= t < end_s and is shown at t - start_s after
     the segments before: nothing drifts, a variable frame rate stays. Where every cut falls on a key frame (or on the
@@ -80,6 +80,10 @@ def write_segments(path: str | Path, segments: Sequence[Segment], output: str | 
 
 @contextmanager
 def _write_errors(output: Path) -> Iterator[None]:
+    """Report what the encoder raises as an OSError.
+
+    It names the output.
+    """
     try:
         yield
     except av.error.FFmpegError as error:
@@ -102,7 +106,10 @@ def _placed(path: str | Path, segments: Sequence[Segment], duration_s: float) ->
 
 
 def _pictures(container: Any, stream: Any, placed: list[Placed], target: Any) -> Iterator[tuple[float, Any]]:
-    """(second, packets) of the written pictures, copied if that is exact."""
+    """Write the pictures, copied if that is exact.
+
+    It yields (second, packets).
+    """
     suited = stream.codec_context.name in COPIED_CODECS and "mp4" in container.format.name
     if suited and all(packet is not None for packet in _copied_packets(container, stream, placed)):
         copy = target.add_stream_from_template(stream)
@@ -115,13 +122,17 @@ def _pictures(container: Any, stream: Any, placed: list[Placed], target: Any) ->
 def _sound(
     container: Any, stream: Any, origin_s: float, placed: list[Placed], target: Any
 ) -> Iterator[tuple[float, Any]]:
-    """(second, packets) of the written sound."""
+    """Write the sound.
+
+    It yields (second, packets).
+    """
     layout = "mono" if stream.channels == 1 else "stereo"
     encoder = target.add_stream("aac", rate=AUDIO_RATE, layout=layout, bit_rate=AUDIO_BITS * (1 + (layout == "stereo")))
     return _encoded(encoder, _output_sound(container, stream, origin_s, placed, layout))
 
 
 def _encoded(encoder: Any, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]:
+    """Encode frames, and flush the encoder at the end."""
     time_s = 0.0
     for frame in frames:
         time_s = frame.time
@@ -130,18 +141,23 @@ def _encoded(encoder: Any, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]
 
 
 def _for_stream(target_stream: Any, packets: Iterator[Any]) -> Iterator[tuple[float, Any]]:
+    """Assign packets to a stream of the output."""
     for packet in packets:
         packet.stream = target_stream
         yield float(packet.dts * packet.time_base), packet
 
 
 def _copied_packets(container: Any, stream: Any, placed: list[Placed]) -> Iterator[Any]:
-    """Packets of the segments on the output's clock; None and the end where they cannot be had as they are."""
+    """Move the packets of the segments to the output's clock.
+
+    None and the end come where they cannot be had as they are.
+    """
     last_dts = -math.inf
     for start_s, end_s, output_s in placed:
         shift = None
         for packet in _whole_groups(container, stream, start_s, end_s):
             if packet is not None and shift is None:
+                # One shift for the whole segment keeps the distances of its packets, to the tick
                 shift = round(output_s / stream.time_base) - packet.pts
             if packet is None or packet.dts + shift <= last_dts:
                 yield None
@@ -152,7 +168,10 @@ def _copied_packets(container: Any, stream: Any, placed: list[Placed]) -> Iterat
 
 
 def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> Iterator[Any]:
-    """Packets with the pictures from start_s to end_s; None, at last, if they hold others too or need others."""
+    """Read the packets with the pictures from start_s to end_s.
+
+    None comes last if they hold other pictures too or need others.
+    """
     origin, slack = stream.start_time or 0, max(1, round(MAX_CUT_ERROR_S / stream.time_base))
     start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
     container.seek(start, stream=stream)
@@ -171,7 +190,10 @@ def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> 
 
 
 def _kept_frames(container: Any, stream: Any, placed: list[Placed]) -> Iterator[tuple[float, Any]]:
-    """(output second, decoded frame) of all segments."""
+    """Decode the frames of all segments.
+
+    It yields (output second, frame).
+    """
     for start_s, end_s, output_s in placed:
         on_screen = None  # the frame that shows when the segment starts
         for time_s, frame in frames_from(container, stream, stream_start_s(stream), start_s):
@@ -189,7 +211,10 @@ def _kept_frames(container: Any, stream: Any, placed: list[Placed]) -> Iterator[
 
 
 def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: Any) -> Iterator[Any]:
-    """Frames as the encoder wants them, each lasting until the next, the last one to the end; sets up the encoder."""
+    """Set up the encoder, and give it frames as it wants them.
+
+    Each lasts until the next, the last one to the end.
+    """
     graph = pending = None  # type: Any
     for time_s, frame in _kept_frames(container, stream, placed):
         graph = graph or _picture_graph(stream, frame.rotation)
@@ -205,7 +230,7 @@ def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: A
             for field in ("color_range", "colorspace", "color_primaries", "color_trc"):
                 setattr(codec, field, getattr(picture, field))
         else:
-            picture.pts = max(picture.pts, pending.pts + 1)
+            picture.pts = max(picture.pts, pending.pts + 1)  # two frames may round to one tick
             pending.duration = picture.pts - pending.pts
             yield pending
         pending = picture
@@ -217,7 +242,10 @@ def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: A
 
 
 def _picture_graph(stream: Any, rotation: int) -> Any:
-    """Build the filters: upright, even width and height, 4:2:0."""
+    """Build the filters of the pictures.
+
+    They turn them upright, make width and height even, and the colours 4:2:0.
+    """
     graph = av.filter.Graph()
     turns = [graph.add("transpose", "cclock") for _ in range(rotation // 90 % 4)]
     even = graph.add("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0")
@@ -227,11 +255,15 @@ def _picture_graph(stream: Any, rotation: int) -> Any:
 
 
 def _output_sound(container: Any, stream: Any, origin_s: float, placed: list[Placed], layout: str) -> Iterator[Any]:
-    """Exactly the segments' samples, those that the source lacks as silence."""
+    """Cut the sound to exactly the segments' samples.
+
+    Those that the source lacks are silence.
+    """
     for start_s, end_s, output_s in placed:
         first, stop = round(output_s * AUDIO_RATE), round((output_s + end_s - start_s) * AUDIO_RATE)
         cursor, expected = first, None
         for time_s, samples in _samples_from(container, stream, origin_s, start_s, layout):
+            # Samples are counted, not timed: a rounded time stamp within the jitter goes on where the last one ended
             at = first + round((time_s - start_s) * AUDIO_RATE)
             if expected is not None and abs(at - expected) <= MAX_AUDIO_JITTER_S * AUDIO_RATE:
                 at = expected
@@ -247,7 +279,10 @@ def _output_sound(container: Any, stream: Any, origin_s: float, placed: list[Pla
 
 
 def _samples_from(container: Any, stream: Any, origin_s: float, start_s: float, layout: str) -> Iterator[Any]:
-    """(seconds, float32 (channels, samples)) at `AUDIO_RATE` from some moment before `start_s` on."""
+    """Decode sound from some moment before `start_s` on.
+
+    It yields (seconds, float32 (channels, samples)) at `AUDIO_RATE`.
+    """
     resampler: Any = av.AudioResampler(format="fltp", layout=layout, rate=AUDIO_RATE)
     for _, frame in chain(frames_from(container, stream, origin_s, start_s), [(0.0, None)]):
         for part in resampler.resample(frame):
@@ -255,12 +290,14 @@ def _samples_from(container: Any, stream: Any, origin_s: float, start_s: float, 
 
 
 def _silence(start: int, stop: int, layout: str) -> Iterator[Any]:
+    """Yield silence between two samples of the output."""
     quiet = np.zeros((1 if layout == "mono" else 2, AUDIO_RATE), np.float32)
     for at in range(start, stop, AUDIO_RATE):
         yield _samples_frame(quiet[:, : stop - at], at, layout)
 
 
 def _samples_frame(samples: np.ndarray, at: int, layout: str) -> Any:
+    """Make an audio frame of samples, at its place in the output."""
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
     frame.sample_rate, frame.time_base, frame.pts = AUDIO_RATE, Fraction(1, AUDIO_RATE), at
     return frame
