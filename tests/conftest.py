@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hiersum_hf import HierSumFeatureExtractor
 from hiersum_hf.synthetic import features as synthetic
@@ -13,6 +14,8 @@ from hiersum_hf.synthetic import features as synthetic
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CACHE = tempfile.TemporaryDirectory(prefix="hiersum-tests-")
+settings.register_profile("same everywhere", derandomize=True, database=None, deadline=None)
+settings.load_profile("same everywhere")
 os.environ["HF_DATASETS_CACHE"] = CACHE.name  # not the user's, which grows with every run
 
 

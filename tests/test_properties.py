@@ -21,7 +21,7 @@ from hiersum_hf.texts.subtitles import read_subtitles, write_srt
 from hiersum_hf.training.flags import read_recipe, write_recipe
 
 
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=40)
 quarters = st.integers(0, 40).map(lambda quarter: quarter / 4)  # seconds
 levels = st.integers(-3, 3)  # of importance: few, so that there are ties
 

@@ -350,6 +350,7 @@ def is_alive(group):
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_proc", [1, 3])
 def test_ctrl_c_ends_it_with_one_line_and_all_its_processes(tmp_path, num_proc):
     """As from a terminal: the signal goes to every process of the group."""

@@ -93,18 +93,25 @@ def test_many_short_poor_shots_beat_a_long_good_one_under_the_key_shot_rule():
     assert logits == pytest.approx(found)  # scores below 0, or above 1, are no others
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.floats(0.1, 100), st.floats(-50, 50), st.booleans())
-def test_neither_scale_nor_level_matters_and_truth_is_best(seed, scale, level, has_shots):
+def test_neither_scale_nor_level_matters(seed, scale, level, has_shots):
     rng = np.random.default_rng(seed)
     users, scores = np.repeat(rng.random((3, 10)), 4, axis=1), rng.random(40)
     shots_s = np.arange(4.0, 40, 4) if has_shots else None
     ours = make(users, shots_s).captured(scores)
     assert make(users * scale + level, shots_s).captured(scores) == pytest.approx(ours, nan_ok=True, abs=1e-7)
-    best = make(users, shots_s).captured(users.mean(axis=0))
-    assert ours["captured"] <= best["captured"] + 0.1  # the rule weighs the cost of runs too
-    assert max(ours["captured"], best["captured"]) <= 1 + 1e-9
+    assert ours["captured"] <= 1 + 1e-9
     assert np.isnan(ours["captured_keyshot"]) != has_shots
+
+
+def test_truth_captures_nearly_all_and_chance_nothing():
+    """Not all: the rule weighs the cost of runs too, and a lucky draw may beat it."""
+    found = []
+    for rng in map(np.random.default_rng, range(60)):
+        users = np.repeat(rng.random((3, 10)), 4, axis=1)
+        found += [[make(users).captured(scores)["captured"] for scores in (users.mean(axis=0), rng.random(40))]]
+    assert np.mean(found, axis=0) == pytest.approx([0.93, 0], abs=0.08)
 
 
 def test_truth_captures_more_than_chance():

@@ -54,7 +54,7 @@ def test_a_confidently_wrong_frame_keeps_its_gradient():
     assert logits.grad.item() == pytest.approx(-0.5, rel=1e-3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=8),
     st.sampled_from([0, 1, -100]),

@@ -22,6 +22,7 @@ def test_parts_name_files_and_tests_that_there_are(mutate):
             assert (REPO / name).is_file(), name
 
 
+@pytest.mark.slow
 def test_the_copy_is_what_python_finds(mutate, tmp_path):
     mutate["copy_sources"](tmp_path)
     mutate["copy_sources"](tmp_path)  # as when it goes on

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hiersum_hf.metrics import f1_score
@@ -115,7 +115,6 @@ def brute_force(values, weights, capacity):
     return (sets @ values)[sets @ weights <= capacity].max()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-1, 1), st.integers(0, 12)), min_size=1, max_size=10),
     st.integers(0, 40),

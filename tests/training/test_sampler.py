@@ -157,7 +157,7 @@ def test_share_of_parent_steps_by_hand(window, child, parent, wanted):
     assert planned_parent_steps(window, torch.tensor([[4 * child, 4], [7 * parent, 7]])) == wanted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     videos=st.integers(1, 40), described=st.integers(1, 40), batch_size=st.integers(1, 6), m=st.integers(1, 6),
     parents=st.integers(1, 3), per_step=st.integers(1, 4), seed=st.integers(0, 99),
@@ -190,7 +190,7 @@ def test_properties(videos, described, batch_size, m, parents, per_step, seed):
     assert list(other) == drawn[2 * len(sampler) : 3 * len(sampler)], "a resumed run sees what an unbroken one sees"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     videos=st.integers(1, 30), described=st.integers(1, 30), share=st.integers(1, 3), ranks=st.integers(1, 4),
     accumulation=st.integers(1, 3), window=st.integers(2, 7), split=st.booleans(), even=st.booleans(), data=st.data(),
