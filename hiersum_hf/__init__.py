@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hiersum_hf.inference.scorer import load_scorer
     from hiersum_hf.inference.summarize import score_video
     from hiersum_hf.records import Segment, Sentence, Summary, VideoRecord
+    from hiersum_hf.results import Results
     from hiersum_hf.scoring.checkpoint import load_checkpoint
     from hiersum_hf.summary.files import write_summary
     from hiersum_hf.summary.selection import Selection
@@ -34,15 +35,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CheckpointError", "HierSumConfig", "HierSumError", "HierSumFeatureExtractor", "HierSumModel", "HierSumOutput",
-    "HierSumPipeline", "HierSumTrainer", "HierSumTrainingArguments", "InputError", "RecordDataset", "Segment",
-    "Selection", "Sentence", "Summary", "VideoRecord", "compute_metrics", "evaluate_scores", "load_checkpoint",
-    "load_prepared", "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video", "stream_prepared",
-    "write_summary",
+    "HierSumPipeline", "HierSumTrainer", "HierSumTrainingArguments", "InputError", "RecordDataset", "Results",
+    "Segment", "Selection", "Sentence", "Summary", "VideoRecord", "compute_metrics", "evaluate_scores",
+    "load_checkpoint", "load_prepared", "load_scorer", "pipeline", "prepare", "push", "read_subtitles", "score_video",
+    "stream_prepared", "write_summary",
 ]  # fmt: skip
 _LOADED_ON_USE = {
     "HierSumTrainer": "training.trainer",
     "HierSumTrainingArguments": "training.arguments",
     **dict.fromkeys(("Segment", "Sentence", "Summary", "VideoRecord"), "records"),
+    "Results": "results",
     "Selection": "summary.selection",
     **dict.fromkeys(("compute_metrics", "evaluate_scores"), "evaluation.evaluate"),
     "load_checkpoint": "scoring.checkpoint",

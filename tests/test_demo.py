@@ -13,6 +13,7 @@ import torch
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.training_free import score_frames
@@ -46,17 +47,16 @@ def test_part():
 
 def test_trained_checkpoint_is_above_every_scorer_without_training(demo, test_part):
     """On every figure the 95 % interval of the difference to theirs, video by video, lies above 0."""
-    results = json.loads((demo / "demo" / "run" / "results.json").read_text())
-    assert results["level"] == "both", "each level alone knows half"
+    results = Results.read(demo / "demo" / "run" / "results.json")
+    assert results.level == "both", "each level alone knows half"
     for scorer in ("training-free", "uniform", "random"):
         scores = {record.video_id: score_frames(record, scorer) for record in test_part}
-        other = evaluate_scores(
-            test_part, scores, scorer=scorer, dataset="demo", part="test", baselines=results["baselines"]
-        )
+        about = {"scorer": scorer, "dataset": "demo", "part": "test", "baselines": results.baselines}
+        other = evaluate_scores(test_part, scores, **about)
         for figure in ("captured", "f1", "kendall_tau", "spearman_rho"):
-            gains = [ours[figure] - other["per_video"][name][figure] for name, ours in results["per_video"].items()]
+            gains = [ours[figure] - other.per_video[name][figure] for name, ours in results.per_video.items()]
             assert mean_interval(np.array(gains), 0)[0] > 0, (scorer, figure)
-    assert set(results["per_video"]) == {record.video_id for record in test_part}
+    assert set(results.per_video) == {record.video_id for record in test_part}
 
 
 def test_card_and_table_say_what_results_say(demo):

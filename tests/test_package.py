@@ -220,7 +220,7 @@ def test_the_wheel_works_elsewhere(wheel, tmp_path):
         "record = synthetic.to_record(synthetic.make_video(0), *synthetic.random_features())\n"
         "results = evaluate_scores([record], None, scorer='random', dataset='demo', part='test')\n"
         "card = write_card('saved', results, HierSumFeatureExtractor()).read_text()\n"
-        "assert f\"{results['metrics']['f1']:.4f}\" in card\n"
+        "assert f\"{results.metrics['f1']:.4f}\" in card\n"
         "import evaluate; from hiersum_hf import evaluate_modules\n"
         "metric = evaluate.load(evaluate_modules.path('rank_correlation'))\n"
         "found = metric.compute(predictions=[[1, 2, 3]], references=[[1, 2, 3]]); assert found['kendall_tau'] == 1\n"

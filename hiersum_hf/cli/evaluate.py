@@ -1,4 +1,7 @@
-"""`hiersum evaluate`: a data set and a scorer to figures, a report, a comparison."""
+"""Run `hiersum evaluate`.
+
+It makes figures, a report and a comparison from a data set and a scorer.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.scoring.training_free import BASELINES, SCORERS, WITHOUT_SCORES
 
 
 if TYPE_CHECKING:
+    from hiersum_hf.evaluation.data import EvaluationData
+    from hiersum_hf.evaluation.diagnosis import Check
     from hiersum_hf.records import VideoRecord
+    from hiersum_hf.results import Results
 
 DATASETS = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
-WITHOUT_SCORES = ("random", "human", "shot-oracle")
-WITHOUT_CHECKPOINT = ("oracle", "uniform", "position", "title", "training-free")
-HELP = """scorers:
+WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS)
+HELP = f"""scorers:
   random         mean of 20 seeded draws, with its standard error
   uniform        evenly spread moments
   position       nearness to the middle of the video
@@ -34,7 +40,7 @@ HELP = """scorers:
   training-free  similarity to description and subtitles, from features alone
   else           a checkpoint folder, or a Hub id like org/name
 
-Beside the scorer every report shows random, position, title, oracle and human, where the data allows them.
+Beside the scorer every report shows {", ".join(BASELINES[:-1])} and {BASELINES[-1]}, where the data allows them.
 
 metrics under every protocol, where frames have scores (docs/evaluation.md says more):
   captured            importance above the video's mean that the summary for people holds, which `hiersum summarize`
@@ -111,11 +117,15 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Evaluate, or compare two results, and print what was found.
+
+    What was asked for is written to --output.
+    """
     from hiersum_hf.evaluation.comparison import compare, format_comparison
     from hiersum_hf.evaluation.data import keep_to_own_split
-    from hiersum_hf.results import format_table, read_results
+    from hiersum_hf.results import Results, format_table
 
-    others = [read_results(path) for path in args.compare or ()]
+    others = [Results.read(path) for path in args.compare or ()]
     if len(others) > 2 or (len(others) == 2 and args.dataset):
         raise HierSumError("--compare: expected one file beside a data set, or two files alone")
     if len(others) == 2:
@@ -128,8 +138,8 @@ def run(args: argparse.Namespace) -> None:
     if warning := keep_to_own_split(args):
         print(f"note: {printable(warning)}", file=sys.stderr)
     results, records, scores = _evaluate(args)
-    if all(value is None for value in results["metrics"].values()):
-        raise HierSumError(f"{args.data}: nothing to compare {args.scorer} with in {len(results['per_video'])} videos.")
+    if all(value is None for value in results.metrics.values()):
+        raise HierSumError(f"{args.data}: nothing to compare {args.scorer} with in {len(results.per_video)} videos.")
     checks, compared = [], compare(results, others[0], seed=args.seed) if others else None
     if args.diagnose and scores is not None:
         from hiersum_hf.evaluation.diagnosis import diagnose
@@ -139,7 +149,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         more: dict[str, Any] = {"comparison": compared} if compared else {}
         more |= {"diagnosis": [asdict(check) for check in checks]} if checks else {}
-        print(json.dumps(results | more))
+        print(json.dumps(results.to_dict() | more))
         return
     print(printable_lines(format_table([results])))
     if args.folds:
@@ -157,7 +167,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuses what cannot be done before the long work."""
+    """Refuse what cannot be done before the long work."""
     if not args.dataset or not args.data:
         raise HierSumError("expected a data set and --data, or --compare with two files; see hiersum evaluate --help")
     if (args.plot or args.overwrite) and not args.output:
@@ -166,7 +176,7 @@ def _check(args: argparse.Namespace) -> None:
         raise HierSumError(
             "--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose"
         )
-    is_baseline = args.scorer in (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
+    is_baseline = args.scorer in WITHOUT_CHECKPOINT
     if args.folds and not is_baseline and (args.video_encoder or args.text_encoder):
         raise HierSumError("--video-encoder, --text-encoder: expected no --folds of checkpoints, which name their own")
     if args.level and (is_baseline or args.folds):
@@ -182,14 +192,16 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("results.json", "report.html", "videos"):
         if args.output and (Path(args.output) / name).exists() and not args.overwrite:
             raise FileExistsError(f"{args.output}: expected no {name} there yet. Give --overwrite to replace it.")
-    known = (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT)
-    if args.scorer not in known and "/" not in args.scorer and not Path(args.scorer).is_dir():
-        expected = f"{', '.join(known)}, a checkpoint folder or a Hub id like org/name"
+    if not is_baseline and "/" not in args.scorer and not Path(args.scorer).is_dir():
+        expected = f"{', '.join(WITHOUT_CHECKPOINT)}, a checkpoint folder or a Hub id like org/name"
         raise HierSumError(f"scorer: expected {expected}, found {args.scorer!r}")
 
 
-def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], Sequence[VideoRecord], dict[str, Any] | None]:
-    """The results, the records, and the scores of every video where there are any."""
+def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord], dict[str, Any] | None]:
+    """Return the results, the records, and the scores of every video.
+
+    Scores are None for a scorer that has none.
+    """
     from hiersum_hf.evaluation.data import EvaluationData
     from hiersum_hf.evaluation.evaluate import evaluate_scores
 
@@ -202,14 +214,14 @@ def _evaluate(args: argparse.Namespace) -> tuple[dict[str, Any], Sequence[VideoR
     about |= {"part": part, "split": split, "progress": True}
     if args.scorer in WITHOUT_SCORES:
         return evaluate_scores(records, None, scorer=args.scorer, **about), records, None
-    if args.scorer in WITHOUT_CHECKPOINT:
+    if args.scorer in SCORERS:
         scores, spoken = _score(records, args.scorer)
         return evaluate_scores(records, scores, sentence_scores=spoken, scorer=args.scorer, **about), records, scores
     return _evaluate_checkpoint(records, args, about)
 
 
 def _score(records: Sequence[VideoRecord], scorer: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Scores of frames and sentences of every video by a baseline."""
+    """Score frames and sentences of every video without a checkpoint."""
     from hiersum_hf.scoring.training_free import score_frames, score_sentences
 
     scores, spoken = {}, {}
@@ -221,14 +233,17 @@ def _score(records: Sequence[VideoRecord], scorer: str) -> tuple[dict[str, Any],
 
 
 def _evaluate_folds(
-    data: Any, args: argparse.Namespace, about: dict[str, Any]
-) -> tuple[dict[str, Any], Sequence[VideoRecord], None]:
-    """Every fold's test part: of a baseline, or of the checkpoints fold_0, fold_1, ... of a run."""
-    from hiersum_hf.datasets.parts import DataArguments
+    data: EvaluationData, args: argparse.Namespace, about: dict[str, Any]
+) -> tuple[Results, Sequence[VideoRecord], None]:
+    """Measure every fold's test part.
+
+    The scorer is a baseline, or a run with the checkpoints fold_0, fold_1, ...
+    """
+    from hiersum_hf.datasets.arguments import DataArguments
     from hiersum_hf.evaluation.folds import Fold, count_folds, evaluate_folds, evaluate_run
 
     split = DataArguments(data=args.data, ratings=args.ratings, split_file=args.split_file, split_seed=args.split_seed)
-    if args.scorer not in (*WITHOUT_SCORES, *WITHOUT_CHECKPOINT):
+    if args.scorer not in WITHOUT_CHECKPOINT:
         allowed = args.allow_encoder_mismatch
         run = Path(args.scorer)
         return evaluate_run(run, split, allow_encoder_mismatch=allowed, device=args.device, **about), [], None
@@ -242,7 +257,8 @@ def _evaluate_folds(
 
 def _evaluate_checkpoint(
     records: Sequence[VideoRecord], args: argparse.Namespace, about: dict[str, Any]
-) -> tuple[dict[str, Any], Sequence[VideoRecord], dict[str, Any]]:
+) -> tuple[Results, Sequence[VideoRecord], dict[str, Any]]:
+    """Score with a checkpoint and measure it."""
     from hiersum_hf.evaluation.data import own_results, with_text_features
     from hiersum_hf.evaluation.evaluate import evaluate_scores
     from hiersum_hf.scoring.checkpoint import load_checkpoint
@@ -251,7 +267,7 @@ def _evaluate_checkpoint(
     network, extractor = load_checkpoint(args.scorer, args.device)
     records = with_text_features(records, extractor.text_encoder)
     level = args.level or network.config.default_level
-    allowed = args.allow_encoder_mismatch
+    allowed, own = args.allow_encoder_mismatch, own_results(args.scorer)
     predicted = predict_scores(network, extractor, records, level, progress=True, allow_encoder_mismatch=allowed)
     scores = {name: result["scores"] for name, result in predicted.items()}
     results = evaluate_scores(
@@ -263,14 +279,17 @@ def _evaluate_checkpoint(
         score_head=network.config.score_head,
         checkpoint=args.scorer,
         encoder_mismatch=encoder_mismatch(extractor, records),
-        selected_on=own_results(args.scorer).get("selected_on"),
+        selected_on=own.selected_on if own else None,
         **about,
     )
     return results, records, scores
 
 
 def _remove_pictures(folder: Path) -> None:
-    """Those of an earlier run, by `report.file_name`; what else there is stays."""
+    """Remove the pictures of an earlier run.
+
+    They are known by the names that `report.file_name` makes; what else there is stays.
+    """
     for picture in folder.glob("*.png"):
         if re.search(r"-[0-9a-f]{12}\.png$", picture.name):
             picture.unlink()
@@ -280,17 +299,15 @@ def _remove_pictures(folder: Path) -> None:
 
 def _write(
     args: argparse.Namespace,
-    results: dict[str, Any],
+    results: Results,
     records: Sequence[VideoRecord],
     scores: dict[str, Any] | None,
-    checks: Sequence[Any],
+    checks: Sequence[Check],
 ) -> list[Path]:
-    """results.json, and the pictures and the page if they are wanted."""
-    from hiersum_hf.results import write_json
-
+    """Write results.json, and the pictures and the page if they are wanted."""
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "results.json", results)
+    results.write(folder / "results.json")
     (folder / "report.html").unlink(missing_ok=True)  # of an earlier run, which --overwrite replaces
     _remove_pictures(folder / "videos")
     if not args.plot:

@@ -1,4 +1,7 @@
-"""`hiersum extract`: features of many videos' frames, kept for later."""
+"""Run `hiersum extract`.
+
+It keeps features of many videos' frames for later.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Extract features and print the report; 1 where a video failed."""
     from hiersum_hf.inference.extract import choose_settings, extract, find_videos, format_report
 
     videos = find_videos(args.videos)

@@ -1,4 +1,4 @@
-"""What scripts/run_eval.py does: the figures of a cross-validated run, measured again fold by fold."""
+"""Measure a cross-validated run again, as scripts/run_eval.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.results import format_table, write_json
+from hiersum_hf.results import format_table
 
 
 DESCRIPTION = r"""Evaluate a cross-validated run: every fold's checkpoint on the videos of its own test part.
@@ -78,12 +78,15 @@ def run(argv: Sequence[str]) -> None:
         command=shlex.join(["python", "scripts/run_eval.py", *argv]),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, results)
+    results.write(output)
     print(printable_lines(f"{format_table([results])}\n\n{format_folds(results)}\n\nWritten to {output}"))
 
 
 def main() -> int:
-    """Run the program; 0 = done, 2 = bad input, said on stderr."""
+    """Run the program.
+
+    It returns 0, or 2 for bad input, which stderr names.
+    """
     try:
         run(sys.argv[1:])
     except (ValueError, OSError, ImportError) as error:

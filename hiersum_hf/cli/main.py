@@ -1,4 +1,4 @@
-"""The `hiersum` command."""
+"""Run the `hiersum` command."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hiersum_hf.files.escape import printable
 
 
 REFUSALS = (
-    ValueError, OSError, ImportError, MemoryError, RecursionError,
-    StrictDataclassError, SafetensorError,  # a flag of the config; a full disk
-)  # fmt: skip
+    *(ValueError, OSError, ImportError, MemoryError, RecursionError),
+    *(StrictDataclassError, SafetensorError),  # a flag of the config; a full disk
+)
 BY_LIBRARIES = ("train", "merge", "push")  # libraries say some of their errors in several lines
 GOES_ON = {
     "prepare": "; run it again to go on",
@@ -35,6 +35,7 @@ EXAMPLES = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
     main = argparse.ArgumentParser(
         prog="hiersum",
         description="Video summarization from subtitles and descriptions.",
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        return int(args.run(args) or 0)
     except REFUSALS as error:
         print(f"hiersum: error: {_said(error, args.command)}", file=sys.stderr)
         return 2

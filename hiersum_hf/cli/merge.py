@@ -1,4 +1,7 @@
-"""`hiersum merge`: an adapter and its checkpoint to an ordinary checkpoint."""
+"""Run `hiersum merge`.
+
+It makes an ordinary checkpoint of an adapter and its base.
+"""
 
 from __future__ import annotations
 

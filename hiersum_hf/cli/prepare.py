@@ -1,4 +1,7 @@
-"""`hiersum prepare`: a data set to a folder of Parquet files."""
+"""Run `hiersum prepare`.
+
+It makes a folder of Parquet files of a data set.
+"""
 
 from __future__ import annotations
 
@@ -129,6 +132,7 @@ def _add_work(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Prepare, or only say what is there; 1 where videos were skipped."""
     from hiersum_hf.datasets.prepare import prepare
     from hiersum_hf.datasets.readers.open import KNOWN_BY, check_settings, open_reader
     from hiersum_hf.datasets.report import format_report
@@ -161,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(reader: Reader, as_json: bool) -> int:
-    """Says what the source holds, without reading features or writing anything."""
+    """Print what the source holds, without reading features or writing anything."""
     from hiersum_hf.datasets.report import format_listing
 
     splits = {part: len(names) for part, names in reader.splits.items()}
@@ -186,7 +190,10 @@ def _write_fetch_list(args: argparse.Namespace) -> int:
 
 
 def _convert_pickles(args: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """Make the .h5 files that are missing beside pickles and point the settings to them."""
+    """Make the .h5 files that are missing beside pickles.
+
+    The settings point to them afterwards.
+    """
     from hiersum_hf.datasets.readers.bliss import BLiSSReader
     from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
 

@@ -1,4 +1,7 @@
-"""`hiersum push`: a run or a prepared data set to the Hub."""
+"""Run `hiersum push`.
+
+It uploads a run or a prepared data set to the Hub.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`hiersum train`: from data to a checkpoint. Its flags are a run's, `hiersum_hf.training.flags`, also in recipes."""
+"""Run `hiersum train`, from data to a checkpoint.
+
+Its flags are those of a run (`hiersum_hf.training.flags`); recipes hold them too.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,8 @@ def show(words: Sequence[str]) -> str:
     """Read the recipe to print; without a word it is the demo's.
 
     Raises:
-        FileNotFoundError: No such recipe.
-        ValueError: There are flags too, which would not be shown.
+        FileNotFoundError: There is no such recipe.
+        HierSumError: There are flags too, which would not be shown.
     """
     if len(words) > 1 or (words and words[0].startswith("-")):
         raise HierSumError(f"--show: expected a recipe and no flag, found {' '.join(words)}.")

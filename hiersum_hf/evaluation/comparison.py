@@ -1,4 +1,6 @@
-"""Two `results.json` of the same videos side by side: is one scorer better, or could it be chance?
+"""Compare two scorers on the same videos.
+
+Is one of them better, or could it be chance?
 
 Letters: V videos that both results have. None of this is given in the paper.
 """
@@ -9,24 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.evaluation.statistics import _paired, holm
+from hiersum_hf.evaluation.statistics import compare_pairs, holm
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.results import METRICS, SAME
+from hiersum_hf.results import METRICS, SAME, Results
 
 
 SIGNIFICANCE = 0.05
 VERDICTS = {0: "no difference", 1: "first better", -1: "second better"}
 
 
-def compare(first: dict[str, Any], second: dict[str, Any], seed: int = 0) -> dict[str, Any]:
-    """Whether two scorers differ on the videos that both results have, metric by metric.
+def compare(first: Results, second: Results, seed: int = 0) -> dict[str, Any]:
+    """Compare two scorers metric by metric on the videos of both.
 
     Figures are paired by video. The p value is that of a sign-flip test of the mean difference (exact up to 13
     videos, 9,999 draws above), corrected by Holm's rule for the number of metrics. "no difference" means that none
     was shown, not that there is none.
 
     Args:
-        first, second: Contents of `results.json`.
+        first: Results of one scorer.
+        second: Results of another on the same data.
         seed: Of the resampling.
 
     Returns:
@@ -35,27 +38,26 @@ def compare(first: dict[str, Any], second: dict[str, Any], seed: int = 0) -> dic
         it (percentile bootstrap over videos; null for a single one), `p`, `p_holm` and `verdict`.
 
     Raises:
-        ValueError: They are of different data, parts or protocols, or have no video or no metric in common.
+        HierSumError: They are of different data, parts or protocols, or have no video or no metric in common.
     """
     for key in SAME:
-        if first.get(key) != second.get(key):
-            raise HierSumError(
-                f"{key}: expected two results with the same, found {first.get(key)!r} and {second.get(key)!r}"
-            )
-    ours, theirs = first["per_video"], second["per_video"]
+        one, other = getattr(first, key), getattr(second, key)
+        if one != other:
+            raise HierSumError(f"{key}: expected two results with the same, found {one!r} and {other!r}")
+    ours, theirs = first.per_video, second.per_video
     shared = [video for video in ours if video in theirs]
     metrics = {}
-    for name in first["metrics"]:
+    for name in first.metrics:
         pairs = [(ours[video].get(name), theirs[video].get(name)) for video in shared]
         known = np.array([pair for pair in pairs if None not in pair], np.float64)  # (V, 2)
         if len(known):
-            metrics[name] = _paired(known, seed)
+            metrics[name] = compare_pairs(known, seed)
     if not metrics:
         raise HierSumError(f"expected a metric that both results have, found none on the {len(shared)} videos of both")
     for figures, p in zip(metrics.values(), holm([figures["p"] for figures in metrics.values()]), strict=True):
         sign = int(np.sign(figures["difference"])) if p < SIGNIFICANCE else 0
         figures |= {"p_holm": p, "verdict": VERDICTS[sign]}
-    return {key: first.get(key) for key in SAME} | {
+    return {key: getattr(first, key) for key in SAME} | {
         "first": row_name(first),
         "second": row_name(second),
         "videos": len(shared),
@@ -65,14 +67,13 @@ def compare(first: dict[str, Any], second: dict[str, Any], seed: int = 0) -> dic
     }
 
 
-def row_name(results: dict[str, Any]) -> str:
-    """Scorer, level and checkpoint of results, in words."""
-    level, checkpoint = results.get("level"), results.get("checkpoint")
-    return " ".join(filter(None, [results["scorer"], level and f"({level})", checkpoint]))
+def row_name(results: Results) -> str:
+    """Name the scorer, level and checkpoint of results in words."""
+    return " ".join(filter(None, [results.scorer, results.level and f"({results.level})", results.checkpoint]))
 
 
 def format_comparison(comparison: dict[str, Any]) -> str:
-    """What `compare` returns as a plain-text table."""
+    """Format what `compare` returns as a plain-text table."""
     rows = [("metric", "videos", "first", "second", "difference [95 %]", "p (Holm)", "verdict")]
     for name, figures in comparison["metrics"].items():
         interval = "" if figures["ci95"] is None else " [{:+.4f}, {:+.4f}]".format(*figures["ci95"])
@@ -89,6 +90,7 @@ def format_comparison(comparison: dict[str, Any]) -> str:
         + (", {} only of the first, {} of the second".format(*alone) if any(alone) else "")
     )
     lines += ["", *("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)]
+    # The least p that V videos can give is 2 / 2^V, all differences of one sign; Holm multiplies it by the metrics.
     fewest = min(figures["videos"] for figures in comparison["metrics"].values())
     if len(comparison["metrics"]) * 2.0 ** (1 - fewest) >= SIGNIFICANCE:
         lines.append(f"{fewest} videos are too few for this test to show any difference.")

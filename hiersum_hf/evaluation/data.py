@@ -1,4 +1,7 @@
-"""Which videos an evaluation reads: of a prepared folder, of any reader's source, or TVSum's ratings alone."""
+"""Read the videos of an evaluation.
+
+They come from a prepared folder, from the source of any reader, or from TVSum's ratings alone.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.parts import DataArguments, choose_split, embed_all, split_name
+from hiersum_hf.datasets.arguments import DataArguments
+from hiersum_hf.datasets.parts import choose_split, embed_all, split_name
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
 from hiersum_hf.datasets.readers.tvsum_ratings import rated_record, read_ratings
 from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
-from hiersum_hf.results import read_results
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import training_stages
 
 
@@ -25,17 +29,21 @@ RATINGS = (".mat", ".tsv")
 
 
 class EvaluationData:
-    """The records of a data set and its parts; features are read when a part is.
+    """Records of a data set and of its parts.
+
+    Features are read when a part is.
 
     Args:
         dataset: Name of the data set.
         data: Prepared folder, source of the data set's reader, or TVSum's ratings (.mat, .tsv).
         ratings: TVSum's ratings, to go with a feature file.
-        video_encoder, text_encoder: Ids of what made the features, where the data carries none; texts without features
-            get those of `text_encoder`.
+        video_encoder: Id of what made the frame features, where the data carries none.
+        text_encoder: Id of what made the text features, where the data carries none; texts without features get those
+            of this encoder.
 
     Raises:
-        FileNotFoundError, ValueError: The data or the ratings cannot be read.
+        FileNotFoundError: There are no such data or ratings.
+        HierSumError: The data or the ratings cannot be read.
     """
 
     def __init__(
@@ -74,7 +82,7 @@ class EvaluationData:
         fold: int | None = None,
         split_seed: int = 0,
     ) -> tuple[Sequence[VideoRecord], str, str | None]:
-        """The records of a part, its name, and the name of the split.
+        """Return the records and name of a part, and the split's name.
 
         Args:
             part: "train", "validation", "test" or "all"; by default "test" where there is a split, else "all".
@@ -83,8 +91,9 @@ class EvaluationData:
             split_seed: Draws the folds.
 
         Raises:
-            FileNotFoundError, ValueError: As `training_data.choose_split`, the part has no videos, or the data names
-                another encoder than the one that was given.
+            FileNotFoundError: There is no such split file.
+            HierSumError: As `datasets.parts.choose_split`, or the part has no videos, or the data names another encoder
+                than the one that was given.
         """
         if part is None:
             part = "test" if split_file or fold is not None or self.shipped else "all"
@@ -98,38 +107,45 @@ class EvaluationData:
         return self._encoded(self._read(videos)), part, name
 
     def _encoded(self, records: Sequence[VideoRecord]) -> Sequence[VideoRecord]:
-        """The records with the encoders that were given, those of a prepared folder in memory then."""
+        """Name the encoders that were given in the records.
+
+        This reads the records of a prepared folder into memory.
+        """
         if self.video_encoder or self.text_encoder:
             records = [with_encoders(record, self.video_encoder, self.text_encoder) for record in records]
         return with_text_features(records, self.text_encoder) if self.text_encoder else records
 
     def _groups(self) -> dict[str, str | None]:
-        """Every video with its group; where the source ships a split, the groups are respected already."""
+        """Map every video to its group.
+
+        Where the source ships a split, that split respects the groups already.
+        """
         if self._records is not None and hasattr(self._records, "groups"):
-            return self._records.groups
+            return dict(self._records.groups)
         if self._records is None and self.shipped:
             return dict.fromkeys(self._reader.video_ids)
         return {record.video_id: record.group for record in self._read(None)}
 
     def _read(self, videos: Sequence[str] | None) -> Sequence[VideoRecord]:
-        """The records of these videos, or all."""
+        """Read the records of these videos, or of all."""
         if self._records is None and (videos is None or not self.shipped):
             self._records = [self._reader.read(video) for video in self._reader.video_ids]
         if self._records is None:
             return [self._reader.read(video) for video in videos or ()]
-        if videos is None:
-            return self._records
-        if hasattr(self._records, "select"):
-            return self._records.select(videos)
-        by_id = {record.video_id: record for record in self._records}
-        return [by_id[video] for video in videos]
+        records: Sequence[VideoRecord] = self._records
+        if videos is not None and hasattr(self._records, "select"):
+            records = self._records.select(videos)
+        elif videos is not None:
+            by_id = {record.video_id: record for record in self._records}
+            records = [by_id[video] for video in videos]
+        return records
 
 
 def with_encoders(record: VideoRecord, video_encoder: str | None, text_encoder: str | None) -> VideoRecord:
     """Name what made the record's features, where it does not say.
 
     Raises:
-        ValueError: It names another encoder.
+        HierSumError: It names another encoder.
     """
     made = record.encoders or Encoders("", "", _sample_fps(record))
     has_texts = len(record.text_features) + len(record.description_features) > 0
@@ -152,7 +168,10 @@ def _sample_fps(record: VideoRecord) -> float:
 
 
 def with_text_features(records: Sequence[VideoRecord], text_encoder: str) -> Sequence[VideoRecord]:
-    """The records with features of all their texts; those of a prepared folder that has them stay on disk."""
+    """Add features of all texts to the records.
+
+    Records of a prepared folder that has them stay on disk.
+    """
     texts = {"text_features": "sentences", "description_features": "description"}
     if all((row_counts(records, rows) == row_counts(records, name)).all() for rows, name in texts.items()):
         return records
@@ -160,16 +179,18 @@ def with_text_features(records: Sequence[VideoRecord], text_encoder: str) -> Seq
 
 
 def keep_to_own_split(args: Namespace) -> str | None:
-    """Measures a local checkpoint on the test part of the split it was trained on, if nothing else was asked for.
+    """Choose the split that a checkpoint was trained on.
+
+    Where another split was asked for, that split stays.
 
     Args:
-        args: Of `hiersum evaluate`; `fold` and `split_seed` are filled in.
+        args: Flags of `hiersum evaluate`; `fold` and `split_seed` are filled in.
 
     Returns:
         A warning where videos of its training are measured.
 
     Raises:
-        ValueError: Its split came from a file, which was not given.
+        HierSumError: Its split came from a file, which was not given.
     """
     if "/" not in args.scorer and not Path(args.scorer).is_dir():  # a baseline
         return None
@@ -193,7 +214,10 @@ def keep_to_own_split(args: Namespace) -> str | None:
     return f"{args.scorer} was trained on split {splits}: it has seen some of these videos"
 
 
-def own_results(checkpoint: str | Path) -> dict[str, Any]:
-    """What the training of a local checkpoint left in its results.json, {} where there is none."""
+def own_results(checkpoint: str | Path) -> Results | None:
+    """Read the results that the training of a local checkpoint left.
+
+    They are None where it left none.
+    """
     path = Path(checkpoint, "results.json")
-    return read_results(path) if path.is_file() else {}
+    return Results.read(path) if path.is_file() else None

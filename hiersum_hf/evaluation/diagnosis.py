@@ -1,6 +1,8 @@
-"""Known ways to fail, looked for in the scores of a data set: position bias, redundancy, a wrong encoder, no opinion.
+"""Look for the known ways in which summarizers fail.
 
-The signs are those that the paper discusses; the tests and their margins are not given in the paper.
+These are position bias, redundancy, features of a wrong encoder, and scores without an opinion. The signs are those
+that the paper discusses; the tests and their margins are not given in the paper.
+
 Letters: N sampled frames, S shots, U annotators, V videos, n_frames original frames.
 """
 
@@ -8,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -19,10 +20,10 @@ from hiersum_hf.evaluation.protocols.by_name import reference_of
 from hiersum_hf.metrics import cut_to_common, is_constant
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
+from hiersum_hf.results import SINGLE_REFERENCE, Results
 
 
 TENTHS = ("first", "last")
-SINGLE = "-single-reference"  # ends the protocol's name where a video has one annotator
 NO_SELECTION = "not possible: fewer than two videos with shots and annotators"
 SHARE_MARGIN = 0.05
 RECALL_MARGIN = 0.1
@@ -40,9 +41,9 @@ F1_MEANS = "F1 follows the lengths of the shots, tau the scores: trust tau, and 
 class Check:
     """One sign of failure.
 
-    Args:
+    Attributes:
         name: What was looked at.
-        value: What was found; "not possible: ..." with the reason where it could not be looked at.
+        value: What was found, or "not possible: ..." with the reason.
         expected: The range that would be well, in words.
         ok: Whether the value is in it; None where the check was not possible.
         meaning: What it means if it is not.
@@ -58,24 +59,24 @@ class Check:
 def diagnose(
     records: Sequence[VideoRecord],
     scores: Mapping[str, np.ndarray],
-    results: dict[str, Any],
-    second: dict[str, Any] | None = None,
+    results: Results,
+    second: Results | None = None,
 ) -> list[Check]:
-    """Looks for the known ways to fail.
+    """Check scores for the known ways to fail.
 
-    What is selected follows the results' protocol. A share of selected time should lie within 0.05 of the annotators',
-    a recall at most 0.1 below the whole video's; each margin is at least two standard errors over the videos. Selected
-    frames should be no more alike (mean pairwise cosine) than those of 20 selections by random scores, one for each
-    shot, plus two of their standard deviations.
+    What is selected follows the protocol of the results. A share of selected time should lie within 0.05 of the
+    annotators'. A recall should be at most 0.1 below that of the whole video. Each margin is at least two standard
+    errors over the videos. Selected frames should be no more alike (mean pairwise cosine) than those of 20 selections
+    by random scores, one for each shot, plus two of their standard deviations.
 
     Args:
         records: The videos that were scored.
         scores: (N,) importance for each video id.
-        results: The content of their `results.json`.
-        second: Another result on the same videos; adds whether F1 and tau moved in opposite directions from it.
+        results: Their results.
+        second: Other results on the same videos; adds whether F1 and tau moved in opposite directions from them.
 
     Raises:
-        ValueError: A video's scores are missing or of another length (it is named), or `compare` refuses `second`.
+        HierSumError: A video's scores are missing or of another length (it is named), or `compare` refuses `second`.
     """
     videos = [_facts(record, scores_of(record, scores), results) for record in records]
     facts = {name: np.array([video[name] for video in videos]) for name in videos[0]}
@@ -84,16 +85,16 @@ def diagnose(
     return checks if second is None else [*checks, _f1_against_tau(results, second)]
 
 
-def reference_for(record: VideoRecord, results: dict[str, Any]) -> Reference:
-    """What the record was compared with under the protocol of these results."""
-    return reference_of(record, results["dataset"], results["protocol"].removesuffix(SINGLE))
+def reference_for(record: VideoRecord, results: Results) -> Reference:
+    """Find what the record was compared with in these results."""
+    return reference_of(record, results.dataset, results.protocol.removesuffix(SINGLE_REFERENCE))
 
 
 def scores_of(record: VideoRecord, scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(N,) scores of the record's video.
+    """Look up the (N,) scores of the record's video.
 
     Raises:
-        ValueError: They are missing or of another length.
+        HierSumError: They are missing or of another length.
     """
     name, n = record.video_id, len(record.frame_times_s)
     if name not in scores:
@@ -103,8 +104,11 @@ def scores_of(record: VideoRecord, scores: Mapping[str, np.ndarray]) -> np.ndarr
     return np.asarray(scores[name], np.float64)
 
 
-def _facts(record: VideoRecord, scores: np.ndarray, results: dict[str, Any]) -> dict[str, float]:
-    """What the checks need of one video; NaN where it is not known."""
+def _facts(record: VideoRecord, scores: np.ndarray, results: Results) -> dict[str, float]:
+    """Measure what the checks need of one video.
+
+    What is not known is NaN.
+    """
     reference = reference_for(record, results)
     names = [f"{tenth} {what}" for tenth in TENTHS for what in ("share", "reference share", "recall", "whole recall")]
     facts = dict.fromkeys([*names, "cosine", "random cosine", "random deviation"], UNKNOWN)
@@ -125,7 +129,12 @@ def _tenths(n: int) -> dict[str, slice]:
 
 
 def _shares(chosen: np.ndarray, users: np.ndarray) -> dict[str, float]:
-    """Shares of selected time that lie in the first and last tenth, of (n_frames,) and (U, n_frames) bool."""
+    """Measure the shares of selected time in the first and last tenth.
+
+    Args:
+        chosen: (n_frames,) bool.
+        users: (U, n_frames) bool.
+    """
     facts = {}
     for tenth, part in _tenths(len(chosen)).items():
         facts[f"{tenth} share"] = _ratio(chosen[part].sum(), chosen.sum())
@@ -135,7 +144,10 @@ def _shares(chosen: np.ndarray, users: np.ndarray) -> dict[str, float]:
 
 
 def _agreed(reference: Reference) -> np.ndarray | None:
-    """(n_frames,) bool: the only summary, or what the annotators' mean scores select; None without either."""
+    """Find the (n_frames,) bool summary that annotators agree on.
+
+    It is the only summary, or what the annotators' mean scores select; None without either.
+    """
     if reference.summaries is not None and len(reference.summaries) == 1:
         return np.asarray(reference.summaries[0], bool)
     if reference.users is None:
@@ -145,7 +157,10 @@ def _agreed(reference: Reference) -> np.ndarray | None:
 
 
 def _recalls(chosen: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    """How much of `wanted` (1, n_frames) was chosen, in the first and last tenth and in the whole video."""
+    """Measure how much of `wanted`, (1, n_frames) bool, was chosen.
+
+    The facts are for the first tenth, the last tenth and the whole video.
+    """
     facts, hits = {}, wanted & chosen
     for tenth, part in _tenths(len(chosen)).items():
         facts[f"{tenth} recall"] = _ratio(hits[:, part].sum(), wanted[:, part].sum())
@@ -154,7 +169,7 @@ def _recalls(chosen: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
 
 
 def _alikeness(record: VideoRecord, reference: Reference, chosen: np.ndarray) -> dict[str, float]:
-    """Mean cosine between the selected frames, and its mean and deviation over random selections."""
+    """Measure the mean cosine between selected frames, and for random selections."""
     norms = np.linalg.norm(record.video_features, axis=1, keepdims=True)
     rows = record.video_features / np.maximum(norms, 1e-12)
     at = np.minimum(reference.picks, len(chosen) - 1)
@@ -170,7 +185,11 @@ def _alikeness(record: VideoRecord, reference: Reference, chosen: np.ndarray) ->
 
 
 def _random_scores(reference: Reference, rng: np.random.Generator) -> np.ndarray:
-    """(N,) random scores, one for each shot, as a network's hardly change within one; one a frame without shots."""
+    """Draw (N,) random scores, one for each shot.
+
+    A network's scores hardly change within a shot, so its selection is compared with such draws. Without shots each
+    frame has a score of its own.
+    """
     if reference.shots is None:
         return rng.random(len(reference.picks))
     shot = np.searchsorted(reference.shots[:, 0], reference.picks, side="right") - 1
@@ -178,10 +197,14 @@ def _random_scores(reference: Reference, rng: np.random.Generator) -> np.ndarray
 
 
 def _mean_cosine(rows: np.ndarray) -> float:
-    """Mean cosine over the pairs of (k, D) rows of length 1, from the length of their sum; NaN for fewer than two."""
+    """Average the cosine over all pairs of (k, D) unit rows.
+
+    It is NaN for fewer than two rows.
+    """
     k = len(rows)
     if k < 2:
         return UNKNOWN
+    # |sum x_i|^2 = sum |x_i|^2 + the sum of x_i x_j over the k (k - 1) ordered pairs
     return float((np.square(rows.sum(axis=0, dtype=np.float64)).sum() - np.square(rows).sum()) / (k * (k - 1)))
 
 
@@ -222,8 +245,8 @@ def _redundancy(facts: dict[str, np.ndarray]) -> Check:
     return Check(name, float(ours), f"at most {high:.3f} (random {drawn:.3f})", ok, REDUNDANCY_MEANS)
 
 
-def _mismatch(results: dict[str, Any]) -> Check:
-    found = results.get("encoder_mismatch")
+def _mismatch(results: Results) -> Check:
+    found = results.encoder_mismatch
     return Check("encoders of data and checkpoint", found or "no mismatch", "no mismatch", not found, MISMATCH_MEANS)
 
 
@@ -232,8 +255,11 @@ def _constant(facts: dict[str, np.ndarray]) -> Check:
     return Check("share of videos with constant scores", share, "0", share == 0, CONSTANT_MEANS)
 
 
-def _f1_against_tau(results: dict[str, Any], second: dict[str, Any]) -> Check:
-    """Not well if the differences have different signs and at least one interval is clear of 0."""
+def _f1_against_tau(results: Results, second: Results) -> Check:
+    """Check that F1 and tau did not move in opposite directions.
+
+    It is not well if the differences have different signs and at least one interval is clear of 0.
+    """
     name, expected = "change of F1 and tau from the second result", "both up or both down, or neither clearly"
     metrics = compare(results, second)["metrics"]
     if not {"f1", "kendall_tau"} <= set(metrics):
@@ -251,18 +277,29 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _known(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Both (V,) without the videos that lack either; None if fewer than two are left."""
+    """Drop the videos that lack either of two (V,) facts.
+
+    Returns:
+        Both facts of the other videos; None if these are fewer than two.
+    """
     known = ~np.isnan(ours) & ~np.isnan(theirs)
     return (ours[known], theirs[known]) if known.sum() > 1 else None
 
 
 def _slack(ours: np.ndarray, theirs: np.ndarray, margin: float) -> float:
-    """The margin, or two standard errors of the paired difference where that is more."""
-    return max(margin, 2 * float((ours - theirs).std(ddof=1)) / len(ours) ** 0.5)
+    """Widen the margin to two standard errors of the paired difference.
+
+    A margin that is wider already stays.
+    """
+    # 2 s / sqrt(V), s the sample standard deviation of the V differences; not given in the paper.
+    return max(margin, float(2 * (ours - theirs).std(ddof=1) / len(ours) ** 0.5))
 
 
 def format_diagnosis(checks: Sequence[Check]) -> str:
-    """One line a check, and what it means below those that are not well."""
+    """Format one line a check.
+
+    Below a check that is not well stands what it means.
+    """
     marks = {True: "ok ", False: "BAD", None: "?  "}
     lines = []
     for check in checks:

@@ -1,4 +1,4 @@
-"""Scores of many videos to `results.json` (`hiersum_hf.results`): metrics, baselines, intervals, what was dropped.
+"""Measure the scores of many videos under a protocol, beside the baselines.
 
 Letters: N sampled frames, M sentences, U annotators, V videos.
 """
@@ -11,32 +11,46 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 from tqdm.auto import tqdm
 
-from hiersum_hf.evaluation.importance import CAPTURED, Importance, importance_of, known_mean
-from hiersum_hf.evaluation.protocols.annotators import MEASURED, UNKNOWN, Reference
+from hiersum_hf.evaluation.importance import CAPTURED, UNKNOWN, Importance, importance_of, known_mean
+from hiersum_hf.evaluation.protocols.annotators import MEASURED, Reference
 from hiersum_hf.evaluation.protocols.by_name import protocols_of, reference_of
+from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.metrics import is_constant
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS, SCHEMA, versions
-from hiersum_hf.scoring.training_free import position_scores, random_scores, shares_space, title_scores
+from hiersum_hf.results import METRICS, SINGLE_REFERENCE, Baseline, Figures, Results, versions
+from hiersum_hf.scoring.training_free import (
+    BASELINES,
+    WITHOUT_SCORES,
+    position_scores,
+    random_scores,
+    shares_space,
+    title_scores,
+)
 
 
-WITHOUT_SCORES = ("random", "human", "shot-oracle")  # scorers that need none
 RANDOM_DRAWS = 20
-CAPTURED_DRAWS = 5  # of these, whose selections are made: each takes as long as all other figures of a draw
-RESAMPLES = 2000
+CAPTURED_DRAWS = 5  # draws whose selections are made too: one takes as long as all other figures of a draw
+RESAMPLES = 2000  # of the bootstrap over videos
 
 
 def mean_metrics(
     records: Iterable[VideoRecord], scores: Mapping[str, np.ndarray], dataset: str = "tvsum"
 ) -> dict[str, float]:
-    """The default protocol's figures of (N,) scores by video id, averaged over videos; no baselines, no intervals.
+    """Average the figures of the default protocol over videos.
 
-    Figures that no video has are left out, and so is what selections capture: to make them takes too long for every
-    evaluation of a training.
+    There are no baselines and no intervals. Figures that no video has are left out, and so is what selections capture:
+    making selections takes too long for every evaluation during training.
+
+    Args:
+        records: The videos.
+        scores: (N,) importance for each video id.
+        dataset: Name of the data set, which chooses the protocol.
+
+    Raises:
+        HierSumError: A video's scores are missing, of another length or NaN; names the video.
     """
     references = [reference_of(record, dataset) for record in records]
     means = _means([reference.measure(_scores_of(reference.record, scores)) for reference in references])
@@ -44,7 +58,12 @@ def mean_metrics(
 
 
 def compute_metrics(prediction: Any, dataset: str = "tvsum") -> dict[str, float]:
-    """`mean_metrics` as a Trainer's `compute_metrics`: predictions {video id: (N,) scores}, label_ids the records."""
+    """Compute `mean_metrics` for a Trainer.
+
+    Args:
+        prediction: Its `predictions` are (N,) scores by video id, its `label_ids` the records.
+        dataset: Name of the data set, which chooses the protocol.
+    """
     return mean_metrics(prediction.label_ids, prediction.predictions, dataset)
 
 
@@ -66,43 +85,53 @@ def evaluate_scores(
     encoder_mismatch: str | None = None,
     command: str | None = None,
     draws: int = RANDOM_DRAWS,
-    baselines: dict[str, Any] | None = None,
+    baselines: dict[str, Baseline | None] | None = None,
     progress: bool = False,
-) -> dict[str, Any]:
-    """The content of `results.json`, under a protocol of `hiersum_hf.evaluation.protocols.by_name`.
+) -> Results:
+    """Measure scores under a protocol of `evaluation.protocols.by_name`.
 
-    The project's protocol, hiersum-keyshot-v1 (not given in the paper): F1 of the key-shot summary
-    (`metrics.key_shot_summary`: 15 % of the frames, value = mean of the shot's frames, exact knapsack) against each
-    annotator's, mean over annotators ("summe": max); Kendall tau-b and Spearman rho of the raw scores against each
-    annotator, mean over annotators; all averaged over videos. Constant annotators are dropped and counted, constant
-    predictions have rank correlations of 0 and are flagged. A record without shots is cut by kernel temporal
-    segmentation, one without user summaries gets those of its annotators' scores under the same rule, one without
-    annotators is compared with its `frame_scores` as the only one, and the protocol's name then ends in
-    "-single-reference". What cannot be measured is null.
+    The project's protocol is hiersum-keyshot-v1 (not given in the paper). F1 compares the key-shot summary
+    (`metrics.key_shot_summary`: 15 % of the frames, the value of a shot is the mean of its frames, exact knapsack) with
+    each annotator's; a video has the mean over annotators ("summe": the maximum). Kendall's tau-b and Spearman's rho
+    compare the raw scores with each annotator; a video has the mean over annotators. All are averaged over videos.
 
-    Beside it, under every protocol and wherever frames have scores, what selections by these scores capture of the
-    importance: `importance.Importance.captured`.
+    Constant annotators are dropped and counted. Constant predictions have rank correlations of 0 and are flagged. A
+    record without shots is cut by kernel temporal segmentation. One without user summaries gets those of its
+    annotators' scores under the same rule. One without annotators is compared with its `frame_scores` as the only one,
+    and the protocol's name then ends in "-single-reference". What cannot be measured is None.
 
-    The baselines are "random" (mean of the draws; the selections of the first five), "position", "title" (where every
-    video has a description, and frames and texts are of one encoder), "oracle" and "human" (each annotator against the
-    others); null where a set cannot have one.
+    Under every protocol, wherever frames have scores, the results also say what selections by these scores capture of
+    the importance (`importance.Importance.captured`).
+
+    The baselines are "random" (mean of the draws; selections are made of the first five), "position", "title" (where
+    every video has a description, and frames and texts are of one encoder), "oracle" and "human" (each annotator
+    against the others). They are None where a data set cannot have them.
 
     Args:
-        records: The videos, at least one, with different ids; read once, their features are not kept.
-        scores: (N,) importance for each video id; None to report what `scorer` names: "random", "human" or
+        records: The videos, at least one, with different ids. They are read once and their features are not kept.
+        scores: (N,) importance for each video id; None to measure what `scorer` names: "random", "human" or
             "shot-oracle" (the best shots under the budget).
-        sentence_scores: (M,) for each video id, for protocols that select sentences; where missing, a sentence scores
-            the mean of its frames.
-        protocol: Default: the data set's first.
-        scorer, dataset, part, split, level, score_head, checkpoint, selected_on, encoder_mismatch, command: Copied.
+        scorer: Name of what scored.
+        dataset: Name of the data set, which chooses the protocols.
+        part: Part of the split that the videos are, such as "test".
+        sentence_scores: (M,) for each video id, for protocols that select sentences. Where they are missing, a
+            sentence scores the mean of its frames.
+        protocol: Name of the protocol; default: the data set's first.
+        split: Name of the split and its fold.
         seed: Of the random baseline and the bootstrap.
+        level: Level at which a network read the videos.
+        score_head: Head of the network that scored.
+        checkpoint: Folder or Hub id of the network.
+        selected_on: Part on which checkpoint and level were chosen.
+        encoder_mismatch: A sentence where the network was made for features of other encoders.
+        command: What to run to get the results again.
         draws: Number of random draws, at least 20.
-        baselines: `baselines` of an earlier result on the same records, to save measuring them again.
+        baselines: `baselines` of earlier results on the same records, to save measuring them again.
         progress: Show a bar on stderr.
 
     Raises:
-        ValueError: If there are no records, ids repeat, or a video's scores are missing, of another length or NaN;
-            the message names the video. If the data set has no such protocol.
+        HierSumError: There are no records, ids repeat, or a video's scores are missing, of another length or NaN (the
+            message names the video). The data set has no such protocol.
     """
     if scores is None and scorer not in WITHOUT_SCORES:
         raise HierSumError(f"scorer {scorer!r}: expected scores (only {', '.join(WITHOUT_SCORES)} need none)")
@@ -113,6 +142,7 @@ def evaluate_scores(
     measured, drawn, compared = [], [], []
     for video in tqdm(videos, desc="measuring", unit="video", disable=None if progress else True):
         if baselines is None or scorer == "random":
+            # Draw k scores frames at random from [0, 1) with the seed `seed` + k; `_random_baseline` averages draws.
             drawn.append([video.draw(seed + k, selects=k < CAPTURED_DRAWS) for k in range(draws)])
         if baselines is None:
             compared.append(video.baselines())
@@ -128,38 +158,39 @@ def evaluate_scores(
         baselines = _baselines(drawn, compared)
     references = [video.reference for video in videos]
     name = protocol or protocols_of(dataset)[0]
-    return {
-        "schema": SCHEMA,
-        "dataset": dataset,
-        "part": part,
-        "split": split,
-        "protocol": name + ("-single-reference" if _is_single(references) else ""),
-        "scorer": scorer,
-        "level": level,
-        "score_head": score_head,
-        "checkpoint": checkpoint,
-        "selected_on": selected_on,
-        "metrics": dict.fromkeys(METRICS) | _means(measured),
-        "selection": _extent(references, scores),
-        "baselines": baselines,
-        "ci95": {name: _interval([figures[name] for figures in measured], seed) for name in measured[0]},
-        "per_video": {r.record.video_id: _per_video(r, f, scores) for r, f in zip(references, measured, strict=True)},
-        "dropped": _dropped(references, scores) | _without_description(references, level),
-        "encoders": _encoders([reference.record for reference in references]),
-        "encoder_mismatch": encoder_mismatch,
-        "data_fingerprint": fingerprint,
-        "seed": seed,
-        "versions": versions(),
-        "command": command,
-    }
+    return Results(
+        dataset=dataset,
+        part=part,
+        split=split,
+        protocol=name + (SINGLE_REFERENCE if _is_single(references) else ""),
+        scorer=scorer,
+        level=level,
+        score_head=score_head,
+        checkpoint=checkpoint,
+        selected_on=selected_on,
+        metrics=dict.fromkeys(METRICS) | _means(measured),
+        selection=_extent(references, scores),
+        baselines=baselines,
+        ci95={name: _interval([figures[name] for figures in measured], seed) for name in measured[0]},
+        per_video={r.record.video_id: _per_video(r, f, scores) for r, f in zip(references, measured, strict=True)},
+        dropped=_dropped(references, scores) | _without_description(references, level),
+        encoders=_encoders([reference.record for reference in references]),
+        encoder_mismatch=encoder_mismatch,
+        data_fingerprint=fingerprint,
+        seed=seed,
+        versions=versions(),
+        command=command,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Video:
     """What the scores of one video are measured by.
 
-    `importance` is None where no video of the set has any, `title`, (N,) scores by its title, where it has none or
-    cannot be compared with the frames.
+    Attributes:
+        reference: What the protocol compares with.
+        importance: Of its frames; None where no video of the set has any.
+        title: (N,) scores by its title; None where it has none, or none that can be compared with the frames.
     """
 
     reference: Reference
@@ -174,20 +205,26 @@ class _Video:
         return self._captured(scores) | self.reference.measure(scores, sentence_scores)
 
     def draw(self, seed: int, selects: bool) -> dict[str, float]:
-        """Figures of random scores; unknown what they capture, unless a selection is to be made."""
+        """Measure random scores.
+
+        What they capture stays unknown unless a selection is to be made.
+        """
         scores = random_scores(self.record, seed) if selects else None
         return self._captured(scores) | self.reference.random(seed)
 
     def human(self) -> dict[str, float]:
-        """Every annotator against the others."""
+        """Measure every annotator against the others."""
         return (self.importance.human() if self.importance else {}) | self.reference.human()
 
     def shot_oracle(self) -> dict[str, float]:
-        """The best shots; they are no scores by which a selection could be made."""
+        """Measure the best shots.
+
+        They are no scores by which a selection could be made.
+        """
         return self._captured(None) | self.reference.shot_oracle()
 
     def baselines(self) -> dict[str, dict[str, float] | None]:
-        """Figures of each baseline but random, None where this video cannot have it."""
+        """Measure each baseline but random; None where this video cannot have it."""
         oracle, labels = self.reference.oracle_scores(), self.record.sentence_labels
         return {
             "position": self.measure(position_scores(self.record)),
@@ -197,7 +234,10 @@ class _Video:
         }
 
     def _captured(self, scores: np.ndarray | None) -> dict[str, float]:
-        """Nothing in a set without importance, unknown without scores."""
+        """Measure what scores capture of the importance.
+
+        There are no such figures in a set without importance, and unknown ones without scores.
+        """
         if self.importance is None:
             return {}
         return dict.fromkeys(CAPTURED, UNKNOWN) if scores is None else self.importance.captured(scores)
@@ -206,7 +246,7 @@ class _Video:
 def _videos(
     records: Iterable[VideoRecord], dataset: str, protocol: str | None, progress: bool
 ) -> tuple[list[_Video], str]:
-    """What each record is measured by, and the fingerprint of all."""
+    """Collect what each record is measured by, and the fingerprint of all."""
     videos, digest = [], hashlib.sha256()
     for record in tqdm(records, desc="reading", unit="video", disable=None if progress else True):
         reference = reference_of(record, dataset, protocol)
@@ -229,7 +269,7 @@ def _title_scores(record: VideoRecord) -> np.ndarray | None:
 
 
 def _scores_of(record: VideoRecord, scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(N,) scores of the record's video, checked."""
+    """Look up the (N,) scores of the record's video and check them."""
     name, n = record.video_id, len(record.frame_times_s)
     if name not in scores:
         raise HierSumError(f"video {name}: expected scores, found none")
@@ -239,28 +279,35 @@ def _scores_of(record: VideoRecord, scores: Mapping[str, np.ndarray]) -> np.ndar
     return values
 
 
-def _means(videos: Sequence[dict[str, float]]) -> dict[str, float | None]:
-    """Each metric's mean over the videos that have it, None if none does."""
+def _means(videos: Sequence[dict[str, float]]) -> Figures:
+    """Average each metric over the videos that have it, if any."""
     names = videos[0] if videos else MEASURED
     known = {name: [figures[name] for figures in videos if not np.isnan(figures[name])] for name in names}
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}
 
 
 def _mean_draw(draws: Sequence[dict[str, float]]) -> dict[str, float]:
-    """A video's mean over draws."""
+    """Average the figures of one video over its draws."""
     return {name: known_mean([figures[name] for figures in draws]) for name in draws[0]}
 
 
 def _baselines(
     drawn: Sequence[Sequence[dict[str, float]]], compared: Sequence[Mapping[str, dict[str, float] | None]]
-) -> dict[str, Any]:
-    """Means over videos by the baseline's name, from the draws and the other baselines of each video."""
-    found = {name: [video[name] for video in compared] for name in compared[0]}
+) -> dict[str, Baseline | None]:
+    """Average each baseline over the videos.
+
+    `drawn` has the draws of each video, `compared` its other baselines.
+    """
+    found = {name: [video[name] for video in compared] for name in BASELINES if name != "random"}
     return {"random": _random_baseline(drawn)} | {name: _baseline(name, videos) for name, videos in found.items()}
 
 
-def _random_baseline(drawn: Sequence[Sequence[dict[str, float]]]) -> dict[str, Any]:
-    """Mean over draws of the mean over videos, and its standard error; `drawn` has the draws of each video."""
+def _random_baseline(drawn: Sequence[Sequence[dict[str, float]]]) -> Baseline:
+    """Average random scores over the draws of each video, `drawn`.
+
+    A draw's figure is the mean over videos, x_1 ... x_n over n draws. The baseline is their mean, its standard error
+    s / sqrt(n), s the sample standard deviation with n - 1. Not given in the paper.
+    """
     means = [_means(draw) for draw in zip(*drawn, strict=True)]
     table = {name: np.array([mean[name] for mean in means if mean[name] is not None]) for name in means[0]}
     errors = {
@@ -268,46 +315,46 @@ def _random_baseline(drawn: Sequence[Sequence[dict[str, float]]]) -> dict[str, A
         for name, values in table.items()
     }
     figures = {name: known_mean(values) for name, values in table.items()}
-    return _plain(figures) | {"draws": len(means), "standard_error": _plain(errors)}
+    return Baseline(_plain(figures), len(means), _plain(errors))
 
 
-def _baseline(name: str, videos: Sequence[dict[str, float] | None]) -> dict[str, float | None] | None:
-    """Means over videos; None where no video has a figure, and of the title where some have none."""
+def _baseline(name: str, videos: Sequence[dict[str, float] | None]) -> Baseline | None:
+    """Average a baseline over videos.
+
+    It is None where no video has a figure, and for the title where some have none.
+    """
     known = [figures for figures in videos if figures is not None]
     means = _means(known)
     if (name == "title" and len(known) < len(videos)) or all(value is None for value in means.values()):
         return None
-    return means
+    return Baseline(means)
 
 
 def _interval(values: Sequence[float], seed: int) -> list[float] | None:
-    known = np.array([value for value in values if not np.isnan(value)])
-    if len(known) < 2:
-        return None
-    interval = bootstrap((known,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=seed).confidence_interval
-    return [float(interval.low), float(interval.high)]
+    return mean_interval(np.array([value for value in values if not np.isnan(value)]), seed, RESAMPLES)
 
 
-def _extent(references: Sequence[Reference], scores: Mapping[str, np.ndarray] | None) -> dict[str, float | None] | None:
-    """Mean length and coverage of the selections; None for a baseline without scores."""
+def _extent(references: Sequence[Reference], scores: Mapping[str, np.ndarray] | None) -> Figures | None:
+    """Average length and coverage of the selections.
+
+    They are None for a baseline without scores.
+    """
     if scores is None:
         return None
     return _means([reference.extent(_scores_of(reference.record, scores)) for reference in references])
 
 
-def _per_video(
-    reference: Reference, figures: dict[str, float], scores: Mapping[str, np.ndarray] | None
-) -> dict[str, Any]:
+def _per_video(reference: Reference, figures: dict[str, float], scores: Mapping[str, np.ndarray] | None) -> Figures:
     constant = scores is not None and is_constant(scores[reference.record.video_id])
     return _plain(figures) | ({"constant_prediction": True} if constant else {})
 
 
-def _plain(figures: dict[str, float]) -> dict[str, Any]:
+def _plain(figures: dict[str, float]) -> Figures:
     return {name: None if np.isnan(value) else value for name, value in figures.items()}
 
 
 def _dropped(references: Sequence[Reference], scores: Mapping[str, np.ndarray] | None) -> dict[str, int]:
-    """How many annotators, lengths, videos and predictions met a special rule."""
+    """Count the annotators, lengths, videos and predictions that met a special rule."""
     counted = [reference.dropped() for reference in references]
     counts = {reason: int(sum(video[reason] for video in counted)) for reason in counted[0]}
     constant = 0 if scores is None else sum(is_constant(scores[r.record.video_id]) for r in references)
@@ -315,19 +362,22 @@ def _dropped(references: Sequence[Reference], scores: Mapping[str, np.ndarray] |
 
 
 def _without_description(references: Sequence[Reference], level: str | None) -> dict[str, int]:
-    """How many videos could not be read at parent level; they were read without it."""
+    """Count the videos without description, which are read without the parent level."""
     if level not in ("parent", "both"):
         return {}
     return {"read_without_description": sum(not reference.has_description for reference in references)}
 
 
 def _is_single(references: Sequence[Reference]) -> bool:
-    """Whether a curve or labels stand for the annotators of some video, where a protocol expects annotators."""
+    """Tell whether a curve or labels stand for the expected annotators."""
     return any(type(r) is Reference and r.record.user_scores is None and r.users is not None for r in references)
 
 
 def _encoders(records: Sequence[VideoRecord]) -> dict[str, Any] | None:
-    """Encoder ids if all videos share them, the sample rate if they share that too."""
+    """Name the encoders that all videos share, if they do.
+
+    The sample rate is None where videos differ in it.
+    """
     pairs = {(r.encoders.video, r.encoders.text) if r.encoders else None for r in records}
     if len(pairs) != 1 or (pair := pairs.pop()) is None:
         return None

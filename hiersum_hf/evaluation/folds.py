@@ -1,4 +1,4 @@
-"""Cross-validation: figures of every fold on its own test part, their mean and spread.
+"""Measure every fold of a cross-validation, with mean and spread.
 
 Letters: N sampled frames.
 """
@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.parts import DataArguments, dataset_name, load_parts, split_name
+from hiersum_hf.datasets.arguments import DataArguments
+from hiersum_hf.datasets.parts import dataset_name, load_parts, split_name
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS, read_results
+from hiersum_hf.results import METRICS, Figures, FoldResult, Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint, training_stages
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 
@@ -32,9 +33,14 @@ CARRIED = ("scorer", "selected_on", "score_head")  # what every fold must have i
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A fold's test part and the scores of its videos, (N,) and those of its sentences.
+    """The test part of a fold and its scores.
 
-    `scores` is None for a baseline that has none, `level` for a scorer without levels.
+    Attributes:
+        records: The videos of the test part.
+        scores: (N,) importance for each video id; None for a baseline that has none.
+        sentence_scores: Scores of the sentences for each video id.
+        level: Level at which the network read the videos; None for a scorer without levels.
+        mismatch: A sentence where the network was made for features of other encoders.
     """
 
     records: Sequence[VideoRecord]
@@ -54,22 +60,26 @@ def evaluate_run(
     seed: int = 0,
     protocol: str | None = None,
     command: str | None = None,
-) -> dict[str, Any]:
-    """Results of a run's fold_0, fold_1, ... each on the test part that its training set apart.
+) -> Results:
+    """Measure every fold's checkpoint of a run on its own test part.
 
     Args:
-        run: The folder that holds them.
+        run: The folder that holds the checkpoints.
         data: Data and split of the training; `fold` does not matter.
-        dataset: Names the protocol; default: as for training.
-        allow_encoder_mismatch, device, seed, protocol, command: As `hiersum evaluate`.
+        dataset: Name of the data set, which chooses the protocols; default: as for training.
+        allow_encoder_mismatch: Score features of another encoder than a checkpoint's, if the width fits.
+        device: Where the networks run; "auto" takes a GPU if there is one.
+        seed: Of the random draws and the intervals.
+        protocol: Name of the protocol; default: the data set's first.
+        command: What to run to get the results again.
 
     Raises:
         FileNotFoundError: A fold is missing.
-        ValueError: Folds were trained on another split, or differ in what they were selected on.
+        HierSumError: Folds were trained on another split, or differ in what they were selected on.
     """
     trained = _trained(run, data)
     folds = [
-        _score_fold(run, replace(data, fold=k), set(results["per_video"]), allow_encoder_mismatch, device)
+        _score_fold(run, replace(data, fold=k), set(results.per_video), allow_encoder_mismatch, device)
         for k, results in enumerate(trained)
     ]
     return evaluate_folds(
@@ -80,12 +90,16 @@ def evaluate_run(
         protocol=protocol,
         checkpoint=str(run),
         command=command,
-        **{key: trained[0].get(key) for key in CARRIED},
+        **{key: getattr(trained[0], key) for key in CARRIED},
     )
 
 
 def count_folds(data: DataArguments) -> int:
-    """How many folds the split of these flags has. Raises ValueError for the demo set, which has none."""
+    """Count the folds of the split that these flags name.
+
+    Raises:
+        HierSumError: It is the demo set, which has no folds.
+    """
     if data.data == "demo":
         raise HierSumError("expected a data set with folds, the demo set has none.")
     if data.split_file:
@@ -97,39 +111,50 @@ def count_folds(data: DataArguments) -> int:
     return DRAWN_FOLDS
 
 
-def _trained(run: Path, data: DataArguments) -> list[dict[str, Any]]:
-    """What every fold's own training left in its results.json, after refusing what cannot be evaluated together."""
+def _trained(run: Path, data: DataArguments) -> list[Results]:
+    """Read the results of every fold's training.
+
+    Folds that cannot be evaluated together are refused.
+    """
     folders = [run / f"fold_{k}" for k in range(count_folds(data))]
     missing = [folder.name for folder in folders if not (folder / "config.json").is_file()]
     if missing:
         raise FileNotFoundError(f"{run}: expected {len(folders)} checkpoints, missing {', '.join(missing)}.")
-    trained = [read_results(folder / "results.json") for folder in folders]
+    trained = [Results.read(folder / "results.json") for folder in folders]
     for k, results in enumerate(trained):
-        expected, found = split_name(replace(data, fold=k)), results.get("split")
-        if found != expected:
+        expected = split_name(replace(data, fold=k))
+        if results.split != expected:
             raise HierSumError(
-                f"{folders[k]}: expected a checkpoint trained on split {expected!r}, found {found!r}: "
+                f"{folders[k]}: expected a checkpoint trained on split {expected!r}, found {results.split!r}: "
                 "it may have seen the videos it would be tested on."
             )
-        _warn_of_earlier_splits(folders[k], results["dataset"], expected)
+        _warn_of_earlier_splits(folders[k], results.dataset, expected)
     for key in CARRIED:
-        if len(values := {str(results.get(key)) for results in trained}) > 1:
+        if len(values := {str(getattr(results, key)) for results in trained}) > 1:
             raise HierSumError(f"{run}: expected folds of one {key}, found {', '.join(sorted(values))}.")
     return trained
 
 
 def _warn_of_earlier_splits(folder: Path, dataset: str, split: str | None) -> None:
-    """Warns if a checkpoint that this one started from was trained on another split of the same data set."""
+    """Warn if the checkpoint started from one of another split.
+
+    Only stages on the same data set count.
+    """
     splits = {stage["split"] for stage in training_stages(folder) if stage["dataset"] == dataset} - {split}
     if splits:
         logger.warning(
             "%s started from a checkpoint trained on split %s, it is tested on %s: it may have seen the test videos.",
-            folder, ", ".join(sorted(map(str, splits))), split,
-        )  # fmt: skip
+            folder,
+            ", ".join(sorted(map(str, splits))),
+            split,
+        )
 
 
 def _score_fold(run: Path, data: DataArguments, tested: set[str], allow_encoder_mismatch: bool, device: str) -> Fold:
-    """Scores of a fold's test part, which must be the videos it was tested on after training."""
+    """Score the test part of a fold.
+
+    It must have the videos that the fold was tested on after training.
+    """
     folder = run / f"fold_{data.fold}"
     network, extractor = load_checkpoint(folder, device)
     records = load_parts(replace(data, text_encoder=extractor.text_encoder))["test"]
@@ -148,11 +173,17 @@ def _score_fold(run: Path, data: DataArguments, tested: set[str], allow_encoder_
     )
 
 
-def evaluate_folds(folds: Sequence[Fold], seed: int, **about) -> dict:
-    """The content of results.json over all folds.
+def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
+    """Measure all folds together.
 
-    `metrics` are means over folds, the field's convention, `spread` their standard deviation; `per_video` has every
-    test video, its mean where published splits test it twice, and `ci95` is that of the mean over these videos.
+    `metrics` are means over folds, as the field has them, and `spread` is their standard deviation. `per_video` has
+    every test video, with the mean of its figures where published splits test it twice. `ci95` is that of the mean
+    over these videos.
+
+    Args:
+        folds: The folds, in their order.
+        seed: Of the random draws and the intervals.
+        about: What else `evaluate_scores` takes, such as `scorer` and `dataset`.
     """
     about |= {"level": _common([fold.level for fold in folds]), "seed": seed, "part": "test"}
     whole = evaluate_scores(
@@ -163,34 +194,36 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about) -> dict:
         progress=True,
         **about,
     )
-    about |= {"baselines": whole["baselines"]}
+    about |= {"baselines": whole.baselines}
     each = [evaluate_scores(f.records, f.scores, sentence_scores=f.sentence_scores, **about) for f in folds]
-    per_video = {
-        name: _pooled([r["per_video"][name] for r in each if name in r["per_video"]]) for name in whole["per_video"]
-    }
-    table = {name: _known([results["metrics"][name] for results in each]) for name in whole["metrics"]}
-    return whole | {
-        "metrics": {name: float(values.mean()) if len(values) else None for name, values in table.items()},
-        "spread": {name: float(values.std(ddof=1)) if len(values) > 1 else None for name, values in table.items()},
-        "ci95": {
+    per_video = {name: _pooled([r.per_video[name] for r in each if name in r.per_video]) for name in whole.per_video}
+    table = {name: _known([results.metrics[name] for results in each]) for name in whole.metrics}
+    # Not given in the paper. Of the figures x_1 ... x_K of K folds: their mean, and as spread the sample standard
+    # deviation sqrt(sum (x_k - mean)^2 / (K - 1)). The spread is no interval, since folds share training videos: `ci95`
+    # is the bootstrap over videos.
+    return replace(
+        whole,
+        metrics={name: float(values.mean()) if len(values) else None for name, values in table.items()},
+        spread={name: float(values.std(ddof=1)) if len(values) > 1 else None for name, values in table.items()},
+        ci95={
             name: mean_interval(_known([figures.get(name) for figures in per_video.values()]), seed)
-            for name in whole["ci95"]
+            for name in whole.ci95
         },
-        "per_video": per_video,
-        "folds": [
-            {"fold": k, "level": fold.level, "videos": len(results["per_video"]), "metrics": results["metrics"]}
+        per_video=per_video,
+        folds=[
+            FoldResult(k, fold.level, len(results.per_video), results.metrics)
             for k, (fold, results) in enumerate(zip(folds, each, strict=True))
         ],
-    }
+    )
 
 
 def _first(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Each name's value in the first mapping that has it."""
+    """Take each name's value from the first mapping that has it."""
     return {name: value for mapping in reversed(mappings) for name, value in mapping.items()}
 
 
 def _distinct(folds: Sequence[Fold]) -> Iterator[VideoRecord]:
-    """Every test video once."""
+    """Yield every test video once."""
     seen: set[str] = set()
     for fold in folds:
         for record in fold.records:
@@ -207,8 +240,8 @@ def _known(values: Sequence[float | None]) -> np.ndarray:
     return np.array([value for value in values if value is not None], np.float64)
 
 
-def _pooled(figures: Sequence[dict]) -> dict:
-    """A video's figures, their mean where several folds test it."""
+def _pooled(figures: Sequence[Figures]) -> Figures:
+    """Average the figures of one video where several folds test it."""
     if len(figures) == 1:
         return figures[0]
     means = {name: _known([one.get(name) for one in figures]) for name in figures[0] if name in METRICS}
@@ -216,18 +249,19 @@ def _pooled(figures: Sequence[dict]) -> dict:
     return {name: float(values.mean()) if len(values) else None for name, values in means.items()} | flags
 
 
-def format_folds(results: dict) -> str:
-    """A line for each fold, then their mean and standard deviation."""
-    shown = [name for name in METRICS if results["metrics"].get(name) is not None]
+def format_folds(results: Results) -> str:
+    """Format a line for each fold, then their mean and standard deviation."""
+    folds, spread = results.folds or [], results.spread or {}
+    shown = [name for name in METRICS if results.metrics.get(name) is not None]
     lines = [
-        f"fold {fold['fold']}: {fold['videos']} videos, "
-        + (f"{fold['level']} level, " if fold["level"] else "")
-        + ", ".join(f"{METRICS[name]} {_cell(fold['metrics'][name])}" for name in shown)
-        for fold in results["folds"]
+        f"fold {one.fold}: {one.videos} videos, "
+        + (f"{one.level} level, " if one.level else "")
+        + ", ".join(f"{METRICS[name]} {_cell(one.metrics[name])}" for name in shown)
+        for one in folds
     ]
     if len(lines) < 2:
         return "\n".join(lines)
-    means = (f"{METRICS[m]} {_cell(results['metrics'][m])} ± {_cell(results['spread'][m])}" for m in shown)
+    means = (f"{METRICS[m]} {_cell(results.metrics[m])} ± {_cell(spread[m])}" for m in shown)
     return "\n".join([*lines, f"mean over folds ± standard deviation: {', '.join(means)}"])
 
 

@@ -1,4 +1,4 @@
-"""What people find important in a video, and how much of it the selections by some scores capture.
+"""Measure how much of the importance the selections by scores capture.
 
 Letters: N sampled frames, U annotators, D feature width. Not given in the paper.
 """
@@ -27,9 +27,9 @@ UNKNOWN = float("nan")
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """The annotators' scores of one video, and what it takes to select from it.
+    """Annotators' scores of one video, and what selecting from it needs.
 
-    Args:
+    Attributes:
         video: Its name, for messages.
         edges_s: (N + 1,) seconds: frame i stands for [edges_s[i], edges_s[i + 1]).
         users: (U, N) annotators' scores, or one curve; NaN where a frame has none.
@@ -43,20 +43,24 @@ class Importance:
 
     @cached_property
     def mean(self) -> np.ndarray:
-        """(N,) mean of the annotators, NaN for frames that one of them did not score."""
-        return self.users.mean(axis=0)
+        """Mean of the annotators, (N,).
+
+        It is NaN for frames that one of them did not score.
+        """
+        return np.asarray(self.users.mean(axis=0))
 
     @property
     def is_known(self) -> bool:
         return bool(np.isfinite(self.mean).any())
 
     def captured(self, scores: np.ndarray) -> dict[str, float]:
-        """Tell what 15 % of the video, selected by (N,) scores, captures of the importance (`metrics.captured`).
+        """Measure what selections by (N,) scores capture of the importance.
 
-        `captured` is for the selection that the product makes for people, `selection.choose_moments` with its
-        defaults, from scores and shots alone: what it weighs beside importance (repeats, steps of a description,
-        speech) stays out. `captured_keyshot` is for the field's rule, `key_shots.choose_shots`, which needs scores of
-        at least 0: they are scaled to [0, 1]. Both know our own shots, whatever shots the data brings.
+        The selections hold 15 % of the video; the measure is `metrics.captured`. The figure `captured` is for the
+        selection that the product makes for people, `selection.choose_moments` with its defaults, from scores and shots
+        alone: what it weighs beside importance (repeats, steps of a description, speech) stays out. `captured_keyshot`
+        is for the field's rule, `key_shots.choose_shots`, which needs scores of at least 0: they are scaled to [0, 1].
+        Both know our own shots, whatever shots the data brings.
 
         Returns:
             NaN where the importance is constant or unknown, and for `captured_keyshot` without shots.
@@ -64,7 +68,10 @@ class Importance:
         return self._captured(scores, self.mean)
 
     def human(self) -> dict[str, float]:
-        """What each annotator's scores capture of the others' mean: the mean over annotators that are not constant."""
+        """Measure what each annotator's scores capture of the mean of the others.
+
+        The figures are means over the annotators whose scores are not constant.
+        """
         others = len(self.users) - 1
         varied = [user for user in self.users if others and not is_constant(user[np.isfinite(user)])]
         rest = (self.users.sum(axis=0) - np.array(varied).reshape(-1, len(self.mean))) / max(others, 1)
@@ -96,10 +103,12 @@ class Importance:
 
 
 def importance_of(record: VideoRecord) -> Importance:
-    """What is known of the importance of the record's frames; its features are looked at, and not kept.
+    """Collect the importance of the record's frames.
+
+    Its features are read but not kept.
 
     Raises:
-        ValueError: Annotations and sampled frames differ in number by more than two, or features that are needed hold
+        HierSumError: Annotations and sampled frames differ in number by more than two, or features that are needed hold
             NaN or infinity; the message names the video.
     """
     times_s, rated = record.frame_times_s, rated_frames(record)
@@ -112,19 +121,24 @@ def importance_of(record: VideoRecord) -> Importance:
 
 
 def rated_frames(record: VideoRecord) -> np.ndarray | None:
-    """(U, N') annotators' scores, else the one curve, N' at most N; None without either."""
+    """Read the (U, N') annotators' scores, else the one curve.
+
+    N' is at most N. A record with neither has None.
+    """
     users = record.user_scores
     if users is None and record.frame_scores is not None:
         users = record.frame_scores[None]
     if users is None:
         return None
-    return cut_to_common(np.empty(len(record.frame_times_s)), users, record.video_id)[1].astype(np.float64)
+    users = cut_to_common(np.empty(len(record.frame_times_s)), users, record.video_id)[1]
+    return np.array(users, np.float64)
 
 
 def own_shots(record: VideoRecord) -> np.ndarray | None:
-    """Seconds at which shots begin, but for the first; None without features.
+    """Find the seconds at which shots begin, but for the first.
 
-    Kernel temporal segmentation of the features averaged over 4.5 s: those of a data set may jump from frame to frame.
+    Kernel temporal segmentation cuts the features averaged over 4.5 s, as those of a data set may jump from frame to
+    frame. Without features the result is None.
     """
     if not record.video_features.shape[1]:
         return None
@@ -132,16 +146,20 @@ def own_shots(record: VideoRecord) -> np.ndarray | None:
         shots = kernel_temporal_segmentation(moving_average(record.video_features, samples_averaged(record)))
     except ValueError as error:
         raise HierSumError(f"video {record.video_id}: {error}") from None
-    return record.frame_times_s[shots[1:, 0]]
+    starts_s: np.ndarray = record.frame_times_s[shots[1:, 0]]
+    return starts_s
 
 
 def filled(scores: np.ndarray) -> np.ndarray:
-    """(N,) scores, the least of them where a frame has none; 0 where no frame has one."""
+    """Fill (N,) scores with the least where a frame has none.
+
+    All are 0 where no frame has one.
+    """
     known = scores[np.isfinite(scores)]
     return np.where(np.isfinite(scores), scores, known.min() if len(known) else 0.0)
 
 
 def known_mean(values: Iterable[float]) -> float:
-    """Mean of the figures that are known, NaN where none is."""
+    """Average the figures that are known; NaN where none is."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else UNKNOWN

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot_prediction(
@@ -16,13 +21,15 @@ def plot_prediction(
     chosen_s: np.ndarray,
     duration_s: float,
 ) -> bytes:
-    """A PNG of one video's scores: the prediction, every annotator thin, their mean thick, the selection shaded.
+    """Draw one video's scores as a PNG.
 
-    Every curve is scaled to [0, 1]: annotators and networks use scales of their own.
+    The prediction is blue, every annotator thin, their mean thick, and the selection shaded. Every curve is scaled to
+    [0, 1], since annotators and networks use scales of their own.
 
     Args:
         title: Drawn as it is, whatever signs it holds.
-        times_s, scores: (N,) of the sampled frames.
+        times_s: (N,) seconds of the sampled frames.
+        scores: (N,) importance of the sampled frames.
         users: (U, N') annotators' scores, N' <= N, NaN where a frame has none; None without any.
         chosen_s: (K, 2) the selected stretches, [start, end) in seconds.
         duration_s: Length of the video.
@@ -48,7 +55,13 @@ def plot_prediction(
 
 
 def plot_histogram(values: Sequence[float], marks: dict[str, float], label: str) -> bytes:
-    """A PNG of how a metric spreads over videos, with a line for each of `marks`, such as the random baseline."""
+    """Draw as a PNG how a metric spreads over videos.
+
+    Args:
+        values: One figure a video.
+        marks: Where to draw a line, by name, such as the random baseline.
+        label: Name of the metric.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 2.6), layout="constrained")
@@ -63,12 +76,12 @@ def plot_histogram(values: Sequence[float], marks: dict[str, float], label: str)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Values scaled to [0, 1], constant ones to 0."""
-    low, high = np.nanmin(values), np.nanmax(values)
-    return (values - low) / (high - low if high > low else 1.0)
+    """Scale values to [0, 1], constant ones to 0."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return np.asarray((values - low) / (high - low if high > low else 1.0))
 
 
-def _png(figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     drawn = BytesIO()
     figure.savefig(drawn, dpi=120, format="png")
     return drawn.getvalue()

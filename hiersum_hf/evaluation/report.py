@@ -19,7 +19,7 @@ from hiersum_hf.evaluation.plot import plot_histogram, plot_prediction
 from hiersum_hf.files.atomic import write_bytes
 from hiersum_hf.files.templates import render
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS
+from hiersum_hf.results import METRICS, Figures, Results
 
 
 PAGE = "report.html"
@@ -35,7 +35,7 @@ Table = tuple[Row, Sequence[Row]]  # headings and rows, plain text
 def plot_videos(
     records: Sequence[VideoRecord],
     scores: Mapping[str, np.ndarray],
-    results: dict[str, Any],
+    results: Results,
     folder: str | Path,
     limit: int = 20,
     overwrite: bool = False,
@@ -45,7 +45,7 @@ def plot_videos(
     Args:
         records: The videos that were scored.
         scores: (N,) importance for each video id.
-        results: The content of their `results.json`.
+        results: Their results.
         folder: Where the PNG files go; names are made from video ids and stay inside it.
         limit: How many videos, evenly spaced from the lowest to the highest tau.
         overwrite: Replace pictures of an earlier run.
@@ -58,7 +58,7 @@ def plot_videos(
         ValueError: A video's scores are missing or of another length; the message names the video.
     """
     folder = Path(folder)
-    paths = {name: folder / file_name(name) for name in _spread_by_tau(results["per_video"], limit)}
+    paths = {name: folder / file_name(name) for name in _spread_by_tau(results.per_video, limit)}
     for path in paths.values():
         _refuse(path, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,25 +71,25 @@ def plot_videos(
 
 
 def file_name(video_id: str) -> str:
-    """A PNG's name that any file system takes, different for every id."""
+    """Return a PNG's name that any file system takes, different for every id."""
     readable = re.sub(r"[^A-Za-z0-9_-]", "_", video_id)[:60]
     return f"{readable}-{hashlib.sha256(video_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}.png"
 
 
-def _spread_by_tau(per_video: dict[str, dict[str, Any]], limit: int) -> list[str]:
+def _spread_by_tau(per_video: Mapping[str, Figures], limit: int) -> list[str]:
     """At most `limit` ids from the lowest tau to the highest, those without one last."""
     taus = {name: figures.get("kendall_tau") for name, figures in per_video.items()}
     ranked = sorted(taus, key=lambda name: (taus[name] is None, taus[name] or 0.0))
     return [ranked[i] for i in np.linspace(0, len(ranked) - 1, min(limit, len(ranked))).round().astype(int)]
 
 
-def _picture(record: VideoRecord, scores: np.ndarray, results: dict[str, Any]) -> bytes:
+def _picture(record: VideoRecord, scores: np.ndarray, results: Results) -> bytes:
     reference = reference_for(record, results)
     chosen = reference.selection(scores)
     if chosen is None:
         chosen = np.zeros(reference.n_frames, bool)
     edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False))  # starts and ends in turn
-    figures = results["per_video"][record.video_id]
+    figures = results.per_video[record.video_id]
     known = {label: figures.get(name) for name, label in METRICS.items() if name in ("kendall_tau", "f1")}
     title = ", ".join(f"{label} {value:.3f}" for label, value in known.items() if value is not None)
     return plot_prediction(
@@ -103,18 +103,20 @@ def _picture(record: VideoRecord, scores: np.ndarray, results: dict[str, Any]) -
 
 
 def write_page(
-    results: dict[str, Any],
+    results: Results,
     folder: str | Path,
     images: Sequence[Path],
     checks: Sequence[Check] = (),
     overwrite: bool = False,
 ) -> Path:
-    """Writes `folder`/report.html: figures beside random and human, every video, pictures, how they came about.
+    """Write `folder`/report.html.
+
+    It has the figures beside random and human, every video, pictures, and how they came about.
 
     One file to be mailed: pictures are inside it, up to 12 MB of them; the others are named. It loads nothing.
 
     Args:
-        results: The content of a `results.json`.
+        results: What an evaluation found.
         folder: Where the page goes.
         images: PNG files, from `plot_videos`.
         checks: From `diagnosis.diagnose`.
@@ -126,38 +128,39 @@ def write_page(
     path = Path(folder) / PAGE
     _refuse(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    shown = [name for name, value in results["metrics"].items() if value is not None]
+    shown = [name for name, value in results.metrics.items() if value is not None]
     page = render(
         "report.html.j2",
-        title=f"{results['scorer']} on {results['dataset']} {results['part']}",
+        title=f"{results.scorer} on {results.dataset} {results.part}",
         results=results,
         figures=_figures(results, shown),
         captured="captured" in shown,
-        folds=_folds(results, shown) if results.get("folds") else None,
+        folds=_folds(results, shown) if results.folds else None,
         checks=_diagnosis(checks),
         histogram=_histogram(results),
         videos=_videos(results),
         pictures=_pictures(images),
-        facts=[(key.replace("_", " "), _words(results[key])) for key in FACTS if results.get(key) is not None],
+        facts=[(key.replace("_", " "), _words(value)) for key in FACTS if (value := getattr(results, key)) is not None],
     )
     write_bytes(path, page.encode("utf-8", "replace"))
     return path
 
 
-def _figures(results: dict[str, Any], shown: Sequence[str]) -> Table:
+def _figures(results: Results, shown: Sequence[str]) -> Table:
     """Return the metrics that the protocol has, with intervals, above the baselines."""
-    rows = [(results["scorer"], *(_figure(results["metrics"][m], results["ci95"].get(m)) for m in shown))]
-    for name, figures in results["baselines"].items():
-        if figures is not None and name != results["scorer"]:
-            errors = figures.get("standard_error") or {}
-            rows.append((name, *(_figure(figures.get(m)) + _error(errors.get(m)) for m in shown)))
+    rows = [(results.scorer, *(_figure(results.metrics[m], results.ci95.get(m)) for m in shown))]
+    for name, baseline in results.baselines.items():
+        if baseline is not None and name != results.scorer:
+            errors = baseline.standard_error or {}
+            rows.append((name, *(_figure(baseline.metrics.get(m)) + _error(errors.get(m)) for m in shown)))
     return ("scorer", *(METRICS.get(m, m) for m in shown)), rows
 
 
-def _folds(results: dict[str, Any], shown: Sequence[str]) -> Table:
+def _folds(results: Results, shown: Sequence[str]) -> Table:
     """Return the metrics of each fold, above their spread."""
-    rows = [(str(i), *(_figure(fold["metrics"].get(m)) for m in shown)) for i, fold in enumerate(results["folds"])]
-    rows.append(("standard deviation", *(_figure(results["spread"].get(m)) for m in shown)))
+    spread, folds = results.spread or {}, results.folds or ()
+    rows = [(str(i), *(_figure(fold.metrics.get(m)) for m in shown)) for i, fold in enumerate(folds)]
+    rows.append(("standard deviation", *(_figure(spread.get(m)) for m in shown)))
     return ("fold", *(METRICS.get(m, m) for m in shown)), rows
 
 
@@ -167,21 +170,23 @@ def _diagnosis(checks: Sequence[Check]) -> list[Row]:
     return [(c.name, _words(c.value), c.expected, said[c.ok], c.meaning if c.ok is False else "") for c in checks]
 
 
-def _histogram(results: dict[str, Any]) -> str | None:
+def _histogram(results: Results) -> str | None:
     """Return tau per video as a PNG in base64, or None where no video has one."""
-    taus = [figures.get("kendall_tau") for figures in results["per_video"].values()]
+    taus = [figures.get("kendall_tau") for figures in results.per_video.values()]
     known = [tau for tau in taus if tau is not None]
     if not known:
         return None
-    marks = {results["scorer"]: results["metrics"]["kendall_tau"]}
-    marks |= {name: (results["baselines"].get(name) or {}).get("kendall_tau") for name in ("random", "human")}
+    marks = {results.scorer: results.metrics["kendall_tau"]}
+    for name in ("random", "human"):
+        if baseline := results.baselines.get(name):
+            marks[name] = baseline.metrics.get("kendall_tau")
     drawn = plot_histogram(known, {name: tau for name, tau in marks.items() if tau is not None}, "tau of a video")
     return b64encode(drawn).decode()
 
 
-def _videos(results: dict[str, Any]) -> Table:
+def _videos(results: Results) -> Table:
     """Return the figures of each video."""
-    per_video = results["per_video"]
+    per_video = results.per_video
     shown = [name for name in METRICS if any(figures.get(name) is not None for figures in per_video.values())]
     rows = [
         (video, *(_figure(figures.get(m)) for m in shown), "constant" if figures.get("constant_prediction") else "")
@@ -211,7 +216,7 @@ def _error(value: float | None) -> str:
 
 
 def _words(value: Any) -> str:
-    """A fact as text: a dict as `name value` pairs without those that are empty or 0, "none" if all are."""
+    """Return a fact as text: a dict as `name value` pairs without those that are empty or 0, "none" if all are."""
     if isinstance(value, dict):
         return ", ".join(f"{key.replace('_', ' ')} {_words(part)}" for key, part in value.items() if part) or "none"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,4 +1,7 @@
-"""The card of a checkpoint: `model_card.md` filled with the figures of its `results.json`."""
+"""Write the card of a checkpoint.
+
+It is `model_card.md`, filled with the figures of the checkpoint's results.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
-from jinja2 import TemplateError
 
 from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.files.atomic import write_text
@@ -20,59 +22,56 @@ from hiersum_hf.files.templates import render
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS
+from hiersum_hf.results import METRICS, Results
 from hiersum_hf.scoring.checkpoint import find_file
+from hiersum_hf.scoring.training_free import BASELINES
 
 
 LIBRARY = "hiersum-hf"
 LICENCE = "apache-2.0"  # of weights that were trained with this project
-TOLD = {"metrics": dict, "ci95": dict, "baselines": dict, "versions": dict, "part": str, "seed": int}
-RULES = (
-    r"\b(threshold|quantile|intro_bins|min_views|max_views)=([\d.]+)"  # in what a prepared folder says of its reader
-)
+TOLD = ("metrics", "ci95", "baselines", "versions", "part", "seed")  # what a card cannot do without
+# In what a prepared folder says of its reader:
+RULES = r"\b(threshold|quantile|intro_bins|min_views|max_views)=([\d.]+)"
 
 
 def write_card(
     folder: str | Path,
-    results: dict[str, Any] | None,
+    results: Results | None,
     extractor: HierSumFeatureExtractor,
     repo_id: str = "org/hiersum",
     licence: str = LICENCE,
 ) -> Path:
-    """Writes `folder`/README.md; every figure in it is one of `results` (the content of results.json).
+    """Write the card of a checkpoint to `folder`/README.md.
 
-    Without results the card says so. A folder with an adapter gets a card that says how to load it on its base.
+    Every figure in it is one of the results; without results the card says so. The card of an adapter says how to load
+    it on its base.
 
     Args:
-        folder: Of the checkpoint: its config.json says what it was trained on, scores.png is shown if it is there.
-        results: Or None.
+        folder: Folder of the checkpoint. Its config.json says what it was trained on; scores.png is shown if it is
+            there.
+        results: What the evaluation of the checkpoint found, or None.
         extractor: What goes into the network.
         repo_id: What the card's examples load.
-        licence: Of the weights, by the Hub's name; those that started from others' keep theirs (`card_data`).
+        licence: Of the weights, by the Hub's name; weights that started from others keep theirs (`card_data`).
 
     Raises:
-        ValueError: The results lack something that a card tells, or tell something else.
+        HierSumError: The results lack something that a card tells.
     """
     folder = Path(folder)
-    lacking = [key for key, kind in TOLD.items() if results and not isinstance(results.get(key), kind)]
+    lacking = [name for name in TOLD if results and getattr(results, name) in (None, {}, "")]
     if lacking:
         raise HierSumError(f"results.json: expected the results of an evaluation, found no {' and no '.join(lacking)}.")
-    try:
-        card = _card(folder, results, extractor, repo_id, licence)
-    except (TypeError, KeyError, AttributeError, ValueError, TemplateError) as error:
-        raise HierSumError(f"results.json: expected what an evaluation writes, found otherwise: {error!r}") from error
-    write_text(folder / "README.md", card)
+    write_text(folder / "README.md", _card(folder, results, extractor, repo_id, licence))
     return folder / "README.md"
 
 
-def _card(
-    folder: Path, results: dict[str, Any] | None, extractor: HierSumFeatureExtractor, repo_id: str, licence: str
-) -> str:
+def _card(folder: Path, results: Results | None, extractor: HierSumFeatureExtractor, repo_id: str, licence: str) -> str:
+    """Fill the template."""
     from huggingface_hub import ModelCard, ModelCardData
 
     base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
-    stages = _read(folder / "config.json").get("trained_on") or []
-    known = results["ci95"].keys() & results["metrics"] if results else ()
+    stages = _stages(folder / "config.json")
+    known = results.ci95.keys() & results.metrics if results else ()
     shown = {name: label for name, label in METRICS.items() if name in known}
     data = ModelCardData(
         license=licence,
@@ -91,9 +90,10 @@ def _card(
         extractor=extractor,
         base=base,
         shown=shown,
+        baselines=[name for name in BASELINES if name != "oracle"],  # it reads the answers
         repo_id=repo_id,
         stages=stages,
-        made_up="demo" in [results and results["dataset"], *(stage["dataset"] for stage in stages)],
+        made_up="demo" in [results and results.dataset, *(stage["dataset"] for stage in stages)],
         picture=(folder / "scores.png").is_file(),
         recipe=(folder / "recipe.yaml").is_file(),
         summarizes=extractor.video_encoder not in PRECOMPUTED and extractor.normalization == "none",
@@ -102,10 +102,15 @@ def _card(
 
 
 def card_data(checkpoint: str | Path) -> dict[str, Any]:
-    """What the card of a checkpoint folder or Hub id says at its head: licence, library, ...; {} without one.
+    """Read the metadata at the head of a checkpoint's card.
+
+    The checkpoint is a folder or a Hub id.
+
+    Returns:
+        Licence, library, ... by the Hub's names; {} without a card.
 
     Raises:
-        ValueError: It is no YAML.
+        HierSumError: It is no YAML.
     """
     card = find_file(checkpoint, "README.md")
     try:
@@ -119,11 +124,14 @@ def card_data(checkpoint: str | Path) -> dict[str, Any]:
 
 
 def label_facts(data: str, train: Sequence[VideoRecord]) -> dict[str, Any]:
-    """What a card says of the labels: `positive_rate`, the share of important frames, and the `rule` as far as known.
+    """Collect what a card says of the labels.
 
     Args:
-        data: What was trained on; of a prepared folder its report and description tell, of all its videos.
+        data: What was trained on. Of a prepared folder its report and description tell, of all its videos.
         train: The training videos; only those in memory are counted.
+
+    Returns:
+        `positive_rate`, the share of important frames, and the `rule` as far as it is known.
     """
     if Path(data).is_dir():
         reader = _read(Path(data) / "dataset_info.json").get("reader", "")
@@ -134,24 +142,33 @@ def label_facts(data: str, train: Sequence[VideoRecord]) -> dict[str, Any]:
     return {"positive_rate": float(known.mean()) if len(known) else None, "rule": {}}
 
 
-def _model_index(results: dict[str, Any], shown: dict[str, str]) -> list[Any] | None:
-    """The figures as the Hub shows them."""
+def _model_index(results: Results, shown: dict[str, str]) -> list[Any] | None:
+    """List the figures as the Hub shows them."""
     from huggingface_hub import EvalResult
 
     return [
         EvalResult(
             task_type="video-summarization",
-            dataset_type=results["dataset"],
-            dataset_name=results["dataset"],
-            dataset_config=results["split"],
-            dataset_split=results["part"],
+            dataset_type=results.dataset,
+            dataset_name=results.dataset,
+            dataset_config=results.split,
+            dataset_split=results.part,
             metric_type=name,
-            metric_name=f"{label} ({results['protocol']})",
-            metric_value=results["metrics"][name],
+            metric_name=f"{label} ({results.protocol})",
+            metric_value=results.metrics[name],
         )
         for name, label in shown.items()
-        if results["metrics"][name] is not None
+        if results.metrics[name] is not None
     ] or None
+
+
+def _stages(config: Path) -> list[dict[str, Any]]:
+    """Read what the checkpoint was trained on, a `dataset` and a `split` each."""
+    stages: list[Any] = _read(config).get("trained_on") or []
+    for stage in stages:
+        if not isinstance(stage, dict) or not isinstance(stage.get("dataset"), str):
+            raise HierSumError(f"{config}: trained_on: expected a dataset each, found {stage!r:.80}.")
+    return stages
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""A run or a prepared data set as one commit of a Hub repository: all of it arrives, or nothing."""
+"""Push a run or a prepared data set to the Hub.
+
+A push is one commit, which arrives whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub import HfApi, errors, hf_hub_url
+from huggingface_hub.errors import LocalTokenNotFoundError
 
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.hub.card import LIBRARY, LICENCE, RULES, card_data, write_card
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
-from hiersum_hf.results import read_results
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 
 
@@ -40,25 +42,28 @@ REPLACED = {  # of an earlier push, where this one does not have them
 }
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NO_COPY = {".gitattributes", "README.md", "LICENSE"}  # what a repository may hold before the first push
+HTTPError: type[Exception] = vars(errors)["HTTPError"]  # of httpx or httpx2, by the version of huggingface_hub
 
 
 def push(
     folder: str | Path, repo_id: str, private: bool | None = None, token: str | None = None, base: str | None = None
 ) -> str:
-    """Uploads a run of `hiersum train`, any checkpoint, or a folder of `hiersum prepare`; its kind is seen.
+    """Upload a run, a checkpoint or a prepared data set.
+
+    The folder shows which of them it is.
 
     Args:
         folder: The run or the prepared folder; nothing in it is changed.
         repo_id: "org/name". What an earlier push left there is replaced, and stays in the history.
-        private: Whether a repository made for it is private; default the organisation's setting.
-        token: Of the Hub; default HF_TOKEN or that of `hf auth login`.
+        private: Whether a repository made for it is private; default: the organisation's setting.
+        token: Of the Hub; default: HF_TOKEN or that of `hf auth login`.
         base: Hub id of an adapter's base, where it was trained on a local folder.
 
     Returns:
         The repository's address.
 
     Raises:
-        FileNotFoundError: No such folder.
+        FileNotFoundError: There is no such folder.
         ValueError: The folder is neither, or not complete; a bad id; a repository that holds something else.
         PermissionError: Not logged in, or no right to write there.
         ConnectionError: The upload broke off. The repository is as it was.
@@ -89,14 +94,14 @@ def push(
 
 
 def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: str | None = None) -> None:
-    """Fills `target` with what a checkpoint needs to be loaded, judged and trained again, and no pickle.
+    """Fill `target` with all that a pushed checkpoint needs.
 
-    Weights, config, feature extractor and the code of all classes; recipe, results and picture as far as the run has
-    them; licence and card. Another licence than ours goes on; a card that names one and was not written by
-    `write_card`, as that of converted weights, goes as it is.
+    These are weights, config, feature extractor and the code of all classes; recipe, results and picture as far as the
+    run has them; licence and card; and no pickle. Another licence than ours stays. A card that names one and was not
+    written by `write_card`, as that of converted weights, goes as it is.
 
     Raises:
-        ValueError: Not a complete HierSum checkpoint in safetensors, or an adapter whose base is a local folder.
+        HierSumError: Not a complete HierSum checkpoint in safetensors, or an adapter whose base is a local folder.
     """
     extractor: Any  # the pipelines of Transformers name another kind
     _refuse_pickles(run)
@@ -109,7 +114,7 @@ def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: st
     else:
         HierSumPipeline(model, feature_extractor=extractor).save_pretrained(target)
     _copy(run, target, BESIDE_WEIGHTS)
-    results = read_results(run / "results.json") if (run / "results.json").is_file() else None
+    results = Results.read(run / "results.json") if (run / "results.json").is_file() else None
     told = card_data(run)
     licence = told.get("license") or LICENCE
     if licence == LICENCE:
@@ -121,10 +126,12 @@ def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: st
 
 
 def assemble_data(prepared: Path, target: Path) -> None:
-    """Fills `target` with a finished prepared folder. Its description keeps the label rule, and loses the paths.
+    """Fill `target` with a finished prepared folder.
+
+    Its description keeps the label rule and loses the paths of this machine.
 
     Raises:
-        ValueError: Not finished, or files are missing or broken.
+        HierSumError: The folder is not finished, or files are missing or broken.
     """
     from hiersum_hf.datasets.prepared import stream_prepared  # it needs pyarrow
 
@@ -140,11 +147,18 @@ def assemble_data(prepared: Path, target: Path) -> None:
 def claim_repository(repo_id: str, private: bool | None = None, token: str | None = None, kind: str = "model") -> None:
     """Make the repository where there is none, and refuse one that would not take a push.
 
+    Args:
+        repo_id: "org/name".
+        private: Whether the repository must be private.
+        token: Of the Hub; default: HF_TOKEN or that of `hf auth login`.
+        kind: "model" or "dataset".
+
     Raises:
         ValueError: A bad id, a repository that holds something else, or a public one where `private` is asked for.
-        PermissionError, ConnectionError: As `push`.
+        PermissionError: Not logged in, or no right to write there.
+        ConnectionError: The Hub cannot be reached.
     """
-    validate_repo_id(repo_id)
+    hf_hub_url(repo_id, MARKS[kind])  # refuses a bad id, offline
     if "/" not in repo_id:
         raise HierSumError(f"{repo_id}: expected a Hub id 'org/name', found no name of a user or organisation.")
     api = HfApi(token=token)
@@ -169,7 +183,10 @@ def claim_repository(repo_id: str, private: bool | None = None, token: str | Non
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
-    """What a repository of strangers says of itself; {} where that is no JSON object."""
+    """Read what a repository of strangers says of itself.
+
+    It is {} where the file holds no JSON object.
+    """
     try:
         return read_json_object(path)
     except ValueError:
@@ -178,7 +195,7 @@ def _read_mark(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _clear_errors(repo_id: str) -> Iterator[None]:
-    """Says what to do about an error of the Hub or of the network."""
+    """Say what to do about an error of the Hub or network."""
     try:
         yield
     except (LocalTokenNotFoundError, HTTPError, RuntimeError) as error:
@@ -198,7 +215,10 @@ def _clear_errors(repo_id: str) -> Iterator[None]:
 
 
 def _refuse_pickles(run: Path) -> None:
-    """Raises ValueError if the weights are missing or in a format that can run code when it is read."""
+    """Refuse weights that are missing or may run code.
+
+    Reading a pickle can run code.
+    """
     name = "adapter_model" if (run / "adapter_config.json").is_file() else "model"
     if not any(run.glob(f"{name}*.safetensors")):
         pickles = sorted(file.name for ending in PICKLES for file in run.glob(f"*{ending}"))
@@ -207,7 +227,10 @@ def _refuse_pickles(run: Path) -> None:
 
 
 def _name_base(config: Path, run: Path, base: str | None, repo_id: str) -> None:
-    """Writes the base's Hub id into a copy of adapter_config.json, or refuses one that nobody could load."""
+    """Write the base's Hub id into a copy of adapter_config.json.
+
+    An adapter whose base nobody else could load is refused.
+    """
     adapter = read_json_object(config)
     adapter["base_model_name_or_path"] = base = base or adapter["base_model_name_or_path"]
     if Path(base).exists():

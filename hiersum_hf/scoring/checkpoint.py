@@ -19,7 +19,7 @@ from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import CheckpointError, InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
-from hiersum_hf.results import read_results
+from hiersum_hf.results import Results
 
 
 ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
@@ -191,8 +191,8 @@ def training_stages(checkpoint: str | Path) -> list[dict[str, str | None]]:
     stages = _config(checkpoint).get("trained_on")
     path = find_file(checkpoint, "results.json") if stages is None else None
     if path is not None:
-        results = read_results(path)
-        return [{name: results.get(name) for name in ("dataset", "split")}]
+        results = Results.read(path)
+        return [{"dataset": results.dataset, "split": results.split}]
     return stages or []
 
 

@@ -6,6 +6,7 @@ description texts, U annotators. None of the scorers is in the paper.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from zlib import crc32
 
 import numpy as np
@@ -30,16 +31,9 @@ def score_frames(record: VideoRecord, scorer: str, seed: int = 0) -> Floats:
     """
     if scorer == "random":
         return random_scores(record, seed)
-    known = {
-        "uniform": uniform_scores,
-        "position": position_scores,
-        "title": title_scores,
-        "oracle": oracle_scores,
-        "training-free": training_free_scores,
-    }
-    if scorer not in known:
-        raise HierSumError(f"scorer: expected one of random, {', '.join(known)}; found {scorer!r}")
-    return known[scorer](record)
+    if scorer not in SCORERS:
+        raise HierSumError(f"scorer: expected one of random, {', '.join(SCORERS)}; found {scorer!r}")
+    return SCORERS[scorer](record)
 
 
 def random_scores(record: VideoRecord, seed: int = 0) -> Floats:
@@ -312,3 +306,15 @@ def standardised(cue: Floats) -> Floats:
     """
     deviation = cue.std()
     return (cue - cue.mean()) / deviation if deviation > 1e-9 else np.zeros_like(cue)
+
+
+# The names of all scorers that need no checkpoint.
+SCORERS: dict[str, Callable[[VideoRecord], np.ndarray]] = {
+    "uniform": uniform_scores,
+    "position": position_scores,
+    "title": title_scores,
+    "oracle": oracle_scores,
+    "training-free": training_free_scores,
+}
+WITHOUT_SCORES = ("random", "human", "shot-oracle")  # an evaluation measures these without scores of frames
+BASELINES = ("random", "position", "title", "oracle", "human")  # beside the scorer in every report, in this order

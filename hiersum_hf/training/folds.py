@@ -12,7 +12,7 @@ from pathlib import Path
 from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.files.escape import printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.results import format_table, write_json
+from hiersum_hf.results import format_table
 from hiersum_hf.training.flags import Flags, parse
 from hiersum_hf.training.preflight import check_start, refuse_other_recipe, run_folder
 from hiersum_hf.training.resume import last_checkpoint
@@ -76,6 +76,6 @@ def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:
         device="cpu" if args.use_cpu else "auto",
         command=command(words, args),
     )
-    write_json(run / "results.json", results)
+    results.write(run / "results.json")
     table = f"{format_table([results])}\n\n{format_folds(results)}\n\nWritten to {run / 'results.json'}"
     print(printable_lines(table))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.hub.card import LICENCE, card_data, write_card
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
-from hiersum_hf.results import read_results, write_json
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import find_file, load_checkpoint, training_stages
 
 
@@ -38,7 +39,7 @@ def merge(adapter: str, output: Path) -> None:
     with aside(output) as partial:
         HierSumPipeline(model, feature_extractor=extractor).save_pretrained(partial)
         if results is not None:
-            write_json(partial / "results.json", results)
+            results.write(partial / "results.json")
         if recipe := find_file(adapter, "recipe.yaml"):
             shutil.copy(recipe, partial)
         write_card(partial, results, extractor, licence=card_data(adapter).get("license") or LICENCE)
@@ -63,13 +64,13 @@ def _base_of(adapter: str) -> str:
     return str(read_json_object(found)["base_model_name_or_path"])
 
 
-def _results_of(adapter: str, base: str, output: Path) -> dict[str, Any] | None:
+def _results_of(adapter: str, base: str, output: Path) -> Results | None:
     """Read the adapter's results as those of the merged checkpoint.
 
     Where there are none, say so.
     """
     told = find_file(adapter, "results.json")
     if told is not None:
-        return read_results(told) | {"checkpoint": str(output), "merged_from": {"adapter": adapter, "base": base}}
+        return replace(Results.read(told), checkpoint=str(output), merged_from={"adapter": adapter, "base": base})
     print(f"{adapter}: no results.json there, so the merged checkpoint has none: its card says so.", file=sys.stderr)
     return None

@@ -29,7 +29,7 @@ from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtract
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import format_table, write_json
+from hiersum_hf.results import Results, format_table
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 from hiersum_hf.scoring.training_free import score_frames
@@ -213,7 +213,7 @@ def _save(flags: Flags, beginning: Beginning) -> None:
 
 def _evaluate(
     flags: Flags, beginning: Beginning, levels: Sequence[str], selected_on: str | None, command: str
-) -> list[dict[str, Any]]:
+) -> list[Results]:
     """Measure the test part.
 
     The checkpoint at its default level comes first, then at the others, then scorers without training.
@@ -222,7 +222,7 @@ def _evaluate(
     common: dict[str, Any] = {"dataset": dataset_name(data), "part": "test", "split": split_name(data)}
     common |= {"seed": args.seed, "encoder_mismatch": beginning.mismatch, "command": command}
     config = beginning.model.config
-    results: list[dict[str, Any]] = []
+    results: list[Results] = []
     for level in sorted(levels, key=lambda name: name != config.default_level):
         predicted = _predict(beginning, records, level, args, progress=not args.disable_tqdm)
         about = {"scorer": "checkpoint", "level": level, "score_head": config.score_head}
@@ -230,12 +230,11 @@ def _evaluate(
         about |= {"sentence_scores": {name: result["sentence_scores"] for name, result in predicted.items()}}
         scores = {name: result["scores"] for name, result in predicted.items()}
         results.append(evaluate_scores(records, scores, **about, **common))
-        common |= {"baselines": results[0]["baselines"]}
+        common |= {"baselines": results[0].baselines}
     for scorer in ("training-free", "uniform"):
         scores = {record.video_id: score_frames(record, scorer) for record in records}
         results.append(evaluate_scores(records, scores, scorer=scorer, **common))
-    results[0]["labels"] = label_facts(data.data, beginning.parts["train"])
-    return results
+    return [replace(results[0], labels=label_facts(data.data, beginning.parts["train"])), *results[1:]]
 
 
 def _predict(
@@ -250,26 +249,26 @@ def _predict(
     return predict_scores(model, extractor, records, level, progress=progress, allow_encoder_mismatch=allow)
 
 
-def _leave(flags: Flags, beginning: Beginning, results: Sequence[dict[str, Any]]) -> None:
+def _leave(flags: Flags, beginning: Beginning, results: Sequence[Results]) -> None:
     """Write picture, card and results.json beside the checkpoint; print the table."""
     args, run = flags.training, run_folder(flags.training)
     _draw_scores(beginning, results[0], args)
     licence = card_data(flags.start.checkpoint).get("license") if flags.start.checkpoint else None
     write_card(run, results[0], beginning.extractor, args.hub_model_id or "org/hiersum", licence or LICENCE)
-    write_json(run / "results.json", results[0])  # last: it says that the run is complete
+    results[0].write(run / "results.json")  # last: it says that the run is complete
     print(printable_lines(format_table(results)))
     print(f"\nCheckpoint, card and results.json: {args.output_dir}")
 
 
-def _draw_scores(beginning: Beginning, results: Mapping[str, Any], args: HierSumTrainingArguments) -> None:
+def _draw_scores(beginning: Beginning, results: Results, args: HierSumTrainingArguments) -> None:
     """Draw scores.png of the first test video.
 
     It shows the scores of the default level beside the annotators'.
     """
-    record = next(record for record in beginning.parts["test"] if record.video_id in results["per_video"])
+    record = next(record for record in beginning.parts["test"] if record.video_id in results.per_video)
     name, run = record.video_id, run_folder(args)
-    scored = _predict(beginning, [record], results["level"], args)
-    one = {**results, "per_video": {name: results["per_video"][name]}}
+    scored = _predict(beginning, [record], beginning.model.config.default_level, args)
+    one = replace(results, per_video={name: results.per_video[name]})
     (path,) = plot_videos([record], {name: scored[name]["scores"]}, one, run, overwrite=True)
     path.replace(run / "scores.png")
 

@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.evaluation.comparison import compare
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.files.atomic import write_text
-from hiersum_hf.results import read_results, versions, write_json
+from hiersum_hf.results import SAME, Baseline, Results, versions, write_json
 from hiersum_hf.scoring.training_free import score_frames
 
 
 NEWLINE = "\n"
+PAIRED = ("metrics", "per_video")  # what a comparison reads beside SAME
 SHOWN = {"kendall_tau": "tau", "spearman_rho": "rho", "f1": "F1"}
 SYSTEMS = {
     "scratch": "from scratch on {} labelled videos",
@@ -38,7 +40,7 @@ QUICK = {
 }
 
 
-def train(recipe: str, output: Path, seed: int, *flags: str, quick: bool) -> dict:
+def train(recipe: str, output: Path, seed: int, *flags: str, quick: bool) -> Results:
     """One run of `hiersum train`; its results."""
     words = ["-m", "hiersum_hf", "train", recipe, "--seed", str(seed)]
     words += ["--output_dir", str(output), "--overwrite", "True", "--disable_tqdm", "True", *flags]
@@ -46,10 +48,10 @@ def train(recipe: str, output: Path, seed: int, *flags: str, quick: bool) -> dic
     print(shlex.join(["python", *words]), file=sys.stderr)
     if subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL).returncode:
         raise RuntimeError(f"{output}: the training failed, see above.")
-    return read_results(output / "results.json")
+    return Results.read(output / "results.json")
 
 
-def run_seed(runs: Path, seed: int, train_videos: int, quick: bool) -> dict[str, dict]:
+def run_seed(runs: Path, seed: int, train_videos: int, quick: bool) -> dict[str, Results]:
     """Results of each system with this seed."""
     labelled = ["--train_videos", str(train_videos)]
     replay, scratch, finetuned = (runs / f"{name}_{seed}" for name in ("replay", "scratch", "finetuned"))
@@ -60,35 +62,38 @@ def run_seed(runs: Path, seed: int, train_videos: int, quick: bool) -> dict[str,
     }
 
 
-def mean_over_seeds(results: list[dict]) -> dict:
+def mean_over_seeds(results: list[Results]) -> dict:
     """Mean and standard deviation over seeds, and every video's mean."""
-    table = {name: np.array([result["metrics"][name] for result in results]) for name in SHOWN}
+    table = {name: np.array([result.metrics[name] for result in results]) for name in SHOWN}
     per_video = {
-        video: {name: float(np.mean([result["per_video"][video][name] for result in results])) for name in SHOWN}
-        for video in results[0]["per_video"]
+        video: {name: float(np.mean([result.per_video[video][name] for result in results])) for name in SHOWN}
+        for video in results[0].per_video
     }
     return {
         "metrics": {name: float(values.mean()) for name, values in table.items()},
         "spread": {name: float(values.std(ddof=1)) if len(results) > 1 else None for name, values in table.items()},
-        "levels": [result["level"] for result in results],
+        "levels": [result.level for result in results],
         "per_video": per_video,
     }
 
 
-def training_free(baselines: dict) -> dict[str, float]:
+def training_free(baselines: dict[str, Baseline | None]) -> dict[str, float | None]:
     """Figures of the scorer that needs no training, on the same videos."""
     records = load_parts(DataArguments(train_videos=1))["test"]
     scores = {record.video_id: score_frames(record, "training-free") for record in records}
     about = {"scorer": "training-free", "dataset": "demo", "part": "test", "baselines": baselines}
-    return evaluate_scores(records, scores, **about)["metrics"]
+    return evaluate_scores(records, scores, **about).metrics
 
 
-def collect(seeds: list[dict[str, dict]], train_videos: int) -> dict:
+def collect(seeds: list[dict[str, Results]], train_videos: int) -> dict:
     """What OUTPUT.json holds."""
     first = seeds[0]["scratch"]
-    about = {name: first[name] for name in ("dataset", "part", "protocol", "data_fingerprint")}
+    about = {name: getattr(first, name) for name in SAME}
     systems = {name: mean_over_seeds([results[name] for results in seeds]) for name in SYSTEMS}
-    ours, theirs = ({**about, "scorer": name, **systems[name]} for name in ("finetuned", "scratch"))
+    ours, theirs = (
+        replace(first, scorer=name, level=None, checkpoint=None, **{key: systems[name][key] for key in PAIRED})
+        for name in ("finetuned", "scratch")
+    )
     comparison = compare(ours, theirs)
     for system in systems.values():
         system["videos"] = len(system.pop("per_video"))
@@ -96,7 +101,7 @@ def collect(seeds: list[dict[str, dict]], train_videos: int) -> dict:
         "seeds": len(seeds),
         "train_videos": train_videos,
         "systems": systems,
-        "baselines": first["baselines"] | {"training-free": training_free(first["baselines"])},
+        "baselines": first.to_dict()["baselines"] | {"training-free": training_free(first.baselines)},
         "comparison": comparison,
         "versions": versions(),
         "command": shlex.join(["python", "scripts/ablation/compare_pretraining.py", *sys.argv[1:]]),

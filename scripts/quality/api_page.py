@@ -27,7 +27,10 @@ KINDS = (
     ("Pipeline", ("pipeline", "HierSumPipeline")),
     ("Data", ("VideoRecord", "Sentence", "read_subtitles", "prepare")),
     ("Prepared sets", ("load_prepared", "stream_prepared", "RecordDataset")),
-    ("Training and evaluation", ("HierSumTrainer", "HierSumTrainingArguments", "evaluate_scores", "compute_metrics")),
+    (
+        "Training and evaluation",
+        ("HierSumTrainer", "HierSumTrainingArguments", "evaluate_scores", "compute_metrics", "Results"),
+    ),
     ("Hub", ("push",)),
     ("Errors", ("HierSumError", "InputError", "CheckpointError")),
 )

@@ -130,8 +130,10 @@ def trained(out: Path) -> dict[str, Any]:
     """Weights and figures, rounded by `same`."""
     from safetensors.numpy import load_file
 
-    results = json.loads((out / "results.json").read_text())
-    return load_file(out / "model.safetensors") | {"metrics": results["metrics"], "per_video": results["per_video"]}
+    from hiersum_hf.results import Results
+
+    results = Results.read(out / "results.json")
+    return load_file(out / "model.safetensors") | {"metrics": results.metrics, "per_video": results.per_video}
 
 
 def final_files(out: Path) -> list[Path]:

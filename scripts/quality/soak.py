@@ -11,7 +11,6 @@ Exit status 1 if an item was lost, named twice or wrongly refused.
 
 import argparse
 import io
-import json
 import sys
 import tempfile
 import threading
@@ -36,6 +35,7 @@ from hiersum_hf.features.video_encoder import VideoEncoder
 from hiersum_hf.inference import summarize
 from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.inference.summarize import score_record
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.training.run import train
 
@@ -272,10 +272,10 @@ def make_items(folder: Path, count: int, good: dict, bad: dict, write: Callable[
     return broken
 
 
-def train_on(prepared: Path, run: Path, steps: int) -> dict[str, Any]:
-    """Trains, evaluates; the content of results.json."""
+def train_on(prepared: Path, run: Path, steps: int) -> Results:
+    """Train and evaluate; return what results.json says."""
     train(["--data", str(prepared), "--output_dir", str(run), "--max_steps", str(steps), *TRAIN])
-    return json.loads((run / "results.json").read_text())
+    return Results.read(run / "results.json")
 
 
 def summarize_records(records: Any, run: Path) -> int:
@@ -313,7 +313,7 @@ def soak(records: int, videos: int, steps: int, root: Path) -> tuple[list[tuple[
     checks = [
         (f"{len(broken)} broken records named once, no other", report["skipped"].keys() == broken),
         (f"{records - len(broken)} good records prepared", report["videos"] == records - len(broken)),
-        (f"{len(results['per_video'])} videos of the test part evaluated", bool(results["per_video"])),
+        (f"{len(results.per_video)} videos of the test part evaluated", bool(results.per_video)),
         (f"{finished[0]} records summarized", finished == [records - len(broken)] * PASSES),
         (
             f"{len(no_films)} broken files named once, no other",

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf.cli.evaluate import HELP
 from hiersum_hf.cli.main import main
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.records import Encoders
+from hiersum_hf.scoring.training_free import SCORERS, WITHOUT_SCORES
 
 
 @pytest.fixture(scope="module")
@@ -213,13 +215,19 @@ def test_two_results_are_compared(data, tmp_path, capsys):
     assert "better" not in out
 
 
+def test_the_help_says_what_every_scorer_is():
+    listed = [line.split()[0] for line in HELP.partition("\n\n")[0].splitlines()[1:]]
+    assert listed[-1] == "else"
+    assert sorted(listed[:-1]) == sorted(BASELINES) == sorted([*WITHOUT_SCORES, *SCORERS])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["tvsum"], "expected a data set and --data"),
         (["tvsum", "--data", "DATA", "--plot"], "expected --output"),
         (["tvsum", "--data", "DATA", "--diagnose"], "expected a scorer with scores for every frame, found 'random'"),
-        (["tvsum", "--data", "DATA", "--scorer", "unifrom"], "expected random, human, shot-oracle, oracle, uniform"),
+        (["tvsum", "--data", "DATA", "--scorer", "unifrom"], "expected random, human, shot-oracle, uniform, position"),
         (["tvsum", "--data", "DATA", "--protocol", "top50"], "expected one of hiersum-keyshot-v1"),
         (["tvsum", "--data", "DATA", "--folds", "--part", "train"], "expected no --part"),
         (["tvsum", "--data", "DATA", "--folds", "--scorer", "runs/none"], "runs/none"),
@@ -258,7 +266,7 @@ def test_results_say_what_selected_the_checkpoint(data, checkpoint, capsys):
     (checkpoint / "results.json").write_text(
         json.dumps(
             {"schema": 1, "dataset": "tvsum", "part": "test", "protocol": "p", "data_fingerprint": "f"}
-            | {"scorer": "checkpoint", "metrics": {}, "per_video": {}, "selected_on": "validation"}
+            | {"split": None, "scorer": "checkpoint", "metrics": {}, "per_video": {}, "selected_on": "validation"}
         )
     )
     results = json.loads(evaluate(capsys, "tvsum", "--data", data, "--scorer", checkpoint, "--json")[1])

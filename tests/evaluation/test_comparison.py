@@ -1,7 +1,7 @@
 """Two results side by side: chance must not look like progress, progress must not look like chance."""
 
-import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from hiersum_hf.evaluation.comparison import compare, format_comparison
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.statistics import holm, mean_interval
-from hiersum_hf.results import read_results
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.training_free import oracle_scores, random_scores
 
 
@@ -31,8 +31,8 @@ def results(demo_records):
 def made(values, **changes):
     """Results with these tau of the videos v0, v1, ..."""
     per_video = {f"v{i}": {"kendall_tau": value} for i, value in enumerate(values)}
-    about = {"dataset": "d", "part": "test", "protocol": "p", "data_fingerprint": "f", "scorer": "s"}
-    return {"schema": 1, "metrics": {"kendall_tau": None, "f1": None}, "per_video": per_video} | about | changes
+    about = {"dataset": "d", "part": "test", "split": None, "protocol": "p", "data_fingerprint": "f", "scorer": "s"}
+    return Results(**{"metrics": {"kendall_tau": None, "f1": None}, "per_video": per_video} | about | changes)
 
 
 def test_two_random_scorers_do_not_differ(results):
@@ -51,9 +51,7 @@ def test_the_oracle_beats_random_whichever_comes_first(results):
         assert worse["metrics"][name]["verdict"] == "second better"
         assert figures["difference"] == pytest.approx(-worse["metrics"][name]["difference"])
         assert 0 < figures["ci95"][0] < figures["difference"] < figures["ci95"][1]
-        assert figures["difference"] == pytest.approx(
-            results["oracle"]["metrics"][name] - results["random"]["metrics"][name]
-        )
+        assert figures["difference"] == pytest.approx(results["oracle"].metrics[name] - results["random"].metrics[name])
     assert compare(results["oracle"], results["random"]) == better
     assert json.loads(json.dumps(better, allow_nan=False)) == better
 
@@ -80,7 +78,7 @@ def test_more_metrics_need_stronger_evidence():
     nothing = {video: dict.fromkeys("abcd", 0) for video in videos}
     both = [made([], metrics=dict.fromkeys("abcd"), per_video=per_video) for per_video in (videos, nothing)]
     among = compare(*both)["metrics"]["a"]
-    alone = compare(*(one | {"metrics": {"a": None}} for one in both))["metrics"]["a"]
+    alone = compare(*(replace(one, metrics={"a": None}) for one in both))["metrics"]["a"]
     assert alone["p"] == among["p"] == pytest.approx(4 / 2**8)
     assert alone["verdict"] == "first better"
     assert among["verdict"] == "no difference"
@@ -112,13 +110,13 @@ def test_results_of_other_data_are_refused(key):
 
 
 def test_nothing_in_common_is_refused():
-    other = made([]) | {"per_video": {"w": {"kendall_tau": 1.0}}}
+    other = made([], per_video={"w": {"kendall_tau": 1.0}})
     with pytest.raises(ValueError, match="expected a metric that both results have, found none on the 0 videos"):
         compare(made([1, 2]), other)
 
 
 def test_table(results):
-    lines = format_comparison(compare(results["oracle"] | {"level": "child"}, results["random"])).splitlines()
+    lines = format_comparison(compare(replace(results["oracle"], level="child"), results["random"])).splitlines()
     assert lines[:4] == [
         "demo test, protocol hiersum-keyshot-v1",
         "first: oracle (child)",
@@ -134,34 +132,3 @@ def test_interval_covers_the_mean_and_narrows():
     few, many = mean_interval(rng.standard_normal(10)), mean_interval(rng.standard_normal(1000))
     assert few[1] - few[0] > many[1] - many[0]
     assert 0.09 < many[1] - many[0] < 0.16  # 2 x 1.96 / sqrt(1000) = 0.124
-
-
-def test_results_are_read_back(results, tmp_path):
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps(results["oracle"]))
-    assert read_results(path) == results["oracle"]
-
-
-def without_per_video(results):
-    changed = copy.deepcopy(results)
-    del changed["per_video"]
-    return changed
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", r"results.json: expected JSON"),
-        ("[]", r"results.json: expected results of schema 1, found schema None"),
-        ('{"schema": 2}', r"results.json: expected results of schema 1, found schema 2"),
-        (json.dumps(without_per_video(made([1]))), r"results.json: expected the results .* missing per_video"),
-        (b"\xff\xfe", r"results.json: expected JSON"),
-    ],
-)
-def test_what_is_no_result_is_named(tmp_path, text, message):
-    path = tmp_path / "results.json"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ValueError, match=message):
-        read_results(path)
-    with pytest.raises(FileNotFoundError, match=r"none.json: expected results"):
-        read_results(tmp_path / "none.json")

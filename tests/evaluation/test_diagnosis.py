@@ -30,7 +30,7 @@ def evaluate(records, scores):
 def checks(records, score, second=None, **changes):
     """The checks of this scoring of these records by name."""
     scores = {record.video_id: score(record) for record in records}
-    found = diagnose(records, scores, evaluate(records, scores) | changes, second)
+    found = diagnose(records, scores, replace(evaluate(records, scores), **changes), second)
     return {check.name: check for check in found}
 
 
@@ -157,20 +157,20 @@ def test_f1_up_while_tau_is_down_is_found(records):
     records = records[:8]
     scores = {record.video_id: oracle_scores(record) for record in records}
     results = evaluate(records, scores)
-    second = dict(results)
     for tau_step, ok in ((-0.1, True), (0.1, False)):  # from the second: F1 up by .1, tau up or down by .1
-        second["per_video"] = {
+        changed = {
             name: figures | {"f1": figures["f1"] - 0.1, "kendall_tau": figures["kendall_tau"] + tau_step}
-            for name, figures in results["per_video"].items()
+            for name, figures in results.per_video.items()
         }
+        second = replace(results, per_video=changed)
         found = diagnose(records, scores, results, second)[-1]
         assert (found.name, found.ok) == (MOVES, ok)
         assert found.value == f"F1 +0.1000, tau {-tau_step:+.4f}"
     assert diagnose(records, scores, results, results)[-1].ok
-    silent = {name: figures | {"f1": None} for name, figures in results["per_video"].items()}
-    assert diagnose(records, scores, results, results | {"per_video": silent})[-1].ok is None
+    silent = {name: figures | {"f1": None} for name, figures in results.per_video.items()}
+    assert diagnose(records, scores, results, replace(results, per_video=silent))[-1].ok is None
     with pytest.raises(ValueError, match="data_fingerprint"):
-        diagnose(records, scores, results, second | {"data_fingerprint": "other"})
+        diagnose(records, scores, results, replace(second, data_fingerprint="other"))
 
 
 def test_a_single_curve_and_other_protocols_work(records):

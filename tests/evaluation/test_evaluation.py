@@ -15,15 +15,15 @@ from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores, mea
 from hiersum_hf.evaluation.importance import importance_of
 from hiersum_hf.evaluation.protocols.by_name import reference_of
 from hiersum_hf.records import Encoders, VideoRecord
-from hiersum_hf.results import format_table, write_json
+from hiersum_hf.results import Results, format_table, write_json
 from hiersum_hf.scoring.training_free import oracle_scores, position_scores, random_scores, title_scores
 
 
-KEYS = {
+KEYS = [  # in the order in which every results.json of schema 1 has them
     *("schema", "dataset", "part", "split", "protocol", "scorer", "level", "score_head", "checkpoint", "selected_on"),
-    *("metrics", "baselines", "ci95", "per_video", "dropped", "encoders", "encoder_mismatch", "data_fingerprint"),
-    *("seed", "versions", "command", "selection"),
-}
+    *("metrics", "selection", "baselines", "ci95", "per_video", "dropped", "encoders", "encoder_mismatch"),
+    *("data_fingerprint", "seed", "versions", "command"),
+]
 METRICS = {"f1", "kendall_tau", "spearman_rho", "map50", "map15", "rouge1", "rouge2", "rougeLsum", "cosine"}
 CAPTURED = {"captured", "captured_keyshot"}
 
@@ -68,42 +68,43 @@ def evaluate(records, scores=None, **kwargs):
 
 def test_every_key_is_there_and_plain(records):
     results = evaluate(records, level="child", checkpoint="out", split="split.yml#0", command="hiersum evaluate")
-    assert set(results) == KEYS
-    assert set(results["metrics"]) == METRICS | CAPTURED | {"precision", "recall"}
-    assert results["protocol"] == "hiersum-keyshot-v1"
-    assert results["encoders"] == {"video": "some/video", "text": "some/text", "sample_fps": 2.0}
-    assert json.loads(json.dumps(results, allow_nan=False)) == results
-    assert set(results["per_video"]) == {"v0", "v1", "v2", "v3"}
-    low, high = results["ci95"]["kendall_tau"]
-    assert low < results["metrics"]["kendall_tau"] < high
-    assert results["metrics"]["kendall_tau"] > results["baselines"]["human"]["kendall_tau"] > 0.4
-    assert abs(results["baselines"]["random"]["kendall_tau"]) < 0.1
-    assert evaluate(records)["data_fingerprint"] == results["data_fingerprint"]
-    assert evaluate(records[:3])["data_fingerprint"] != results["data_fingerprint"]
+    content = results.to_dict()
+    assert list(content) == KEYS
+    assert set(results.metrics) == METRICS | CAPTURED | {"precision", "recall"}
+    assert results.protocol == "hiersum-keyshot-v1"
+    assert results.encoders == {"video": "some/video", "text": "some/text", "sample_fps": 2.0}
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert set(results.per_video) == {"v0", "v1", "v2", "v3"}
+    low, high = results.ci95["kendall_tau"]
+    assert low < results.metrics["kendall_tau"] < high
+    assert results.metrics["kendall_tau"] > results.baselines["human"].metrics["kendall_tau"] > 0.4
+    assert abs(results.baselines["random"].metrics["kendall_tau"]) < 0.1
+    assert evaluate(records).data_fingerprint == results.data_fingerprint
+    assert evaluate(records[:3]).data_fingerprint != results.data_fingerprint
 
 
 def test_fingerprint_is_of_what_scores_are_compared_with(records):
     """Two results may be compared iff they were measured against the same; encoders of the scorer do not matter."""
-    mark = evaluate(records)["data_fingerprint"]
+    mark = evaluate(records).data_fingerprint
     other_texts = [replace(r, text_features=np.ones((3, 2)), video_features=r.video_features * 2) for r in records]
-    assert evaluate(other_texts)["data_fingerprint"] == mark
+    assert evaluate(other_texts).data_fingerprint == mark
     for change in ({"picks": records[0].picks + 1}, {"user_scores": records[0].user_scores + 1}):
-        assert evaluate([replace(records[0], **change), *records[1:]])["data_fingerprint"] != mark
+        assert evaluate([replace(records[0], **change), *records[1:]]).data_fingerprint != mark
     labels = np.arange(40) % 2
     clips = [replace(r, frame_labels=labels, user_scores=None, reference_text=("a",)) for r in records]
     scores = {r.video_id: np.arange(40.0) for r in records}
-    mark = evaluate(clips, scores, dataset="bliss")["data_fingerprint"]
+    mark = evaluate(clips, scores, dataset="bliss").data_fingerprint
     for change in ({"frame_labels": 1 - labels}, {"reference_text": ("b",)}, {"video_features": np.ones((40, 8))}):
         changed = [replace(clip, **change) for clip in clips]
-        assert evaluate(changed, scores, dataset="bliss")["data_fingerprint"] != mark
+        assert evaluate(changed, scores, dataset="bliss").data_fingerprint != mark
 
 
 def test_baselines_can_be_the_scorer(records):
     human, chance = evaluate(records, scorer="human"), evaluate(records, scorer="random")
     for metric in ("f1", "kendall_tau", "spearman_rho", *CAPTURED):
-        assert human["metrics"][metric] == pytest.approx(human["baselines"]["human"][metric])
-        assert chance["metrics"][metric] == pytest.approx(chance["baselines"]["random"][metric])
-    assert chance["baselines"]["random"]["draws"] == 20
+        assert human.metrics[metric] == pytest.approx(human.baselines["human"].metrics[metric])
+        assert chance.metrics[metric] == pytest.approx(chance.baselines["random"].metrics[metric])
+    assert chance.baselines["random"].draws == 20
     with pytest.raises(ValueError, match="scorer 'uniform': expected scores"):
         evaluate(records, scorer="uniform")
     with pytest.raises(ValueError, match="draws: expected at least 20, found 3"):
@@ -112,15 +113,15 @@ def test_baselines_can_be_the_scorer(records):
 
 def test_shot_oracle_is_the_best_under_the_budget(records):
     best, oracle = evaluate(records, scorer="shot-oracle"), evaluate(records)
-    assert best["metrics"]["f1"] >= max(oracle["metrics"]["f1"], best["baselines"]["human"]["f1"])
-    assert best["metrics"]["kendall_tau"] < oracle["metrics"]["kendall_tau"]  # a 0/1 summary ranks little
+    assert best.metrics["f1"] >= max(oracle.metrics["f1"], best.baselines["human"].metrics["f1"])
+    assert best.metrics["kendall_tau"] < oracle.metrics["kendall_tau"]  # a 0/1 summary ranks little
     with pytest.raises(ValueError, match="video v0: shot-oracle needs shots"):
         evaluate([replace(records[0], shots=None, video_features=np.zeros((40, 0)))], scorer="shot-oracle")
 
 
 def test_length_and_coverage_of_the_selection(records):
     """One shot of eight is chosen: 75 of 600 frames, which touch two of the tenths."""
-    extent = evaluate(records)["selection"]
+    extent = evaluate(records).selection
     assert extent["length"] == pytest.approx(75 / 600)
     assert 0.2 <= extent["coverage"] <= 0.3
 
@@ -144,11 +145,11 @@ def test_other_protocols_by_name(records):
     """The same scores under the other rules in circulation: named in the results, refused where they do not belong."""
     ours = evaluate(records)
     to_mean = evaluate(records, protocol="mean-user")
-    assert to_mean["protocol"] == "mean-user"
-    assert to_mean["metrics"]["kendall_tau"] == 1 > ours["metrics"]["kendall_tau"]  # the oracle IS the mean user
-    assert to_mean["baselines"]["human"]["kendall_tau"] is None
+    assert to_mean.protocol == "mean-user"
+    assert to_mean.metrics["kendall_tau"] == 1 > ours.metrics["kendall_tau"]  # the oracle IS the mean user
+    assert to_mean.baselines["human"].metrics["kendall_tau"] is None
     for name in ("a2summ-keyshot", "dsnet-keyshot", "mrhisum-keyshot", "csta-summe"):
-        assert evaluate(records, protocol=name)["metrics"]["f1"] is not None
+        assert evaluate(records, protocol=name).metrics["f1"] is not None
     with pytest.raises(ValueError, match=r"protocol of tvsum: expected one of hiersum-keyshot-v1, .*found 'top50'"):
         evaluate(records, protocol="top50")
 
@@ -160,36 +161,36 @@ def test_f1_by_hand():
     record = make_record("v", user_scores=users)
     for dataset, f1 in (("tvsum", 2 / 3), ("summe", 1)):
         results = evaluate([record], {"v": users[0]}, scorer="x", dataset=dataset)
-        assert results["metrics"]["f1"] == pytest.approx(f1)
+        assert results.metrics["f1"] == pytest.approx(f1)
         assert mean_metrics([record], {"v": users[0]}, dataset)["f1"] == pytest.approx(f1)
-    assert results["ci95"] == dict.fromkeys(["f1", "kendall_tau", "spearman_rho", *CAPTURED])  # one video
+    assert results.ci95 == dict.fromkeys(["f1", "kendall_tau", "spearman_rho", *CAPTURED])  # one video
 
 
 def test_shots_and_frames_are_made_where_missing(records):
     features_only = [replace(record, shots=None) for record in records]  # segmentation finds the same eight scenes
-    assert evaluate(features_only)["per_video"] == evaluate(records)["per_video"]
+    assert evaluate(features_only).per_video == evaluate(records).per_video
     bare = [replace(record, shots=None, picks=None, n_frames=None) for record in records]
-    assert evaluate(bare)["per_video"]["v0"] == pytest.approx(evaluate(records)["per_video"]["v0"])
+    assert evaluate(bare).per_video["v0"] == pytest.approx(evaluate(records).per_video["v0"])
 
 
 def test_a_single_reference_is_named(records):
     curves = [replace(r, user_scores=None, frame_scores=r.user_scores[0].astype(np.float32)) for r in records]
     curves[0].frame_scores[:3] = np.nan  # frames without a score count for nothing
     results = evaluate(curves, {r.video_id: np.nan_to_num(r.frame_scores) for r in curves}, scorer="x")
-    assert results["protocol"] == "hiersum-keyshot-v1-single-reference"
-    assert results["metrics"]["kendall_tau"] == pytest.approx(1)
-    assert results["metrics"]["f1"] == 1
-    assert results["baselines"]["human"] is None
+    assert results.protocol == "hiersum-keyshot-v1-single-reference"
+    assert results.metrics["kendall_tau"] == pytest.approx(1)
+    assert results.metrics["f1"] == 1
+    assert results.baselines["human"] is None
 
 
 def test_nothing_to_compare_with_is_null(records):
     unknown = [replace(record, user_scores=None) for record in records]
     results = evaluate(unknown, {r.video_id: np.arange(40) for r in unknown}, scorer="x")
-    assert results["metrics"]["f1"] is results["metrics"]["kendall_tau"] is None
-    assert results["dropped"]["videos_without_reference"] == 4
-    assert results["baselines"]["random"]["standard_error"]["kendall_tau"] is None
+    assert results.metrics["f1"] is results.metrics["kendall_tau"] is None
+    assert results.dropped["videos_without_reference"] == 4
+    assert results.baselines["random"].standard_error["kendall_tau"] is None
     assert mean_metrics(unknown, {r.video_id: np.arange(40) for r in unknown}) == {}
-    json.dumps(results, allow_nan=False)
+    json.dumps(results.to_dict(), allow_nan=False)
 
 
 def test_what_is_dropped_is_counted(records):
@@ -197,14 +198,14 @@ def test_what_is_dropped_is_counted(records):
     users[1] = 3
     odd = replace(records[0], user_scores=users[:, :39], user_summaries=np.ones((5, 601), bool))
     results = evaluate([odd, *records[1:]], {r.video_id: np.full(40, 0.5) for r in records}, scorer="x")
-    assert results["dropped"] == {
+    assert results.dropped == {
         "constant_annotators": 1,
         "lengths_cut": 2,
         "videos_without_reference": 0,
         "constant_predictions_scored_0": 4,
     }
-    assert results["metrics"]["kendall_tau"] == 0
-    assert results["per_video"]["v1"]["constant_prediction"] is True
+    assert results.metrics["kendall_tau"] == 0
+    assert results.per_video["v1"]["constant_prediction"] is True
 
 
 @pytest.mark.parametrize(
@@ -236,15 +237,18 @@ def test_table(records):
         format_table([evaluate(records), evaluate(records, part="val")])
 
 
-def test_earlier_results_can_still_be_shown(records):
+def test_earlier_results_can_still_be_shown(records, tmp_path):
     """Files of before have neither what selections capture nor the baselines position, title and oracle."""
-    results = evaluate(records)
-    for figures in (results["metrics"], results["ci95"], *results["per_video"].values()):
+    content = evaluate(records).to_dict()
+    for figures in (content["metrics"], content["ci95"], *content["per_video"].values()):
         for name in CAPTURED:
             del figures[name]
-    results["baselines"] = {name: results["baselines"][name] for name in ("random", "human")}
+    content["baselines"] = {name: content["baselines"][name] for name in ("random", "human")}
     for name in CAPTURED:
-        del results["baselines"]["random"][name], results["baselines"]["random"]["standard_error"][name]
+        del content["baselines"]["random"][name], content["baselines"]["random"]["standard_error"][name]
+    write_json(tmp_path / "results.json", content)
+    results = Results.read(tmp_path / "results.json")
+    assert results.to_dict() == content
     lines = format_table([results]).splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["scorer", "oracle", "[random]", "[human]", "random:"]
     assert "captured" not in lines[2]
@@ -257,33 +261,33 @@ def test_every_report_has_the_baselines_that_its_data_allows(records):
     """A reader sees at once what the place in the video, its title, chance, people and the answer itself would get."""
     one = Encoders("same", "same", 2.0)
     titled = [replace(r, encoders=one, description=("t",), description_features=r.video_features[7:8]) for r in records]
-    baselines = evaluate(titled)["baselines"]
+    baselines = evaluate(titled).baselines
     assert list(baselines) == ["random", "position", "title", "oracle", "human"]
     for name, score in (("position", position_scores), ("title", title_scores), ("oracle", oracle_scores)):
-        alone = evaluate(titled, {r.video_id: score(r) for r in titled})["metrics"]
-        assert baselines[name] == {metric: alone[metric] for metric in baselines[name]}
-    assert {name for name, figures in baselines.items() if figures.keys() >= CAPTURED} == set(baselines)
-    assert evaluate([*titled[:3], records[3]])["baselines"]["title"] is None  # one video has none
-    assert evaluate([replace(r, encoders=records[0].encoders) for r in titled])["baselines"]["title"] is None
+        alone = evaluate(titled, {r.video_id: score(r) for r in titled}).metrics
+        assert baselines[name].metrics == {metric: alone[metric] for metric in baselines[name].metrics}
+    assert {name for name, found in baselines.items() if found.metrics.keys() >= CAPTURED} == set(baselines)
+    assert evaluate([*titled[:3], records[3]]).baselines["title"] is None  # one video has none
+    assert evaluate([replace(r, encoders=records[0].encoders) for r in titled]).baselines["title"] is None
     unknown = [replace(r, user_scores=None, user_summaries=None) for r in titled]
     scores = {r.video_id: np.arange(40.0) for r in unknown}
-    assert evaluate(unknown, scores)["baselines"]["oracle"] is evaluate(unknown, scores)["baselines"]["human"] is None
+    assert evaluate(unknown, scores).baselines["oracle"] is evaluate(unknown, scores).baselines["human"] is None
 
 
 def test_what_selections_capture_stands_beside_every_protocol(records):
     """Eight scenes of 2.5 s of 20: 3 s are selected. Without features there are no shots, with labels alone nothing."""
     for protocol in (None, "mean-user", "csta-summe"):
-        metrics = evaluate(records, protocol=protocol)["metrics"]
+        metrics = evaluate(records, protocol=protocol).metrics
         assert 0.8 < metrics["captured"] <= 1
         assert 0 < metrics["captured_keyshot"] < metrics["captured"]
     bare = evaluate([replace(r, video_features=np.zeros((40, 0))) for r in records])
-    assert bare["metrics"]["captured"] > 0.8
-    assert bare["metrics"]["captured_keyshot"] is None
-    assert bare["baselines"]["random"]["captured_keyshot"] is None
+    assert bare.metrics["captured"] > 0.8
+    assert bare.metrics["captured_keyshot"] is None
+    assert bare.baselines["random"].metrics["captured_keyshot"] is None
     labels = [replace(r, user_scores=None, frame_labels=np.arange(40) % 2) for r in records]
     results = evaluate(labels, {r.video_id: np.arange(40.0) for r in labels}, dataset="bliss")
-    assert results["metrics"]["captured"] is None
-    assert not CAPTURED & results["ci95"].keys()
+    assert results.metrics["captured"] is None
+    assert not CAPTURED & results.ci95.keys()
 
 
 def test_random_selections_are_those_of_the_first_draws(records):
@@ -294,9 +298,9 @@ def test_random_selections_are_those_of_the_first_draws(records):
         for draw in range(5)
     ]
     means = np.mean(drawn, axis=1)
-    random = evaluate(records, scorer="random")["baselines"]["random"]
-    assert random["captured"] == pytest.approx(means.mean())
-    assert random["standard_error"]["captured"] == pytest.approx(means.std(ddof=1) / 5**0.5)
+    random = evaluate(records, scorer="random").baselines["random"]
+    assert random.metrics["captured"] == pytest.approx(means.mean())
+    assert random.standard_error["captured"] == pytest.approx(means.std(ddof=1) / 5**0.5)
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):
@@ -312,11 +316,11 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 def test_tvsum_figures_are_those_of_the_field(ratings):
     records = [rated_record(video) for video in ratings]
     results = evaluate(records)
-    human, chance = results["baselines"]["human"], results["baselines"]["random"]
+    human, chance = results.baselines["human"].metrics, results.baselines["random"]
     assert (round(human["kendall_tau"], 4), round(human["spearman_rho"], 4)) == (0.1774, 0.2042)
-    metrics = results["metrics"]
+    metrics = results.metrics
     assert (round(metrics["kendall_tau"], 3), round(metrics["spearman_rho"], 3)) == (0.378, 0.473)
-    assert abs(chance["kendall_tau"]) < 0.002
-    assert abs(chance["spearman_rho"]) < 0.002
-    assert 0.0003 < chance["standard_error"]["kendall_tau"] < 0.0012
+    assert abs(chance.metrics["kendall_tau"]) < 0.002
+    assert abs(chance.metrics["spearman_rho"]) < 0.002
+    assert 0.0003 < chance.standard_error["kendall_tau"] < 0.0012
     assert metrics["f1"] is None

@@ -72,13 +72,13 @@ def segments():
 def test_replay_protocol_adds_map(curve):
     """33 rows are 7 clips, 3 and 1 of them positive: a falling score ranks them all, a rising one puts them last."""
     right, wrong = evaluate(curve, np.arange(33, 0, -1), "mrhisum"), evaluate(curve, np.arange(33), "mosu")
-    assert right["protocol"] == "hiersum-replay-v1"
-    assert right["metrics"]["map50"] == right["metrics"]["map15"] == right["metrics"]["kendall_tau"] == 1
-    assert right["metrics"]["f1"] == 1
-    assert wrong["metrics"]["map15"] == pytest.approx(1 / 7)
-    assert wrong["metrics"]["map50"] == pytest.approx((1 / 5 + 2 / 6 + 3 / 7) / 3)
-    assert right["baselines"]["human"] is None
-    assert set(right["ci95"]) == {
+    assert right.protocol == "hiersum-replay-v1"
+    assert right.metrics["map50"] == right.metrics["map15"] == right.metrics["kendall_tau"] == 1
+    assert right.metrics["f1"] == 1
+    assert wrong.metrics["map15"] == pytest.approx(1 / 7)
+    assert wrong.metrics["map50"] == pytest.approx((1 / 5 + 2 / 6 + 3 / 7) / 3)
+    assert right.baselines["human"] is None
+    assert set(right.ci95) == {
         *("captured", "captured_keyshot", "f1", "kendall_tau", "spearman_rho", "map50", "map15"),
     }
 
@@ -91,23 +91,23 @@ def test_replay_videos_without_positive_clips_are_counted(curve):
         frame_labels=curve.frame_labels[:6], user_summaries=curve.user_summaries[:, :6], picks=np.arange(6), n_frames=6,
     )  # fmt: skip
     results = evaluate(short, np.arange(6), "mrhisum")
-    assert results["metrics"]["map15"] is None
-    assert results["dropped"]["without_map15_clips"] == 1
-    assert results["dropped"]["without_map50_clips"] == 0
-    assert evaluate(short, np.arange(6), "mrhisum", protocol="triplesumm-replay")["metrics"]["map15"] is not None
+    assert results.metrics["map15"] is None
+    assert results.dropped["without_map15_clips"] == 1
+    assert results.dropped["without_map50_clips"] == 0
+    assert evaluate(short, np.arange(6), "mrhisum", protocol="triplesumm-replay").metrics["map15"] is not None
 
 
 def test_highlights_are_compared_in_words_and_pictures(clip):
     """k is 15 % of 10 frames = 1 and of 4 sentences = 1; A2Summ's k is what the reference has: 2 and 1."""
     frames, sentences = np.eye(10)[3], {"c": np.array([0.1, 0.9, 0.2, 0.3])}
     ours = evaluate(clip, frames, "bliss", sentence_scores=sentences)
-    assert ours["protocol"] == "hiersum-bliss-v1"
-    assert ours["metrics"]["rouge1"] == ours["metrics"]["rougeLsum"] == 1
-    assert ours["metrics"]["cosine"] == pytest.approx(1)
-    assert ours["metrics"]["f1"] == pytest.approx(2 / 3)
+    assert ours.protocol == "hiersum-bliss-v1"
+    assert ours.metrics["rouge1"] == ours.metrics["rougeLsum"] == 1
+    assert ours.metrics["cosine"] == pytest.approx(1)
+    assert ours.metrics["f1"] == pytest.approx(2 / 3)
     theirs = evaluate(clip, frames + np.eye(10)[4], "bliss", sentence_scores=sentences, protocol="a2summ-bliss")
-    assert theirs["metrics"]["f1"] == 1
-    assert evaluate(clip, np.eye(10)[8], "bliss")["metrics"]["rouge1"] < 1  # the last sentence covers frame 8
+    assert theirs.metrics["f1"] == 1
+    assert evaluate(clip, np.eye(10)[8], "bliss").metrics["rouge1"] < 1  # the last sentence covers frame 8
 
 
 def test_sentences_without_scores_get_those_of_their_frames(clip):
@@ -122,12 +122,12 @@ def test_segments_are_judged_as_wikihow_does(segments):
     """Predicted means .9 .8 .2 .1: the best half is segments 0 and 1, of which one is important."""
     scores = np.array([0.9, 0.9, 0.7, 0.9, 0.2, 0.2, 0.1, 0.1, 1.0])
     results = evaluate(segments, scores, "wikihow")
-    assert [results["metrics"][name] for name in ("precision", "recall", "f1")] == [0.5, 0.5, 0.5]
-    assert results["metrics"]["kendall_tau"] == pytest.approx(0)  # of 6 pairs 3 agree
-    assert results["selection"]["length"] == pytest.approx(4 / 9)
+    assert [results.metrics[name] for name in ("precision", "recall", "f1")] == [0.5, 0.5, 0.5]
+    assert results.metrics["kendall_tau"] == pytest.approx(0)  # of 6 pairs 3 agree
+    assert results.selection["length"] == pytest.approx(4 / 9)
     strict = evaluate(segments, np.where(np.arange(9) < 6, scores, 0.6), "wikihow", protocol="wikihow-p>=0.5")
-    assert strict["metrics"]["precision"] == pytest.approx(1 / 3)
-    assert evaluate(segments, oracle_scores(segments), "wikihow")["metrics"]["f1"] == 1
+    assert strict.metrics["precision"] == pytest.approx(1 / 3)
+    assert evaluate(segments, oracle_scores(segments), "wikihow").metrics["f1"] == 1
 
 
 def test_original_frames_tell_the_segments_where_they_are_known(segments):
@@ -143,9 +143,9 @@ def test_videos_without_annotation_are_counted_not_scored(segments):
     bare = replace(segments, video_id="bare", frame_labels=None, frame_scores=None)
     scores = {"s": oracle_scores(segments), "bare": np.ones(9)}
     results = evaluate_scores([segments, bare], scores, scorer="x", dataset="wikihow", part="test")
-    assert results["metrics"]["f1"] == 1
-    assert results["dropped"]["videos_without_reference"] == 1
-    assert results["per_video"]["bare"]["f1"] is None
+    assert results.metrics["f1"] == 1
+    assert results.dropped["videos_without_reference"] == 1
+    assert results.per_video["bare"]["f1"] is None
 
 
 def test_every_protocol_belongs_to_a_data_set():

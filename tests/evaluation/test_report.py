@@ -16,6 +16,7 @@ from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.plot import plot_histogram, plot_prediction
 from hiersum_hf.evaluation.report import file_name, plot_videos, write_page
 from hiersum_hf.records import Budget, Segment, Summary
+from hiersum_hf.results import Baseline, FoldResult
 from hiersum_hf.scoring.training_free import random_scores
 from hiersum_hf.summary.plot import plot_summary
 
@@ -80,7 +81,7 @@ def test_names_that_become_alike_do_not_collide():
 
 
 def test_the_videos_drawn_span_the_results(records, scores, results, tmp_path):
-    taus = {name: figures["kendall_tau"] for name, figures in results["per_video"].items()}
+    taus = {name: figures["kendall_tau"] for name, figures in results.per_video.items()}
     ranked = sorted(taus, key=taus.get)
     paths = plot_videos(records, scores, results, tmp_path, limit=2)
     assert [path.name for path in paths] == [file_name(ranked[0]), file_name(ranked[-1])]
@@ -144,21 +145,21 @@ def test_the_page_is_one_file(page):
 
 def test_the_page_shows_figures_baselines_and_where_they_come_from(page, results):
     cells, text = Reader(page).cells, Reader(page).text
-    low, high = results["ci95"]["kendall_tau"]
-    assert f"{results['metrics']['kendall_tau']:.4f} [{low:.4f}, {high:.4f}]" in cells
-    random, human = results["baselines"]["random"], results["baselines"]["human"]
-    assert f"{random['kendall_tau']:.4f} ± {random['standard_error']['kendall_tau']:.4f}" in cells
-    assert f"{human['f1']:.4f}" in cells
-    for figures in results["per_video"].values():
+    low, high = results.ci95["kendall_tau"]
+    assert f"{results.metrics['kendall_tau']:.4f} [{low:.4f}, {high:.4f}]" in cells
+    random, human = results.baselines["random"], results.baselines["human"]
+    assert f"{random.metrics['kendall_tau']:.4f} ± {random.standard_error['kendall_tau']:.4f}" in cells
+    assert f"{human.metrics['f1']:.4f}" in cells
+    for figures in results.per_video.values():
         assert f"{figures['spearman_rho']:.4f}" in cells
-    assert f"{results['baselines']['position']['captured']:.4f}" in cells
+    assert f"{results.baselines['position'].metrics['captured']:.4f}" in cells
     assert "Captured: importance above the video's mean" in text
     assert "6 videos, protocol hiersum-keyshot-v1" in text
     assert "video random-projection, text random-projection, sample fps 1.0000" in cells
-    assert results["data_fingerprint"] in cells
+    assert results.data_fingerprint in cells
     assert cells[cells.index("seed") + 1] == "0"
     assert cells[cells.index("dropped") + 1] == "none"
-    assert f"torch {results['versions']['torch']}" in text
+    assert f"torch {results.versions['torch']}" in text
 
 
 def test_the_page_shows_the_diagnosis(page):
@@ -178,10 +179,10 @@ def test_pictures_beyond_the_size_to_mail_are_named(records, scores, results, tm
 
 def test_results_with_little_in_them(results, tmp_path):
     """One video, no annotators: nothing to draw, no interval."""
-    nothing = dict.fromkeys(results["metrics"])
-    bare = results | {"metrics": nothing, "per_video": {"v": {"f1": None, "kendall_tau": None}}, "level": None}
-    bare |= {"ci95": {"f1": None}, "baselines": {"random": {"draws": 20}, "human": None}, "encoders": None}
-    bare |= {"folds": [{"metrics": nothing}], "spread": nothing}
+    nothing = dict.fromkeys(results.metrics)
+    parts = {"metrics": nothing, "per_video": {"v": {"f1": None, "kendall_tau": None}}, "level": None}
+    parts |= {"ci95": {"f1": None}, "baselines": {"random": Baseline({}, 20), "human": None}, "encoders": None}
+    bare = replace(results, **parts, folds=[FoldResult(0, None, 1, nothing)], spread=nothing)
     text = write_page(bare, tmp_path, []).read_text(encoding="utf-8")
     assert "<img" not in text
     assert "Captured" not in text
@@ -189,8 +190,8 @@ def test_results_with_little_in_them(results, tmp_path):
 
 
 def test_folds_and_their_spread_are_shown(results, tmp_path):
-    folds = [{"metrics": results["metrics"] | {"f1": value}} for value in (0.25, 0.35)]
-    changed = results | {"folds": folds, "spread": {"f1": 0.0707}}
+    folds = [FoldResult(k, None, 3, results.metrics | {"f1": value}) for k, value in enumerate((0.25, 0.35))]
+    changed = replace(results, folds=folds, spread={"f1": 0.0707})
     cells = Reader(write_page(changed, tmp_path, []).read_text(encoding="utf-8")).cells
     assert cells[cells.index("standard deviation") :][:4] == ["standard deviation", "-", "-", "0.0707"]
     assert {"0.2500", "0.3500"} <= set(cells)

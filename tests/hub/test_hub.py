@@ -17,7 +17,6 @@ from hiersum_hf.cli.main import main
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.hub.card import write_card
 from hiersum_hf.hub.push import assemble_run, claim_repository, push
-from hiersum_hf.results import write_json
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.training.lora import add_lora
@@ -48,7 +47,7 @@ def run(tmp_path_factory, demo_records, demo_extractor):
     HierSumPipeline(model, feature_extractor=demo_extractor).save_pretrained(folder)
     scores = {name: found["scores"] for name, found in predict_scores(model, demo_extractor, records).items()}
     results = evaluate_scores(records, scores, scorer="checkpoint", dataset="demo", part="test", level="both")
-    write_json(folder / "results.json", results)
+    results.write(folder / "results.json")
     write_card(folder, results, demo_extractor)
     (folder / "recipe.yaml").write_text("data: demo\n")
     (folder / "scores.png").write_bytes(b"\x89PNG")

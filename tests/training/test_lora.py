@@ -11,7 +11,6 @@ from peft import PeftModel
 from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.cli.main import main
 from hiersum_hf.evaluation.evaluate import evaluate_scores
-from hiersum_hf.results import write_json
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.training.arguments import HierSumTrainingArguments
@@ -172,14 +171,14 @@ def test_a_merged_checkpoint_says_what_it_came_from(base, demo_records, demo_ext
     scores = {record.video_id: np.arange(len(record.video_features)) for record in demo_records[20:22]}
     about = {"scorer": "checkpoint", "dataset": "demo", "part": "test", "split": "drawn#3"}
     results = evaluate_scores(demo_records[20:22], scores, checkpoint=str(adapter), level="child", **about)
-    write_json(adapter / "results.json", results)
+    results.write(adapter / "results.json")
     code, err = merge(adapter, output, capsys)
     assert code == 0, err
     merged = json.loads((output / "results.json").read_text())
     origin = {"adapter": str(adapter), "base": str(base)}
-    assert merged == results | {"checkpoint": str(output), "merged_from": origin}
+    assert merged == results.to_dict() | {"checkpoint": str(output), "merged_from": origin}
     card = (output / "README.md").read_text()
-    assert f"{results['metrics']['f1']:.4f}" in card
+    assert f"{results.metrics['f1']:.4f}" in card
     assert "LoRA adapter of" not in card
     assert load_checkpoint(output)[0].config.trained_on == [{"dataset": "demo", "split": "drawn#3"}]
 

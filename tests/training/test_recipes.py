@@ -15,11 +15,13 @@ from ablation import compare_pretraining as script
 from hiersum_hf.cli.main import main
 from hiersum_hf.cli.main import parser as cli_parser
 from hiersum_hf.cli.train import tell
+from hiersum_hf.datasets import parts as parts_module
 from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.readers.bliss import BLiSSReader
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.metrics import kendall_tau
+from hiersum_hf.results import Baseline, Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.synthetic import demo as demo_module
 from hiersum_hf.synthetic.demo import with_replay
@@ -79,7 +81,9 @@ def few_demo_videos(monkeypatch):
     def missing(name):
         raise ImportError(f"{name}: not for this test")
 
-    monkeypatch.setattr(demo_module, "DEMO_VIDEOS", {"train": 70, "validation": 3, "test": 3})
+    few = {"train": 70, "validation": 3, "test": 3}
+    for module in (demo_module, parts_module):
+        monkeypatch.setattr(module, "DEMO_VIDEOS", few)
     monkeypatch.setattr(demo_module, "load_video_encoder", missing)
 
 
@@ -256,10 +260,11 @@ def test_comparison_of_pretraining_by_hand(tmp_path, monkeypatch, capsys):
         seen.append((recipe, output.name, flags))
         tau = {"scratch": 0.05, "replay": 0.1, "finetuned": 0.2}[output.name.split("_")[0]] + 0.02 * seed
         per_video = {f"v{i}": {"kendall_tau": tau + 0.001 * i, "spearman_rho": tau, "f1": 0.3} for i in range(30)}
-        about = {"dataset": "demo", "part": "test", "protocol": "p", "data_fingerprint": "x", "level": "both"}
-        baselines = {name: dict.fromkeys(script.SHOWN, 0.01) for name in ("random", "human")}
+        about = {"dataset": "demo", "part": "test", "split": None, "protocol": "p", "data_fingerprint": "x"}
+        about |= {"scorer": "checkpoint", "level": "both"}
+        baselines = {name: Baseline(dict.fromkeys(script.SHOWN, 0.01)) for name in ("random", "human")}
         metrics = {name: float(np.mean([v[name] for v in per_video.values()])) for name in script.SHOWN}
-        return about | {"per_video": per_video, "metrics": metrics, "baselines": baselines}
+        return Results(**about, per_video=per_video, metrics=metrics, baselines=baselines)
 
     monkeypatch.setattr(script, "train", train)
     monkeypatch.setattr(script, "training_free", lambda baselines: dict.fromkeys(script.SHOWN, 0.15))

@@ -451,7 +451,7 @@ def test_video_without_description_does_not_stop_an_evaluation(tmp_path, demo_re
     results = evaluate_scores(
         [silent], {silent.video_id: child}, scorer="checkpoint", dataset="demo", part="test", level="both"
     )
-    assert results["dropped"]["read_without_description"] == 1
+    assert results.dropped["read_without_description"] == 1
 
 
 def test_levels_that_took_no_step_do_not_count_as_trained(tmp_path, demo_records, demo_extractor):

@@ -1,4 +1,4 @@
-"""What one video's scores are compared with, and the comparison, for each protocol by name.
+"""Compare the scores of one video with its annotators.
 
 Letters: N sampled frames, M sentences, S shots or segments, U annotators, R key frames, n_frames original frames.
 """
@@ -37,7 +37,9 @@ MEASURED = ("f1", "kendall_tau", "spearman_rho")
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Annotators' scores and key-shot summaries of one video; parts that its record does not give are None.
+    """Annotators' scores and key-shot summaries of one video.
+
+    Parts that its record does not give are None.
 
     The field's protocols for TVSum and SumMe by name: `variant` of the key-shot summary ("hiersum" is the project's),
     and `ranks`, what tau and rho are measured against ("each", the project's; "mean-user"; "csta").
@@ -58,34 +60,50 @@ class Reference:
     ranks: str = "each"
 
     def measure(self, scores: np.ndarray, sentence_scores: np.ndarray | None = None) -> dict[str, float]:
-        """The `measured` figures of (N,) frame scores, NaN where there is nothing to compare with."""
+        """Compute the `measured` figures of (N,) frame scores.
+
+        A figure is NaN where there is nothing to compare with. Protocols that select sentences also read the (M,)
+        `sentence_scores`.
+        """
         return self._ranks(scores) | {"f1": self._f1(self.selection(scores))}
 
     def selection(self, scores: np.ndarray) -> np.ndarray | None:
-        """(n_frames,) bool: the original frames that these scores select under the protocol; None without shots."""
+        """Select original frames by scores under the protocol.
+
+        Returns:
+            (n_frames,) bool; None without shots.
+        """
         if self.shots is None:
             return None
         return key_shot_summary(scores, self.picks, self.n_frames, self.shots, self.variant)
 
     def extent(self, scores: np.ndarray) -> dict[str, float]:
-        """Length of the selection as a share of the video, and the share of the video's tenths that it touches."""
+        """Measure the length and coverage of the selection.
+
+        The length is a share of the video, the coverage the share of the video's tenths that it touches.
+        """
         chosen = self.selection(scores)
         if chosen is None:
             return {"length": UNKNOWN, "coverage": UNKNOWN}
         return {"length": summary_length(chosen), "coverage": temporal_coverage(chosen)}
 
     def random(self, seed: int) -> dict[str, float]:
+        """Measure random scores of frames and sentences."""
         return self.measure(random_scores(self.record, seed), random_sentence_scores(self.record, seed))
 
     def oracle_scores(self) -> np.ndarray | None:
-        """(N,) mean of the annotators, else the curve or the labels, the least where a frame has none; None without."""
+        """Average the annotators, else take the curve or the labels.
+
+        Returns:
+            (N,) scores, the least of them where a frame has none; None without any of them.
+        """
         if self.users is None:
             return None
         n, mean = len(self.record.frame_times_s), self.users.mean(axis=0)
         return filled(np.pad(mean, (0, n - len(mean)), constant_values=UNKNOWN))
 
     def human(self) -> dict[str, float]:
-        """Every annotator against the others."""
+        """Measure every annotator against the others."""
         figures = dict.fromkeys(self.measured, UNKNOWN)
         if self.users is not None and len(self.users) > 1 and self.ranks == "each":
             figures["kendall_tau"], figures["spearman_rho"] = human_agreement(self.users[:, self.seen])
@@ -96,10 +114,12 @@ class Reference:
         return figures
 
     def shot_oracle(self) -> dict[str, float]:
-        """The shots within the budget whose F1 is the greatest possible; tau and rho are those of this 0/1 summary.
+        """Measure the shots within the budget whose F1 is the greatest possible.
+
+        tau and rho are those of this 0/1 summary.
 
         Raises:
-            ValueError: The video has no shots or no annotators' summaries.
+            HierSumError: The video has no shots or no annotators' summaries.
         """
         if self.shots is None or self.summaries is None:
             raise HierSumError(f"video {self.record.video_id}: shot-oracle needs shots and summaries, found none")
@@ -112,7 +132,7 @@ class Reference:
         return dict.fromkeys(self.measured, UNKNOWN) | self._ranks(at_picks) | {"f1": self._f1(best)}
 
     def dropped(self) -> dict[str, int]:
-        """How many annotators and lengths met a special rule."""
+        """Count the annotators and lengths that met a special rule."""
         annotated, summaries, users = self.record.user_scores, self.summaries, self.users
         return {
             "constant_annotators": 0 if users is None else sum(is_constant(user[self.seen]) for user in users),
@@ -122,7 +142,10 @@ class Reference:
         }
 
     def update_fingerprint(self, digest: hashlib._Hash) -> None:
-        """Adds everything that scores are compared with; features only where the comparison needs them."""
+        """Add everything that scores are compared with to the digest.
+
+        Features count only where the comparison needs them.
+        """
         record, texts = self.record, [(s.text, s.start_s, s.end_s) for s in self.record.sentences]
         digest.update(repr((record.video_id, self.n_frames, texts, record.reference_text)).encode())
         ours = [self.users, self.seen, self.picks, self.shots, self.summaries]

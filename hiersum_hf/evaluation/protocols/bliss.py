@@ -1,4 +1,6 @@
-"""What a clip of BLiSS is compared with: key frames and a highlight in words.
+"""Compare a BLiSS clip's scores with its key frames and highlight.
+
+The highlight is a text, which ROUGE compares with the selected sentences.
 
 Letters: N sampled frames, M sentences, R key frames of the reference.
 """
@@ -10,14 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from hiersum_hf.evaluation.protocols.annotators import MEASURED, UNKNOWN, Reference
-from hiersum_hf.metrics import (
-    matched_cosine,
-    oracle_k,
-    ratio_k,
-    rouge,
-    top_k,
-)
+from hiersum_hf.evaluation.importance import UNKNOWN
+from hiersum_hf.evaluation.protocols.annotators import MEASURED, Reference
+from hiersum_hf.metrics import matched_cosine, oracle_k, ratio_k, rouge, top_k
 from hiersum_hf.scoring.training_free import spread_over_sentences
 from hiersum_hf.summary.shots import fill_picks
 
@@ -27,11 +24,11 @@ RATIO = 0.15  # of a clip's frames and sentences, where the reference does not t
 
 @dataclass(frozen=True, eq=False)
 class HighlightReference(Reference):
-    """A BLiSS clip: key frames, key sentences, and a highlight in words.
+    """Key frames, key sentences and highlight text of a BLiSS clip.
 
     The best k frames are compared with the key frames (F1; cosine of matched features), the best k sentences, in their
-    order, with the highlight (ROUGE); tau and rho compare raw frame scores with the 0/1 labels. `k_rule`: "ratio",
-    15 % (what a user has), or "oracle", as many as the reference has (A2Summ's).
+    order, with the highlight (ROUGE). tau and rho compare raw frame scores with the 0/1 labels. `k_rule` says what k
+    is: "ratio", 15 % (what a user has), or "oracle", as many as the reference has (A2Summ's).
     """
 
     measured: ClassVar[tuple[str, ...]] = (*MEASURED, "rouge1", "rouge2", "rougeLsum", "cosine")
@@ -47,7 +44,7 @@ class HighlightReference(Reference):
         return fill_picks(chosen, self.picks, self.n_frames)
 
     def _best(self, scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Indices of the best k."""
+        """Return the indices of the best k."""
         if self.k_rule == "ratio" or labels is None:
             return top_k(scores, ratio_k(len(scores), RATIO))
         return top_k(scores, oracle_k(labels))

@@ -1,4 +1,4 @@
-"""The protocols by name, and what a record is compared with under each.
+"""Find what a record is compared with under each protocol by name.
 
 | name | what it is |
 |---|---|
@@ -61,21 +61,24 @@ FAMILIES: dict[str, type[Reference]] = {
 
 
 def protocols_of(dataset: str) -> list[str]:
-    """Names of the protocols for this data set, its default first."""
+    """List the protocols for this data set, its default first."""
     family = FAMILIES.get(dataset, Reference)
     return [name for name, (kind, _) in PROTOCOLS.items() if kind is family]
 
 
 def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None) -> Reference:
-    """What the record's scores are compared with; its features are let go where the comparison needs none.
+    """Collect what the record's scores are compared with.
+
+    Features are let go where the comparison needs none.
 
     Args:
-        record: With annotators, scores or labels.
-        dataset: Names the protocol where `protocol` does not, and "summe" the maximum over annotators.
+        record: A video with annotators, scores or labels.
+        dataset: Name of the data set. It chooses the protocol where `protocol` does not; "summe" takes the maximum over
+            annotators.
         protocol: One of `protocols_of(dataset)`, the first by default.
 
     Raises:
-        ValueError: No such protocol for this data set, or annotations and sampled frames differ in number by more than
+        HierSumError: The data set has no such protocol, or annotations and sampled frames differ in number by more than
             two; the message names the video.
     """
     known = protocols_of(dataset)
@@ -106,7 +109,10 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
 
 
 def _users(record: VideoRecord) -> np.ndarray | None:
-    """(U, N) annotators, else the one curve, else the labels (NaN where a frame has none)."""
+    """Return the (U, N) annotators, else the curve, else the labels.
+
+    A frame without label has NaN.
+    """
     users, labels = rated_frames(record), record.frame_labels
     if users is not None or labels is None:
         return users
@@ -123,7 +129,10 @@ def _label_parts(record: VideoRecord, picks: np.ndarray, n_frames: int) -> dict[
 
 
 def _key_shot_parts(record: VideoRecord, users: np.ndarray | None, picks: np.ndarray, n_frames: int) -> dict[str, Any]:
-    """Shots, else those of the features, and the annotators' summaries, else those of their scores."""
+    """Take the record's shots and summaries, or make them.
+
+    Shots are made of the features, summaries of the annotators' scores.
+    """
     shots, summaries = record.shots, record.user_summaries
     if shots is None and record.video_features.shape[1]:
         starts = picks[kernel_temporal_segmentation(record.video_features)[:, 0]]

@@ -1,4 +1,4 @@
-"""What one video is compared with that has a most-replayed curve."""
+"""Compare the scores of a video with its most-replayed curve."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 
 from hiersum_hf.evaluation.importance import UNKNOWN
 from hiersum_hf.evaluation.protocols.annotators import MEASURED, Reference
-from hiersum_hf.metrics import (
-    clip_average_precision,
-)
+from hiersum_hf.metrics import clip_average_precision
 
 
 @dataclass(frozen=True, eq=False)
 class ReplayReference(Reference):
-    """A replay curve of one value a second: adds Mr.HiSum's mAP50 and mAP15 (`metrics.clip_average_precision`)."""
+    """A replay curve, which adds Mr.HiSum's mAP50 and mAP15.
+
+    The curve has one value a second. `metrics.clip_average_precision` computes the two figures; `rule` is one of its
+    rules.
+    """
 
     measured: ClassVar[tuple[str, ...]] = (*MEASURED, "map50", "map15")
 
@@ -32,7 +34,7 @@ class ReplayReference(Reference):
         return figures
 
     def dropped(self) -> dict[str, int]:
-        """Also the videos in which no clip is positive."""
+        """Count the videos in which no clip is positive too."""
         known = {} if self.users is None or not len(self.seen) else self.measure(np.nan_to_num(self.users[0]))
         lacking = {f"without_{name}_clips": int(np.isnan(known.get(name, 0))) for name in ("map50", "map15")}
         return super().dropped() | lacking

@@ -1,4 +1,6 @@
-"""What a video of WikiHow is compared with: labels and scores of its segments.
+"""Compare a WikiHow video's scores with its segments.
+
+Segments have labels and scores.
 
 Letters: N sampled frames, S segments.
 """
@@ -12,14 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from hiersum_hf.evaluation.protocols.annotators import MEASURED, UNKNOWN, Reference
-from hiersum_hf.metrics import (
-    kendall_tau,
-    segment_f1,
-    segment_means,
-    segment_prediction,
-    spearman_rho,
-)
+from hiersum_hf.evaluation.importance import UNKNOWN
+from hiersum_hf.evaluation.protocols.annotators import MEASURED, Reference
+from hiersum_hf.metrics import kendall_tau, segment_f1, segment_means, segment_prediction, spearman_rho
 from hiersum_hf.summary.shots import fill_picks
 
 
@@ -28,10 +25,11 @@ SEGMENT_S = 4.0  # of a pseudo summary
 
 @dataclass(frozen=True, eq=False)
 class SegmentReference(Reference):
-    """A WikiHow video: 0/1 labels and scores of segments (32 frames, or 4 s of a pseudo summary).
+    """Labels (0/1) and scores of the segments of a WikiHow video.
 
-    A segment's predicted score is the mean over its sampled frames; segments without label or frame do not count.
-    `rule` says which are predicted important: "top50", the best half (floor), "p>=0.5", or "top15".
+    A segment is 32 frames, or 4 s of a pseudo summary. Its predicted score is the mean over its sampled frames;
+    segments without label or frame do not count. `rule` says which are predicted important: "top50", the best half
+    (floor), "p>=0.5", or "top15".
     """
 
     measured: ClassVar[tuple[str, ...]] = (*MEASURED, "precision", "recall")
@@ -69,7 +67,10 @@ class SegmentReference(Reference):
 
     @cached_property
     def _segments(self) -> tuple[np.ndarray, np.ndarray]:
-        """(S,) first labelled frame of each segment; for each labelled frame (`seen`) its segment, from 0."""
+        """First labelled frame of each segment, and each frame's segment.
+
+        The first array is (S,). The second has the number of its segment, from 0, for each labelled frame (`seen`).
+        """
         if self.starts is None:
             number = np.floor(self.record.frame_times_s[self.seen] / SEGMENT_S + 1e-6).astype(np.int64)
         else:

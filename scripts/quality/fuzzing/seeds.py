@@ -18,6 +18,7 @@ from hiersum_hf import HierSumConfig
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.readers.youtube8m import masked_crc32c
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.results import Baseline, FoldResult, Results
 
 
 RNG = np.random.default_rng(0)
@@ -78,11 +79,21 @@ bf16: false
 report_to: [none]
 lr_scheduler_kwargs: {num_decay_steps: 10}
 """
-RESULTS = {
-    "schema": 1, "dataset": "tvsum", "part": "test", "protocol": "tvsum", "data_fingerprint": "f", "scorer": "random",
-    "metrics": {"f1": 0.5, "kendall_tau": 0.1}, "level": None, "ci95": {"f1": [0.4, 0.6]}, "baselines": {},
-    "per_video": {f"video_{k}": {"f1": k / 8, "kendall_tau": 0.1 * k} for k in range(4)}, "dropped": {},
-}  # fmt: skip
+RESULTS = Results(
+    dataset="tvsum",
+    part="test",
+    split="published#0",
+    protocol="tvsum",
+    scorer="random",
+    metrics={"f1": 0.5, "kendall_tau": 0.1},
+    baselines={"random": Baseline({"f1": 0.4}, 20, {"f1": 0.01}), "human": None},
+    ci95={"f1": [0.4, 0.6]},
+    per_video={f"video_{k}": {"f1": k / 8, "kendall_tau": 0.1 * k} for k in range(4)},
+    data_fingerprint="f",
+    spread={"f1": 0.1},
+    folds=[FoldResult(0, None, 4, {"f1": 0.5})],
+    labels={"positive_rate": 0.2, "rule": {"threshold": 0.5}},
+)
 
 
 CONFIG = {"model_type": "hiersum"} | {name: getattr(HierSumConfig(), name) for name in HierSumConfig.__annotations__}

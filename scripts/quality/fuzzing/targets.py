@@ -35,7 +35,7 @@ from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.comparison import compare
 from hiersum_hf.features.cache import stored_features
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import read_results
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import read_object
 from hiersum_hf.texts.subtitles import read_description, read_subtitles, write_srt
 from hiersum_hf.texts.tracks import embedded_subtitles
@@ -218,7 +218,7 @@ TARGETS = {
     "recipe": Target(one("r.yaml", seeds.RECIPE), lambda folder: recipe_words(folder / "r.yaml", PARSER)),
     "config": Target(one("config.json", seeds.CONFIG), config),
     "results": Target(
-        one("r.json", seeds.RESULTS), lambda folder: compare(read_results(folder / "r.json"), seeds.RESULTS)
+        one("r.json", seeds.RESULTS.to_dict()), lambda folder: compare(Results.read(folder / "r.json"), seeds.RESULTS)
     ),
     "plan": Target(one(".plan.json", seeds.PLAN), lambda folder: claimed(folder, {"version": "1", "fingerprint": "f"})),
     "splits-json": Target(one("s.json", [seeds.SPLIT, seeds.SPLIT]), lambda folder: read_splits(folder / "s.json")),
