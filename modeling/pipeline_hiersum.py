@@ -32,6 +32,7 @@ FEATURES = ("video_features", "frame_times_s", *TEXT_FEATURES)
 FACTS = ("video_id", "duration_s", "sample_fps", "video_encoder", "text_encoder", "normalization")
 CHOICE = ("query", "selection", "min_segment", "keep", "skip")  # how a summary is chosen
 NEEDS_PACKAGE = ("video", "fps", "subtitles", "description", *CHOICE)
+ERRORS = (ValueError, OSError)  # of one video
 RATE_TOLERANCE = 0.25  # a data set with every 15th frame of videos of 24 to 30 frames a second varies as much
 
 
@@ -81,6 +82,8 @@ class HierSumPipeline(ChunkPipeline):
             min_segment (`float`, defaults to 3): Least length of a segment in seconds.
             level (`str`): "child", "parent", "both" or "joint"; default `config.default_level`.
             batch_size (`int`): How many forwards run together; no score depends on it.
+            return_exceptions (`bool`, defaults to False): Give the error of a video that cannot be summarized in its
+                place, and do the others. By default the first one ends the call.
             *args: As `Pipeline` takes them.
             **kwargs: The arguments above by name.
 
@@ -108,6 +111,7 @@ class HierSumPipeline(ChunkPipeline):
         fps: float | None = None,
         budget: str | float | None = None,
         level: str | None = None,
+        return_exceptions: bool = False,
         **choice: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Hand all arguments of a call on to `preprocess`."""
@@ -115,15 +119,29 @@ class HierSumPipeline(ChunkPipeline):
         unknown = sorted(choice.keys() - set(CHOICE))
         if unknown:
             raise TypeError(f"unexpected {', '.join(unknown)}; expected {', '.join((*given, *CHOICE))}")
-        return {key: value for key, value in (given | choice).items() if value is not None}, {}, {}
+        both = {"return_exceptions": return_exceptions}
+        return {key: value for key, value in (given | choice).items() if value is not None} | both, {}, both
 
-    def preprocess(
-        self, inputs: Any, level: str | None = None, budget: str | float = "0.15", **more: Any
-    ) -> Iterator[dict[str, Any]]:
+    def preprocess(self, inputs: Any, return_exceptions: bool = False, **given: Any) -> Iterator[dict[str, Any]]:
         """Yield one chunk for each level to read.
 
-        It holds the network's input, and what `postprocess` needs.
+        It holds the network's input, and what `postprocess` needs. The chunk of a video that failed has its error, and
+        a blank frame for the network.
         """
+        try:
+            chunks = list(self._chunks(inputs, **given))
+        except ERRORS as error:
+            if not return_exceptions:
+                raise
+            blank = np.zeros((1, self.model.config.video_dim), np.float32)
+            batch = self.feature_extractor(video_features=[blank], frame_times_s=[np.zeros(1)], level="child")
+            tensors = {key: batch[key] for key in self.feature_extractor.model_input_names}
+            chunks = [tensors | {"about": {"error": error}, "is_last": True}]
+        yield from chunks
+
+    def _chunks(
+        self, inputs: Any, level: str | None = None, budget: str | float = "0.15", **more: Any
+    ) -> Iterator[dict[str, Any]]:
         given = more | (dict(inputs) if isinstance(inputs, Mapping) else {"video": inputs})
         given = {key: value for key, value in given.items() if value is not None}
         check_given(self.feature_extractor, given, self._reader is not None)
@@ -149,12 +167,22 @@ class HierSumPipeline(ChunkPipeline):
         scores = {name: output[name] for name in ("frame_logits", "replay_scores", "sentence_logits")}
         return scores | {name: inputs[name] for name in ("video_mask", "text_mask", "about", "is_last")}
 
-    def postprocess(self, chunks: Any, **kwargs: Any) -> Any:
+    def postprocess(self, chunks: Any, return_exceptions: bool = False) -> Any:
         """Turn a video's chunks into its `Summary`.
 
-        Without the package, into a dict.
+        Without the package, into a dict; where the video failed, into the error.
         """
         about = chunks[0]["about"]
+        if "error" in about:
+            return about["error"]
+        try:
+            return self._result(chunks, about)
+        except ERRORS as error:
+            if not return_exceptions:
+                raise
+            return error
+
+    def _result(self, chunks: Any, about: dict[str, Any]) -> Any:
         features, level, warnings = about["features"], about["level"], about["warnings"]
         outputs = [unpadded(chunk, len(features["frame_times_s"])) for chunk in chunks]
         (result,) = self.feature_extractor.post_process_video_summarization(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.modeling.levels_hiersum import READING_LEVELS
 from hiersum_hf.scoring.training_free import BASELINES, SCORERS, WITHOUT_SCORES
 
 
@@ -79,7 +80,7 @@ def add(commands: Any) -> None:
     evaluate.add_argument("--data", metavar="PATH", help="prepared folder, or the source as `hiersum prepare` takes it")
     evaluate.add_argument("--ratings", metavar="FILE", help="TVSum's ratings (.mat, .tsv) to go with a feature file")
     evaluate.add_argument("--scorer", default="random", help="a baseline or a checkpoint, see below (%(default)s)")
-    evaluate.add_argument("--level", choices=["child", "parent", "both", "joint"], help="level of a checkpoint")
+    evaluate.add_argument("--level", choices=READING_LEVELS, help="level of a checkpoint")
     evaluate.add_argument("--protocol", metavar="NAME", help="another protocol than the data set's first, see below")
 
     made = evaluate.add_argument_group("what made the features, where the data does not say")

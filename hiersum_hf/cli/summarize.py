@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hiersum_hf.features.video_encoder import DTYPES
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.modeling.levels_hiersum import READING_LEVELS
 from hiersum_hf.records import clock, counted
 
 
@@ -121,7 +122,7 @@ def _add_scores(group: Any) -> None:
     )
     group.add_argument(
         "--level",
-        choices=["child", "parent", "both", "joint"],
+        choices=READING_LEVELS,
         help="what the scores are read from: subtitles, description, both; default: the checkpoint's choice",
     )
     group.add_argument(

@@ -28,7 +28,7 @@ from hiersum_hf.results import write_json
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.training_free import score_frames, spread_over_sentences
 from hiersum_hf.synthetic import features as synthetic
-from hiersum_hf.training.arguments import HierSumTrainingArguments
+from hiersum_hf.training.arguments import HierSumTrainingArguments, and_both
 from hiersum_hf.training.from_checkpoint import fit_renewed, load_for_transfer
 from hiersum_hf.training.projections import fit_projections
 from hiersum_hf.training.trainer import HierSumTrainer
@@ -116,8 +116,7 @@ def _train_network(
                 _note_curve(trainer.state.log_history, done, curve)
                 levels, done = trainer.evaluation_levels(), done + steps
             else:
-                trained = model.config.trained_levels or ["child", "parent"]
-                levels = [*trained, "both"] if {"child", "parent"} <= set(trained) else trained
+                levels = and_both(model.config.trained_levels or ["child", "parent"])
             network = model.merge_and_unload() if stage.lora_r else model
             network.config.default_level = levels[-1]
             network.save_pretrained(Path(folder, str(i)))

@@ -121,6 +121,24 @@ def test_a_batch_gives_what_single_videos_give(pipe):
             assert (cuts(one), one.warnings, one.level) == (cuts(single), single.warnings, single.level)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_one_bad_video_of_a_list_is_reported_and_the_others_are_done(pipe, tmp_path, batch_size):
+    (tmp_path / "empty.mp4").touch()
+    bad = features(20) | {"video_encoder": "others", "video_id": "mixed"}
+    videos = [features(20), str(tmp_path / "empty.mp4"), bad, str(tmp_path / "nosuch.mp4"), features(11, 7)]
+    first, empty, mixed, missing, last = pipe(videos, batch_size=batch_size, return_exceptions=True)
+    for one, alone in ((first, pipe(videos[0])), (last, pipe(videos[-1]))):
+        np.testing.assert_allclose(one.scores["values"], alone.scores["values"], atol=1e-6)
+        assert (cuts(one), one.warnings) == (cuts(alone), alone.warnings)
+    assert isinstance(empty, hiersum_hf.InputError)
+    assert "empty.mp4" in str(empty)
+    assert isinstance(missing, FileNotFoundError)
+    assert "nosuch.mp4" in str(missing)
+    assert str(mixed) == "mixed: expected features with the video_encoder 'eyes', found 'others'."
+    with pytest.raises(hiersum_hf.HierSumError, match=r"empty\.mp4"):
+        pipe(videos)
+
+
 def test_pipeline_command_and_api_cut_the_same_segments(folder, encoders):
     video, texts = folder / "talk.mp4", folder / "texts"
     files = {"subtitles": texts / "talk.srt", "description": texts / "talk.txt"}

@@ -34,7 +34,7 @@ from hiersum_hf.datasets.schema import schema, to_row, to_table
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.comparison import compare
 from hiersum_hf.features.cache import stored_features
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.records import VideoRecord, sentence_times_s
 from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import read_object
 from hiersum_hf.texts.subtitles import read_description, read_subtitles, write_srt
@@ -63,7 +63,7 @@ def sound(record: VideoRecord) -> None:
     """AssertionError if a reader let through what training, evaluation or `prepare` must not meet."""
     times_s, n, m = record.frame_times_s, len(record.frame_times_s), len(record.sentences)
     features, scores, labels, shots = record.video_features, record.frame_scores, record.frame_labels, record.shots
-    spans_s = np.array([(s.start_s, s.end_s) for s in record.sentences]).reshape(-1, 2)
+    spans_s = sentence_times_s(record.sentences)
     last, words = record.n_frames or 0, [*record.description, *(s.text for s in record.sentences)]
     rules = {
         "times": np.isfinite(times_s).all() and (np.diff(times_s, prepend=-1e-9) > 0).all(),
