@@ -2,6 +2,10 @@
 
     python scripts/quality/house.py measure HEAD~20 HEAD     one row a figure, one column a commit
     python scripts/quality/house.py moved HEAD~1 HEAD        functions whose code is not the same in both
+    python scripts/quality/house.py walk HEAD hiersum_hf/cli/main.py summarize talk.mp4 --output summaries
+
+The last one runs a program of that commit and counts how often a reader who follows it changes rooms: the functions of
+the package in the order of their first call, one change where the next function is in another room.
 
 A room is a folder or a file of the package's root; an arrow is one room that imports from another, inside functions
 too. A line of code holds a token that is neither comment nor docstring. A docstring counts as not imperative by ruff's
@@ -12,6 +16,7 @@ import argparse
 import ast
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -116,6 +121,18 @@ def measure(commit: str) -> dict[str, str]:
         }
 
 
+def walk(commit: str, program: str, *words: str) -> None:
+    """Run a program of a commit, and print its rooms in the order in which their functions are first called."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        fetch(commit, folder)
+        archive = subprocess.run(["git", "archive", commit, "scripts"], cwd=REPO, check=True, capture_output=True)
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+            tar.extractall(folder, filter="data", members=[one for one in tar if not one.issym()])
+        tracer = Path(__file__).with_name("walk.py")
+        subprocess.run([sys.executable, tracer, folder / program, *words], env=os.environ | {"PYTHONPATH": name})
+
+
 def functions(files: list[Path]) -> Iterator[tuple[str, str]]:
     """Yield the name of every function and its code, without imports and texts that name modules."""
     for path in files:
@@ -152,9 +169,12 @@ def moved(old: str, new: str) -> tuple[Counter[str], Counter[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", choices=["measure", "moved"])
-    parser.add_argument("commits", nargs="+")
+    parser.add_argument("job", choices=["measure", "moved", "walk"])
+    parser.add_argument("commits", nargs=argparse.REMAINDER, help="walk: a commit, a program of it and its words")
     args = parser.parse_args()
+    if args.job == "walk":
+        walk(*args.commits)
+        return
     if args.job == "moved":
         gone, come = moved(*args.commits)
         print("old:", *sorted(gone), "\nnew:", *sorted(come))
