@@ -16,7 +16,17 @@ from .levels_hiersum import ReadingLevel
 
 # Numbers by their least value
 AT_LEAST = {
-    0: ("negative_dilation", "focal_gamma", "replay_weight", "inter_weight", "intra_weight", "initializer_range"),
+    0: (
+        "negative_dilation",
+        "focal_gamma",
+        "focal_weight",
+        "score_weight",
+        "replay_weight",
+        "inter_weight",
+        "intra_weight",
+        "initializer_range",
+        "smooth_s",
+    ),
     1: ("video_dim", "text_dim", "num_layers", "num_attention_heads", "max_segments", "negative_ratio"),
     2: ("hidden_size", "max_positions"),  # a sine and a cosine; the CLS token and one more
 }
@@ -49,9 +59,22 @@ class HierSumConfig(PreTrainedConfig):
         hidden_dropout (`float`, defaults to 0.1): Dropout after the projections, the attention and inside the FFN.
         attention_dropout (`float`, defaults to 0.0): Dropout on attention weights; above 0 it leaves the fused kernels.
         head_dropout (`float`, defaults to 0.5): Dropout inside the prediction heads.
+        smooth_s (`float`, defaults to 0.0): Seconds over which the network averages its frame logits; 0 for none. Not
+            given in the paper. It needs `sample_fps`.
+        sample_fps (`float`, *optional*): Sampled frames a second; training sets it from the data.
+        center_features (`bool`, defaults to `False`): Take each video's mean off its frame features. Not given in the
+            paper.
+        relative_position (`bool`, defaults to `False`): Tell the network each frame's place p in the video, by p, p^2
+            and whether it is in the first or last 5 %. Not given in the paper.
+        linear_path (`bool`, defaults to `False`): Add a linear head on the projected frames to the frame head, whose
+            own output then starts at zero. Not given in the paper.
         initializer_range (`float`, defaults to 0.02): Standard deviation of tables and Linear weights at the start.
         focal_gamma (`float`, defaults to 2.0): Focusing exponent of the focal loss.
         focal_alpha (`float`, *optional*): Weight of positives in the focal loss; `None` weighs both classes 0.5.
+        focal_weight (`float`, defaults to 1.0): Weight of the focal losses of frames and sentences.
+        score_loss (`str`, *optional*): Loss of the frame logits on frame scores. `"correlation"` is 1 - Pearson's in
+            each video, `"centered_mse"` the squared error with each video's mean taken off. Not given in the paper.
+        score_weight (`float`, defaults to 1.0): Weight of `score_loss`.
         replay_weight (`float`, defaults to 0.0): Weight of the replay regression in the loss.
         inter_weight (`float`, defaults to 0.01): Weight beta of the inter-modality contrast (A2Summ's on BLiSS).
         intra_weight (`float`, defaults to 0.001): Weight lambda of the intra-modality contrast (A2Summ's on BLiSS).
@@ -88,9 +111,17 @@ class HierSumConfig(PreTrainedConfig):
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.0
     head_dropout: float = 0.5
+    smooth_s: float = 0.0
+    sample_fps: float | None = None
+    center_features: bool = False
+    relative_position: bool = False
+    linear_path: bool = False
     initializer_range: float = 0.02
     focal_gamma: float = 2.0
     focal_alpha: float | None = None
+    focal_weight: float = 1.0
+    score_loss: Literal["correlation", "centered_mse"] | None = None
+    score_weight: float = 1.0
     replay_weight: float = 0.0
     inter_weight: float = 0.01
     intra_weight: float = 0.001
@@ -127,6 +158,10 @@ class HierSumConfig(PreTrainedConfig):
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
                     raise HierSumError(f"{name} must be at least {least} and finite, got {getattr(self, name)}.")
+        if self.sample_fps is not None and not 0 < self.sample_fps < float("inf"):
+            raise HierSumError(f"sample_fps must be above 0 and finite, got {self.sample_fps}.")
+        if self.smooth_s and self.sample_fps is None:
+            raise HierSumError(f"smooth_s needs sample_fps, the sampled frames a second, got smooth_s={self.smooth_s}.")
         # The focal loss: (1 - p)^gamma has an infinite slope at p = 1 for gamma in (0, 1)
         if 0 < self.focal_gamma < 1:
             raise HierSumError(f"focal_gamma must be 0 or at least 1, got {self.focal_gamma}.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 IGNORE_LABEL = -100
 MAX_LOGIT_SCALE = 100.0
+CONSTANT = 1e-10  # a variance below it is one of rounding
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -49,6 +50,43 @@ def replay_mse_loss(predicted: Tensor, replay_scores: Tensor, mask: Tensor) -> T
     known = torch.isfinite(replay_scores)
     target = torch.where(known, replay_scores, 0.0).float()
     return masked_mean((predicted.float() - target).square(), mask & known)
+
+
+def score_correlation_loss(logits: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Compute 1 - Pearson's correlation of frame logits with frame scores, averaged over videos.
+
+    A video's level and scale do not matter. Not given in the paper. A video whose scores or logits are constant counts
+    0; one without a score does not count.
+
+    Args:
+        logits (`torch.Tensor` of shape `(B, N)`): Importance before the sigmoid.
+        scores (`torch.Tensor` of shape `(B, N)`): What people gave, on any scale; NaN = none.
+        mask (`torch.BoolTensor` of shape `(B, N)`): Real frames.
+    """
+    x, y, known = _centred(logits, scores, mask)
+    # 1 - sum(x y) / sqrt(sum(x^2) sum(y^2)) over the frames of a video
+    varied = torch.minimum(x.square().sum(1), y.square().sum(1)) > CONSTANT * known.sum(1)  # (B,)
+    product = torch.where(varied, x.square().sum(1) * y.square().sum(1), 1.0)
+    loss = torch.where(varied, 1 - (x * y).sum(1) / product.sqrt(), 0.0)
+    return masked_mean(loss, known.any(1))
+
+
+def centered_mse_loss(logits: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Compute the squared error of frame logits with each video's mean taken off both, averaged over videos.
+
+    Not given in the paper. Arguments as `score_correlation_loss` takes them.
+    """
+    x, y, known = _centred(logits, scores, mask)
+    return masked_mean((x - y).square().sum(1) / known.sum(1).clamp(min=1), known.any(1))
+
+
+def _centred(logits: Tensor, scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Take each video's mean off logits and scores, (B, N), where there is a score; the rest is 0."""
+    known = mask & torch.isfinite(scores)
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    values = [torch.where(known, one.float(), 0.0) for one in (logits, scores)]
+    x, y = (torch.where(known, one - one.sum(1, keepdim=True) / count, 0.0) for one in values)
+    return x, y, known
 
 
 def same_text(text_features: Tensor, text_mask: Tensor) -> Tensor:

@@ -26,10 +26,12 @@ from .errors_hiersum import HierSumError
 from .levels_hiersum import check_level
 from .losses_hiersum import (
     IGNORE_LABEL,
+    centered_mse_loss,
     focal_loss,
     inter_contrast_loss,
     replay_mse_loss,
     same_text,
+    score_correlation_loss,
     video_text_intra_loss,
 )
 
@@ -48,7 +50,7 @@ class HierSumOutput(ModelOutput):
     Args:
         loss (`torch.Tensor`, scalar, *optional*, given when labels are): Weighted sum of `losses`.
         losses (`dict[str, torch.Tensor]`, *optional*, given when labels are): Each unweighted term the labels and the
-            level allow: `frame_focal`, `sentence_focal`, `replay_mse`, `inter`, `intra`.
+            level allow: `frame_focal`, `sentence_focal`, `score`, `replay_mse`, `inter`, `intra`.
         frame_logits (`torch.Tensor` of shape `(B, N)`): Importance of each frame before the sigmoid.
         replay_scores (`torch.Tensor` of shape `(B, N)`): Regressed replay score of each frame, in [0, 1].
         sentence_logits (`torch.Tensor` of shape `(B, M)`, *optional*): Importance of each sentence before the sigmoid;
@@ -112,6 +114,36 @@ def sinusoidal_positions(length: int, width: int, scale: float, device: torch.de
     # exp(-2k ln(10,000) / width)
     rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-9.210340371976184 / width))
     return scale * torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1).flatten(1)
+
+
+def relative_places(mask: Tensor) -> Tensor:
+    """Describe the place of each real frame in its video.
+
+    With p = (i + 1/2) / n of frame i of n: p, p^2, whether it is in the first 5 %, whether in the last 5 %. Not given
+    in the paper.
+
+    Args:
+        mask (`torch.BoolTensor` of shape `(B, N)`): Real frames, before the padding.
+
+    Returns:
+        `torch.Tensor` of shape `(B, N, 4)`.
+    """
+    place = (torch.arange(mask.shape[1], device=mask.device) + 0.5) / mask.sum(1, keepdim=True).clamp(min=1)  # (B, N)
+    return torch.stack([place, place.square(), (place < 0.05).float(), (place > 0.95).float()], dim=-1)
+
+
+def moving_average(logits: Tensor, mask: Tensor, width: int) -> Tensor:
+    """Average the logits of `width` real frames around each one, fewer at the ends; `width` is odd.
+
+    Tensors are (B, N). Not given in the paper.
+    """
+    real = mask.to(torch.promote_types(logits.dtype, torch.float32))
+    # Means over the window with 0 beside the real frames; their quotient is the mean over the real ones
+    value, share = (
+        nn.functional.avg_pool1d(one[:, None], width, stride=1, padding=width // 2)[:, 0]
+        for one in (torch.where(mask, logits, 0.0).to(real.dtype), real)
+    )
+    return (value / share.clamp(min=0.5 / width)).to(logits.dtype)
 
 
 def eager_attention_forward(
@@ -235,6 +267,8 @@ class HierSumEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.cls_token = nn.Embedding(2, config.hidden_size)
         self.modality_type = nn.Embedding(2, config.hidden_size)
+        if config.relative_position:
+            self.place_projection = nn.Linear(4, config.hidden_size, bias=False)
         if config.position_embedding_type == "learned":
             self.video_position = nn.Embedding(config.max_positions, config.hidden_size)
             self.text_position = nn.Embedding(config.max_positions, config.hidden_size)
@@ -259,13 +293,13 @@ class HierSumEmbeddings(nn.Module):
             )
         return (self.text_position if modality else self.video_position).weight[:length]
 
-    def _sequence(self, features: Tensor, modality: int) -> Tensor:
-        """Turn features of one modality into tokens, CLS first.
+    def _project(self, features: Tensor, projection: nn.Linear) -> Tensor:
+        """Project features (B, n, Dv or Dt) to (B, n, D)."""
+        projected: Tensor = self.dropout(projection(features.to(projection.weight.dtype)))
+        return projected
 
-        Features are (B, n, Dv or Dt), tokens (B, 1 + n, D).
-        """
-        projection = self.text_projection if modality else self.video_projection
-        projected = self.dropout(projection(features.to(projection.weight.dtype)))
+    def _sequence(self, projected: Tensor, modality: int) -> Tensor:
+        """Turn projected features (B, n, D) into tokens (B, 1 + n, D), CLS first."""
         cls = self.cls_token.weight[modality].expand(len(projected), 1, -1)
         tokens = torch.cat([cls.to(projected.dtype), projected], dim=1)
         return tokens + self._positions(tokens.shape[1], modality) + self.modality_type.weight[modality]
@@ -279,12 +313,23 @@ class HierSumEmbeddings(nn.Module):
         rows: Tensor = self.segment(index)
         return rows
 
-    def forward(self, video_features: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor) -> Tensor:
-        """Embed all tokens, (B, L, D).
+    def forward(
+        self, video_features: Tensor, video_mask: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Embed all tokens.
 
-        Their order is CLS_V, frames, CLS_T, texts.
+        Returns:
+            Tokens `(B, L, D)` in the order CLS_V, frames, CLS_T, texts, and the projected frames `(B, N, D)`.
         """
-        video, text = self._sequence(video_features, VIDEO), self._sequence(text_features, TEXT)
+        if self.config.center_features:
+            real = video_mask[..., None]
+            mean = torch.where(real, video_features, 0.0).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
+            video_features = video_features - mean
+        frames = self._project(video_features, self.video_projection)
+        if self.config.relative_position:
+            frames = frames + self.place_projection(relative_places(video_mask).to(frames.dtype))
+        video = self._sequence(frames, VIDEO)
+        text = self._sequence(self._project(text_features, self.text_projection), TEXT)
         if self.config.segment_embedding:
             num_frames, num_texts, offset = video_features.shape[1], text_features.shape[1], self.config.segment_offset
             rows = self._segment_rows(0, num_texts)
@@ -294,7 +339,7 @@ class HierSumEmbeddings(nn.Module):
                 text = text + self._segment_rows(0, num_texts + 1)
             else:
                 text = text + nn.functional.pad(rows, (0, 0, 1, 0))
-        return torch.cat([video, text], dim=1)  # (B, L, D)
+        return torch.cat([video, text], dim=1), frames
 
 
 class HierSumEncoder(nn.Module):
@@ -322,19 +367,20 @@ class HierSumEncoder(nn.Module):
         level: str,
         num_pairs: int | None = None,
         **kwargs: Any,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Encode the tokens of both modalities.
 
         Returns:
-            Those of the video, `(B, 1 + N, D)`, and of the text, `(B, 1 + M, D)`, CLS first.
+            Those of the video, `(B, 1 + N, D)`, and of the text, `(B, 1 + M, D)`, CLS first; and the projected frames
+            `(B, N, D)`.
         """
-        hidden_states = self.embeddings(video_features, text_features, text_mask, text_spans)
+        hidden_states, frames = self.embeddings(video_features, video_mask, text_features, text_mask, text_spans)
         attention_mask = self._attention_mask(hidden_states, video_mask, text_mask, text_spans, level, num_pairs)
         first_text = 1 + video_mask.shape[1]
         for step in range(self.config.num_layers):
             layer = self.layers[0 if self.config.share_layers else step]
             hidden_states = layer(hidden_states, attention_mask, first_text, **kwargs)
-        return self.video_norm(hidden_states[:, :first_text]), self.text_norm(hidden_states[:, first_text:])
+        return self.video_norm(hidden_states[:, :first_text]), self.text_norm(hidden_states[:, first_text:]), frames
 
     def _attention_mask(
         self,
@@ -409,12 +455,14 @@ class HierSumPreTrainedModel(PreTrainedModel):
         if isinstance(module, HierSumModel):
             init.constant_(module.inter_logit_scale, INITIAL_LOGIT_SCALE)
             init.constant_(module.intra_logit_scale, INITIAL_LOGIT_SCALE)
+            if self.config.linear_path:  # what the transformer adds to the linear path is learned from nothing
+                init.zeros_(module.frame_head.output.weight)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
         elif isinstance(module, nn.Linear | nn.Embedding):
             init.trunc_normal_(module.weight, std=std)
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module.bias is not None:
                 init.zeros_(module.bias)
 
 
@@ -443,6 +491,8 @@ class HierSumModel(HierSumPreTrainedModel):
         self.frame_head = HierSumHead(config)
         self.replay_head = HierSumHead(config)
         self.sentence_head = HierSumHead(config)
+        if config.linear_path:
+            self.linear_path = nn.Linear(config.hidden_size, 1)
         self.inter_logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
         self.intra_logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
         self.post_init()
@@ -494,12 +544,12 @@ class HierSumModel(HierSumPreTrainedModel):
         expect_shape("frame_labels", frame_labels, video_mask.shape)
         expect_shape("replay_scores", replay_scores, video_mask.shape)
         expect_shape("sentence_labels", sentence_labels, text_mask.shape)
-        video, text = self.encoder(
+        video, text, frames = self.encoder(
             video_features, video_mask, text_features, text_mask, text_spans, level, num_pairs, **kwargs
         )
         reads_text = level != "parent" or self.config.parent_text_loss
         output = HierSumOutput(
-            frame_logits=self.frame_head(video[:, 1:]),
+            frame_logits=self._frame_logits(video[:, 1:], frames, video_mask),
             replay_scores=torch.sigmoid(self.replay_head(video[:, 1:])),
             sentence_logits=self.sentence_head(text[:, 1:]) if reads_text else None,
             video_embedding=video[:, 0],
@@ -514,6 +564,17 @@ class HierSumModel(HierSumPreTrainedModel):
                 )
                 output.loss = self._total(output.losses)
         return output
+
+    def _frame_logits(self, tokens: Tensor, frames: Tensor, video_mask: Tensor) -> Tensor:
+        """Predict the importance of frames, (B, N), from their tokens and projections, both (B, N, D)."""
+        logits: Tensor = self.frame_head(tokens)
+        if self.config.linear_path:
+            logits = logits + self.linear_path(frames)[..., 0]
+        if self.config.smooth_s:
+            # The odd number of samples that smooth_s seconds hold
+            width = 2 * int(self.config.smooth_s * (self.config.sample_fps or 0.0) / 2) + 1
+            logits = moving_average(logits, video_mask, width)
+        return logits
 
     def _complete(
         self,
@@ -578,6 +639,9 @@ class HierSumModel(HierSumPreTrainedModel):
             losses["frame_focal"] = focal_loss(output.frame_logits, frame_labels, video_mask, *focal)
         if sentence_labels is not None and output.sentence_logits is not None:
             losses["sentence_focal"] = focal_loss(output.sentence_logits, sentence_labels, text_mask, *focal)
+        if replay_scores is not None and config.score_loss:
+            score_loss = score_correlation_loss if config.score_loss == "correlation" else centered_mse_loss
+            losses["score"] = score_loss(output.frame_logits, replay_scores, video_mask)
         if replay_scores is not None:
             losses["replay_mse"] = replay_mse_loss(output.replay_scores, replay_scores, video_mask)
         losses["inter"] = inter_contrast_loss(
@@ -605,10 +669,17 @@ class HierSumModel(HierSumPreTrainedModel):
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """Add up the terms by their weights."""
         # Child: L_frames + L_sentences + replay_weight L_mse + beta L_inter + lambda L_intra. Parent: without
-        # L_sentences, unless `parent_text_loss`.
+        # L_sentences, unless `parent_text_loss`. Ours beside them: a weight of the first two, and L_score.
         config = self.config
-        weights = {"replay_mse": config.replay_weight, "inter": config.inter_weight, "intra": config.intra_weight}
-        return torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
+        weights = {
+            "frame_focal": config.focal_weight,
+            "sentence_focal": config.focal_weight,
+            "score": config.score_weight,
+            "replay_mse": config.replay_weight,
+            "inter": config.inter_weight,
+            "intra": config.intra_weight,
+        }
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
 
 HierSumModel.register_for_auto_class("AutoModel")

@@ -13,7 +13,7 @@ from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 
 
 TARGETS = r"encoder\.layers\.\d+\.(attention\.(q|k|v|out)_proj|(video|text)_mlp\.fc[12])"
-HEADS = ("frame_head", "replay_head", "sentence_head")
+HEADS = ("frame_head", "replay_head", "sentence_head", "linear_path")
 
 
 def add_lora(
@@ -38,7 +38,7 @@ def add_lora(
         lora_alpha=2 * r if alpha is None else alpha,
         lora_dropout=dropout,
         target_modules=TARGETS,
-        modules_to_save=sorted(modules.union(HEADS)),
+        modules_to_save=sorted(modules.union(head for head in HEADS if hasattr(model, head))),
     )
     return get_peft_model(model, config)
 

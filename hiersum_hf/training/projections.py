@@ -29,7 +29,8 @@ def fit_projections(
     """
     embeddings = model.encoder.embeddings
     projections = (embeddings.video_projection, embeddings.text_projection)
-    for projection, rows in zip(projections, _sampled_rows(feature_extractor, records), strict=True):
+    found = _sampled_rows(feature_extractor, records, model.config.center_features)
+    for projection, rows in zip(projections, found, strict=True):
         if not rows:
             continue
         sample = np.concatenate(rows)
@@ -42,7 +43,7 @@ def fit_projections(
 
 
 def _sampled_rows(
-    feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord]
+    feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord], center_features: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Sample frame and text features as the network sees them.
 
@@ -61,6 +62,9 @@ def _sampled_rows(
         record = records[i]
         for rows, kinds, share in zip(sampled, modalities, shares, strict=True):
             for array in filter(len, (getattr(record, kind) for kind in kinds)):
+                seen = feature_extractor.scaled(array)
+                if center_features and kinds is modalities[0]:
+                    seen = seen - seen.mean(0)
                 drawn = rng.choice(len(array), min(share, len(array)), replace=False)
-                rows.append(feature_extractor.scaled(array[np.sort(drawn)]))
+                rows.append(seen[np.sort(drawn)])
     return sampled

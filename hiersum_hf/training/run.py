@@ -136,7 +136,8 @@ def _start(flags: Flags, made: HierSumFeatureExtractor) -> tuple[HierSumModel, H
     if flags.start.checkpoint:
         changes = {name: value for name, value in flags.given.items() if name in config}
         return load_for_transfer(flags.start.checkpoint, made, changes, flags.start.transfer_widths)
-    model = HierSumModel(HierSumConfig(**config | {"video_dim": made.video_dim, "text_dim": made.text_dim}))
+    made_for = {name: getattr(made, name) for name in ("video_dim", "text_dim", "sample_fps")}
+    model = HierSumModel(HierSumConfig(**config | made_for))
     return model, made, list(model.state_dict())
 
 

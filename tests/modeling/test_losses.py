@@ -8,22 +8,73 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hiersum_hf.modeling.losses_hiersum import (
+    centered_mse_loss,
     focal_loss,
     hard_negatives,
     inter_contrast_loss,
     intra_contrast_loss,
     replay_mse_loss,
     same_text,
+    score_correlation_loss,
     video_text_intra_loss,
 )
 
 
+NAN = float("nan")
 LOG_2 = torch.tensor(math.log(2))
 LOG_10 = torch.tensor(math.log(10.0))
 
 
 def everywhere(tensor):
     return torch.ones(tensor.shape, dtype=torch.bool)
+
+
+def test_score_losses_by_hand():
+    """Scores 0, 0, 1 and logits 1, 2, 3, without means (-1, -1, 2) / 3 and (-1, 0, 1): r = 1 / sqrt(2 x 6 / 9)."""
+    logits, scores = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 0.0, 1.0]])
+    known = everywhere(logits)
+    expected = 1 - 1 / math.sqrt(4 / 3)
+    assert score_correlation_loss(logits, scores, known).item() == pytest.approx(expected, rel=1e-6)
+    assert centered_mse_loss(logits, scores, known).item() == pytest.approx((4 / 9 + 1 / 9 + 1 / 9) / 3, rel=1e-6)
+
+
+def test_score_losses_leave_out_padding_frames_without_a_score_and_videos_without_one():
+    logits = torch.tensor([[1.0, 2.0, 9.0, 3.0, 8.0], [5.0, 1.0, 2.0, 0.0, 0.0], [1.0, 0.0, 2.0, 3.0, 1.0]])
+    scores = torch.tensor([[0.0, 0.0, NAN, 1.0, 0.5], [NAN] * 5, [0.1, 0.7, 0.2, 0.2, 0.9]])
+    mask = torch.tensor([[True, True, True, True, False], [True, True, True, False, False], [True] * 5])
+    kept = [0, 1, 3]
+    for loss in (score_correlation_loss, centered_mse_loss):
+        first = loss(logits[:1, kept], scores[:1, kept], mask[:1, kept])
+        third = loss(logits[2:], scores[2:], mask[2:])
+        assert loss(logits, scores, mask).item() == pytest.approx((first + third).item() / 2, rel=1e-6)
+
+
+@given(st.floats(0.01, 1000), st.floats(-100, 100))
+def test_the_level_and_scale_of_scores_do_not_matter_to_correlation(scale, level):
+    logits, scores = torch.tensor([[1.0, -2.0, 0.5, 3.0]]), torch.tensor([[0.0, 0.2, 0.9, 1.0]])
+    found = score_correlation_loss(logits, scores * scale + level, everywhere(logits)).item()
+    assert found == pytest.approx(score_correlation_loss(logits, scores, everywhere(logits)).item(), abs=0.02)
+
+
+@pytest.mark.parametrize("loss", [score_correlation_loss, centered_mse_loss])
+@pytest.mark.parametrize(
+    ("logits", "scores"),
+    [
+        ([0.1, 0.1, 0.1], [0, 1, 0.5]),
+        ([1, 2, 3], [0.7, 0.7, 0.7]),
+        ([1, 2, 3], [NAN, NAN, NAN]),
+        ([2, 0, 1], [NAN, 0, NAN]),
+        ([1e4, -1e4, 0], [0, 1, 0]),
+    ],
+)
+def test_score_losses_are_finite_where_nothing_varies(loss, logits, scores):
+    logits = torch.tensor([logits], dtype=torch.float32, requires_grad=True)
+    value = loss(logits, torch.tensor([scores]), everywhere(logits))
+    value.backward()
+    assert math.isfinite(value.item())
+    assert logits.grad.isfinite().all()
+    if loss is score_correlation_loss and len(logits.unique()) == 1:
+        assert value == 0
 
 
 def test_focal_by_hand():

@@ -5,13 +5,24 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hiersum_hf import HierSumConfig, HierSumModel
-from hiersum_hf.modeling.losses_hiersum import hard_negatives
-from hiersum_hf.modeling.modeling_hiersum import alignment_mask, cover_frames, sinusoidal_positions
+from hiersum_hf.modeling.losses_hiersum import hard_negatives, score_correlation_loss
+from hiersum_hf.modeling.modeling_hiersum import (
+    alignment_mask,
+    cover_frames,
+    moving_average,
+    relative_places,
+    sinusoidal_positions,
+)
 from tests.makers.batches import random_batch, without_labels
 from tests.makers.models import tiny_model
 
 
 LEVELS = ("child", "parent", "joint")
+# What the paper does not have
+OURS = {
+    "center_features": True, "relative_position": True, "linear_path": True, "smooth_s": 4.5, "sample_fps": 2.0,
+    "score_loss": "correlation",
+}  # fmt: skip
 
 
 def test_mask_written_out_by_hand_for_three_frames_and_two_overlapping_sentences():
@@ -56,6 +67,50 @@ def test_frames_take_the_mean_or_sum_of_the_sentences_that_cover_them():
     assert torch.allclose(total, torch.tensor([[1.0, 0.0], [1.0, 3.0], [0.0, 3.0], [0.0, 0.0]]))
 
 
+def test_places_in_the_video_written_out_by_hand():
+    mask = torch.arange(12) < torch.tensor([[10], [2]])
+    places = relative_places(mask)
+    torch.testing.assert_close(places[0, :10, 0], torch.arange(10) / 10 + 0.05)
+    torch.testing.assert_close(places[1, :2], torch.tensor([[0.25, 0.0625, 0, 0], [0.75, 0.5625, 0, 0]]))
+    assert relative_places(torch.ones(1, 40, dtype=torch.bool))[0, :, 2:].sum(0).tolist() == [2, 2]
+
+
+def test_the_moving_average_takes_real_frames_alone():
+    logits = torch.tensor([[1.0, 2.0, 6.0, 9.0], [3.0, 5.0, 100.0, 100.0]])
+    found = moving_average(logits, torch.arange(4) < torch.tensor([[4], [2]]), 3)
+    torch.testing.assert_close(found[0], torch.tensor([1.5, 3.0, 17 / 3, 7.5]))
+    torch.testing.assert_close(found[1, :2], torch.tensor([4.0, 4.0]))
+
+
+@pytest.mark.parametrize(("smooth_s", "width"), [(4.5, 9), (4.0, 9), (0.4, 1), (1.0, 3)])
+def test_logits_are_averaged_over_seconds(trained, smooth_s, width):
+    """At two frames a second; the losses see the averaged logits."""
+    batch = random_batch(((20, 3), (14, 0)))
+    plain, smooth = tiny_model().eval(), tiny_model(smooth_s=smooth_s, sample_fps=2.0, score_loss="correlation").eval()
+    smooth.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        expected = moving_average(plain(**batch).frame_logits, batch["video_mask"], width)
+        output = smooth(**batch)
+    torch.testing.assert_close(output.frame_logits, expected)
+    loss = score_correlation_loss(expected, batch["replay_scores"], batch["video_mask"])
+    torch.testing.assert_close(output.losses["score"], loss)
+
+
+def test_the_transformer_adds_nothing_to_the_linear_path_at_the_start():
+    model, batch = tiny_model(linear_path=True).eval(), random_batch(((9, 3),))
+    _, frames = model.encoder.embeddings(
+        *(batch[name] for name in ("video_features", "video_mask", "text_features", "text_mask", "text_spans"))
+    )
+    torch.testing.assert_close(model(**batch).frame_logits, model.linear_path(frames)[..., 0])
+
+
+def test_what_all_frames_of_a_video_share_is_taken_off():
+    model, batch = tiny_model(center_features=True).eval(), random_batch(((9, 3), (4, 1)))
+    expected = model(**batch).frame_logits
+    shifted = batch | {"video_features": batch["video_features"] + torch.randn(2, 1, batch["video_features"].shape[-1])}
+    torch.testing.assert_close(model(**shifted).frame_logits, expected, atol=1e-5, rtol=0)
+
+
 def test_sinusoid_starts_as_large_as_a_learned_table():
     table = sinusoidal_positions(2000, 64, 0.02 * 2**0.5, torch.device("cpu"))
     assert table.square().mean().sqrt() == pytest.approx(0.02, rel=1e-5)
@@ -82,7 +137,9 @@ def test_initial_scales():
 @pytest.mark.parametrize("attn", ["eager", "sdpa"])
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize("changes", [{}, {"alignment_mask": False}, {"segment_reduction": "sum", "segment_offset": 1}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"alignment_mask": False}, {"segment_reduction": "sum", "segment_offset": 1}, OURS]
+)
 def test_no_result_depends_on_padding_or_batch_mates(trained, attn, level, dtype, tolerance, changes):
     model = trained(attn, **changes).to(dtype)
     lengths = ((250, 30), (9, 3), (5, 2), (7, 0))
@@ -175,10 +232,11 @@ def test_output_attentions_follow_the_mask_and_hidden_states_are_there():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("share_layers", [False, True])
-def test_every_parameter_learns(level, share_layers):
+@pytest.mark.parametrize("changes", [{}, {"share_layers": True}, OURS])
+def test_every_parameter_learns(level, changes):
     """But the key bias (softmax does not see it) and, at parent level, the sentence head."""
-    model = tiny_model(share_layers=share_layers, inter_weight=0.1, negative_ratio=1, negative_dilation=0)
+    model = tiny_model(inter_weight=0.1, negative_ratio=1, negative_dilation=0, **changes)
+    torch.nn.init.normal_(model.frame_head.output.weight)  # with a linear path it starts at 0 and learns first
     batch = random_batch(((12, 5), (10, 4)))
     model(**batch, level=level).loss.backward()
     for name, parameter in model.named_parameters():
@@ -203,10 +261,13 @@ def test_gradient_checkpointing_gives_the_same_gradients():
 
 
 def test_losses_come_back_by_name_and_sum_with_their_weights():
-    model = tiny_model(inter_weight=0.3, intra_weight=0.7, replay_weight=2.0, negative_dilation=0)
+    weights = {"focal_weight": 0.4, "score_weight": 3.0, "inter_weight": 0.3, "intra_weight": 0.7, "replay_weight": 2.0}
+    model = tiny_model(**weights, score_loss="centered_mse", negative_dilation=0)
     output = model(**random_batch())
-    assert set(output.losses) == {"frame_focal", "sentence_focal", "replay_mse", "inter", "intra"}
-    weights = {"frame_focal": 1, "sentence_focal": 1, "replay_mse": 2.0, "inter": 0.3, "intra": 0.7}
+    assert set(output.losses) == {"frame_focal", "sentence_focal", "score", "replay_mse", "inter", "intra"}
+    weights = {
+        "frame_focal": 0.4, "sentence_focal": 0.4, "score": 3.0, "replay_mse": 2.0, "inter": 0.3, "intra": 0.7
+    }  # fmt: skip
     assert output.loss.item() == pytest.approx(sum(w * output.losses[n].item() for n, w in weights.items()), rel=1e-6)
     assert "sentence_focal" not in model(**random_batch(), level="parent").losses
     assert model(**without_labels(random_batch())).loss is None
@@ -336,6 +397,10 @@ def test_wrong_input_is_named(changes, message):
         ({"head_dropout": 1.0}, "head_dropout must be in"),
         ({"num_attention_heads": 0}, "num_attention_heads must be at least 1"),
         ({"focal_gamma": 0.5}, "focal_gamma must be 0 or at least 1"),
+        ({"smooth_s": 4.5}, "smooth_s needs sample_fps, the sampled frames a second, got smooth_s=4.5"),
+        ({"smooth_s": -1.0, "sample_fps": 2.0}, "smooth_s must be at least 0"),
+        ({"sample_fps": 0.0}, "sample_fps must be above 0"),
+        ({"score_loss": "ranks"}, "score_loss"),
         ({"negative_ratio": 0}, "negative_ratio must be at least 1"),
         ({"trained_levels": ["both"]}, "trained_levels may hold"),
     ],
