@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hiersum_hf.labels import sentence_labels_from_frames
+from hiersum_hf.labels import mean_ranks, sentence_labels_from_frames
 from hiersum_hf.modeling.attention_hiersum import count_pairs
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor, pad, times_to_spans
@@ -25,10 +25,11 @@ class HierSumCollator:
 
     Args:
         feature_extractor: Builds the inputs and checks them.
+        rank_targets: Of videos with annotators, the scores to learn are `mean_ranks` of theirs.
     """
 
-    def __init__(self, feature_extractor: HierSumFeatureExtractor):
-        self.feature_extractor = feature_extractor
+    def __init__(self, feature_extractor: HierSumFeatureExtractor, rank_targets: bool = False):
+        self.feature_extractor, self.rank_targets = feature_extractor, rank_targets
 
     def __call__(self, items: Sequence[tuple[str, VideoRecord]]) -> dict[str, Any]:
         levels = {level for level, _ in items}
@@ -39,8 +40,9 @@ class HierSumCollator:
         # (B, N), padded with "no label", "no score"
         frame_labels = [_or(r.frame_labels, np.full(len(r.video_features), -100)) for r in records]
         batch["frame_labels"] = torch.from_numpy(pad(frame_labels, -100))
-        if any(record.frame_scores is not None for record in records):
-            scores = [_or(r.frame_scores, np.full(len(r.video_features), np.nan)) for r in records]
+        targets = [self._scores(record) for record in records]
+        if any(target is not None for target in targets):
+            scores = [_or(t, np.full(len(r.video_features), np.nan)) for t, r in zip(targets, records, strict=True)]
             batch["replay_scores"] = torch.from_numpy(pad(scores, np.nan)).float()
         # (B, M), the texts in the order of `text_features`
         batch["sentence_labels"] = torch.from_numpy(pad([text_labels(record, level) for record in records], -100))
@@ -48,6 +50,10 @@ class HierSumCollator:
             masks = batch["video_mask"].bool(), batch["text_mask"].bool()
             batch["num_pairs"] = int(count_pairs(*masks, batch["text_spans"], level).sum())
         return batch
+
+    def _scores(self, record: VideoRecord) -> np.ndarray | None:
+        ranked = self.rank_targets and record.user_scores is not None
+        return mean_ranks(record.user_scores) if ranked else record.frame_scores
 
     def inputs(self, records: Sequence[VideoRecord], level: str) -> Any:
         """Build the batch without labels.

@@ -87,6 +87,12 @@ class HierSumTrainingArguments(TrainingArguments):
         default=True,
         metadata={"help": "Start the projections from the training features; see trainer.fit_projections."},
     )
+    rank_targets: bool = field(
+        default=False,
+        metadata={
+            "help": "Of videos with annotators, learn the mean of their ranks, not of their scores. Not in the paper."
+        },
+    )
     allow_encoder_mismatch: bool = field(
         default=False,
         metadata={"help": "Train on features of several encoders, if their widths fit; the results say so."},

@@ -30,6 +30,10 @@ MAY_CHANGE = (
     "head_dropout",
     "focal_gamma",
     "focal_alpha",
+    "focal_weight",
+    "score_loss",
+    "score_weight",
+    "smooth_s",
     "replay_weight",
     "inter_weight",
     "intra_weight",
@@ -65,7 +69,7 @@ def load_for_transfer(
     anew = _sides_to_renew(checkpoint, own, data, transfer_widths)
     extractor = _joined(own, data, anew)
     config = network.config.to_dict() | dict(changes)
-    config |= {"video_dim": extractor.video_dim, "text_dim": extractor.text_dim}
+    config |= {name: getattr(extractor, name) for name in ("video_dim", "text_dim", "sample_fps")}
     config["trained_on"] = training_stages(checkpoint) or None
     config.pop("custom_pipelines", None)  # saved together with the pipeline's code only
     if anew or config["score_head"] != network.config.score_head:

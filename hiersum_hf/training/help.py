@@ -50,6 +50,9 @@ USED_MOST: dict[str, dict[str, str | None]] = {  # None: as `--help-all` says
     "network": {
         "hidden_size": None,
         "num_layers": None,
+        "score_loss": None,
+        "focal_weight": None,
+        "smooth_s": None,
         "inter_weight": None,
         "intra_weight": None,
         "replay_weight": None,

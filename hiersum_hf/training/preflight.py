@@ -261,13 +261,23 @@ def check_records(
             )
         if not _any_known(train, "frame_scores"):
             raise HierSumError(f"{data}: expected frame scores for score_head replay, found none in the training part.")
-    elif not _any_known(train, "frame_labels"):
-        raise HierSumError(
-            f"{data}: expected frame labels, or --replay_weight above 0 and --score_head replay to train on scores; "
-            "found no label in the training part."
-        )
+    else:
+        _check_importance(train, config, data)
     if args.schedule != "parent" and not row_counts(train, "text_features").any():
         logger.warning("%s: no video has subtitles. The child level is trained on frames alone.", data)
+
+
+def _check_importance(train: Sequence[VideoRecord], config: HierSumConfig, data: str) -> None:
+    """Refuse a run that teaches the importance head nothing."""
+    known = [name for name in ("labels", "scores") if _any_known(train, f"frame_{name}")]
+    learned = [] if not config.focal_weight else ["labels"]
+    learned += ["scores"] if config.score_loss and config.score_weight else []
+    if not {*known} & {*learned}:
+        raise HierSumError(
+            f"{data}: expected frame labels, which --focal_weight above 0 learns, or frame scores, which --score_loss "
+            "correlation learns, or --replay_weight above 0 and --score_head replay. The training part has "
+            f"{' and '.join(known) or 'neither'}; these flags learn {' and '.join(learned) or 'nothing'}."
+        )
 
 
 def check_parent_text(train: Sequence[VideoRecord], schedule: str, data: str) -> None:

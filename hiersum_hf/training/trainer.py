@@ -75,7 +75,7 @@ class HierSumTrainer(Trainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            data_collator=HierSumCollator(processing_class),
+            data_collator=HierSumCollator(processing_class, args.rank_targets),
             **kwargs,
         )
         self.add_callback(LevelCallback(self))

@@ -133,8 +133,8 @@ def _begin(stage: Stage, parts: Parts, before: Path | None, seed: int) -> tuple[
     set_seed(seed)
     made, _ = extractor_of({"train": parts.train}, DataArguments())
     if before is None:
-        widths = {"video_dim": made.video_dim, "text_dim": made.text_dim}
-        model, extractor = HierSumModel(HierSumConfig(**BASE_CONFIG | dict(stage.config) | widths)), made
+        made_for = {name: getattr(made, name) for name in ("video_dim", "text_dim", "sample_fps")}
+        model, extractor = HierSumModel(HierSumConfig(**BASE_CONFIG | dict(stage.config) | made_for)), made
         fit_projections(model, extractor, parts.train)
     else:
         model, extractor, renewed = load_for_transfer(str(before), made, dict(stage.config), transfer_widths=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.labels import sentence_labels_from_frames
+from hiersum_hf.labels import mean_ranks, sentence_labels_from_frames
 from hiersum_hf.records import Sentence, VideoRecord
 from hiersum_hf.scoring.collator import HierSumCollator, sentence_labels, text_labels
 from tests.makers.models import tiny_model
@@ -111,6 +111,22 @@ def test_captions_with_labels_and_without_features(collate, level):
     assert (batch["sentence_labels"][0] == -100).all()
     assert batch["sentence_labels"].shape == batch["text_mask"].shape
     assert torch.isfinite(tiny_model(parent_text_loss=True)(**batch).loss)
+
+
+def test_mean_ranks_by_hand():
+    """Ranks 1 2.5 2.5 and 1 2 3: means 1, 2.25, 2.75; whoever uses the whole scale counts no more."""
+    np.testing.assert_allclose(mean_ranks(np.array([[4, 5, 5], [0, 50, 100.0]])), [0, 1.25 / 1.75, 1], rtol=1e-6)
+    assert mean_ranks(np.ones((2, 3))).tolist() == [0, 0, 0]
+    assert mean_ranks(np.zeros((2, 0))).shape == (0,)
+
+
+def test_rank_targets_are_those_of_the_annotators(demo_extractor, demo_records):
+    """A video without annotators keeps its scores."""
+    rated, watched = demo_records[0], replace(demo_records[1], user_scores=None)
+    batch = HierSumCollator(demo_extractor, rank_targets=True)([("child", rated), ("child", watched)])
+    targets = mean_ranks(rated.user_scores), watched.frame_scores
+    for row, expected in zip(batch["replay_scores"], targets, strict=True):
+        np.testing.assert_array_equal(row[: len(expected)], expected.astype(np.float32))
 
 
 def test_a_video_without_scores_among_others(collate):

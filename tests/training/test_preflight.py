@@ -122,11 +122,39 @@ def test_scores_alone_need_the_replay_loss(run, tmp_path, demo_records):
     flags = ["--data", data, "--schedule", "child", "--output_dir", tmp_path / "run", *TINY]
     code, _, err = run(*flags)
     assert code == 2
-    assert "expected frame labels, or --replay_weight above 0" in err
+    assert (
+        "or --replay_weight above 0 and --score_head replay. The training part has scores; these flags learn labels"
+        in err
+    )
     code, _, err = run(*flags, "--replay_weight", 1)
     assert (code, "expected frame labels" in err) == (2, True), "the importance head would score untrained"
     code, _, err = run(*flags, "--replay_weight", 1, "--score_head", "replay")
     assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("removed", "flags", "message"),
+    [
+        ("frame_labels", ["--score_loss", "correlation"], None),
+        ("frame_scores", ["--score_loss", "correlation"], None),
+        ("frame_scores", ["--score_loss", "correlation", "--focal_weight", 0], "has labels; these flags learn scores."),
+        (
+            "frame_labels",
+            ["--score_loss", "centered_mse", "--score_weight", 0],
+            "has scores; these flags learn labels.",
+        ),
+        (None, ["--focal_weight", 0], "has labels and scores; these flags learn nothing."),
+    ],
+)
+def test_what_the_flags_learn_must_be_there(demo_records, removed, flags, message):
+    records = [replace(r, **{removed: None} if removed else {}) for r in demo_records[:3]]
+    parsed = parse(["demo", *map(str, flags)])
+    config = HierSumConfig(**vars(parsed.config))
+    if message is None:
+        check_records(records, config, parsed.training, "set")
+        return
+    with pytest.raises(ValueError, match=rf"^set: expected frame labels, .* {message}"):
+        check_records(records, config, parsed.training, "set")
 
 
 def test_the_head_that_scores_must_be_taught(demo_records):
@@ -136,7 +164,7 @@ def test_the_head_that_scores_must_be_taught(demo_records):
     unscored = [replace(r, frame_scores=np.full_like(r.frame_scores, np.nan)) for r in demo_records[:3]]
     importance = HierSumConfig(replay_weight=1.0)
     replay = HierSumConfig(replay_weight=1.0, score_head="replay")
-    with pytest.raises(ValueError, match=r"data: expected frame labels, .* found no label"):
+    with pytest.raises(ValueError, match=r"data: expected frame labels, .* The training part has scores"):
         check_records(unlabelled, importance, args, "data")
     with pytest.raises(ValueError, match="data: expected frame scores for score_head replay"):
         check_records(unscored, replay, args, "data")

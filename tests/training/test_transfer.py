@@ -54,6 +54,7 @@ def test_without_changes_it_is_the_checkpoint(checkpoint):
     assert model.training
     assert (model.config.replay_weight, model.config.trained_levels) == (1.0, ["child"])
     assert (extractor.sample_fps, extractor.normalize_features) == (4.0, False)
+    assert model.config.sample_fps == 4.0, "what smooth_s is counted in"
 
 
 def test_another_encoder_of_the_same_width_gets_a_projection_of_its_own(checkpoint):
@@ -68,6 +69,7 @@ def test_another_encoder_of_the_same_width_gets_a_projection_of_its_own(checkpoi
 def test_what_the_weights_do_not_depend_on_may_change(checkpoint):
     """Fine-tuning needs its own losses and dropout, or pre-training would dictate them."""
     changes = {"replay_weight": 0.0, "hidden_dropout": 0.3, "head_dropout": 0.2, "score_head": "replay"}
+    changes |= {"smooth_s": 4.5, "score_loss": "correlation", "focal_weight": 0.0}
     model, _, renewed = load_for_transfer(checkpoint, data(), changes)
     assert {name: getattr(model.config, name) for name in changes} == changes
     assert (model.encoder.embeddings.dropout.p, model.frame_head.dropout.p) == (0.3, 0.2)
