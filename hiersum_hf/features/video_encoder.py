@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from hiersum_hf.files.json_file import read_json
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
@@ -139,8 +140,9 @@ def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float
     """Load a frozen image encoder.
 
     Args:
-        encoder_id: A CLIP-like model with `get_image_features` (Hugging Face id or local folder), or
-            "efficientnet-lite0": ImageNet features from a Python package, no network needed.
+        encoder_id: A CLIP-like model with `get_image_features` (Hugging Face id or local folder), also one in the
+            layout of Sentence-Transformers ("sentence-transformers/clip-ViT-B-32"), or "efficientnet-lite0": ImageNet
+            features from a Python package, no network needed.
         device: Torch device.
         dtype: "float32", or what the network's matrices are multiplied in: "float16", "bfloat16" (torch autocast).
 
@@ -166,8 +168,9 @@ def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torc
     from transformers import AutoModel
 
     try:
-        processor = _image_processor(checked_id(encoder_id))
-        model = AutoModel.from_pretrained(encoder_id, dtype=torch.float32).to(device).eval()
+        folder = _module_folder(checked_id(encoder_id))
+        processor = _image_processor(encoder_id, folder)
+        model = AutoModel.from_pretrained(encoder_id, subfolder=folder, dtype=torch.float32).to(device).eval()
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded("video", encoder_id, OFFLINE_VIDEO_ENCODER, error) from error
     if not hasattr(model, "get_image_features"):
@@ -185,14 +188,30 @@ def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torc
     return embed
 
 
-def _image_processor(encoder_id: str) -> Any:
+def _module_folder(encoder_id: str) -> str:
+    """Find the subfolder that holds the network.
+
+    Sentence-Transformers keeps it where modules.json says, "0_CLIPModel" in sentence-transformers/clip-ViT-B-32. All
+    other models have it at the root, "".
+    """
+    from transformers.utils.hub import cached_file
+
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
+    found = cached_file(encoder_id, "modules.json", **quiet)
+    modules = read_json(found) if found else []
+    first = modules[0] if isinstance(modules, list) and modules else {}
+    return str(first.get("path", "")) if isinstance(first, dict) else ""
+
+
+def _image_processor(encoder_id: str, folder: str) -> Any:
     """Load the image processor without torchvision."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     # its short name asks for torchvision in transformers 5.17
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-    found = ImageProcessingMixin.get_image_processor_dict(encoder_id)[0].get("image_processor_type") or ""
+    config: Any = ImageProcessingMixin.get_image_processor_dict(encoder_id, subfolder=folder)[0]
+    found = config.get("image_processor_type") or ""
     if found.endswith("FeatureExtractor"):
         expected = found.replace("FeatureExtractor", "ImageProcessor")
         raise HierSumError(
@@ -200,7 +219,7 @@ def _image_processor(encoder_id: str) -> Any:
             "versions of transformers; put the new name into a copy of the model"
         )
     load: Any = AutoImageProcessor.from_pretrained  # without types in transformers
-    return load(encoder_id, backend="pil")
+    return load(encoder_id, subfolder=folder, backend="pil")
 
 
 def _efficientnet(device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from hiersum_hf.features import video_encoder as encoders
+from hiersum_hf.features.text_encoder import load_text_encoder
 from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER, load_video_encoder
+from tests.makers.encoders import write_sentence_clip
 
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -66,6 +68,20 @@ def test_clip_features_are_those_of_transformers(clip_folder):
         model = CLIPModel.from_pretrained(clip_folder).eval()
         expected = model.visual_projection(model.vision_model(pixels).pooler_output)
     np.testing.assert_allclose(features, expected.numpy(), atol=1e-6)
+
+
+def test_a_clip_of_sentence_transformers_gives_what_that_library_gives(tmp_path):
+    """SM-MrHiSum's features are of one: a checkpoint trained on them reads video files by the same weights."""
+    from PIL import Image
+    from sentence_transformers import SentenceTransformer
+
+    folder = str(write_sentence_clip(tmp_path))
+    model, batch, words = SentenceTransformer(folder), images(3), ["a dog", "wood"]
+    expected = model.encode([Image.fromarray(image) for image in batch], show_progress_bar=False)
+    np.testing.assert_allclose(load_video_encoder(folder).encode(batch), expected, atol=1e-6)
+    encoder = load_text_encoder(folder)
+    np.testing.assert_allclose(encoder.encode(words), model.encode(words, show_progress_bar=False), atol=1e-6)
+    assert (encoder.dim, encoder.room) == (12, 75)
 
 
 def test_stream_keeps_order_times_and_the_short_last_batch(clip_folder, capfd):
