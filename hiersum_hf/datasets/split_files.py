@@ -14,6 +14,7 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 KEYS = {"train": "train_keys", "validation": "val_keys", "test": "test_keys"}
+SHORT_KEYS = {"train": "train", "validation": "val", "test": "test"}
 MAX_VALUES = 10_000_000  # in YAML
 LISTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 
@@ -22,9 +23,9 @@ def read_splits(path: str | Path) -> list[dict[str, list[str]]]:
     """Read a split file in yml, json or lists of ids.
 
     DSNet's and A2Summ's are yml, PGL-SUM's, VASNet's and Mr.HiSum's json. Either holds a mapping or a list of mappings
-    with `train_keys`, `test_keys` and perhaps `val_keys`. A list is train.txt, test.txt, val.txt, valid.txt or
-    validation.txt, one id a line, and stands for those beside it too. In a list, empty lines and what follows a # do
-    not count.
+    with `train_keys`, `test_keys` and perhaps `val_keys`, or with `train`, `test` and perhaps `val`, as SM-MrHiSum's. A
+    list is train.txt, test.txt, val.txt, valid.txt or validation.txt, one id a line, and stands for those beside it
+    too. In a list, empty lines and what follows a # do not count.
 
     Returns:
         One {"train": [...], "test": [...]} for each split, with "validation" if the file has it; names without the
@@ -55,10 +56,11 @@ def _from_mappings(path: Path) -> list[dict[str, list[str]]]:
 
 
 def _parts(split: Any) -> dict[str, list[str]]:
-    parts = {part: split[key] for part, key in KEYS.items() if part != "validation" or split.get(key)}
+    keys = SHORT_KEYS if isinstance(split, dict) and "train" in split else KEYS
+    parts = {part: split[key] for part, key in keys.items() if part != "validation" or split.get(key)}
     for part, ids in parts.items():
         if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-            raise TypeError(f"{KEYS[part]}: expected texts, found {type(ids).__name__} of others")
+            raise TypeError(f"{keys[part]}: expected texts, found {type(ids).__name__} of others")
     return parts
 
 

@@ -42,6 +42,7 @@ PRECOMPUTED = {
     "bliss-clip",
     "bliss-roberta",
     "a2summ-roberta",
+    "videoxum-clip",
 }
 
 

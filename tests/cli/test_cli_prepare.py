@@ -18,7 +18,7 @@ from hiersum_hf.datasets.prepared import load_prepared
 from hiersum_hf.datasets.readers.open import KNOWN_BY, NAMES, open_reader
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
-from tests.makers import mrhisum, replay, trimodal, wikihow
+from tests.makers import mrhisum, replay, sdmvsum, trimodal, wikihow
 from tests.makers.bliss import clip, write_bliss
 from tests.makers.howto import IDS, INFO, NO_TEXT, write_video
 from tests.makers.own_folder import write_npz
@@ -72,6 +72,8 @@ WRITERS = {
     "bliss": lambda folder: write_bliss(folder / "b", {"train": {"c1": clip()}, "val": {"c2": clip(frames=9)}}, False),
     "mrhisum": write_mrhisum,
     "mosu": write_mosu,
+    "sm_mrhisum": sdmvsum.write_mrhisum,
+    "sm_videoxum": lambda folder: sdmvsum.write_videoxum(folder, users=2),
     "wikihow": write_wikihow,
     "folder": lambda folder: write_npz(folder / "a.npz", **NO_TEXT),
     "howto": write_howto,

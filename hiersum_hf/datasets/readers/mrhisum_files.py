@@ -214,12 +214,21 @@ def read_features(member: Member, width: int, key: str = "") -> np.ndarray:
     """
     features = member.array(key)
     if features.ndim != 2 or features.shape[1] != width:
-        raise InputError(f"features: expected shape (T, {width}), found {features.shape}")
+        raise InputError(f"{key or 'features'}: expected shape (T, {width}), found {features.shape}")
+    return finite_features(features, key or "features")
+
+
+def finite_features(features: np.ndarray, key: str) -> np.ndarray:
+    """Convert features of any shape to float32, all finite.
+
+    Raises:
+        ValueError: Numbers that are not finite or not dequantised; names the key.
+    """
     if features.dtype.kind != "f":
-        raise InputError(f"features: expected floating point numbers (dequantised), found {features.dtype}")
+        raise InputError(f"{key}: expected floating point numbers (dequantised), found {features.dtype}")
     features = features.astype(np.float32, copy=False)
     if not np.isfinite(features).all():
-        raise InputError("features: expected finite values, found NaN or infinity")
+        raise InputError(f"{key}: expected finite values, found NaN or infinity")
     return features
 
 
@@ -234,28 +243,52 @@ def read_annotation(group: Member, rows: int, rule: ReplayLabels) -> dict[str, A
     score = next((key for key in SCORES if key in group), None)
     if score is None or "change_points" not in group:
         raise InputError(f"expected the members {' or '.join(SCORES)} and change_points, found {sorted(group.names)}")
-    scores = group.array(score)
-    summary = next((np.atleast_2d(group.array(key)) for key in SUMMARIES if key in group), None)
-    if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():  # NaN is neither
-        raise InputError(f"{score}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
-    if summary is not None and (summary.ndim != 2 or not np.isin(summary, (0, 1)).all()):
-        raise InputError(f"summary: expected (T,) zeros and ones, found shape {summary.shape} or other values")
+    scores = read_scores(group, score)
+    summary = next((read_summaries(group, key) for key in SUMMARIES if key in group), None)
     # Features of YouTube-8M and scores may differ by some seconds; none is repeated or made up.
     n = min(rows, len(scores), len(scores) if summary is None else summary.shape[1])
     if n == 0:
         raise InputError(f"expected at least one second, found {rows} rows of features and {len(scores)} of {score}")
-    # Second t lies in hundredth floor(100 t / T), and the first `intro_bins` hundredths are masked.
-    in_intro = np.arange(n) * 100 < rule.intro_bins * len(scores)
-    scores = np.where(in_intro, np.nan, scores[:n]).astype(np.float32)
     return {
         "frame_times_s": np.arange(n, dtype=np.float64),
-        "frame_scores": scores,
-        "frame_labels": rule.labels(scores),
+        **label_scores(scores, n, rule),
         "user_summaries": None if summary is None else summary[:, :n].astype(bool),
         "shots": half_open_shots(group.array("change_points"), n),
         "picks": np.arange(n),
         "n_frames": n,
     }
+
+
+def read_scores(group: Member, key: str) -> np.ndarray:
+    """Read (T,) scores in [0, 1].
+
+    Raises:
+        ValueError: Another shape or other values; names the key.
+    """
+    scores = group.array(key)
+    if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():  # NaN is neither
+        raise InputError(f"{key}: expected (T,) scores in [0, 1], found shape {scores.shape} or other values")
+    return scores
+
+
+def read_summaries(group: Member, key: str) -> np.ndarray:
+    """Read summaries of zeros and ones, (U, T); one (T,) is (1, T).
+
+    Raises:
+        ValueError: Another shape or other values; names the key.
+    """
+    summaries = np.atleast_2d(group.array(key))
+    if summaries.ndim != 2 or not np.isin(summaries, (0, 1)).all():
+        raise InputError(f"{key}: expected (T,) zeros and ones, found shape {summaries.shape} or other values")
+    return summaries
+
+
+def label_scores(scores: np.ndarray, n: int, rule: ReplayLabels) -> dict[str, Any]:
+    """Give the first `n` of (T,) scores labels; they are a record's frame_scores and frame_labels."""
+    # Second t lies in hundredth floor(100 t / T), and the first `intro_bins` hundredths are masked.
+    in_intro = np.arange(n) * 100 < rule.intro_bins * len(scores)
+    scores = np.where(in_intro, np.nan, scores[:n]).astype(np.float32)
+    return {"frame_scores": scores, "frame_labels": rule.labels(scores)}
 
 
 def half_open_shots(change_points: np.ndarray, n_frames: int) -> np.ndarray:

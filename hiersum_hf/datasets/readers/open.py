@@ -17,6 +17,7 @@ from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.datasets.readers.howto import HowToReader
 from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.readers.replay_reader import ReplayReader
+from hiersum_hf.datasets.readers.sdmvsum import SMMrHiSumReader, SMVideoXumReader
 from hiersum_hf.datasets.readers.trimodal import TrimodalReader
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
 from hiersum_hf.datasets.readers.wikihow import WikiHowReader
@@ -25,8 +26,11 @@ from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.modeling.errors_hiersum import InputError
 
 
-NAMES = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
-CURVES, TVSUM = ("mrhisum", "mosu", "howto", "replay"), ("tvsum", "summe")
+NAMES = (
+    *("tvsum", "summe", "bliss", "mrhisum", "mosu", "sm_mrhisum", "sm_videoxum"),
+    *("wikihow", "folder", "howto", "replay"),
+)
+CURVES, TVSUM = ("mrhisum", "mosu", "sm_mrhisum", "howto", "replay"), ("tvsum", "summe")
 KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "threshold": (*CURVES, "folder"),
     **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
@@ -149,6 +153,10 @@ def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, li
         return BLiSSReader(source), [source]
     if name == "wikihow":
         return _wikihow(source), [source]
+    if name == "sm_mrhisum":
+        return SMMrHiSumReader.from_folder(source, **settings), [source]
+    if name == "sm_videoxum":
+        return SMVideoXumReader.from_folder(source), [source]
     if name == "replay":
         curves = _only(source, "*.json") if source.is_dir() else source
         features = _first(curves.parent, "features.h5")

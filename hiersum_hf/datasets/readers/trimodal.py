@@ -4,7 +4,8 @@ Annotations and features of each modality are in files of their own.
 
     {name}_gt.h5                      one group for each video: gt_score, gt_summary, change_points
     {name}_feat_visual_{encoder}.h5   one (T, D) data set for each video, one row a second
-    {name}_feat_text_{encoder}.h5     the same; row t belongs to a generated caption of second t
+    {name}_feat_text_{encoder}.h5     the same; row t belongs to second t, to its generated caption (mrhisum) or to what
+                                      is said in it, transcripts spread over their seconds (mosu)
     {name}_split.json                 train_keys, val_keys, test_keys
     {name}_metadata.csv               video_id, youtube_id, duration, views, ...
 
@@ -144,9 +145,9 @@ class TrimodalReader(ReplayLabels):
         )
 
     def _captions(self, video_id: str, frame_labels: np.ndarray) -> dict[str, Any]:
-        """Read the captions, of which number t spans second t.
+        """Read the captions or transcripts, of which row t spans second t.
 
-        It has the label of that second. The words of the captions were not published, so texts are empty.
+        It has the label of that second. The words were not published, so texts are empty.
         """
         if self.text is None or video_id not in _names(self.text):
             return {}
