@@ -34,6 +34,10 @@ METRICS = {
 SAME = ("dataset", "part", "protocol", "data_fingerprint")  # what two results must share to be compared
 PACKAGES = ("hiersum-hf", "numpy", "scipy", "scikit-learn", "rouge-score", "torch", "transformers")
 SINGLE_REFERENCE = "-single-reference"  # ends the protocol's name where a curve or labels stand for the annotators
+SCRIPTED = ("sm_mrhisum", "sm_videoxum")  # data sets whose parent text is a script
+SCRIPTS = (
+    "scripts generated from the ground-truth summaries: requests for these summaries, not descriptions of the videos"
+)
 MAX_FIGURE = 1e6  # of a metric; a number that JSON writes may be too large for arithmetic
 
 Figures = dict[str, float | None]  # by the metric's name in METRICS; None where it cannot be measured
@@ -165,6 +169,11 @@ class Results:
             known["folds"] = [FoldResult(**one) for one in known["folds"]]
         return cls(**known)
 
+    @property
+    def texts(self) -> str | None:
+        """What stands for the descriptions of the videos, where it is none; `results.json` says it too."""
+        return SCRIPTS if self.dataset in SCRIPTED else None
+
     def write(self, path: str | Path) -> None:
         """Write `results.json`, whole or not at all.
 
@@ -177,11 +186,12 @@ class Results:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `results.json` in plain JSON types.
 
-        The keys of RARE are left out where they are not known, the others are null.
+        The keys of RARE are left out where they are not known, the others are null. `texts` comes with SCRIPTED alone.
         """
         content = {"schema": SCHEMA} | {one.name: getattr(self, one.name) for one in fields(self)}
         content["baselines"] = {name: one and one.to_dict() for name, one in self.baselines.items()}
         content["folds"] = self.folds and [asdict(one) for one in self.folds]
+        content |= {"texts": self.texts} if self.texts else {}
         return {name: value for name, value in content.items() if value is not None or name not in RARE}
 
 
@@ -233,6 +243,7 @@ def _notes(results: Sequence[Results]) -> list[str]:
         dropped = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in r.dropped.items() if count)
         notes += [f"{_row_name(r)}: {dropped}"] if dropped else []
         notes += [f"encoder mismatch: {r.encoder_mismatch}"] if r.encoder_mismatch else []
+    notes += [f"descriptions: {results[0].texts}"] if results[0].texts else []
     return notes
 
 

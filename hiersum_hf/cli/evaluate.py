@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from hiersum_hf.records import VideoRecord
     from hiersum_hf.results import Results
 
-DATASETS = ("tvsum", "summe", "bliss", "mrhisum", "mosu", "wikihow", "folder", "howto", "replay")
+DATASETS = (
+    *("tvsum", "summe", "bliss", "mrhisum", "mosu", "sm_mrhisum", "sm_videoxum"),
+    *("wikihow", "folder", "howto", "replay"),
+)
 WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS)
 HELP = f"""scorers:
   random         mean of 20 seeded draws, with its standard error
@@ -53,6 +56,8 @@ protocols (hiersum_hf/evaluation/protocols/by_name.py says what each of them doe
   folder, howto  mean-user, csta-summe
   mrhisum, mosu, hiersum-replay-v1, mrhisum-replay, triplesumm-replay
   replay
+  sm_mrhisum     sdmvsum-mrhisum
+  sm_videoxum    sdmvsum-videoxum
   bliss          hiersum-bliss-v1, a2summ-bliss
   wikihow        hiersum-wikihow-v1, wikihow-p>=0.5, wikihow-top15
 

@@ -15,6 +15,7 @@ import numpy as np
 from hiersum_hf.files.escape import in_card, printable
 from hiersum_hf.labels import POSITIVE_RATES
 from hiersum_hf.records import VideoRecord
+from hiersum_hf.results import SCRIPTED, SCRIPTS
 
 
 LISTED_VIDEOS = 50  # rates of larger sets are summed up
@@ -161,6 +162,8 @@ def _rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     encoders, rate = report["encoders"], report["positive_rate"]
     rows = [("videos", f"{report['videos']:,}"), ("hours", f"{report['hours']:,.2f}")]
     rows += [(name, encoders[kind]) for kind, name in ENCODERS.items() if kind in encoders]
+    if report.get("dataset") in SCRIPTED:
+        rows.append(("descriptions", SCRIPTS))
     if encoders["sample_fps"]:
         low, high = (f"{fps:.4g}" for fps in encoders["sample_fps"])
         rows.append(("frame rate", f"{low} a second" if low == high else f"{low} to {high} a second"))

@@ -25,7 +25,8 @@ from hiersum_hf.results import METRICS, Figures, Results
 PAGE = "report.html"
 MAX_EMBEDDED = 12_000_000  # bytes of pictures in a page that is to be mailed
 FACTS = (
-    *("split", "selected_on", "checkpoint", "score_head", "encoders", "encoder_mismatch", "selection", "dropped"),
+    *("split", "selected_on", "checkpoint", "score_head", "encoders", "encoder_mismatch", "texts", "selection"),
+    "dropped",
     *("data_fingerprint", "seed", "command", "versions"),
 )
 Row = tuple[str, ...]

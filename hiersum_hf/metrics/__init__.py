@@ -9,11 +9,13 @@ from hiersum_hf.metrics.clips import clip_average_precision
 from hiersum_hf.metrics.inputs import LENGTH_TOLERANCE, cut_to_common
 from hiersum_hf.metrics.key_shots import (
     BUDGET_PERCENT,
+    MOST_PERCENT,
     f1_score,
     key_shot_summary,
     precision_recall,
     summary_length,
     temporal_coverage,
+    threshold_summary,
 )
 from hiersum_hf.metrics.ranks import (
     human_agreement,
@@ -32,6 +34,7 @@ from hiersum_hf.metrics.texts import matched_cosine, oracle_k, ratio_k, rouge, t
 __all__ = [
     "BUDGET_PERCENT",
     "LENGTH_TOLERANCE",
+    "MOST_PERCENT",
     "captured",
     "clip_average_precision",
     "cut_to_common",
@@ -54,5 +57,6 @@ __all__ = [
     "tau_rho_csta_summe",
     "tau_rho_mean_user",
     "temporal_coverage",
+    "threshold_summary",
     "top_k",
 ]

@@ -17,7 +17,8 @@ from hiersum_hf.timeline import covered_means
 
 
 BUDGET_PERCENT = 15  # of the original frames
-VARIANTS = ("hiersum", "a2summ", "dsnet", "mrhisum")
+VARIANTS = ("hiersum", "a2summ", "dsnet", "mrhisum", "sdmvsum")
+MOST_PERCENT = 25  # of the frames, above which SM-VideoXum's protocol counts a selection as a failure
 
 
 def key_shot_summary(
@@ -38,7 +39,9 @@ def key_shot_summary(
       summaries;
     - "a2summ": round(budget n_frames), halves to the even number, int(1000 mean);
     - "dsnet": floor(budget n_frames), int(1000 mean);
-    - "mrhisum": int(budget end of the last shot), mean.
+    - "mrhisum": int(budget end of the last shot), mean;
+    - "sdmvsum": floor(budget n_frames). The end of a shot counts as its last frame where shots are valued, so its mean
+      takes in the first frame of the next one; the last shot is one frame longer (SM-MrHiSum's published code).
 
     Args:
         scores: (N,) score of each sampled frame.
@@ -65,13 +68,40 @@ def key_shot_summary(
         frames = fill_picks(row, picks, n_frames)
     except ValueError as error:
         raise HierSumError(f"video {video_id}: {error}") from None
-    values = _per_mille(frames, shots) if variant in ("a2summ", "dsnet") else covered_means(frames, shots)
+    valued = shots
+    if variant == "sdmvsum":
+        shots[-1, 1] += 1
+        valued = np.stack([shots[:, 0], np.minimum(shots[:, 1] + 1, n_frames)], axis=1)
+    values = _per_mille(frames, shots) if variant in ("a2summ", "dsnet") else covered_means(frames, valued)
     # Exact fractions: 0.15 n_frames in floats may fall below a whole number
     limit = round(capacity) if variant == "a2summ" else floor(capacity)
     summary = np.zeros(n_frames, bool)
     for start, end in shots[knapsack(values, shots[:, 1] - shots[:, 0], limit)]:
         summary[start:end] = True
     return summary
+
+
+def threshold_summary(scores: np.ndarray, budget: float = BUDGET_PERCENT / 100, video_id: str = "?") -> np.ndarray:
+    """Select the frames that reach a score, SM-VideoXum's rule.
+
+    The threshold is the score at place int(budget N), from 0, of all scores from the greatest on. Frames that tie with
+    it are selected too, so a selection has int(budget N) + 1 frames and more where scores are equal.
+
+    Args:
+        scores: (N,) score of each frame.
+        budget: Share of the frames, above 0 and at most 1.
+        video_id: Named in error messages.
+
+    Returns:
+        (N,) bool.
+
+    Raises:
+        ValueError: If the budget is out of range, or scores are empty, NaN or infinite.
+    """
+    row = finite_row(scores, video_id)
+    place = min(floor(exact_part(budget, len(row))), len(row) - 1)
+    selected: np.ndarray = row >= np.sort(row)[::-1][place]
+    return selected
 
 
 def _per_mille(frames: np.ndarray, shots: np.ndarray) -> np.ndarray:

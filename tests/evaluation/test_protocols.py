@@ -5,10 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hiersum_hf import HierSumFeatureExtractor
+from hiersum_hf.datasets.readers.sdmvsum import SMMrHiSumReader, SMVideoXumReader
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.protocols.by_name import PROTOCOLS, protocols_of, reference_of
+from hiersum_hf.evaluation.report import write_page
+from hiersum_hf.hub.card import write_card
 from hiersum_hf.records import Sentence, VideoRecord
+from hiersum_hf.results import SCRIPTED, Results, format_table
 from hiersum_hf.scoring.training_free import oracle_scores, score_frames, score_sentences, spread_over_sentences
+from tests.makers import sdmvsum
 
 
 def evaluate(record, scores, dataset, **about):
@@ -97,6 +103,75 @@ def test_replay_videos_without_positive_clips_are_counted(curve):
     assert evaluate(short, np.arange(6), "mrhisum", protocol="triplesumm-replay").metrics["map15"] is not None
 
 
+@pytest.fixture
+def scripted(tmp_path):
+    """Record 1 of SM-MrHiSum: 20 s, shots [0, 4) [4, 7) [7, 12) [12, 19), of which the second is the summary."""
+    sdmvsum.write_mrhisum(tmp_path)
+    return lambda name="video_1": SMMrHiSumReader.from_folder(tmp_path).read(name)
+
+
+def test_sm_mrhisum_is_compared_with_its_summary_and_scores(scripted):
+    """Of 20 frames 3 are selected, so that no other shot fits; gtscores as scores rank as gtscores do."""
+    record = scripted()
+    results = evaluate(record, record.frame_scores, "sm_mrhisum")
+    assert results.protocol == "sdmvsum-mrhisum"
+    figures = [results.metrics[name] for name in ("f1", "kendall_tau", "spearman_rho")]
+    assert figures == pytest.approx([1, 1, 1])
+    assert results.metrics["captured"] is not None
+    assert results.baselines["title"] is not None, "frames and script are of one encoder"
+    wrong = evaluate(record, 1 - record.frame_scores, "sm_mrhisum")
+    assert (wrong.metrics["kendall_tau"], wrong.metrics["f1"]) == (pytest.approx(-1), 1)
+    longest = replace(record, shots=np.array([[0, 17], [17, 19]]))
+    selected = reference_of(longest, "sm_mrhisum").selection(np.ones(20))
+    assert np.flatnonzero(selected).tolist() == [17, 18, 19]
+
+
+def test_sm_mrhisum_without_gtscores_has_no_rank_correlation(scripted):
+    """Its labels are the summary, and a correlation with them would stand beside those with gtscores."""
+    bare = replace(scripted(), video_id="bare", frame_scores=None)
+    other = scripted("video_2")
+    scores = {"bare": np.arange(20.0), "video_2": other.frame_scores.astype(float)}
+    results = evaluate_scores([bare, other], scores, scorer="x", dataset="sm_mrhisum", part="test")
+    assert results.per_video["bare"]["kendall_tau"] is None
+    assert results.per_video["bare"]["f1"] is not None
+    assert results.metrics["kendall_tau"] == pytest.approx(1)
+    assert results.dropped["videos_without_scores"] == 1
+
+
+def test_sm_videoxum_is_compared_with_the_annotator_of_the_script(tmp_path):
+    """Annotator 2 chose seconds 2 to 4: of 20 seconds the four best are selected, F1 is 2 x 3 / (4 + 3)."""
+    sdmvsum.write_videoxum(tmp_path)
+    record = SMVideoXumReader.from_folder(tmp_path).read("v_a:2")
+    scores = np.where((np.arange(20) > 1) & (np.arange(20) < 6), 2.0, 0.0) + np.linspace(0, 1, 20)
+    results = evaluate(record, scores, "sm_videoxum")
+    assert results.protocol == "sdmvsum-videoxum"
+    assert results.metrics["f1"] == pytest.approx(6 / 7)
+    assert results.selection["length"] == pytest.approx(4 / 20)
+    ties = np.where(np.arange(20) < 5, 1.0, 0.0)
+    assert evaluate(record, ties, "sm_videoxum").metrics["f1"] == pytest.approx(6 / 8), "25 % is not more than 25 %"
+    ties[5] = 1
+    assert evaluate(record, ties, "sm_videoxum").metrics["f1"] == 0
+    silent = replace(record, description=(), description_features=np.zeros((0, 512), np.float32))
+    assert evaluate(silent, scores, "sm_videoxum").dropped["annotators_without_script"] == 1
+    assert evaluate(silent, scores, "sm_videoxum").baselines["title"] is None
+
+
+def test_reports_say_that_a_script_is_a_request(scripted, tmp_path):
+    """A parent level that reads the answer's own description must not pass for one that knows the video."""
+    said = "requests for these summaries, not descriptions of the videos"
+    results = evaluate(scripted(), np.arange(20), "sm_mrhisum")
+    assert f"descriptions: scripts generated from the ground-truth summaries: {said}" in format_table([results])
+    assert said in results.to_dict()["texts"]
+    assert said in write_page(results, tmp_path, []).read_text()
+    results.write(tmp_path / "results.json")
+    assert Results.read(tmp_path / "results.json") == results
+    write_card(tmp_path, results, HierSumFeatureExtractor("a", "b", 512, 512))
+    assert said in (tmp_path / "README.md").read_text()
+    plain = evaluate(scripted(), np.arange(20), "mrhisum")
+    assert said not in format_table([plain])
+    assert "texts" not in plain.to_dict()
+
+
 def test_highlights_are_compared_in_words_and_pictures(clip):
     """k is 15 % of 10 frames = 1 and of 4 sentences = 1; A2Summ's k is what the reference has: 2 and 1."""
     frames, sentences = np.eye(10)[3], {"c": np.array([0.1, 0.9, 0.2, 0.3])}
@@ -149,7 +224,7 @@ def test_videos_without_annotation_are_counted_not_scored(segments):
 
 
 def test_every_protocol_belongs_to_a_data_set():
-    named = {name for dataset in ("tvsum", "mrhisum", "bliss", "wikihow") for name in protocols_of(dataset)}
+    named = {name for dataset in ("tvsum", "mrhisum", *SCRIPTED, "bliss", "wikihow") for name in protocols_of(dataset)}
     assert named == set(PROTOCOLS)
 
 

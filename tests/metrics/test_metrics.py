@@ -27,6 +27,7 @@ from hiersum_hf.metrics import (
     tau_rho_csta_summe,
     tau_rho_mean_user,
     temporal_coverage,
+    threshold_summary,
 )
 
 
@@ -60,6 +61,31 @@ def test_each_variant_has_its_capacity():
     scores = np.append(scores, np.zeros(7))
     for variant, expected in (("hiersum", (15, 30, 16)), ("mrhisum", (0, 14, 15))):
         assert chosen(key_shot_summary(scores, np.arange(111), 111, shots, variant)) == expected
+
+
+def test_sdmvsum_reads_ends_as_last_frames_and_lengthens_the_last_shot():
+    """Row 6 counts for the shot before it too; of 40 frames 6 are selected, of 36 five, less than the last shot has."""
+    scores = np.eye(40)[6] + 0.1 * np.eye(40)[0]
+    shots = np.array([[0, 6], [6, 12], [12, 39]])
+    for variant, expected in (("hiersum", (6, 11, 6)), ("sdmvsum", (0, 5, 6))):
+        assert chosen(key_shot_summary(scores, np.arange(40), 40, shots, variant)) == expected
+    for n, longer in ((40, [34, 35, 36, 37, 38, 39]), (36, [])):
+        shots = np.array([[0, n - 6], [n - 6, n - 1]])
+        selected = key_shot_summary(np.ones(n), np.arange(n), n, shots, "sdmvsum")
+        assert np.flatnonzero(selected).tolist() == longer
+        assert key_shot_summary(np.ones(n), np.arange(n), n, shots).sum() == 5
+    assert shots.tolist() == [[0, 30], [30, 35]], "the caller's array stays"
+
+
+def test_threshold_summary_takes_place_int_of_15_percent_from_0():
+    assert np.flatnonzero(threshold_summary(np.arange(20.0))).tolist() == [16, 17, 18, 19]
+    tied = np.where(np.arange(20) < 15, 0.0, 1.0)
+    assert threshold_summary(tied).sum() == 5
+    assert threshold_summary(np.zeros(20)).sum() == 20
+    assert threshold_summary(np.arange(6.0)).tolist() == [False] * 5 + [True]
+    assert threshold_summary(np.array([0.5]), budget=1.0).tolist() == [True]
+    with pytest.raises(ValueError, match="video v: expected finite scores"):
+        threshold_summary(np.array([np.nan]), video_id="v")
 
 
 def test_each_variant_has_its_values():

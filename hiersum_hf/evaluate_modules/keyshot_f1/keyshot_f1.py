@@ -20,7 +20,7 @@ Args:
     n_frames: For each video its number of original frames.
     shots: For each video [start, end) of its shots in original frames.
     reduce: "mean" over annotators (TVSum) or "max" (SumMe).
-    variant: Whose rule: "hiersum", "a2summ", "dsnet" or "mrhisum".
+    variant: Whose rule: "hiersum", "a2summ", "dsnet", "mrhisum" or "sdmvsum".
     budget: Share of the frames that a summary may have.
 Returns:
     f1, skipped_f1

@@ -11,6 +11,8 @@
 | hiersum-replay-v1 | Mr.HiSum and MoSu: F1 against the published summary, tau and rho against the curve, mAP50, mAP15 |
 | mrhisum-replay | the same with mrhisum-keyshot's capacity |
 | triplesumm-replay | mAP with positives rounded up and the last clip filled with zeros |
+| sdmvsum-mrhisum | SM-MrHiSum: F1 against the published summary, last shot one longer; tau and rho against gtscores |
+| sdmvsum-videoxum | SM-VideoXum: F1 of the best 15 % of the seconds, ties included, against one annotator |
 | hiersum-bliss-v1 | BLiSS: best 15 % of frames and sentences against key frames and highlight |
 | a2summ-bliss | as many frames and sentences as the reference has |
 | hiersum-wikihow-v1 | WikiHow: a video's best half of segments (top50); tau and rho of segment scores |
@@ -28,6 +30,7 @@ from hiersum_hf.evaluation.importance import rated_frames
 from hiersum_hf.evaluation.protocols.annotators import Reference
 from hiersum_hf.evaluation.protocols.bliss import HighlightReference
 from hiersum_hf.evaluation.protocols.replay import ReplayReference
+from hiersum_hf.evaluation.protocols.sdmvsum import OneAnnotatorReference, ScriptedReference
 from hiersum_hf.evaluation.protocols.wikihow import SegmentReference
 from hiersum_hf.metrics import cut_to_common, key_shot_summary
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -45,6 +48,8 @@ PROTOCOLS: dict[str, tuple[type[Reference], dict[str, Any]]] = {
     "hiersum-replay-v1": (ReplayReference, {}),
     "mrhisum-replay": (ReplayReference, {"variant": "mrhisum"}),
     "triplesumm-replay": (ReplayReference, {"rule": "triplesumm"}),
+    "sdmvsum-mrhisum": (ScriptedReference, {"variant": "sdmvsum"}),
+    "sdmvsum-videoxum": (OneAnnotatorReference, {}),
     "hiersum-bliss-v1": (HighlightReference, {"k_rule": "ratio"}),
     "a2summ-bliss": (HighlightReference, {"k_rule": "oracle"}),
     "hiersum-wikihow-v1": (SegmentReference, {"rule": "top50"}),
@@ -55,6 +60,8 @@ FAMILIES: dict[str, type[Reference]] = {
     "mrhisum": ReplayReference,
     "mosu": ReplayReference,
     "replay": ReplayReference,
+    "sm_mrhisum": ScriptedReference,
+    "sm_videoxum": OneAnnotatorReference,
     "bliss": HighlightReference,
     "wikihow": SegmentReference,
 }
@@ -96,6 +103,8 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
         parts |= _label_parts(record, picks, n_frames)
         if kind is SegmentReference:
             settings = settings | {"starts": None if record.shots is None else record.shots[:, 0]}
+    elif kind is OneAnnotatorReference:
+        parts |= {"shots": None, "summaries": record.user_summaries}
     else:
         parts |= _key_shot_parts(record, users, picks, n_frames)
     light = record if kind is HighlightReference else _without_features(record)
