@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from hiersum_hf.datasets import parts as parts_module
 from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.datasets.prepare import prepare
 from hiersum_hf.datasets.readers.bliss import BLiSSReader
+from hiersum_hf.datasets.readers.sdmvsum import SMMrHiSumReader, SMVideoXumReader
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.metrics import kendall_tau
 from hiersum_hf.results import Baseline, Results
@@ -29,6 +31,7 @@ from hiersum_hf.synthetic.features import make_video
 from hiersum_hf.training.flags import parse
 from hiersum_hf.training.flags import parser as train_parser
 from hiersum_hf.training.recipe_files import find_recipe, headline, list_recipes, recipe_names
+from tests.makers import sdmvsum
 from tests.makers.bliss import clip, write_bliss
 from tests.makers.data_sets import prepared
 from tests.makers.records import like_mrhisum
@@ -48,6 +51,8 @@ LEARNED = {  # what a recipe trains, read with which head
     "finetune": ("child,parent", "importance"),
     "lora": ("child,parent", "importance"),
     "replay": ("child", "replay"),
+    "sm_mrhisum": ("child,parent", "replay"),
+    "sm_videoxum": ("child,parent", "replay"),
     "summe": ("child", "importance"),
     "tvsum": ("child,parent", "importance"),
     "wikihow_pseudo": ("child,parent", "importance"),
@@ -69,6 +74,13 @@ def data(tmp_path_factory, demo_records):
     prepared(path / "summe", [replace(r, description=(), description_features=nothing) for r in records], "summe")
     prepared(path / "replay", [like_mrhisum(record) for record in records], "mrhisum")
     prepared(path / "wikihow_replay", watched, "howto")
+    for name, write, shipped in (
+        ("sm_mrhisum", sdmvsum.write_mrhisum, SMMrHiSumReader),
+        ("sm_videoxum", partial(sdmvsum.write_videoxum, users=2), SMVideoXumReader),
+    ):
+        (path / f"{name}_source").mkdir()
+        reader = shipped.from_folder(write(path / f"{name}_source"))
+        prepare(reader, path / name, [path / f"{name}_source"], dataset=name, progress=False)
     bare = [replace(r, sentences=(), text_features=nothing, user_scores=None, user_summaries=None) for r in records]
     prepared(path / "wikihow_pseudo", bare, "wikihow")
     return path
@@ -100,7 +112,7 @@ def trained(data, few_demo_videos, capsys):
         words += ["--child_steps_per_parent", 1] if LEARNED[name][0] == "child,parent" else []
         words += SMALL if name not in ("finetune", "lora") else []  # theirs are the checkpoint's
         words += ["--checkpoint", folder_of(NEEDS[name])] if name in NEEDS else []
-        if name in ("demo_finetune", "bliss"):  # of a few steps one must be a chosen one
+        if name in ("demo_finetune", "bliss", "sm_mrhisum", "sm_videoxum"):  # of a few steps one must be a chosen one
             words += ["--eval_strategy", "steps", "--eval_steps", 2, "--save_strategy", "steps", "--save_steps", 2]
         assert main(["train", *map(str, words)]) == 0, capsys.readouterr().err
         return folder
