@@ -46,3 +46,14 @@ def write_sentence_clip(folder, dim=12):
     made_with = {"sentence_transformers": "2.0.0", "transformers": "4.6.1", "pytorch": "1.9.0"}
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"__version__": made_with}))
     return folder
+
+
+def cache_on_hub(folder, name, write):
+    """A Hub cache in which a model of this name lies; `write` fills its folder."""
+    model = folder / f"models--{name.replace('/', '--')}"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("0" * 40)
+    files = model / "snapshots" / ("0" * 40)
+    files.mkdir(parents=True)
+    write(files)
+    return folder

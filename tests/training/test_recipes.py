@@ -1,8 +1,10 @@
 """Every recipe starts, trains and leaves results on data of its format; and the data options that recipes use."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -34,7 +36,9 @@ from hiersum_hf.training.recipe_files import find_recipe, headline, list_recipes
 from tests.makers import sdmvsum
 from tests.makers.bliss import clip, write_bliss
 from tests.makers.data_sets import prepared
+from tests.makers.encoders import cache_on_hub, write_sentence_clip
 from tests.makers.records import like_mrhisum
+from tests.makers.videos import write_video
 
 
 REPO = Path(__file__).parents[2]
@@ -224,6 +228,30 @@ def test_every_recipe_trains(trained, name):
     results = json.loads((trained(name) / "results.json").read_text())
     assert (results["score_head"], results["part"]) == (head, "test")
     assert results["metrics"]["kendall_tau"] is not None
+
+
+def test_a_checkpoint_of_sm_mrhisum_summarizes_a_video_file(trained, tmp_path):
+    """Its frame and text encoder is one that we compute; in a process of its own, which reads another Hub cache."""
+    run, video = trained("sm_mrhisum"), write_video(tmp_path / "talk.mp4", seconds=7)
+    cache_on_hub(tmp_path / "hub", "sentence-transformers/clip-ViT-B-32", partial(write_sentence_clip, dim=512))
+    (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nFold it.\n")
+    (tmp_path / "talk.txt").write_text("Show how it is folded")
+    words = [video, "--model", run, "--output", tmp_path / "out", "--budget", "3s", "--device", "cpu", "--json"]
+    command = [sys.executable, "-m", "hiersum_hf", "summarize", *map(str, words)]
+    offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | offline, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["encoders"] == dict.fromkeys(("video", "text"), "sentence-transformers/clip-ViT-B-32")
+    assert (summary["scorer"], len(summary["scores"]["values"])) == ("checkpoint", 7), "a frame a second, as trained"
+    assert (tmp_path / "out" / "talk" / "summary.mp4").stat().st_size > 0
+
+
+def test_a_checkpoint_of_sm_videoxum_says_that_it_reads_its_data_set_only(trained, tmp_path, capsys):
+    """A CLIP fine-tuned on VideoXum is none that we can load."""
+    video = write_video(tmp_path / "talk.mp4")
+    assert main(["summarize", str(video), "--model", str(trained("sm_videoxum")), "--output", str(tmp_path)]) == 2
+    assert "videoxum-clip: features of this encoder come with a data set" in capsys.readouterr().err
 
 
 def test_few_training_videos_for_a_learning_curve(data, demo_records, tmp_path):
