@@ -38,6 +38,7 @@ SCRIPTED = ("sm_mrhisum", "sm_videoxum")  # data sets whose parent text is a scr
 SCRIPTS = (
     "scripts generated from the ground-truth summaries: requests for these summaries, not descriptions of the videos"
 )
+OBJECTS = ("standard_error", "fit")  # what a baseline has of figures by name, beside its own
 MAX_FIGURE = 1e6  # of a metric; a number that JSON writes may be too large for arithmetic
 
 Figures = dict[str, float | None]  # by the metric's name in METRICS; None where it cannot be measured
@@ -51,18 +52,20 @@ class Baseline:
         metrics: Means over videos.
         draws: Of the random baseline, how many random scores were drawn.
         standard_error: Of the random baseline, the standard error of each mean over draws.
+        fit: Of the ridge baseline, how it was fitted (`evaluation.ridge.RidgeScores`); None over folds.
     """
 
     metrics: Figures
     draws: int | None = None
     standard_error: Figures | None = None
+    fit: Figures | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object.
 
-        Its metrics stand beside `draws` and `standard_error`.
+        Its metrics stand beside `draws`, `standard_error` and `fit`.
         """
-        about = {"draws": self.draws, "standard_error": self.standard_error}
+        about = {"draws": self.draws, "standard_error": self.standard_error, "fit": self.fit}
         return self.metrics | {name: value for name, value in about.items() if value is not None}
 
 
@@ -239,6 +242,11 @@ def _notes(results: Sequence[Results]) -> list[str]:
         known = (random.standard_error or {}).items()
         errors = [f"{METRICS[m]} {error:.4f}" for m, error in known if error is not None]
         notes += [f"random: mean of {random.draws} draws, standard error of {', '.join(errors)}"] if errors else []
+    if (ridge := results[0].baselines.get("ridge")) and ridge.fit:
+        fit = ", ".join(
+            f"{name.replace('_', ' ')} {value:.4g}" for name, value in ridge.fit.items() if value is not None
+        )
+        notes.append(f"ridge: {fit}")
     for r in results:
         dropped = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in r.dropped.items() if count)
         notes += [f"{_row_name(r)}: {dropped}"] if dropped else []
@@ -324,7 +332,7 @@ def _is_interval(value: Any) -> bool:
 def _is_baseline(value: Any) -> bool:
     if not isinstance(value, dict):
         return value is None
-    return all(_are_figures(part) if name == "standard_error" else _is_figure(part) for name, part in value.items())
+    return all(_are_figures(part) if name in OBJECTS else _is_figure(part) for name, part in value.items())
 
 
 def _are_folds(value: Any) -> bool:
@@ -342,8 +350,8 @@ def _are_labels(value: Any) -> bool:
 
 
 def _baseline(found: Mapping[str, Any]) -> Baseline:
-    metrics = {name: value for name, value in found.items() if name not in ("draws", "standard_error")}
-    return Baseline(metrics, found.get("draws"), found.get("standard_error"))
+    about = {name: found[name] for name in ("draws", *OBJECTS) if name in found}
+    return Baseline({name: value for name, value in found.items() if name not in about}, **about)
 
 
 _FIGURE = ("a finite number or null", _is_figure)

@@ -25,6 +25,7 @@ from hiersum_hf.scoring.training_free import BASELINES, SCORERS, WITHOUT_SCORES
 if TYPE_CHECKING:
     from hiersum_hf.evaluation.data import EvaluationData
     from hiersum_hf.evaluation.diagnosis import Check
+    from hiersum_hf.evaluation.ridge import RidgeScores
     from hiersum_hf.records import VideoRecord
     from hiersum_hf.results import Results
 
@@ -32,12 +33,14 @@ DATASETS = (
     *("tvsum", "summe", "bliss", "mrhisum", "mosu", "sm_mrhisum", "sm_videoxum"),
     *("wikihow", "folder", "howto", "replay"),
 )
-WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS)
+RIDGE = "ridge"  # the scorer that is fitted on the other parts of the split
+WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS, RIDGE)
 HELP = f"""scorers:
   random         mean of 20 seeded draws, with its standard error
   uniform        evenly spread moments
   position       nearness to the middle of the video
   title          similarity to the description; frames and texts must be of one encoder
+  ridge          ridge regression on the frame features, fitted on the other parts of the split and chosen on validation
   human          each annotator against the others
   oracle         mean of the annotators, or the reference itself (it reads the answers)
   shot-oracle    the shots within the budget with the greatest F1
@@ -193,6 +196,8 @@ def _check(args: argparse.Namespace) -> None:
         raise HierSumError("--part all: expected neither --split-file nor --fold")
     if args.ratings and (args.dataset != "tvsum" or not args.data.endswith((".h5", ".hdf5"))):
         raise HierSumError("--ratings: expected them beside a feature file (.h5) of tvsum")
+    if args.scorer == RIDGE and args.part not in (None, "test"):
+        raise HierSumError(f"--scorer ridge is fitted on train and validation: expected --part test, found {args.part}")
     if args.diagnose and args.scorer in WITHOUT_SCORES:
         raise HierSumError(f"--diagnose: expected a scorer with scores for every frame, found {args.scorer!r}")
     for name in ("results.json", "report.html", "videos"):
@@ -217,19 +222,46 @@ def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord],
     if args.folds:
         return _evaluate_folds(data, args, about)
     records, part, split = data.part(args.part, args.split_file, args.fold, args.split_seed)
-    about |= {"part": part, "split": split, "progress": True}
+    ridge = _fit_ridge(data, records) if part == "test" else None
+    about |= {"part": part, "split": split, "ridge": ridge, "progress": True}
     if args.scorer in WITHOUT_SCORES:
         return evaluate_scores(records, None, scorer=args.scorer, **about), records, None
-    if args.scorer in SCORERS:
-        scores, spoken = _score(records, args.scorer)
-        return evaluate_scores(records, scores, sentence_scores=spoken, scorer=args.scorer, **about), records, scores
+    if args.scorer in WITHOUT_CHECKPOINT:
+        scores, spoken = _score(records, args.scorer, ridge)
+        about |= {"sentence_scores": spoken, "selected_on": _selected_on(args.scorer)}
+        return evaluate_scores(records, scores, scorer=args.scorer, **about), records, scores
     return _evaluate_checkpoint(records, args, about)
 
 
-def _score(records: Sequence[VideoRecord], scorer: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Score frames and sentences of every video without a checkpoint."""
+def _fit_ridge(data: EvaluationData, records: Sequence[VideoRecord], progress: bool = True) -> RidgeScores | None:
+    """Fit the ridge baseline on the other parts of the split that the records are the test part of."""
+    from hiersum_hf.evaluation.ridge import ridge_scores
+
+    return ridge_scores(data.beside("train"), data.beside("validation"), records, progress)
+
+
+def _selected_on(scorer: str) -> str | None:
+    """Name the part on which anything about this scorer was chosen."""
+    return "validation" if scorer == RIDGE else None
+
+
+def _score(
+    records: Sequence[VideoRecord], scorer: str, ridge: RidgeScores | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Score frames and sentences of every video without a checkpoint.
+
+    Raises:
+        HierSumError: The scorer is the ridge regression, which could not be fitted.
+    """
     from hiersum_hf.scoring.training_free import score_frames, score_sentences
 
+    if scorer == RIDGE:
+        if ridge is None:
+            raise HierSumError(
+                "scorer ridge: expected a split (--fold, --folds or --split-file) whose parts all have features of "
+                "one width, and train and validation annotations; found none."
+            )
+        return ridge.scores, {}
     scores, spoken = {}, {}
     for record in records:
         scores[record.video_id] = score_frames(record, scorer)
@@ -256,9 +288,11 @@ def _evaluate_folds(
     folds = []
     for k in range(count_folds(split)):
         records, _, name = data.part("test", args.split_file, k, args.split_seed)
-        pair = (None, {}) if args.scorer in WITHOUT_SCORES else _score(records, args.scorer)
-        folds.append(Fold(records, *pair))
-    return evaluate_folds(folds, scorer=args.scorer, split=str(name).rsplit("#", 1)[0], **about), [], None
+        ridge = _fit_ridge(data, records, progress=False)
+        scores, spoken = (None, {}) if args.scorer in WITHOUT_SCORES else _score(records, args.scorer, ridge)
+        folds.append(Fold(records, scores, spoken, ridge=ridge))
+    about |= {"split": str(name).rsplit("#", 1)[0], "selected_on": _selected_on(args.scorer)}
+    return evaluate_folds(folds, scorer=args.scorer, **about), [], None
 
 
 def _evaluate_checkpoint(

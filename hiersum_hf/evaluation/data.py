@@ -5,9 +5,10 @@ They come from a prepared folder, from the source of any reader, or from TVSum's
 
 from __future__ import annotations
 
+import logging
 import re
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from hiersum_hf.records import Encoders, VideoRecord, row_counts
 from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import training_stages
 
+
+logger = logging.getLogger(__name__)
 
 RATINGS = (".mat", ".tsv")
 
@@ -59,6 +62,7 @@ class EvaluationData:
         self.shipped: list[dict[str, list[str]]] = []
         self._records: Any = None  # a list, or a prepared folder's records on disk
         self._reader: Any = None
+        self._split: dict[str, list[str]] = {}
         if path.suffix in RATINGS and dataset == "tvsum":
             self._records = [rated_record(video) for video in read_ratings(path)]
         elif (path / ".plan.json").is_file() or any(path.glob("data-*.parquet")):
@@ -97,14 +101,34 @@ class EvaluationData:
         """
         if part is None:
             part = "test" if split_file or fold is not None or self.shipped else "all"
+        self._split = {}
         if part == "all":
             return self._encoded(self._read(None)), part, None
         chosen = DataArguments(data=self.data, split_file=split_file, split_seed=split_seed, fold=fold or 0)
-        videos = choose_split(chosen, self._groups(), self.shipped, needed=(part,))[part]
+        self._split = choose_split(chosen, self._groups(), self.shipped, needed=(part,))
+        videos = self._split[part]
         if not videos:
             raise HierSumError(f"{split_file or self.data}: expected videos in the part {part}, found none")
         name = f"published#{chosen.fold}" if self.shipped and not split_file else split_name(chosen)
         return self._encoded(self._read(videos)), part, name
+
+    def beside(self, part: str) -> Iterator[VideoRecord]:
+        """Read another part of the split that `part` chose last, one video at a time.
+
+        There are none without a split. Videos that their source cannot read are left out, and the log counts them.
+        """
+        videos = self._split.get(part, [])
+        if self._records is not None:
+            yield from self._read(videos)
+            return
+        broken = []
+        for video in videos:
+            try:
+                yield self._reader.read(video)
+            except (ValueError, OSError) as error:
+                broken.append(error)
+        if broken:
+            logger.warning("%s: left out %d unreadable videos of %s, as %s", self.data, len(broken), part, broken[0])
 
     def _encoded(self, records: Sequence[VideoRecord]) -> Sequence[VideoRecord]:
         """Name the encoders that were given in the records.

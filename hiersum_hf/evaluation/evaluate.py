@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from hiersum_hf.evaluation.importance import CAPTURED, UNKNOWN, Importance, importance_of, known_mean
 from hiersum_hf.evaluation.protocols.annotators import MEASURED, Reference
 from hiersum_hf.evaluation.protocols.by_name import protocols_of, reference_of
+from hiersum_hf.evaluation.ridge import RidgeScores
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.metrics import is_constant
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -86,6 +87,7 @@ def evaluate_scores(
     command: str | None = None,
     draws: int = RANDOM_DRAWS,
     baselines: dict[str, Baseline | None] | None = None,
+    ridge: RidgeScores | None = None,
     progress: bool = False,
 ) -> Results:
     """Measure scores under a protocol of `evaluation.protocols.by_name`.
@@ -104,8 +106,8 @@ def evaluate_scores(
     the importance (`importance.Importance.captured`).
 
     The baselines are "random" (mean of the draws; selections are made of the first five), "position", "title" (where
-    every video has a description, and frames and texts are of one encoder), "oracle" and "human" (each annotator
-    against the others). They are None where a data set cannot have them.
+    every video has a description, and frames and texts are of one encoder), "ridge" (where its scores are given),
+    "oracle" and "human" (each annotator against the others). They are None where a data set cannot have them.
 
     Args:
         records: The videos, at least one, with different ids. They are read once and their features are not kept.
@@ -127,6 +129,8 @@ def evaluate_scores(
         command: What to run to get the results again.
         draws: Number of random draws, at least 20.
         baselines: `baselines` of earlier results on the same records, to save measuring them again.
+        ridge: Scores of `evaluation.ridge.ridge_scores`, fitted on the other parts of the split. They are measured even
+            where `baselines` are given.
         progress: Show a bar on stderr.
 
     Raises:
@@ -139,13 +143,15 @@ def evaluate_scores(
         raise HierSumError(f"draws: expected at least {RANDOM_DRAWS}, found {draws}")
     videos, fingerprint = _videos(records, dataset, protocol, progress)
     sentences = sentence_scores or {}
-    measured, drawn, compared = [], [], []
+    measured, drawn, compared, fitted = [], [], [], []
     for video in tqdm(videos, desc="measuring", unit="video", disable=None if progress else True):
         if baselines is None or scorer == "random":
             # Draw k scores frames at random from [0, 1) with the seed `seed` + k; `_random_baseline` averages draws.
             drawn.append([video.draw(seed + k, selects=k < CAPTURED_DRAWS) for k in range(draws)])
         if baselines is None:
             compared.append(video.baselines())
+        if ridge is not None:
+            fitted.append(video.measure(_scores_of(video.record, ridge.scores)))
         if scores is not None:
             measured.append(video.measure(_scores_of(video.record, scores), sentences.get(video.record.video_id)))
         elif scorer == "random":
@@ -156,6 +162,8 @@ def evaluate_scores(
             measured.append(compared[-1]["human"] if compared else video.human())
     if baselines is None:
         baselines = _baselines(drawn, compared)
+    if ridge is not None:
+        baselines = baselines | {"ridge": Baseline(_means(fitted), fit=ridge.fit)}
     references = [video.reference for video in videos]
     name = protocol or protocols_of(dataset)[0]
     return Results(
@@ -224,11 +232,12 @@ class _Video:
         return self._captured(None) | self.reference.shot_oracle()
 
     def baselines(self) -> dict[str, dict[str, float] | None]:
-        """Measure each baseline but random; None where this video cannot have it."""
+        """Measure each baseline but random; None where this video alone cannot have it."""
         oracle, labels = self.reference.oracle_scores(), self.record.sentence_labels
         return {
             "position": self.measure(position_scores(self.record)),
             "title": None if self.title is None else self.measure(self.title),
+            "ridge": None,  # a single video knows no other ones to fit on
             "oracle": None if oracle is None else self.measure(oracle, labels),
             "human": self.human(),
         }

@@ -17,10 +17,11 @@ from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.datasets.parts import dataset_name, load_parts, split_name
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.ridge import RidgeScores, ridge_scores
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS, Figures, FoldResult, Results
+from hiersum_hf.results import METRICS, Baseline, Figures, FoldResult, Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint, training_stages
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 
@@ -41,6 +42,7 @@ class Fold:
         sentence_scores: Scores of the sentences for each video id.
         level: Level at which the network read the videos; None for a scorer without levels.
         mismatch: A sentence where the network was made for features of other encoders.
+        ridge: Scores of the ridge baseline, fitted on the fold's other parts; None where it cannot be.
     """
 
     records: Sequence[VideoRecord]
@@ -48,6 +50,7 @@ class Fold:
     sentence_scores: Mapping[str, np.ndarray]
     level: str | None = None
     mismatch: str | None = None
+    ridge: RidgeScores | None = None
 
 
 def evaluate_run(
@@ -157,7 +160,8 @@ def _score_fold(run: Path, data: DataArguments, tested: set[str], allow_encoder_
     """
     folder = run / f"fold_{data.fold}"
     network, extractor = load_checkpoint(folder, device)
-    records = load_parts(replace(data, text_encoder=extractor.text_encoder))["test"]
+    parts = load_parts(replace(data, text_encoder=extractor.text_encoder))
+    records = parts["test"]
     predicted = predict_scores(
         network, extractor, records, progress=True, allow_encoder_mismatch=allow_encoder_mismatch
     )
@@ -170,6 +174,7 @@ def _score_fold(run: Path, data: DataArguments, tested: set[str], allow_encoder_
         {name: result["sentence_scores"] for name, result in predicted.items()},
         network.config.default_level,
         encoder_mismatch(extractor, records),
+        ridge_scores(parts["train"], parts["validation"], records),
     )
 
 
@@ -195,9 +200,12 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
         **about,
     )
     about |= {"baselines": whole.baselines}
-    each = [evaluate_scores(f.records, f.scores, sentence_scores=f.sentence_scores, **about) for f in folds]
+    each = [
+        evaluate_scores(f.records, f.scores, sentence_scores=f.sentence_scores, ridge=f.ridge, **about) for f in folds
+    ]
     per_video = {name: _pooled([r.per_video[name] for r in each if name in r.per_video]) for name in whole.per_video}
     table = {name: _known([results.metrics[name] for results in each]) for name in whole.metrics}
+    baselines = whole.baselines | {"ridge": _mean_baseline([results.baselines["ridge"] for results in each])}
     # Not given in the paper. Of the figures x_1 ... x_K of K folds: their mean, and as spread the sample standard
     # deviation sqrt(sum (x_k - mean)^2 / (K - 1)). The spread is no interval, since folds share training videos: `ci95`
     # is the bootstrap over videos.
@@ -209,6 +217,7 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
             name: mean_interval(_known([figures.get(name) for figures in per_video.values()]), seed)
             for name in whole.ci95
         },
+        baselines=baselines,
         per_video=per_video,
         folds=[
             FoldResult(k, fold.level, len(results.per_video), results.metrics)
@@ -240,8 +249,14 @@ def _known(values: Sequence[float | None]) -> np.ndarray:
     return np.array([value for value in values if value is not None], np.float64)
 
 
+def _mean_baseline(folds: Sequence[Baseline | None]) -> Baseline | None:
+    """Average a baseline over folds; None where one has none."""
+    known = [fold.metrics for fold in folds if fold is not None]
+    return Baseline(_pooled(known)) if len(known) == len(folds) else None
+
+
 def _pooled(figures: Sequence[Figures]) -> Figures:
-    """Average the figures of one video where several folds test it."""
+    """Average figures over the folds that have them."""
     if len(figures) == 1:
         return figures[0]
     means = {name: _known([one.get(name) for one in figures]) for name in figures[0] if name in METRICS}

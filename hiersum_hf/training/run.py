@@ -20,6 +20,7 @@ from transformers import set_seed
 from hiersum_hf.datasets.parts import dataset_name, extractor_of, load_parts, split_name
 from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores
 from hiersum_hf.evaluation.report import plot_videos
+from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.hub.card import LICENCE, card_data, label_facts, write_card
 from hiersum_hf.hub.push import claim_repository, push
@@ -219,23 +220,25 @@ def _evaluate(
 
     The checkpoint at its default level comes first, then at the others, then scorers without training.
     """
-    data, args, records = flags.data, flags.training, beginning.parts["test"]
+    data, args, parts = flags.data, flags.training, beginning.parts
+    records, progress = parts["test"], not args.disable_tqdm
+    ridge = ridge_scores(parts["train"], parts["validation"], records, progress)
     common: dict[str, Any] = {"dataset": dataset_name(data), "part": "test", "split": split_name(data)}
     common |= {"seed": args.seed, "encoder_mismatch": beginning.mismatch, "command": command}
     config = beginning.model.config
     results: list[Results] = []
     for level in sorted(levels, key=lambda name: name != config.default_level):
-        predicted = _predict(beginning, records, level, args, progress=not args.disable_tqdm)
+        predicted = _predict(beginning, records, level, args, progress)
         about = {"scorer": "checkpoint", "level": level, "score_head": config.score_head}
         about |= {"checkpoint": args.output_dir, "selected_on": selected_on}
         about |= {"sentence_scores": {name: result["sentence_scores"] for name, result in predicted.items()}}
         scores = {name: result["scores"] for name, result in predicted.items()}
-        results.append(evaluate_scores(records, scores, **about, **common))
+        results.append(evaluate_scores(records, scores, ridge=None if results else ridge, **about, **common))
         common |= {"baselines": results[0].baselines}
     for scorer in ("training-free", "uniform"):
         scores = {record.video_id: score_frames(record, scorer) for record in records}
         results.append(evaluate_scores(records, scores, scorer=scorer, **common))
-    return [replace(results[0], labels=label_facts(data.data, beginning.parts["train"])), *results[1:]]
+    return [replace(results[0], labels=label_facts(data.data, parts["train"])), *results[1:]]
 
 
 def _predict(

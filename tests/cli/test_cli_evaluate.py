@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.cli.evaluate import HELP
+from hiersum_hf.cli.evaluate import HELP, WITHOUT_CHECKPOINT
 from hiersum_hf.cli.main import main
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.records import Encoders
-from hiersum_hf.scoring.training_free import SCORERS, WITHOUT_SCORES
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +125,36 @@ def test_every_baseline_is_a_scorer(data, scorer, capsys):
     results = json.loads(out)
     assert (code, results["scorer"], results["part"], results["split"]) == (0, scorer, "all", None)
     assert results["metrics"]["f1"] > 0
+    assert results["baselines"]["ridge"] is None  # without a split there is nothing to fit it on
+
+
+def test_ridge_is_a_scorer_where_there_is_a_split(data, capsys):
+    """It stands beside every scorer with the figures that it has as the scorer."""
+    words = ["tvsum", "--data", data, "--json"]
+    code, out, err = evaluate(capsys, *words, "--fold", "1", "--scorer", "ridge")
+    alone = json.loads(out)
+    assert (code, alone["scorer"], alone["part"], alone["selected_on"]) == (0, "ridge", "test", "validation"), err
+    fit = alone["baselines"]["ridge"].pop("fit")
+    assert (fit["videos"], fit["left_out"]) == (12 - len(alone["per_video"]), 0)
+    beside = json.loads(evaluate(capsys, *words, "--fold", "1", "--scorer", "uniform")[1])["baselines"]["ridge"]
+    assert beside.pop("fit") == fit
+    assert beside == pytest.approx({name: alone["metrics"][name] for name in beside})
+    folds = json.loads(evaluate(capsys, *words, "--folds", "--scorer", "ridge")[1])
+    assert folds["folds"][1]["metrics"] == pytest.approx(alone["metrics"])
+    assert folds["baselines"]["ridge"] == pytest.approx({name: folds["metrics"][name] for name in beside})
+    for part, message in (([], "expected a split"), (["--part", "train"], "expected --part test, found train")):
+        code, _, err = evaluate(capsys, *words, "--scorer", "ridge", *part)
+        assert (code, message in err) == (2, True), err
+    seen = evaluate(capsys, *words, "--scorer", "uniform", "--part", "train", "--fold", "1")[1]
+    assert json.loads(seen)["baselines"]["ridge"] is None  # it would be measured on what it was fitted on
+
+
+@pytest.mark.slow
+def test_ridge_on_tvsum(test_data, capsys):
+    """docs/evaluation.md: a network has to beat this with the same features."""
+    results = captions(test_data, capsys, "ridge", "--folds")
+    assert results["metrics"]["kendall_tau"] == pytest.approx(0.1974, abs=3e-3)
+    assert results["metrics"]["spearman_rho"] == pytest.approx(0.2572, abs=3e-3)
 
 
 def test_checkpoint_and_its_encoders(data, checkpoint, tmp_path, demo_extractor, capsys):
@@ -218,7 +247,7 @@ def test_two_results_are_compared(data, tmp_path, capsys):
 def test_the_help_says_what_every_scorer_is():
     listed = [line.split()[0] for line in HELP.partition("\n\n")[0].splitlines()[1:]]
     assert listed[-1] == "else"
-    assert sorted(listed[:-1]) == sorted(BASELINES) == sorted([*WITHOUT_SCORES, *SCORERS])
+    assert sorted(listed[:-1]) == sorted([*BASELINES, "ridge"]) == sorted(WITHOUT_CHECKPOINT)
 
 
 @pytest.mark.parametrize(

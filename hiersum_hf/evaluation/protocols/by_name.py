@@ -96,7 +96,7 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
     if not len(picks):
         raise HierSumError(f"video {record.video_id}: expected at least one sampled frame, found none")
     n_frames = record.n_frames or int(picks[-1]) + 1
-    users = _users(record)
+    users = users_of(record)
     seen = np.arange(len(picks)) if users is None else np.flatnonzero(np.isfinite(users).all(axis=0))
     parts: dict[str, Any] = {"users": users, "seen": seen, "picks": picks, "n_frames": n_frames}
     if issubclass(kind, SegmentReference | HighlightReference):
@@ -117,7 +117,7 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
     )
 
 
-def _users(record: VideoRecord) -> np.ndarray | None:
+def users_of(record: VideoRecord) -> np.ndarray | None:
     """Return the (U, N) annotators, else the curve, else the labels.
 
     A frame without label has NaN.
