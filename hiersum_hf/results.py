@@ -41,6 +41,7 @@ SCRIPTS = (
 OBJECTS = ("standard_error", "fit")  # what a baseline has of figures by name, beside its own
 MAX_FIGURE = 1e6  # of a metric; a number that JSON writes may be too large for arithmetic
 
+Difference = dict[str, Any]  # `difference` and `ci95` of it, [low, high] or None
 Figures = dict[str, float | None]  # by the metric's name in METRICS; None where it cannot be measured
 
 
@@ -53,12 +54,14 @@ class Baseline:
         draws: Of the random baseline, how many random scores were drawn.
         standard_error: Of the random baseline, the standard error of each mean over draws.
         fit: Of the ridge baseline, how it was fitted (`evaluation.ridge.RidgeScores`); None over folds.
+        per_video: Of the ridge baseline, the figures of each video. They are kept in memory alone.
     """
 
     metrics: Figures
     draws: int | None = None
     standard_error: Figures | None = None
     fit: Figures | None = None
+    per_video: dict[str, Figures] | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object.
@@ -110,6 +113,8 @@ class Results:
         selection: Mean `length` of the summaries as a share of the video, and `coverage`, the share of tenths of the
             video that they touch.
         baselines: Figures of each of `scoring.training_free.BASELINES`, None where the data does not allow it.
+        against_ridge: For each metric the mean `difference` to the ridge baseline over videos, and `ci95`, its paired
+            95 % bootstrap interval. None without that baseline.
         ci95: 95 % percentile bootstrap interval over videos of each metric measured, None for a single video.
         per_video: Metrics of each video by its id, with `constant_prediction` (true) where all its scores are equal.
         dropped: How many annotators, lengths, videos and predictions met a special rule.
@@ -138,6 +143,7 @@ class Results:
     metrics: Figures
     selection: Figures | None = None
     baselines: dict[str, Baseline | None] = field(default_factory=dict)
+    against_ridge: dict[str, Difference] | None = None
     ci95: dict[str, list[float] | None] = field(default_factory=dict)
     per_video: dict[str, Figures]
     dropped: dict[str, int] = field(default_factory=dict)
@@ -230,6 +236,9 @@ def format_table(results: Sequence[Results]) -> str:
     for name, baseline in results[0].baselines.items():
         if baseline is not None and name not in {r.scorer for r in results}:
             rows.append((f"[{name}]", *(_cell(baseline.metrics.get(m), None) for m in shown)))
+    for r in results:
+        if r.against_ridge:
+            rows.append((f"{_row_name(r)} - [ridge]", *(difference_cell(r.against_ridge.get(m)) for m in shown)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([headings.pop(), "", *lines, *_notes(results)])
@@ -247,6 +256,8 @@ def _notes(results: Sequence[Results]) -> list[str]:
             f"{name.replace('_', ' ')} {value:.4g}" for name, value in ridge.fit.items() if value is not None
         )
         notes.append(f"ridge: {fit}")
+    if any(r.against_ridge for r in results):
+        notes.append("- [ridge]: mean difference over videos, with its paired 95 % bootstrap interval")
     for r in results:
         dropped = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in r.dropped.items() if count)
         notes += [f"{_row_name(r)}: {dropped}"] if dropped else []
@@ -263,6 +274,14 @@ def _cell(value: float | None, interval: list[float] | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
+
+
+def difference_cell(found: Difference | None) -> str:
+    """Write a difference with its sign and interval, "-" for None."""
+    if found is None:
+        return "-"
+    interval = " [{:+.4f}, {:+.4f}]".format(*found["ci95"]) if found["ci95"] else ""
+    return f"{found['difference']:+.4f}{interval}"
 
 
 def write_json(path: str | Path, data: Any) -> None:
@@ -335,6 +354,12 @@ def _is_baseline(value: Any) -> bool:
     return all(_are_figures(part) if name in OBJECTS else _is_figure(part) for name, part in value.items())
 
 
+def _is_difference(value: Any) -> bool:
+    if not isinstance(value, dict) or value.keys() != {"difference", "ci95"}:
+        return False
+    return _is_number(value["difference"]) and _is_interval(value["ci95"])
+
+
 def _are_folds(value: Any) -> bool:
     names = {one.name for one in fields(FoldResult)}
     return isinstance(value, list) and all(
@@ -362,6 +387,7 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {  # what each entry of 
     "spread": _FIGURE,
     "per_video": _FIGURES,
     "baselines": ("finite numbers or null by name", _is_baseline),
+    "against_ridge": ("difference and ci95", _is_difference),
     "ci95": ("two finite numbers or null", _is_interval),
     "dropped": ("a number", _is_number),
     "encoders": ("a text, a number or null", lambda value: _is_figure(value) or _is_text(value)),
@@ -374,5 +400,5 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {  # what each other valu
     "labels": ("positive_rate and rule", _are_labels),
 }
 NULLABLE = {"split", *(one.name for one in fields(Results) if one.default is None)}
-RARE = ("spread", "folds", "labels", "merged_from")  # keys that most evaluations do not write
+RARE = ("against_ridge", "spread", "folds", "labels", "merged_from")  # keys that not every evaluation writes
 REQUIRED = (*SAME, "split", "scorer", "metrics", "per_video")

@@ -47,7 +47,8 @@ HELP = f"""scorers:
   training-free  similarity to description and subtitles, from features alone
   else           a checkpoint folder, or a Hub id like org/name
 
-Beside the scorer every report shows {", ".join(BASELINES[:-1])} and {BASELINES[-1]}, where the data allows them.
+Beside the scorer every report shows {", ".join(BASELINES[:-1])} and {BASELINES[-1]}, where the data allows them, and
+the mean difference to ridge over the test videos with its paired 95 % interval.
 
 metrics under every protocol, where frames have scores (docs/evaluation.md says more):
   captured            importance above the video's mean that the summary for people holds, which `hiersum summarize`

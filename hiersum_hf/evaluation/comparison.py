@@ -7,13 +7,14 @@ Letters: V videos that both results have. None of this is given in the paper.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from hiersum_hf.evaluation.statistics import compare_pairs, holm
+from hiersum_hf.evaluation.statistics import compare_pairs, holm, mean_interval
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.results import METRICS, SAME, Results
+from hiersum_hf.results import METRICS, SAME, Difference, Figures, Results
 
 
 SIGNIFICANCE = 0.05
@@ -48,9 +49,7 @@ def compare(first: Results, second: Results, seed: int = 0) -> dict[str, Any]:
     shared = [video for video in ours if video in theirs]
     metrics = {}
     for name in first.metrics:
-        pairs = [(ours[video].get(name), theirs[video].get(name)) for video in shared]
-        known = np.array([pair for pair in pairs if None not in pair], np.float64)  # (V, 2)
-        if len(known):
+        if len(known := _pairs(ours, theirs, name)):
             metrics[name] = compare_pairs(known, seed)
     if not metrics:
         raise HierSumError(f"expected a metric that both results have, found none on the {len(shared)} videos of both")
@@ -65,6 +64,29 @@ def compare(first: Results, second: Results, seed: int = 0) -> dict[str, Any]:
         "only_second": len(theirs) - len(shared),
         "metrics": metrics,
     }
+
+
+def differences(ours: Mapping[str, Figures], theirs: Mapping[str, Figures], seed: int = 0) -> dict[str, Difference]:
+    """Average the difference, ours - theirs, of each metric over the videos of both.
+
+    Args:
+        ours: Figures of one scorer, by video id.
+        theirs: Figures of another.
+        seed: Of the bootstrap.
+
+    Returns:
+        For each metric that both have the `difference` and `ci95` of it (paired percentile bootstrap over videos, null
+        for a single one).
+    """
+    pairs = {name: known for name in METRICS if len(known := _pairs(ours, theirs, name))}
+    found = {name: known[:, 0] - known[:, 1] for name, known in pairs.items()}
+    return {name: {"difference": float(d.mean()), "ci95": mean_interval(d, seed)} for name, d in found.items()}
+
+
+def _pairs(ours: Mapping[str, Figures], theirs: Mapping[str, Figures], metric: str) -> np.ndarray:
+    """Pair the figures of the videos for which both have the metric, (V, 2)."""
+    pairs = [(ours[video].get(metric), theirs[video].get(metric)) for video in ours if video in theirs]
+    return np.array([pair for pair in pairs if None not in pair], np.float64).reshape(-1, 2)
 
 
 def row_name(results: Results) -> str:

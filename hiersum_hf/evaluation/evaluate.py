@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from hiersum_hf.evaluation.comparison import differences
 from hiersum_hf.evaluation.importance import CAPTURED, UNKNOWN, Importance, importance_of, known_mean
 from hiersum_hf.evaluation.protocols.annotators import MEASURED, Reference
 from hiersum_hf.evaluation.protocols.by_name import protocols_of, reference_of
@@ -21,7 +22,7 @@ from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.metrics import is_constant
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS, SINGLE_REFERENCE, Baseline, Figures, Results, versions
+from hiersum_hf.results import METRICS, SINGLE_REFERENCE, Baseline, Difference, Figures, Results, versions
 from hiersum_hf.scoring.training_free import (
     BASELINES,
     WITHOUT_SCORES,
@@ -163,8 +164,10 @@ def evaluate_scores(
     if baselines is None:
         baselines = _baselines(drawn, compared)
     if ridge is not None:
-        baselines = baselines | {"ridge": Baseline(_means(fitted), fit=ridge.fit)}
+        beside = {video.record.video_id: _plain(figures) for video, figures in zip(videos, fitted, strict=True)}
+        baselines = baselines | {"ridge": Baseline(_means(fitted), fit=ridge.fit, per_video=beside)}
     references = [video.reference for video in videos]
+    per_video = {r.record.video_id: _per_video(r, f, scores) for r, f in zip(references, measured, strict=True)}
     name = protocol or protocols_of(dataset)[0]
     return Results(
         dataset=dataset,
@@ -180,7 +183,8 @@ def evaluate_scores(
         selection=_extent(references, scores),
         baselines=baselines,
         ci95={name: _interval([figures[name] for figures in measured], seed) for name in measured[0]},
-        per_video={r.record.video_id: _per_video(r, f, scores) for r, f in zip(references, measured, strict=True)},
+        against_ridge=against_ridge(scorer, per_video, baselines.get("ridge"), seed),
+        per_video=per_video,
         dropped=_dropped(references, scores) | _without_description(references, level),
         encoders=_encoders([reference.record for reference in references]),
         encoder_mismatch=encoder_mismatch,
@@ -337,6 +341,18 @@ def _baseline(name: str, videos: Sequence[dict[str, float] | None]) -> Baseline 
     if (name == "title" and len(known) < len(videos)) or all(value is None for value in means.values()):
         return None
     return Baseline(means)
+
+
+def against_ridge(
+    scorer: str, per_video: Mapping[str, Figures], ridge: Baseline | None, seed: int
+) -> dict[str, Difference] | None:
+    """Compare a scorer with the ridge baseline, video by video.
+
+    None without that baseline, and for the ridge regression itself.
+    """
+    if scorer == "ridge" or ridge is None or ridge.per_video is None:
+        return None
+    return differences(per_video, ridge.per_video, seed)
 
 
 def _interval(values: Sequence[float], seed: int) -> list[float] | None:

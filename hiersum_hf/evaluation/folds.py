@@ -16,7 +16,7 @@ import numpy as np
 from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.datasets.parts import dataset_name, load_parts, split_name
 from hiersum_hf.datasets.split_files import read_splits
-from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.evaluate import against_ridge, evaluate_scores
 from hiersum_hf.evaluation.ridge import RidgeScores, ridge_scores
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -203,9 +203,9 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
     each = [
         evaluate_scores(f.records, f.scores, sentence_scores=f.sentence_scores, ridge=f.ridge, **about) for f in folds
     ]
-    per_video = {name: _pooled([r.per_video[name] for r in each if name in r.per_video]) for name in whole.per_video}
+    per_video = _by_video([results.per_video for results in each])
     table = {name: _known([results.metrics[name] for results in each]) for name in whole.metrics}
-    baselines = whole.baselines | {"ridge": _mean_baseline([results.baselines["ridge"] for results in each])}
+    ridge = _mean_baseline([results.baselines["ridge"] for results in each])
     # Not given in the paper. Of the figures x_1 ... x_K of K folds: their mean, and as spread the sample standard
     # deviation sqrt(sum (x_k - mean)^2 / (K - 1)). The spread is no interval, since folds share training videos: `ci95`
     # is the bootstrap over videos.
@@ -217,7 +217,8 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
             name: mean_interval(_known([figures.get(name) for figures in per_video.values()]), seed)
             for name in whole.ci95
         },
-        baselines=baselines,
+        baselines=whole.baselines | {"ridge": ridge},
+        against_ridge=against_ridge(whole.scorer, per_video, ridge, seed),
         per_video=per_video,
         folds=[
             FoldResult(k, fold.level, len(results.per_video), results.metrics)
@@ -251,8 +252,16 @@ def _known(values: Sequence[float | None]) -> np.ndarray:
 
 def _mean_baseline(folds: Sequence[Baseline | None]) -> Baseline | None:
     """Average a baseline over folds; None where one has none."""
-    known = [fold.metrics for fold in folds if fold is not None]
-    return Baseline(_pooled(known)) if len(known) == len(folds) else None
+    known = [fold for fold in folds if fold is not None]
+    if len(known) < len(folds):
+        return None
+    return Baseline(_pooled([fold.metrics for fold in known]), per_video=_by_video([f.per_video or {} for f in known]))
+
+
+def _by_video(folds: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
+    """Pool the figures of each video that any fold tests."""
+    videos = dict.fromkeys(video for fold in folds for video in fold)
+    return {video: _pooled([fold[video] for fold in folds if video in fold]) for video in videos}
 
 
 def _pooled(figures: Sequence[Figures]) -> Figures:

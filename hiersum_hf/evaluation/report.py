@@ -19,7 +19,7 @@ from hiersum_hf.evaluation.plot import plot_histogram, plot_prediction
 from hiersum_hf.files.atomic import write_bytes
 from hiersum_hf.files.templates import render
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS, Figures, Results
+from hiersum_hf.results import METRICS, Figures, Results, difference_cell
 
 
 PAGE = "report.html"
@@ -148,12 +148,14 @@ def write_page(
 
 
 def _figures(results: Results, shown: Sequence[str]) -> Table:
-    """Return the metrics that the protocol has, with intervals, above the baselines."""
+    """Return the metrics that the protocol has, with intervals, above the baselines and the difference to ridge."""
     rows = [(results.scorer, *(_figure(results.metrics[m], results.ci95.get(m)) for m in shown))]
     for name, baseline in results.baselines.items():
         if baseline is not None and name != results.scorer:
             errors = baseline.standard_error or {}
             rows.append((name, *(_figure(baseline.metrics.get(m)) + _error(errors.get(m)) for m in shown)))
+    if results.against_ridge:
+        rows.append((f"{results.scorer} - ridge", *(difference_cell(results.against_ridge.get(m)) for m in shown)))
     return ("scorer", *(METRICS.get(m, m) for m in shown)), rows
 
 

@@ -132,7 +132,9 @@ class _Known:
             return None
         users = users[:, seen]
         rows = np.column_stack([features[seen], np.ones(len(seen)), users.mean(axis=0)])  # Z
-        self.table = rows.T @ rows + (0.0 if self.table is None else self.table)
+        if self.table is None:
+            self.table = np.zeros((rows.shape[1], rows.shape[1]))
+        self.table += rows.T @ rows
         self.videos += 1
         return _Frames(features, seen, users)
 

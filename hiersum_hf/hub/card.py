@@ -22,7 +22,7 @@ from hiersum_hf.files.templates import render
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import METRICS, Results
+from hiersum_hf.results import METRICS, Results, difference_cell
 from hiersum_hf.scoring.checkpoint import find_file
 from hiersum_hf.scoring.training_free import BASELINES
 
@@ -90,6 +90,7 @@ def _card(folder: Path, results: Results | None, extractor: HierSumFeatureExtrac
         extractor=extractor,
         base=base,
         shown=shown,
+        difference=difference_cell,
         baselines=[name for name in BASELINES if name != "oracle"],  # it reads the answers
         repo_id=repo_id,
         stages=stages,

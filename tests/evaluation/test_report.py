@@ -15,6 +15,7 @@ from hiersum_hf.evaluation.diagnosis import Check
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.plot import plot_histogram, plot_prediction
 from hiersum_hf.evaluation.report import file_name, plot_videos, write_page
+from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.records import Budget, Segment, Summary
 from hiersum_hf.results import Baseline, FoldResult
 from hiersum_hf.scoring.training_free import random_scores
@@ -38,9 +39,10 @@ def scores(records):
 
 
 @pytest.fixture(scope="module")
-def results(records, scores):
+def results(records, scores, demo_records):
+    ridge = ridge_scores(demo_records[6:10], demo_records[10:12], records)
     about = {"dataset": "demo", "part": "test", "level": "child", "command": f"hiersum evaluate {SCRIPT}"}
-    return evaluate_scores(records, scores, scorer="checkpoint", **about)
+    return evaluate_scores(records, scores, scorer="checkpoint", ridge=ridge, **about)
 
 
 class Reader(HTMLParser):
@@ -153,6 +155,10 @@ def test_the_page_shows_figures_baselines_and_where_they_come_from(page, results
     for figures in results.per_video.values():
         assert f"{figures['spearman_rho']:.4f}" in cells
     assert f"{results.baselines['position'].metrics['captured']:.4f}" in cells
+    assert f"{results.baselines['ridge'].metrics['kendall_tau']:.4f}" in cells
+    difference = results.against_ridge["kendall_tau"]
+    assert "{:+.4f} [{:+.4f}, {:+.4f}]".format(difference["difference"], *difference["ci95"]) in cells
+    assert "The last row: the mean difference to ridge" in text
     assert "Captured: importance above the video's mean" in text
     assert "6 videos, protocol hiersum-keyshot-v1" in text
     assert "video random-projection, text random-projection, sample fps 1.0000" in cells

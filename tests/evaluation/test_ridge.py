@@ -1,5 +1,6 @@
 """The ridge baseline must find what a straight line can know, and know nothing of the test videos."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.data import EvaluationData
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.ridge import ridge_scores
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import Results, format_table
 from tests.makers.records import OnDisk
@@ -170,4 +172,38 @@ def test_results_tell_it_and_can_be_read_again(tmp_path):
     results.write(tmp_path / "results.json")
     again = Results.read(tmp_path / "results.json")
     assert again.baselines["ridge"].fit == ridge.fit
+    assert again.against_ridge == results.against_ridge
     assert "ridge: strength " in format_table([again])
+
+
+def test_the_difference_to_ridge_is_paired_by_video():
+    """A reader sees whether a scorer beats the line, or whether these few videos could say either."""
+    parts = make_parts(noise=3.0)
+    tests, ridge = parts["test"], fit(parts)
+    about = {"dataset": "tvsum", "part": "test", "scorer": "mine"}
+    scores = {r.video_id: np.random.default_rng(0).random(60) for r in tests}
+    results = evaluate_scores(tests, scores, ridge=ridge, **about)
+    found = results.against_ridge["kendall_tau"]
+    beside = evaluate_scores(tests, ridge.scores, **about).per_video
+    pairs = [results.per_video[video]["kendall_tau"] - beside[video]["kendall_tau"] for video in scores]
+    assert found["difference"] == pytest.approx(np.mean(pairs))
+    assert found["ci95"] == pytest.approx([min(pairs), max(pairs)])  # 1 of 27 resamples has the same video three times
+    same = evaluate_scores(tests, ridge.scores, ridge=ridge, **about)
+    assert same.against_ridge["kendall_tau"] == {"difference": 0.0, "ci95": [0.0, 0.0]}
+    line = next(line for line in format_table([results]).splitlines() if line.startswith("mine - [ridge]"))
+    assert "{:+.4f} [{:+.4f}, {:+.4f}]".format(found["difference"], *found["ci95"]) in line
+    again = evaluate_scores(tests, scores, baselines=results.baselines, **about)  # as of another level
+    assert again.against_ridge == results.against_ridge
+    for alone in ({"ridge": ridge, "scorer": "ridge"}, {}):
+        none = evaluate_scores(tests, ridge.scores, **about | alone)
+        assert none.against_ridge is None
+        assert "against_ridge" not in none.to_dict()
+
+
+def test_a_difference_that_none_can_be_is_refused(tmp_path):
+    parts = make_parts(noise=1.0)
+    results = evaluate_scores(parts["test"], fit(parts).scores, scorer="x", dataset="tvsum", part="test")
+    for wrong in ({"difference": 1}, {"difference": "1", "ci95": None}, {"difference": 1, "ci95": [1]}, None):
+        (tmp_path / "results.json").write_text(json.dumps(results.to_dict() | {"against_ridge": {"f1": wrong}}))
+        with pytest.raises(InputError, match="against_ridge, 'f1': expected difference and ci95"):
+            Results.read(tmp_path / "results.json")

@@ -15,6 +15,7 @@ from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.datasets.parts import DataArguments, load_parts, split_name
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.evaluation.evaluate import mean_metrics
+from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.results import write_json
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import predict_scores
@@ -125,6 +126,15 @@ def test_published_splits_that_test_a_video_twice(run, tmp_path, data, demo_extr
     means = [np.mean([figures["f1"] for figures in fold]) for fold in (first, second)]
     assert results["metrics"]["f1"] == pytest.approx(np.mean(means))
     assert (results["split"], results["selected_on"]) == ("published.json", "test")
+    videos = load_parts(arguments)["test"] + load_parts(replace(arguments, fold=1))["test"][1:]
+    parts = [load_parts(replace(arguments, fold=k)) for k in (0, 1)]
+    ridges = [ridge_scores(part["train"], part["validation"], part["test"]).scores for part in parts]
+    beside = {
+        record.video_id: np.mean([mean_metrics([record], one)["f1"] for one in ridges if record.video_id in one])
+        for record in videos
+    }
+    pairs = [results["per_video"][name]["f1"] - beside[name] for name in names[:4]]
+    assert results["against_ridge"]["f1"]["difference"] == pytest.approx(np.mean(pairs))
     assert "oracle_checkpoint" in out
     assert not (tmp_path / "run" / "results.json").exists()
 

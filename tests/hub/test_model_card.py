@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 
 from hiersum_hf import HierSumFeatureExtractor
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.hub.card import label_facts, write_card
 from hiersum_hf.results import METRICS, Baseline
 from tests.makers.models import tiny_config
@@ -21,6 +22,7 @@ def results(demo_records):
     records = demo_records[:5]
     scores = {record.video_id: np.linspace(0, 1, len(record.frame_times_s)) ** 2 for record in records}
     about = {"scorer": "checkpoint", "level": "both", "selected_on": "validation", "split": "drawn#0"}
+    about |= {"ridge": ridge_scores(demo_records[5:9], demo_records[9:12], records)}
     return evaluate_scores(records, scores, dataset="tvsum", part="test", command="train --seed 3", seed=3, **about)
 
 
@@ -44,9 +46,13 @@ def test_every_figure_of_the_card_is_in_the_results(results, tmp_path):
     for name, cell in zip(columns, found["this checkpoint"], strict=True):
         figures = list(map(float, re.findall(r"-?\d\.\d{4}", cell)))
         assert figures == pytest.approx([results.metrics[name], *results.ci95[name]], abs=5e-5)
-    for baseline in ("random", "position", "human"):
+    for baseline in ("random", "position", "ridge", "human"):
         for name, cell in zip(columns, found[baseline], strict=True):
             assert float(cell) == pytest.approx(results.baselines[baseline].metrics[name], abs=5e-5)
+    for name, cell in zip(columns, found["this checkpoint - ridge"], strict=True):
+        difference = results.against_ridge[name]
+        figures = [float(figure) for figure in re.findall(r"[-+]\d\.\d{4}", cell)]
+        assert figures == pytest.approx([difference["difference"], *difference["ci95"]], abs=5e-5)
     expected = ["part test", "split drawn#0", "5 videos", results.protocol, "level both", "`train --seed 3`, seed 3"]
     for words in [*expected, "`eyes`, width 12, 2.0 frames", *filter(None, results.versions.values())]:
         assert words in text, words
@@ -55,10 +61,10 @@ def test_every_figure_of_the_card_is_in_the_results(results, tmp_path):
 def test_results_of_an_earlier_version_make_a_card(results, tmp_path):
     """Those have fewer baselines, and baselines of fewer figures."""
     chance = {name: value for name, value in results.baselines["random"].metrics.items() if "captured" not in name}
-    earlier = replace(results, baselines={"random": Baseline(chance, 20), "human": None})
+    earlier = replace(results, baselines={"random": Baseline(chance, 20), "human": None}, against_ridge=None)
     found = rows(write_card(tmp_path, earlier, EXTRACTOR).read_text())
     assert found["random"][:3] == ["-", "-", f"{chance['f1']:.4f}"]
-    assert not {"position", "title", "human"} & found.keys()
+    assert not {"position", "title", "ridge", "this checkpoint - ridge", "human"} & found.keys()
 
 
 def test_the_hub_shows_the_same_figures(results, tmp_path):

@@ -43,6 +43,9 @@ def test_trains_on_a_tvsum_file_and_leaves_a_complete_run(run, folder):
     assert results["metrics"]["kendall_tau"] is not None
     assert f"{results['metrics']['f1']:.4f}" in out
     assert f"{results['metrics']['f1']:.4f}" in (folder / "run" / "README.md").read_text()
+    ridge, difference = results["baselines"]["ridge"], results["against_ridge"]["f1"]["difference"]
+    assert difference == pytest.approx(results["metrics"]["f1"] - ridge["f1"])
+    assert out.count(" - [ridge]") == 5  # three levels, two scorers without training
     model, extractor = load_checkpoint(folder / "run")
     assert model.config.trained_levels == ["child", "parent"]
     assert model.config.default_level == results["level"]
