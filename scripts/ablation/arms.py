@@ -70,7 +70,7 @@ class Arm:
     Args:
         name: In tables.
         networks: The stages of each network; the logits of several are averaged.
-        baseline: Instead of HierSum: "linear probe", "lstm", or a scorer that needs no training.
+        baseline: Instead of HierSum: "linear probe", "lstm", "ridge", or a scorer that needs no training.
     """
 
     name: str

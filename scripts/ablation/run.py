@@ -19,6 +19,7 @@ from ablation.arms import Arm, Stage
 from ablation.baselines import BASELINES, train_baseline
 from ablation.data import Parts, Scale, fingerprint, load, world_of
 from hiersum_hf.datasets.parts import DataArguments, extractor_of
+from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.metrics import clip_average_precision, kendall_tau
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -199,6 +200,10 @@ def _baseline_scores(arm: Arm, parts: Parts, seed: int, scale: Scale) -> dict[st
         extractor, _ = extractor_of({"train": parts.train}, DataArguments())
         steps = round(arm.networks[0][-1].share * scale.steps)
         found = train_baseline(arm.baseline, extractor, parts.train, read, steps, BASE_TRAINING, seed)
+    elif arm.baseline == "ridge":
+        if (ridge := ridge_scores(parts.train, parts.validation, read)) is None:
+            raise ValueError("ridge: expected frame features, and annotations in train and validation, found none.")
+        found = ridge.scores
     else:
         found = {record.video_id: score_frames(record, arm.baseline, seed) for record in read}
     return {"all": {video: (scores, None) for video, scores in found.items()}}

@@ -28,7 +28,7 @@ from ablation.arms import (
 
 
 def _baselines(data: Data) -> tuple[Arm, ...]:
-    names = ("linear probe", "lstm", "training-free", "random", "oracle")
+    names = ("linear probe", "lstm", "ridge", "training-free", "position", "random", "oracle")
     return tuple(Arm(name, ((Stage(1.0, data),),), name) for name in names)
 
 

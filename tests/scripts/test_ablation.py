@@ -201,7 +201,7 @@ def test_baselines_see_the_frame_its_sentences_and_the_description(name, demo_re
     assert alone[0, silent, 64:].any()
 
 
-@pytest.mark.parametrize("name", ["linear probe", "training-free", "oracle"])
+@pytest.mark.parametrize("name", ["linear probe", "ridge", "training-free", "oracle"])
 def test_baseline_runs(name):
     found = run_arm(Arm(name, ((Stage(),),), name), 0, TINY)
     assert set(found["levels"]) == {"all"}
