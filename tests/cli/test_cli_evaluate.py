@@ -152,9 +152,13 @@ def test_ridge_is_a_scorer_where_there_is_a_split(data, capsys):
 @pytest.mark.slow
 def test_ridge_on_tvsum(test_data, capsys):
     """docs/evaluation.md: a network has to beat this with the same features."""
-    results = captions(test_data, capsys, "ridge", "--folds")
-    assert results["metrics"]["kendall_tau"] == pytest.approx(0.1974, abs=3e-3)
-    assert results["metrics"]["spearman_rho"] == pytest.approx(0.2572, abs=3e-3)
+    folder = test_data / "tvsum_captions"
+    data = ["--data", folder / "eccv16_tvsum_blipcaption_minilm.h5", "--ratings", folder / "ydata-tvsum50.mat"]
+    code, out, err = evaluate(capsys, "tvsum", *data, "--folds", "--scorer", "ridge", "--json")
+    assert code == 0, err
+    metrics = json.loads(out)["metrics"]
+    assert metrics["kendall_tau"] == pytest.approx(0.1974, abs=3e-3)
+    assert metrics["spearman_rho"] == pytest.approx(0.2572, abs=3e-3)
 
 
 def test_checkpoint_and_its_encoders(data, checkpoint, tmp_path, demo_extractor, capsys):
