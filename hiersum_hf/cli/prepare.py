@@ -94,7 +94,12 @@ def _add_labels(group: Any) -> None:
 
 
 def _add_features(group: Any) -> None:
-    group.add_argument("--video-encoder", metavar="ID", help="a CLIP-like model for frames (folder, howto)")
+    group.add_argument(
+        "--video-encoder",
+        metavar="ID",
+        help="a CLIP-like model for frames (folder, howto); what made their features, where the file does not say "
+        "(tvsum, summe)",
+    )
     group.add_argument(
         "--cache", metavar="DIR", help="frame features by `hiersum extract`, read and added to (folder, howto)"
     )

@@ -142,6 +142,17 @@ def test_ratings_add_titles_times_and_scores(tvsum, h5, tmp_path):
         read_tvsum(h5(), ratings)
 
 
+def test_the_id_of_what_made_the_frames_features(h5):
+    """A feature file of one's own names no encoder; without its id no title could be compared with a frame."""
+    record = TVSumReader(h5("own.h5"), video_encoder="some/clip").read("video_3")
+    assert record.encoders == Encoders("some/clip", "", 2.0)
+    assert TVSumReader(h5("own.h5")).read("video_3").encoders is None
+    named = TVSumReader(h5(), video_encoder="googlenet-pool5").read("video_3")
+    assert named.encoders == Encoders("googlenet-pool5", "", 2.0)
+    with pytest.raises(ValueError, match=r"video_3: --video-encoder: expected 'googlenet-pool5', .* found 'some/clip'"):
+        TVSumReader(h5(), video_encoder="some/clip").read("video_3")
+
+
 def test_groups_come_in_the_order_of_their_numbers(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         for k in (10, 9, 1):

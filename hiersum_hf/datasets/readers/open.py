@@ -34,7 +34,8 @@ CURVES, TVSUM = ("mrhisum", "mosu", "sm_mrhisum", "howto", "replay"), ("tvsum", 
 KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "threshold": (*CURVES, "folder"),
     **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
-    **dict.fromkeys(("video_encoder", "cache"), ("folder", "howto")),
+    "video_encoder": ("folder", "howto", *TVSUM),
+    "cache": ("folder", "howto"),
     "text_encoder": NAMES,
     **dict.fromkeys(("text_features", "captions", "text_alignment"), TVSUM),
     "dequantization": ("mrhisum",),
@@ -66,8 +67,9 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
     Args:
         name: One of `NAMES`.
         source: The folder, or the feature file of tvsum and summe, or the curves of replay.
-        settings: Fields of the reader, see `KNOWN_BY`. `video_encoder` is that of frames; `text_encoder` of texts that
-            have no features yet, and of `text_features` where they are given. With no text encoder, texts of data sets
+        settings: Fields of the reader, see `KNOWN_BY`. `video_encoder` is that of frames, of tvsum and summe what made
+            their features where the file does not say; `text_encoder` that of texts that have no features yet, and of
+            `text_features` where they are given. With no text encoder, texts of data sets
             other than folder and howto stay without features.
 
     Returns:
@@ -171,6 +173,7 @@ def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, li
 def _tvsum(
     name: str,
     source: Path,
+    video_encoder: str = "",
     text_encoder: str = "",
     text_features: str | Path | None = None,
     captions: str | Path | None = None,
@@ -181,9 +184,7 @@ def _tvsum(
     ratings = rated[0] if rated and name == "tvsum" else None
     features, timed = (None if path is None else Path(path) for path in (text_features, captions))
     encoder = text_encoder if features else ""
-    reader = TVSumReader(
-        h5, ratings, text_features=features, text_encoder=encoder, captions=timed, alignment=text_alignment
-    )
+    reader = TVSumReader(h5, ratings, features, encoder, timed, text_alignment, video_encoder)
     return reader, [path for path in (h5, ratings, features, timed) if path is not None]
 
 

@@ -55,6 +55,8 @@ class TVSumReader:
         text_features: .h5 with (M, Dt) arrays, as `hiersum_hf.datasets.readers.pickles.convert_pickled_arrays` makes of
             A2Summ's .npy.
         text_encoder: Id of what made them; the file does not say.
+        video_encoder: Id of what made the frames' features, where the file does not say; another id than it says is an
+            error.
         captions: Sentence j with its times for each row j: a .json {id: {"timestamps": [[start_s, end_s], ...],
             "sentences": [...], perhaps "duration"}}, or a folder with id.srt, id.vtt or id.ass. Without
             text_features these remain to be computed.
@@ -71,6 +73,7 @@ class TVSumReader:
     text_encoder: str = ""
     captions: Path | None = None
     alignment: str | None = None
+    video_encoder: str = ""
 
     def __post_init__(self) -> None:
         self._texts()
@@ -117,7 +120,7 @@ class TVSumReader:
     def _read(self, video_id: str, group: Member) -> VideoRecord:
         rated = _entry(self.ratings_path, video_id)
         names, texts = names_of(group, rated), self._texts()
-        record = read_group(group, rated, texts.duration_s(names))
+        record = read_group(group, rated, texts.duration_s(names), self.video_encoder)
         return with_sentence_labels(texts.add_to(record, names))
 
     def _names_of(self, video_id: str) -> list[str]:

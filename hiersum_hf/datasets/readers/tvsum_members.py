@@ -6,12 +6,13 @@ Letters: N sampled frames, S shots, U annotators, M sentences, K description tex
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
-from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, cut_sentences
+from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN, VIDEO_NAME, cut_sentences
 from hiersum_hf.files.h5_file import Member, read_rate, read_text
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -27,13 +28,14 @@ ARRAYS = (*REQUIRED, "fps", "user_scores", "text_times", "text_features", "descr
 TEXTS, ATTRIBUTES = ("text", "description", VIDEO_NAME), ("",)
 
 
-def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None) -> VideoRecord:
+def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None, video_encoder: str = "") -> VideoRecord:
     """Read the group's own content as a record.
 
-    `told_s` is the video's length according to its captions.
+    `told_s` is the video's length according to its captions, `video_encoder` what made its features, if they do not
+    say.
 
     Raises:
-        ValueError: A member is missing, or shapes or values do not fit.
+        ValueError: A member is missing, or shapes or values do not fit, or the features are of another encoder.
     """
     missing = [key for key in REQUIRED if key not in group]
     if missing:
@@ -65,7 +67,7 @@ def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None) ->
         video_features=_features(group, "features", n),
         frame_times_s=picks / fps,
         duration_s=duration_s,
-        encoders=_encoders(group, sample_fps=fps / float(np.median(np.diff(picks)) if n > 1 else 1)),
+        encoders=_encoders(group, video_encoder, sample_fps=fps / float(np.median(np.diff(picks)) if n > 1 else 1)),
         frame_scores=scores,
         frame_labels=labels,
         user_scores=_user_scores(group, rated, picks, n_frames),
@@ -151,16 +153,22 @@ def _positive(what: str, rate: float) -> float:
     return rate
 
 
-def _encoders(group: Member, sample_fps: float) -> Encoders | None:
+def _encoders(group: Member, given: str, sample_fps: float) -> Encoders | None:
     """Name the encoders by the attributes, else by the file's name.
 
-    The field's own files say it only in their name.
+    The field's own files say it only in their name. Where nothing says it, the given id does.
     """
     attrs = group.attributes[""]
     if "video_encoder" in attrs:
         names = read_text(attrs, "video_encoder"), read_text(attrs, "text_encoder", "")
-        return Encoders(*names, read_rate(attrs, "sample_fps"))
-    return Encoders(GOOGLENET, "", sample_fps) if "google_pool5" in group.path.name else None
+        encoders = Encoders(*names, read_rate(attrs, "sample_fps"))
+    elif "google_pool5" in group.path.name:
+        encoders = Encoders(GOOGLENET, "", sample_fps)
+    else:
+        return Encoders(given, "", sample_fps) if given else None
+    if given and encoders.video not in ("", UNKNOWN, given):
+        raise InputError(f"--video-encoder: expected {encoders.video!r}, as the file says, found {given!r}")
+    return replace(encoders, video=given or encoders.video)
 
 
 def _user_scores(group: Member, rated: TVSumVideo | None, picks: np.ndarray, n_frames: int) -> np.ndarray | None:

@@ -63,7 +63,9 @@ class TextFiles:
             command = f"hiersum_hf.datasets.readers.pickles.convert_pickled_arrays({str(path)!r})"
             raise InputError(f"{path}: expected an .h5, found a pickle; convert it once: {command}")
         if not self.text_encoder:
-            raise InputError(f"{path}: expected text_encoder, the id of what made these features, found none")
+            raise InputError(
+                f"{path}: expected text_encoder, the id of what made these features (--text-encoder ID), found none"
+            )
         if self.captions is None and self.alignment is None:
             ways = f"captions (sentences with times) or alignment {POSITIONAL!r} (rows spread over the frames)"
             raise InputError(f"{path}: expected {ways}, found neither")
