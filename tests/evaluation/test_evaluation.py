@@ -148,7 +148,7 @@ def test_other_protocols_by_name(records):
     assert to_mean.protocol == "mean-user"
     assert to_mean.metrics["kendall_tau"] == 1 > ours.metrics["kendall_tau"]  # the oracle IS the mean user
     assert to_mean.baselines["human"].metrics["kendall_tau"] is None
-    for name in ("a2summ-keyshot", "dsnet-keyshot", "mrhisum-keyshot", "csta-summe"):
+    for name in ("a2summ-keyshot", "dsnet-keyshot", "mrhisum-keyshot", "mean-f1", "csta-summe"):
         assert evaluate(records, protocol=name).metrics["f1"] is not None
     with pytest.raises(ValueError, match=r"protocol of tvsum: expected one of hiersum-keyshot-v1, .*found 'top50'"):
         evaluate(records, protocol="top50")
@@ -164,6 +164,20 @@ def test_f1_by_hand():
         assert results.metrics["f1"] == pytest.approx(f1)
         assert mean_metrics([record], {"v": users[0]}, dataset)["f1"] == pytest.approx(f1)
     assert results.ci95 == dict.fromkeys(["f1", "kendall_tau", "spearman_rho", *CAPTURED])  # one video
+
+
+def test_the_mean_over_annotators_on_summe(records):
+    """SumMe's people agree by .543 or by .311: the greatest over annotators, or the mean over pairs as published."""
+    users = np.zeros((3, 40))
+    users[:2, :5], users[2, 35:] = 1, 1
+    record = make_record("v", user_scores=users)
+    greatest, mean = (
+        evaluate([record], {"v": users[0]}, scorer="x", dataset="summe", protocol=name) for name in (None, "mean-f1")
+    )
+    assert (greatest.metrics["f1"], mean.metrics["f1"]) == (1, pytest.approx(2 / 3))
+    assert mean.baselines["human"].metrics["f1"] == pytest.approx(1 / 3), "one pair of three agrees"
+    assert greatest.baselines["human"].metrics["f1"] == pytest.approx(2 / 3), "two of three have their like"
+    assert evaluate(records, protocol="mean-f1").metrics == evaluate(records).metrics, "elsewhere it is the mean anyway"
 
 
 def test_shots_and_frames_are_made_where_missing(records):

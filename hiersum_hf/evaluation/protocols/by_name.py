@@ -7,6 +7,7 @@
 | dsnet-keyshot | F1 with values int(1000 x mean) |
 | mrhisum-keyshot | F1 with 15 % of the last shot's end as capacity |
 | mean-user | tau and rho against the mean of the annotators; human agreement is not defined |
+| mean-f1 | F1 as the mean over annotators on SumMe too, where the others take the greatest |
 | csta-summe | tau and rho of the 0/1 summary against the mean of the annotators' summaries: RANDOM gets .09 / .10 |
 | hiersum-replay-v1 | Mr.HiSum and MoSu: F1 against the published summary, tau and rho against the curve, mAP50, mAP15 |
 | mrhisum-replay | the same with mrhisum-keyshot's capacity |
@@ -44,6 +45,7 @@ PROTOCOLS: dict[str, tuple[type[Reference], dict[str, Any]]] = {
     "dsnet-keyshot": (Reference, {"variant": "dsnet"}),
     "mrhisum-keyshot": (Reference, {"variant": "mrhisum"}),
     "mean-user": (Reference, {"ranks": "mean-user"}),
+    "mean-f1": (Reference, {"reduce": "mean"}),
     "csta-summe": (Reference, {"ranks": "csta"}),
     "hiersum-replay-v1": (ReplayReference, {}),
     "mrhisum-replay": (ReplayReference, {"variant": "mrhisum"}),
@@ -81,7 +83,7 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
     Args:
         record: A video with annotators, scores or labels.
         dataset: Name of the data set. It chooses the protocol where `protocol` does not; "summe" takes the maximum over
-            annotators.
+            annotators, but under mean-f1.
         protocol: One of `protocols_of(dataset)`, the first by default.
 
     Raises:
@@ -108,12 +110,12 @@ def reference_of(record: VideoRecord, dataset: str, protocol: str | None = None)
     else:
         parts |= _key_shot_parts(record, users, picks, n_frames)
     light = record if kind is HighlightReference else _without_features(record)
+    reduce = {"reduce": "max" if dataset == "summe" else "mean"}
     return kind(
         record=light,
         has_description=len(record.description_features) > 0,
-        reduce="max" if dataset == "summe" else "mean",
         **parts,
-        **settings,
+        **(reduce | settings),
     )
 
 
