@@ -57,7 +57,7 @@ metrics under every protocol, where frames have scores (docs/evaluation.md says 
 
 protocols (hiersum_hf/evaluation/protocols/by_name.py says what each of them does):
   tvsum, summe,  hiersum-keyshot-v1, a2summ-keyshot, dsnet-keyshot, mrhisum-keyshot,
-  folder, howto  mean-user, csta-summe
+  folder, howto  mean-user, mean-f1, csta-summe
   mrhisum, mosu, hiersum-replay-v1, mrhisum-replay, triplesumm-replay
   replay
   sm_mrhisum     sdmvsum-mrhisum
@@ -67,6 +67,7 @@ protocols (hiersum_hf/evaluation/protocols/by_name.py says what each of them doe
 
 examples:
   hiersum evaluate tvsum --data ydata-tvsum50.mat --scorer human
+  hiersum evaluate summe --data GT --scorer human --protocol mean-f1
   hiersum evaluate tvsum --data prepared/tvsum --scorer runs/tvsum/fold_0 --split-file splits.json --fold 0 \\
       --output reports/tvsum --plot --diagnose
   hiersum evaluate tvsum --data captions.h5 --scorer title --video-encoder sentence-transformers/all-MiniLM-L6-v2 \\
@@ -87,7 +88,11 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument("dataset", nargs="?", choices=DATASETS, help="which data set; it names the protocol")
     evaluate.add_argument("--data", metavar="PATH", help="prepared folder, or the source as `hiersum prepare` takes it")
-    evaluate.add_argument("--ratings", metavar="FILE", help="TVSum's ratings (.mat, .tsv) to go with a feature file")
+    evaluate.add_argument(
+        "--ratings",
+        metavar="PATH",
+        help="TVSum's ratings (.mat, .tsv), or the folder of SumMe's annotations, to go with a feature file",
+    )
     evaluate.add_argument("--scorer", default="random", help="a baseline or a checkpoint, see below (%(default)s)")
     evaluate.add_argument("--level", choices=READING_LEVELS, help="level of a checkpoint")
     evaluate.add_argument("--protocol", metavar="NAME", help="another protocol than the data set's first, see below")
@@ -195,10 +200,10 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.part == "all" and (args.split_file or args.fold is not None):
         raise HierSumError("--part all: expected neither --split-file nor --fold")
-    if args.ratings and (args.dataset != "tvsum" or not args.data.endswith((".h5", ".hdf5"))):
-        raise HierSumError("--ratings: expected them beside a feature file (.h5) of tvsum")
     if args.scorer == RIDGE and args.part not in (None, "test"):
         raise HierSumError(f"--scorer ridge is fitted on train and validation: expected --part test, found {args.part}")
+    if args.ratings and (args.dataset not in ("tvsum", "summe") or not args.data.endswith((".h5", ".hdf5"))):
+        raise HierSumError("--ratings: expected them beside a feature file (.h5) of tvsum or summe")
     if args.diagnose and args.scorer in WITHOUT_SCORES:
         raise HierSumError(f"--diagnose: expected a scorer with scores for every frame, found {args.scorer!r}")
     for name in ("results.json", "report.html", "videos"):

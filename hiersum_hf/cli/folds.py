@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("run", type=Path, metavar="RUN", help="folder with fold_0, fold_1, ... of `hiersum train`")
     flags.add_argument("--folds", type=int, required=True, help="how many folds the split has")
     flags.add_argument("--data", required=True, help="prepared folder or file in TVSum's h5 format, as for training")
-    flags.add_argument("--ratings", help="ydata-tvsum50.mat, as for training")
+    flags.add_argument("--ratings", help="as for training")
     flags.add_argument("--split-file", help="published split file, as for training; default: the data's own, or drawn")
     flags.add_argument("--split-seed", type=int, default=0, help="draws the folds, as for training (%(default)s)")
     flags.add_argument("--video-encoder", default="unknown", help="as for training (%(default)s)")

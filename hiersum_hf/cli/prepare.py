@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 DATA_SETS = "tvsum, summe, bliss, mrhisum, mosu, sm_mrhisum, sm_videoxum, wikihow, folder, howto, replay"
 PREPARE_HELP = """what --source holds, and an example of each:
-  tvsum, summe  the eccv16 .h5, beside it ydata-tvsum50.mat or -anno.tsv if there is one
+  tvsum, summe  the eccv16 .h5; TVSum's ydata-tvsum50.mat or -anno.tsv beside it is found, --ratings names another and
+                the folder of SumMe's own annotations (GT/NAME.mat). Either is a source without features too
       hiersum prepare tvsum --source downloads/tvsum --output prepared/tvsum \\
           --text-encoder sentence-transformers/all-mpnet-base-v2
+      hiersum prepare tvsum --source own.h5 --ratings ydata-tvsum50.mat --output prepared/own --video-encoder ID \\
+          --captions captions.json --text-features captions.h5 --text-encoder ID
+      hiersum prepare summe --source GT                          (no --output: only says what is there)
+      hiersum prepare summe --source eccv16_dataset_summe_google_pool5.h5 --ratings GT --output prepared/summe
       hiersum prepare summe --source eccv16_dataset_summe_google_pool5.h5 --output prepared/summe \\
           --text-features text_roberta.npy --convert-pickles --text-encoder a2summ-roberta \\
           --text-alignment a2summ-positional
@@ -108,6 +113,12 @@ def _add_features(group: Any) -> None:
         metavar="ID",
         help="a Sentence-BERT or CLIP for texts without features (longer ones than it reads, 77 tokens for CLIP, go in "
         "pieces); with --text-features also the name of what made those",
+    )
+    group.add_argument(
+        "--ratings",
+        metavar="PATH",
+        help="every annotator's ratings: TVSum's .mat or .tsv, with the titles, or the folder of SumMe's .mat files "
+        "(tvsum, summe)",
     )
     group.add_argument("--text-features", metavar="FILE.h5", help="sentences' features (tvsum, summe)")
     group.add_argument("--captions", metavar="PATH", help="the sentences: JSON or folder of subtitles (tvsum, summe)")

@@ -18,7 +18,10 @@ class DataArguments:
     )
     ratings: str | None = field(
         default=None,
-        metadata={"help": "ydata-tvsum50.mat: titles (the parent text) and every annotator's ratings."},
+        metadata={
+            "help": "ydata-tvsum50.mat: titles (the parent text) and every annotator's ratings; or a folder of SumMe's "
+            "annotations."
+        },
     )
     split_file: str | None = field(
         default=None,

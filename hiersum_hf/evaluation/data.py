@@ -1,6 +1,6 @@
 """Read the videos of an evaluation.
 
-They come from a prepared folder, from the source of any reader, or from TVSum's ratings alone.
+They come from a prepared folder or from the source of any reader.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.datasets.parts import choose_split, embed_all, split_name
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
-from hiersum_hf.datasets.readers.tvsum_ratings import rated_record, read_ratings
+from hiersum_hf.datasets.readers.tvsum_ratings import RATINGS
 from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
@@ -28,8 +28,6 @@ from hiersum_hf.scoring.checkpoint import training_stages
 
 logger = logging.getLogger(__name__)
 
-RATINGS = (".mat", ".tsv")
-
 
 class EvaluationData:
     """Records of a data set and of its parts.
@@ -38,8 +36,8 @@ class EvaluationData:
 
     Args:
         dataset: Name of the data set.
-        data: Prepared folder, source of the data set's reader, or TVSum's ratings (.mat, .tsv).
-        ratings: TVSum's ratings, to go with a feature file.
+        data: Prepared folder, or source of the data set's reader.
+        ratings: TVSum's ratings or the folder of SumMe's annotations, to go with a feature file.
         video_encoder: Id of what made the frame features, where the data carries none.
         text_encoder: Id of what made the text features, where the data carries none; texts without features get those
             of this encoder.
@@ -63,15 +61,13 @@ class EvaluationData:
         self._records: Any = None  # a list, or a prepared folder's records on disk
         self._reader: Any = None
         self._split: dict[str, list[str]] = {}
-        if path.suffix in RATINGS and dataset == "tvsum":
-            self._records = [rated_record(video) for video in read_ratings(path)]
-        elif (path / ".plan.json").is_file() or any(path.glob("data-*.parquet")):
+        if (path / ".plan.json").is_file() or any(path.glob("data-*.parquet")):
             from hiersum_hf.datasets.prepared import load_prepared, prepared_dataset, prepared_splits
 
             self._records, self.shipped = load_prepared(path), prepared_splits(path)
             if prepared_dataset(path) not in (None, dataset):
                 raise HierSumError(f"{path}: prepared as {prepared_dataset(path)}, found {dataset} to evaluate it as.")
-        elif path.is_file() and dataset in ("tvsum", "summe"):
+        elif path.is_file() and path.suffix not in RATINGS and dataset in ("tvsum", "summe"):
             self._reader = TVSumReader(path, None if ratings is None else Path(ratings))
         else:
             from hiersum_hf.datasets.readers.open import open_reader

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from hiersum_hf import metrics
-from hiersum_hf.datasets.readers.tvsum import read_ratings
+from hiersum_hf.datasets.readers.tvsum_ratings import read_ratings
 from hiersum_hf.metrics import (
     f1_score,
     human_agreement,

@@ -12,14 +12,17 @@ from typing import Any
 from hiersum_hf.datasets.manifest import check_finished
 from hiersum_hf.datasets.prepare import Reader
 from hiersum_hf.datasets.prepare import prepare as write_prepared
+from hiersum_hf.datasets.readers.annotations import AnnotationReader
 from hiersum_hf.datasets.readers.bliss import BLiSSReader
 from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.datasets.readers.howto import HowToReader
 from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.readers.replay_reader import ReplayReader
 from hiersum_hf.datasets.readers.sdmvsum import SMMrHiSumReader, SMVideoXumReader
+from hiersum_hf.datasets.readers.summe import mat_files
 from hiersum_hf.datasets.readers.trimodal import TrimodalReader
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
+from hiersum_hf.datasets.readers.tvsum_ratings import RATINGS
 from hiersum_hf.datasets.readers.wikihow import WikiHowReader
 from hiersum_hf.datasets.text_features import EmbeddedReader
 from hiersum_hf.features.video_encoder import PRECOMPUTED
@@ -37,7 +40,7 @@ KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "video_encoder": ("folder", "howto", *TVSUM),
     "cache": ("folder", "howto"),
     "text_encoder": NAMES,
-    **dict.fromkeys(("text_features", "captions", "text_alignment"), TVSUM),
+    **dict.fromkeys(("ratings", "text_features", "captions", "text_alignment"), TVSUM),
     "dequantization": ("mrhisum",),
     # of `hiersum prepare` alone
     "youtube8m": ("mrhisum",),
@@ -66,7 +69,8 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
 
     Args:
         name: One of `NAMES`.
-        source: The folder, or the feature file of tvsum and summe, or the curves of replay.
+        source: The folder, or the feature file of tvsum and summe, or the curves of replay. Annotations without
+            features: TVSum's ratings (.mat, .tsv), the folder of SumMe's.
         settings: Fields of the reader, see `KNOWN_BY`. `video_encoder` is that of frames, of tvsum and summe what made
             their features where the file does not say; `text_encoder` that of texts that have no features yet, and of
             `text_features` where they are given. With no text encoder, texts of data sets
@@ -170,9 +174,23 @@ def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, li
     return MrHiSumReader.from_folder(source, **settings), [source]
 
 
-def _tvsum(
+def _tvsum(name: str, source: Path, **settings: Any) -> tuple[Reader, list[Path]]:
+    if name == "tvsum":
+        alone = source.suffix in RATINGS
+    else:
+        alone = source.is_dir() and not any(source.glob("*.h5")) and bool(mat_files(source))
+    if not alone:
+        return _feature_file(name, source, **settings)
+    if needing := [key for key in settings if key != "text_encoder"]:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in needing)
+        raise InputError(f"{flags}: expected a feature file (.h5) as source, found annotations alone in {source}")
+    return AnnotationReader(source), [source]
+
+
+def _feature_file(
     name: str,
     source: Path,
+    ratings: str | Path | None = None,
     video_encoder: str = "",
     text_encoder: str = "",
     text_features: str | Path | None = None,
@@ -180,12 +198,15 @@ def _tvsum(
     text_alignment: str | None = None,
 ) -> tuple[Reader, list[Path]]:
     h5 = _only(source, f"*{name}*.h5") if source.is_dir() else source
-    rated = [path for path in (h5.parent / "ydata-tvsum50.mat", h5.parent / "ydata-tvsum50-anno.tsv") if path.is_file()]
-    ratings = rated[0] if rated and name == "tvsum" else None
+    beside = [h5.parent / "ydata-tvsum50.mat", h5.parent / "ydata-tvsum50-anno.tsv"] if name == "tvsum" else []
+    rated = next((path for path in beside if path.is_file()), None) if ratings is None else Path(ratings)
+    if rated is not None and rated.exists() and rated.is_dir() == (name == "tvsum"):
+        expected = "TVSum's .mat or .tsv, a file" if name == "tvsum" else "the folder of SumMe's .mat files"
+        raise InputError(f"--ratings: expected {expected}, found {rated}")
     features, timed = (None if path is None else Path(path) for path in (text_features, captions))
     encoder = text_encoder if features else ""
-    reader = TVSumReader(h5, ratings, features, encoder, timed, text_alignment, video_encoder)
-    return reader, [path for path in (h5, ratings, features, timed) if path is not None]
+    reader = TVSumReader(h5, rated, features, encoder, timed, text_alignment, video_encoder)
+    return reader, [path for path in (h5, rated, features, timed) if path is not None]
 
 
 def _wikihow(source: Path) -> WikiHowReader:

@@ -1,6 +1,7 @@
 """Read TVSum, the field's `eccv16` feature file.
 
-SumMe has the same format. The file's members are read in `tvsum_members`, the ratings in `tvsum_ratings`.
+SumMe has the same format. The file's members are read in `tvsum_members`, TVSum's ratings in `tvsum_ratings`, SumMe's
+annotations in `summe`.
 
 Letters: N sampled frames, S shots, U annotators, M sentences, K description texts, n_frames original frames.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ import h5py
 import numpy as np
 
 from hiersum_hf.datasets.readers.mrhisum_files import load_video
+from hiersum_hf.datasets.readers.summe import annotations_of
 from hiersum_hf.datasets.readers.tvsum_members import ARRAYS, ATTRIBUTES, CLOSED, TEXTS, read_group
-from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo, read_ratings
-from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, TextFiles, names_of, with_sentence_labels
-from hiersum_hf.files.changed import changed_ns
+from hiersum_hf.datasets.readers.tvsum_ratings import RatedVideo, cached_ratings
+from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, TextFiles, names_of, told_name, with_sentence_labels
 from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, member_names, read_member
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -51,7 +52,9 @@ class TVSumReader:
     Args:
         h5_path: The feature file.
         ratings_path: TVSum's ratings; group video_k gets entry k: title as description text (its features remain to
-            be computed) and the raw ratings at the picks as user scores.
+            be computed) and the raw ratings at the picks as user scores. Or the folder of SumMe's annotations, where a
+            video has the file of its `video_name`: the ranks at the picks become user scores, what they mark the
+            annotators' summaries, and times follow the FPS there.
         text_features: .h5 with (M, Dt) arrays, as `hiersum_hf.datasets.readers.pickles.convert_pickled_arrays` makes of
             A2Summ's .npy.
         text_encoder: Id of what made them; the file does not say.
@@ -118,14 +121,14 @@ class TVSumReader:
         return load_video(self.h5_path, video_id, load, arrays=ARRAYS, texts=TEXTS, attributes=ATTRIBUTES)
 
     def _read(self, video_id: str, group: Member) -> VideoRecord:
-        rated = _entry(self.ratings_path, video_id)
+        rated = _entry(self.ratings_path, group)
         names, texts = names_of(group, rated), self._texts()
         record = read_group(group, rated, texts.duration_s(names), self.video_encoder)
         return with_sentence_labels(texts.add_to(record, names))
 
     def _names_of(self, video_id: str) -> list[str]:
         group = read_member(self.h5_path, video_id, f", video {printable(video_id)}", texts=[VIDEO_NAME])
-        return names_of(group, _entry(self.ratings_path, video_id))
+        return names_of(group, _entry(self.ratings_path, group))
 
     def _texts(self) -> TextFiles:
         return TextFiles(self.text_features, self.text_encoder, self.captions, self.alignment)
@@ -137,12 +140,6 @@ def read_tvsum(h5_path: str | Path, ratings_path: str | Path | None = None) -> l
     return [reader.read(video_id) for video_id in reader.video_ids]
 
 
-@lru_cache(maxsize=4)
-def _ratings(path: Path, changed_ns: int) -> list[TVSumVideo]:
-    """Read the ratings once as long as the file stays the same."""
-    return read_ratings(path)
-
-
 def _number(name: str) -> tuple[int, str]:
     """Make a sort key that puts video_2 before video_10."""
     digits = re.search(r"\d+$", name)
@@ -150,14 +147,29 @@ def _number(name: str) -> tuple[int, str]:
     return (int(digits.group()[-15:]) if digits else 0), name
 
 
-def _entry(ratings_path: Path | None, name: str) -> TVSumVideo | None:
+def _entry(ratings_path: Path | None, group: Member) -> RatedVideo | None:
+    """Find the group's video in the ratings.
+
+    Raises:
+        ValueError: It is not there, or another one is in its place.
+    """
     if ratings_path is None:
         return None
-    ratings = _ratings(ratings_path, changed_ns(ratings_path))
+    told = told_name(group)
+    if ratings_path.is_dir():
+        return annotations_of(ratings_path, [*told, group.name])
+    ratings = cached_ratings(ratings_path)
     # Group video_k is entry k of the ratings, counted from 1.
-    k = _number(name)[0]
-    if not 1 <= k <= len(ratings):
-        raise InputError(f"expected a name video_1 to video_{len(ratings)} to match the ratings, found {name}")
+    k, last = _number(group.name)[0], len(ratings)
+    if not 1 <= k <= last:
+        raise InputError(
+            f"{ratings_path}: expected ratings of {group.name}, found {last}, which are of video_1 to video_{last}"
+        )
+    if told and told[0] in {video.video_id for video in ratings} - {ratings[k - 1].video_id}:
+        raise InputError(
+            f"{ratings_path}: expected {told[0]}, which the feature file calls {group.name}, as entry {k}, "
+            f"found {ratings[k - 1].video_id}"
+        )
     return ratings[k - 1]
 
 

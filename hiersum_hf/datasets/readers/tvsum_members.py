@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
+from hiersum_hf.datasets.readers.tvsum_ratings import RatedVideo
 from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN, VIDEO_NAME, cut_sentences
 from hiersum_hf.files.h5_file import Member, read_rate, read_text
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
@@ -28,7 +28,7 @@ ARRAYS = (*REQUIRED, "fps", "user_scores", "text_times", "text_features", "descr
 TEXTS, ATTRIBUTES = ("text", "description", VIDEO_NAME), ("",)
 
 
-def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None, video_encoder: str = "") -> VideoRecord:
+def read_group(group: Member, rated: RatedVideo | None, told_s: float | None, video_encoder: str = "") -> VideoRecord:
     """Read the group's own content as a record.
 
     `told_s` is the video's length according to its captions, `video_encoder` what made its features, if they do not
@@ -45,6 +45,9 @@ def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None, vi
     gtscore = _finite(group, "gtscore", (n,)).astype(np.float32)
     summaries = _summaries(group)
     n_frames = _common_length(int(_whole(group, "n_frames")), summaries.shape[1], "user_summary")
+    if rated is not None:
+        n_frames = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id} in {rated.source}")
+        summaries = summaries if rated.user_summaries is None else rated.user_summaries
     if n == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
         raise InputError(f"picks: expected ascending frame numbers below {n_frames}")
     # change_points are closed, first and last frame; + [0, 1] makes them [start, end).
@@ -70,7 +73,7 @@ def read_group(group: Member, rated: TVSumVideo | None, told_s: float | None, vi
         encoders=_encoders(group, video_encoder, sample_fps=fps / float(np.median(np.diff(picks)) if n > 1 else 1)),
         frame_scores=scores,
         frame_labels=labels,
-        user_scores=_user_scores(group, rated, picks, n_frames),
+        user_scores=_user_scores(group, rated, picks, n_frames - 1),
         user_summaries=summaries[:, :n_frames],
         shots=shots,
         picks=picks,
@@ -138,7 +141,7 @@ def _common_length(n_frames: int, found: int, what: str) -> int:
     return min(n_frames, found)
 
 
-def _fps(group: Member, rated: TVSumVideo | None, told_s: float | None) -> float:
+def _fps(group: Member, rated: RatedVideo | None, told_s: float | None) -> float:
     if "fps" in group:
         return _positive("fps", float(_finite(group, "fps")))
     # The file tells frames and no rate. The ratings tell both frames and seconds, captions the seconds alone.
@@ -171,10 +174,9 @@ def _encoders(group: Member, given: str, sample_fps: float) -> Encoders | None:
     return replace(encoders, video=given or encoders.video)
 
 
-def _user_scores(group: Member, rated: TVSumVideo | None, picks: np.ndarray, n_frames: int) -> np.ndarray | None:
+def _user_scores(group: Member, rated: RatedVideo | None, picks: np.ndarray, last: int) -> np.ndarray | None:
     if rated is not None:
-        # Raw ratings are one a frame; each pick takes that of its own frame.
-        last = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id}") - 1
+        # Raw ratings are one a frame; each pick takes that of its own frame, one past the end that of the last.
         return rated.user_scores[:, np.minimum(picks, last)]
     if "user_scores" not in group:
         return None
@@ -197,7 +199,7 @@ def _sentences(group: Member, duration_s: float) -> dict[str, Any]:
     return {"sentences": cut_sentences(sentences, duration_s, "text_times")} | features
 
 
-def _description(group: Member, rated: TVSumVideo | None) -> dict[str, Any]:
+def _description(group: Member, rated: RatedVideo | None) -> dict[str, Any]:
     texts = _strings(group, "description") or ([rated.title] if rated and rated.title else [])
     if "description_features" in group and not texts:
         texts = [""] * len(_array(group, "description_features"))

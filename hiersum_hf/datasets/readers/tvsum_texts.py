@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.datasets.readers.mrhisum_files import load_video, read_features
-from hiersum_hf.datasets.readers.tvsum_ratings import TVSumVideo
+from hiersum_hf.datasets.readers.tvsum_ratings import RatedVideo
 from hiersum_hf.files.changed import changed_ns
 from hiersum_hf.files.h5_file import Member, first_shape, outlines
 from hiersum_hf.files.h5_process import H5Error
@@ -163,18 +163,23 @@ class TextFiles:
         return next(((f"{self.captions}, id {name}", index[name]) for name in names if name in index), None)
 
 
-def names_of(group: Member, rated: TVSumVideo | None) -> list[str]:
+def names_of(group: Member, rated: RatedVideo | None) -> list[str]:
     """List what files with texts may call a video.
 
     That is the name of its group, video_name (SumMe) and the YouTube id; the first counts.
     """
+    return [group.name, *told_name(group), *([rated.video_id] if rated else [])]
+
+
+def told_name(group: Member) -> list[str]:
+    """Read the group's `video_name`; none where it is no single text."""
     try:
         told = group.strings(VIDEO_NAME) if VIDEO_NAME in group else []
     except H5Error:
         raise
     except ValueError:  # it is no text
         told = []
-    return [group.name, *(told if len(told) == 1 else []), *([rated.video_id] if rated else [])]
+    return told if len(told) == 1 else []
 
 
 @lru_cache(maxsize=4)
