@@ -186,6 +186,20 @@ def test_the_length_in_the_captions_gives_the_frame_rate(files, h5):
             TVSumReader(h5, captions=caption_file(files, [[0, 1]], duration=wrong)).read("video_1")
 
 
+def test_captions_of_a_video_of_another_length_are_refused(files, tmp_path):
+    """Captions of two videos that changed places fit the longer one, sentence by sentence, and teach nonsense."""
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        write_group(file, "video_1", fps=30.0)  # 2.13 s
+    wrong = caption_file(files, [[0, 1]], duration=1.5)
+    message = (
+        r"own\.h5, video video_1: .*captions\.json, id video_1: expected captions of this video, 2\.1 s, found .*1\.5 s"
+    )
+    with pytest.raises(ValueError, match=message):
+        TVSumReader(tmp_path / "own.h5", captions=wrong).read("video_1")
+    right = caption_file(files, [[0, 1]], duration=2.1)
+    assert len(TVSumReader(tmp_path / "own.h5", captions=right).read("video_1").sentences) == 1
+
+
 def test_unknown_frame_encoder_keeps_the_id_of_the_texts(tmp_path):
     """Without it, features of two text encoders could mix unnoticed."""
     with h5py.File(tmp_path / "own.h5", "w") as file:

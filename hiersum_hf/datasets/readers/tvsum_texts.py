@@ -32,6 +32,7 @@ POSITIONAL = "a2summ-positional"
 VIDEO_NAME = "video_name"  # member of a group that tells its video's name
 SUBTITLES = (".srt", ".vtt", ".ass")  # of two, the first counts
 MAX_DURATION_S = 1e9  # of a video with captions
+SAME_LENGTH = 0.1  # share by which the length that captions tell may differ from the video's
 UNKNOWN = "unknown"  # stands for the encoder of the frames where no file names it
 
 
@@ -95,8 +96,9 @@ class TextFiles:
 
         Raises:
             FileNotFoundError: A file is missing.
-            ValueError: A file is broken, rows and sentences differ in number, rows have no times, or the record has
-                sentences or text features of another encoder itself; the message names file and id.
+            ValueError: A file is broken, rows and sentences differ in number, rows have no times, captions tell another
+                length than the video has, or the record has sentences or text features of another encoder itself; the
+                message names file and id.
         """
         record = replace(record, encoders=self._encoders(record))
         rows, caption = self._rows(names), self._caption(names)
@@ -106,6 +108,10 @@ class TextFiles:
             raise InputError(f"expected sentences only in other files, found {len(record.sentences)} in the group too")
         source = [str(record.source)] + [f"text features {self.text_features}"] * (len(rows) > 0)
         if caption is not None:
+            told_s = self.duration_s(names)
+            if told_s is not None and abs(told_s / record.duration_s - 1) > SAME_LENGTH:
+                found = f"found captions of a video of {told_s:.1f} s"
+                raise InputError(f"{caption[0]}: expected captions of this video, {record.duration_s:.1f} s, {found}")
             sentences = cut_sentences(_sentences(*caption), record.duration_s, caption[0])
             source.append(f"captions {self.captions}")
         elif self.alignment is not None:
