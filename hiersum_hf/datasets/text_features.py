@@ -77,8 +77,16 @@ class EmbeddedReader:
         return self.reader.findings
 
     def read(self, video_id: str) -> VideoRecord:
-        record = self.reader.read(video_id)  # an encoder that nobody can load may have made all features that there are
-        return embed_texts(record, _encoder(self.text_encoder)) if texts_without_features(record) else record
+        record = self.reader.read(video_id)
+        missing = texts_without_features(record)
+        if not missing:  # an encoder that nobody can load may have made all features that there are
+            return record
+        try:
+            encoder = _encoder(self.text_encoder)
+        except ValueError as error:
+            texts = " and ".join(name.removesuffix("_features") for name in missing)
+            raise HierSumError(f"video {video_id}: its {texts} needs features of --text-encoder. {error}") from None
+        return embed_texts(record, encoder)
 
 
 @lru_cache(maxsize=1)

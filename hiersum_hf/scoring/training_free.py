@@ -167,10 +167,12 @@ def title_scores(record: VideoRecord) -> Floats:
         ValueError: There is no description, or frames and texts have no space in common.
     """
     if not len(record.description_features) or not shares_space(record) or not record.video_features.shape[1]:
-        encoders = record.encoders or "unknown encoders"
+        video, text = (record.encoders.video, record.encoders.text) if record.encoders else ("", "")
         raise HierSumError(
             f"video {record.video_id}: title needs a description, and frames and texts of one encoder; found "
-            f"{counted(len(record.description_features), 'text')} and {encoders}"
+            f"{counted(len(record.description), 'text')}, {len(record.description_features)} of them with features, "
+            f"frames by {video or 'unknown'!r}, texts by {text or 'unknown'!r}. Where the data does not say what made "
+            "them, `hiersum evaluate` takes --video-encoder ID and --text-encoder ID"
         )
     return moving_average(_frame_cue(record), samples_averaged(record))
 

