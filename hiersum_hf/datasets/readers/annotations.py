@@ -33,7 +33,8 @@ class AnnotationReader:
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        return {}
+        """All videos, as `without_features`."""
+        return {"without_features": self.video_ids}
 
     def read(self, video_id: str) -> VideoRecord:
         """Read one video as a record.

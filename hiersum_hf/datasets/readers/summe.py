@@ -7,13 +7,14 @@ A folder (GT in the data set's own archive) has one MATLAB file for each of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from hiersum_hf.datasets.readers.tvsum_ratings import RatedVideo
+from hiersum_hf.files.changed import changed_ns
+from hiersum_hf.files.mat_file import read_mat
 from hiersum_hf.modeling.errors_hiersum import InputError
 
 
@@ -49,16 +50,10 @@ def read_annotations(path: Path) -> RatedVideo:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged or of another form; the message names it.
     """
-    try:
-        with path.open("rb") as file:
-            found = loadmat(file, variable_names=MEMBERS)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # scipy raises whatever its parser meets in a damaged file
-        raise InputError(f"{path}: expected a MATLAB file with {', '.join(MEMBERS)}, found {error!r:.200}") from None
+    found = _members(path, changed_ns(path))
     if missing := [name for name in MEMBERS if name not in found]:
         raise InputError(f"{path}: expected {', '.join(missing)} as in SumMe's annotations, found no such member")
-    ranks = np.asarray(found["user_score"])
+    ranks = found["user_score"]
     if ranks.ndim != 2 or not ranks.size or ranks.dtype.kind not in "biuf" or not (ranks >= 0).all():
         expected = "user_score (n_frames, annotators) of ranks from 0"
         raise InputError(f"{path}: expected {expected}, found {ranks.dtype} of shape {ranks.shape}")
@@ -71,8 +66,14 @@ def read_annotations(path: Path) -> RatedVideo:
     return RatedVideo(path.stem, "", "", users, len(ranks), len(ranks) / fps, users > 0, source=str(path))
 
 
-def _number(path: Path, found: Mapping[str, Any], key: str) -> float:
-    value = np.asarray(found[key])
+@lru_cache(maxsize=32)
+def _members(path: Path, changed_ns: int) -> dict[str, np.ndarray]:
+    """Read the file once as long as it stays the same."""
+    return read_mat(path, MEMBERS)
+
+
+def _number(path: Path, found: Mapping[str, np.ndarray], key: str) -> float:
+    value = found[key]
     if value.size != 1 or value.dtype.kind not in "biuf" or not 0 < float(value.ravel()[0]) < np.inf:
         raise InputError(f"{path}: expected {key}, a positive number, found {value.dtype} of shape {value.shape}")
     return float(value.ravel()[0])

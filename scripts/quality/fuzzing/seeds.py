@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from scipy.io import savemat
 
 from hiersum_hf import HierSumConfig
 from hiersum_hf.datasets.prepare import prepare
@@ -143,6 +144,15 @@ def mat() -> dict[str, Any]:
     return {
         "tvsum50": cells | {"user_anno": [RNG.integers(1, 6, (3, 64)).astype(float)], "length": [np.array([[2.0]])]}
     }
+
+
+def summe_mat() -> bytes:
+    """SumMe's annotations of one video."""
+    ranks = RNG.integers(0, 3, (64, 3)).astype(np.uint8)
+    segments = np.array([[np.array([[0.0, 1.0]])] * 3], object)
+    file = io.BytesIO()
+    savemat(file, {"user_score": ranks, "segments": segments, "FPS": 25, "nFrames": 64}, do_compression=True)
+    return file.getvalue()
 
 
 def tfrecord() -> bytes:

@@ -16,6 +16,7 @@ from fuzzing import seeds
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor
 from hiersum_hf.datasets.manifest import claimed
 from hiersum_hf.datasets.prepared import prepared_dataset, prepared_splits, stream_prepared
+from hiersum_hf.datasets.readers.annotations import AnnotationReader
 from hiersum_hf.datasets.readers.bliss import BLiSSReader
 from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.datasets.readers.howto import HowToReader, read_steps
@@ -249,6 +250,7 @@ TARGETS = {
         one("t.h5", lambda: {"video_1": seeds.eccv16()}), lambda folder: whole(TVSumReader(folder / "t.h5")), CONTAINERS
     ),
     "tvsum-mat": Target(one("a.mat", seeds.mat), ratings, CONTAINERS),
+    "summe-mat": Target(one("Scuba.mat", seeds.summe_mat), lambda folder: whole(AnnotationReader(folder)), CONTAINERS),
     "mrhisum-h5": Target(
         seeds.mrhisum_folders, lambda folder: whole(MrHiSumReader.from_folder(folder)), CONTAINERS, "*.h5"
     ),
