@@ -32,7 +32,8 @@ def mean_ranks(user_scores: np.ndarray) -> np.ndarray:
     """
     mean = rankdata(user_scores, axis=1).mean(axis=0)
     least, spread = mean.min(initial=np.inf), np.ptp(mean) if len(mean) else 0.0
-    return ((mean - least) / spread if spread else np.zeros_like(mean)).astype(np.float32)
+    scaled: np.ndarray = (mean - least) / spread if spread else np.zeros_like(mean)
+    return scaled.astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

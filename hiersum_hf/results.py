@@ -34,7 +34,7 @@ METRICS = {
 SAME = ("dataset", "part", "protocol", "data_fingerprint")  # what two results must share to be compared
 PACKAGES = ("hiersum-hf", "numpy", "scipy", "scikit-learn", "rouge-score", "torch", "transformers")
 SINGLE_REFERENCE = "-single-reference"  # ends the protocol's name where a curve or labels stand for the annotators
-SCRIPTED = ("sm_mrhisum", "sm_videoxum")  # data sets whose parent text is a script
+SCRIPTED = ("smmrhisum", "smvideoxum")  # data sets whose parent text is a script
 SCRIPTS = (
     "scripts generated from the ground-truth summaries: requests for these summaries, not descriptions of the videos"
 )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hiersum_hf.results import Results
 
 DATASETS = (
-    *("tvsum", "summe", "bliss", "mrhisum", "mosu", "sm_mrhisum", "sm_videoxum"),
+    *("tvsum", "summe", "bliss", "mrhisum", "mosu", "smmrhisum", "smvideoxum"),
     *("wikihow", "folder", "howto", "replay"),
 )
 RIDGE = "ridge"  # the scorer that is fitted on the other parts of the split
@@ -60,8 +60,8 @@ protocols (hiersum_hf/evaluation/protocols/by_name.py says what each of them doe
   folder, howto  mean-user, mean-f1, csta-summe
   mrhisum, mosu, hiersum-replay-v1, mrhisum-replay, triplesumm-replay
   replay
-  sm_mrhisum     sdmvsum-mrhisum
-  sm_videoxum    sdmvsum-videoxum
+  smmrhisum      sdmvsum-mrhisum
+  smvideoxum     sdmvsum-videoxum
   bliss          hiersum-bliss-v1, a2summ-bliss
   wikihow        hiersum-wikihow-v1, wikihow-p>=0.5, wikihow-top15
 

@@ -18,7 +18,7 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError
 if TYPE_CHECKING:
     from hiersum_hf.datasets.prepare import Reader
 
-DATA_SETS = "tvsum, summe, bliss, mrhisum, mosu, sm_mrhisum, sm_videoxum, wikihow, folder, howto, replay"
+DATA_SETS = "tvsum, summe, bliss, mrhisum, mosu, smmrhisum, smvideoxum, wikihow, folder, howto, replay"
 PREPARE_HELP = """what --source holds, and an example of each:
   tvsum, summe  the eccv16 .h5; TVSum's ydata-tvsum50.mat or -anno.tsv beside it is found, --ratings names another and
                 the folder of SumMe's own annotations (GT/NAME.mat). Either is a source without features too
@@ -38,10 +38,10 @@ PREPARE_HELP = """what --source holds, and an example of each:
       hiersum prepare mrhisum --source downloads/mrhisum --youtube8m downloads/yt8m --output prepared/mrhisum --half
   mosu          mosu_gt.h5 and its features
       hiersum prepare mosu --source downloads/mosu --output prepared/mosu --quantile 0.85 --min-views 50000
-  sm_mrhisum    sm_mrhisum.h5, sm_mrhisum_split.json, and Mr.HiSum's metadata.csv, which tells repeated videos and views
-      hiersum prepare sm_mrhisum --source downloads/sm_mrhisum --output prepared/sm_mrhisum --half
-  sm_videoxum   sm_videoxum.h5, sm_videoxum_split.json; a record for each annotator of a video
-      hiersum prepare sm_videoxum --source downloads/sm_videoxum --output prepared/sm_videoxum --half
+  smmrhisum    sm_mrhisum.h5, sm_mrhisum_split.json, and Mr.HiSum's metadata.csv, which tells repeated videos and views
+      hiersum prepare smmrhisum --source downloads/smmrhisum --output prepared/smmrhisum --half
+  smvideoxum   sm_videoxum.h5, sm_videoxum_split.json; a record for each annotator of a video
+      hiersum prepare smvideoxum --source downloads/smvideoxum --output prepared/smvideoxum --half
   wikihow       any of how_to_steps.tar.gz, wikihowto_annt.json or pseudoGT_summ_annts.json, pseudoGT_task_annts.json,
                 features.h5
       hiersum prepare wikihow --source downloads/wikihow --output prepared/wikihow
@@ -73,7 +73,7 @@ def add(commands: Any) -> None:
         help="folder to fill: data-*.parquet, report.json; without it only say what is there: videos, split, findings",
     )
     prepare.add_argument("--json", action="store_true", help="print the report as JSON on stdout and nothing else")
-    _add_labels(prepare.add_argument_group("labels", "from replay scores: mrhisum, mosu, sm_mrhisum, howto, replay"))
+    _add_labels(prepare.add_argument_group("labels", "from replay scores: mrhisum, mosu, smmrhisum, howto, replay"))
     _add_features(prepare.add_argument_group("texts and features"))
     _add_work(prepare.add_argument_group("work"))
     prepare.set_defaults(run=run)
@@ -91,7 +91,7 @@ def _add_labels(group: Any) -> None:
         "--intro-bins",
         type=int,
         metavar="B",
-        help="no score and no label in the first B bins of each curve (of mrhisum, mosu and sm_mrhisum: hundredths of "
+        help="no score and no label in the first B bins of each curve (of mrhisum, mosu and smmrhisum: hundredths of "
         "the video), where people start videos",
     )
     group.add_argument("--min-views", type=int, metavar="V", help="only videos watched V times or more")

@@ -52,8 +52,9 @@ class HierSumCollator:
         return batch
 
     def _scores(self, record: VideoRecord) -> np.ndarray | None:
-        ranked = self.rank_targets and record.user_scores is not None
-        return mean_ranks(record.user_scores) if ranked else record.frame_scores
+        if not self.rank_targets or record.user_scores is None:
+            return record.frame_scores
+        return mean_ranks(record.user_scores)
 
     def inputs(self, records: Sequence[VideoRecord], level: str) -> Any:
         """Build the batch without labels.

@@ -110,56 +110,56 @@ def scripted(tmp_path):
     return lambda name="video_1": SMMrHiSumReader.from_folder(tmp_path).read(name)
 
 
-def test_sm_mrhisum_is_compared_with_its_summary_and_scores(scripted):
+def test_smmrhisum_is_compared_with_its_summary_and_scores(scripted):
     """Of 20 frames 3 are selected, so that no other shot fits; gtscores as scores rank as gtscores do."""
     record = scripted()
-    results = evaluate(record, record.frame_scores, "sm_mrhisum")
+    results = evaluate(record, record.frame_scores, "smmrhisum")
     assert results.protocol == "sdmvsum-mrhisum"
     figures = [results.metrics[name] for name in ("f1", "kendall_tau", "spearman_rho")]
     assert figures == pytest.approx([1, 1, 1])
     assert results.metrics["captured"] is not None
     assert results.baselines["title"] is not None, "frames and script are of one encoder"
-    wrong = evaluate(record, 1 - record.frame_scores, "sm_mrhisum")
+    wrong = evaluate(record, 1 - record.frame_scores, "smmrhisum")
     assert (wrong.metrics["kendall_tau"], wrong.metrics["f1"]) == (pytest.approx(-1), 1)
     longest = replace(record, shots=np.array([[0, 17], [17, 19]]))
-    selected = reference_of(longest, "sm_mrhisum").selection(np.ones(20))
+    selected = reference_of(longest, "smmrhisum").selection(np.ones(20))
     assert np.flatnonzero(selected).tolist() == [17, 18, 19]
 
 
-def test_sm_mrhisum_without_gtscores_has_no_rank_correlation(scripted):
+def test_smmrhisum_without_gtscores_has_no_rank_correlation(scripted):
     """Its labels are the summary, and a correlation with them would stand beside those with gtscores."""
     bare = replace(scripted(), video_id="bare", frame_scores=None)
     other = scripted("video_2")
     scores = {"bare": np.arange(20.0), "video_2": other.frame_scores.astype(float)}
-    results = evaluate_scores([bare, other], scores, scorer="x", dataset="sm_mrhisum", part="test")
+    results = evaluate_scores([bare, other], scores, scorer="x", dataset="smmrhisum", part="test")
     assert results.per_video["bare"]["kendall_tau"] is None
     assert results.per_video["bare"]["f1"] is not None
     assert results.metrics["kendall_tau"] == pytest.approx(1)
     assert results.dropped["videos_without_scores"] == 1
 
 
-def test_sm_videoxum_is_compared_with_the_annotator_of_the_script(tmp_path):
+def test_smvideoxum_is_compared_with_the_annotator_of_the_script(tmp_path):
     """Annotator 2 chose seconds 2 to 4: of 20 seconds the four best are selected, F1 is 2 x 3 / (4 + 3)."""
     sdmvsum.write_videoxum(tmp_path)
     record = SMVideoXumReader.from_folder(tmp_path).read("v_a:2")
     scores = np.where((np.arange(20) > 1) & (np.arange(20) < 6), 2.0, 0.0) + np.linspace(0, 1, 20)
-    results = evaluate(record, scores, "sm_videoxum")
+    results = evaluate(record, scores, "smvideoxum")
     assert results.protocol == "sdmvsum-videoxum"
     assert results.metrics["f1"] == pytest.approx(6 / 7)
     assert results.selection["length"] == pytest.approx(4 / 20)
     ties = np.where(np.arange(20) < 5, 1.0, 0.0)
-    assert evaluate(record, ties, "sm_videoxum").metrics["f1"] == pytest.approx(6 / 8), "25 % is not more than 25 %"
+    assert evaluate(record, ties, "smvideoxum").metrics["f1"] == pytest.approx(6 / 8), "25 % is not more than 25 %"
     ties[5] = 1
-    assert evaluate(record, ties, "sm_videoxum").metrics["f1"] == 0
+    assert evaluate(record, ties, "smvideoxum").metrics["f1"] == 0
     silent = replace(record, description=(), description_features=np.zeros((0, 512), np.float32))
-    assert evaluate(silent, scores, "sm_videoxum").dropped["annotators_without_script"] == 1
-    assert evaluate(silent, scores, "sm_videoxum").baselines["title"] is None
+    assert evaluate(silent, scores, "smvideoxum").dropped["annotators_without_script"] == 1
+    assert evaluate(silent, scores, "smvideoxum").baselines["title"] is None
 
 
 def test_reports_say_that_a_script_is_a_request(scripted, tmp_path):
     """A parent level that reads the answer's own description must not pass for one that knows the video."""
     said = "requests for these summaries, not descriptions of the videos"
-    results = evaluate(scripted(), np.arange(20), "sm_mrhisum")
+    results = evaluate(scripted(), np.arange(20), "smmrhisum")
     assert f"descriptions: scripts generated from the ground-truth summaries: {said}" in format_table([results])
     assert said in results.to_dict()["texts"]
     assert said in write_page(results, tmp_path, []).read_text()

@@ -55,8 +55,8 @@ LEARNED = {  # what a recipe trains, read with which head
     "finetune": ("child,parent", "importance"),
     "lora": ("child,parent", "importance"),
     "replay": ("child", "replay"),
-    "sm_mrhisum": ("child,parent", "replay"),
-    "sm_videoxum": ("child,parent", "replay"),
+    "smmrhisum": ("child,parent", "replay"),
+    "smvideoxum": ("child,parent", "replay"),
     "summe": ("child", "importance"),
     "tvsum": ("child,parent", "importance"),
     "wikihow_pseudo": ("child,parent", "importance"),
@@ -79,8 +79,8 @@ def data(tmp_path_factory, demo_records):
     prepared(path / "replay", [like_mrhisum(record) for record in records], "mrhisum")
     prepared(path / "wikihow_replay", watched, "howto")
     for name, write, shipped in (
-        ("sm_mrhisum", sdmvsum.write_mrhisum, SMMrHiSumReader),
-        ("sm_videoxum", partial(sdmvsum.write_videoxum, users=2), SMVideoXumReader),
+        ("smmrhisum", sdmvsum.write_mrhisum, SMMrHiSumReader),
+        ("smvideoxum", partial(sdmvsum.write_videoxum, users=2), SMVideoXumReader),
     ):
         (path / f"{name}_source").mkdir()
         reader = shipped.from_folder(write(path / f"{name}_source"))
@@ -116,7 +116,7 @@ def trained(data, few_demo_videos, capsys):
         words += ["--child_steps_per_parent", 1] if LEARNED[name][0] == "child,parent" else []
         words += SMALL if name not in ("finetune", "lora") else []  # theirs are the checkpoint's
         words += ["--checkpoint", folder_of(NEEDS[name])] if name in NEEDS else []
-        if name in ("demo_finetune", "bliss", "sm_mrhisum", "sm_videoxum"):  # of a few steps one must be a chosen one
+        if name in ("demo_finetune", "bliss", "smmrhisum", "smvideoxum"):  # of a few steps one must be a chosen one
             words += ["--eval_strategy", "steps", "--eval_steps", 2, "--save_strategy", "steps", "--save_steps", 2]
         assert main(["train", *map(str, words)]) == 0, capsys.readouterr().err
         return folder
@@ -230,9 +230,9 @@ def test_every_recipe_trains(trained, name):
     assert results["metrics"]["kendall_tau"] is not None
 
 
-def test_a_checkpoint_of_sm_mrhisum_summarizes_a_video_file(trained, tmp_path):
+def test_a_checkpoint_of_smmrhisum_summarizes_a_video_file(trained, tmp_path):
     """Its frame and text encoder is one that we compute; in a process of its own, which reads another Hub cache."""
-    run, video = trained("sm_mrhisum"), write_video(tmp_path / "talk.mp4", seconds=7)
+    run, video = trained("smmrhisum"), write_video(tmp_path / "talk.mp4", seconds=7)
     cache_on_hub(tmp_path / "hub", "sentence-transformers/clip-ViT-B-32", partial(write_sentence_clip, dim=512))
     (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nFold it.\n")
     (tmp_path / "talk.txt").write_text("Show how it is folded")
@@ -247,10 +247,10 @@ def test_a_checkpoint_of_sm_mrhisum_summarizes_a_video_file(trained, tmp_path):
     assert (tmp_path / "out" / "talk" / "summary.mp4").stat().st_size > 0
 
 
-def test_a_checkpoint_of_sm_videoxum_says_that_it_reads_its_data_set_only(trained, tmp_path, capsys):
+def test_a_checkpoint_of_smvideoxum_says_that_it_reads_its_data_set_only(trained, tmp_path, capsys):
     """A CLIP fine-tuned on VideoXum is none that we can load."""
     video = write_video(tmp_path / "talk.mp4")
-    assert main(["summarize", str(video), "--model", str(trained("sm_videoxum")), "--output", str(tmp_path)]) == 2
+    assert main(["summarize", str(video), "--model", str(trained("smvideoxum")), "--output", str(tmp_path)]) == 2
     assert "videoxum-clip: features of this encoder come with a data set" in capsys.readouterr().err
 
 

@@ -30,10 +30,10 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 NAMES = (
-    *("tvsum", "summe", "bliss", "mrhisum", "mosu", "sm_mrhisum", "sm_videoxum"),
+    *("tvsum", "summe", "bliss", "mrhisum", "mosu", "smmrhisum", "smvideoxum"),
     *("wikihow", "folder", "howto", "replay"),
 )
-CURVES, TVSUM = ("mrhisum", "mosu", "sm_mrhisum", "howto", "replay"), ("tvsum", "summe")
+CURVES, TVSUM = ("mrhisum", "mosu", "smmrhisum", "howto", "replay"), ("tvsum", "summe")
 KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "threshold": (*CURVES, "folder"),
     **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
@@ -159,9 +159,9 @@ def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, li
         return BLiSSReader(source), [source]
     if name == "wikihow":
         return _wikihow(source), [source]
-    if name == "sm_mrhisum":
+    if name == "smmrhisum":
         return SMMrHiSumReader.from_folder(source, **settings), [source]
-    if name == "sm_videoxum":
+    if name == "smvideoxum":
         return SMVideoXumReader.from_folder(source), [source]
     if name == "replay":
         curves = _only(source, "*.json") if source.is_dir() else source

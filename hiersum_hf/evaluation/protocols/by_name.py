@@ -62,8 +62,8 @@ FAMILIES: dict[str, type[Reference]] = {
     "mrhisum": ReplayReference,
     "mosu": ReplayReference,
     "replay": ReplayReference,
-    "sm_mrhisum": ScriptedReference,
-    "sm_videoxum": OneAnnotatorReference,
+    "smmrhisum": ScriptedReference,
+    "smvideoxum": OneAnnotatorReference,
     "bliss": HighlightReference,
     "wikihow": SegmentReference,
 }
