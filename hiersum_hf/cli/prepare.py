@@ -38,9 +38,9 @@ PREPARE_HELP = """what --source holds, and an example of each:
       hiersum prepare mrhisum --source downloads/mrhisum --youtube8m downloads/yt8m --output prepared/mrhisum --half
   mosu          mosu_gt.h5 and its features
       hiersum prepare mosu --source downloads/mosu --output prepared/mosu --quantile 0.85 --min-views 50000
-  smmrhisum    sm_mrhisum.h5, sm_mrhisum_split.json, and Mr.HiSum's metadata.csv, which tells repeated videos and views
+  smmrhisum     sm_mrhisum.h5, sm_mrhisum_split.json, and Mr.HiSum's metadata.csv, which tells repeated videos and views
       hiersum prepare smmrhisum --source downloads/smmrhisum --output prepared/smmrhisum --half
-  smvideoxum   sm_videoxum.h5, sm_videoxum_split.json; a record for each annotator of a video
+  smvideoxum    sm_videoxum.h5, sm_videoxum_split.json; a record for each annotator of a video
       hiersum prepare smvideoxum --source downloads/smvideoxum --output prepared/smvideoxum --half
   wikihow       any of how_to_steps.tar.gz, wikihowto_annt.json or pseudoGT_summ_annts.json, pseudoGT_task_annts.json,
                 features.h5

@@ -43,7 +43,7 @@ def fit_projections(
 
 
 def _sampled_rows(
-    feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord], center_features: bool
+    feature_extractor: HierSumFeatureExtractor, records: Sequence[VideoRecord], center_features: bool = False
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Sample frame and text features as the network sees them.
 

@@ -48,10 +48,11 @@ def adapt(base, records, extractor, resume=None, **changes):
     return run
 
 
+@pytest.mark.parametrize("linear_path", [False, True])
 @pytest.mark.parametrize("share_layers", [False, True])
-def test_the_adapter_sits_on_attention_and_ffn_and_nowhere_else(share_layers):
+def test_the_adapter_sits_on_attention_and_ffn_and_nowhere_else(share_layers, linear_path):
     """On the projections or heads it would leave them half-trained; on fewer layers it could adjust less."""
-    network = add_lora(tiny_model(share_layers=share_layers), 2)
+    network = add_lora(tiny_model(share_layers=share_layers, linear_path=linear_path), 2)
     adapted = {name.split(".lora_A")[0] for name, _ in network.named_parameters() if ".lora_A" in name}
     layers = range(1 if share_layers else 2)
     linears = [f"attention.{x}_proj" for x in ("q", "k", "v", "out")]
@@ -59,7 +60,9 @@ def test_the_adapter_sits_on_attention_and_ffn_and_nowhere_else(share_layers):
     assert adapted == {f"base_model.model.encoder.layers.{i}.{name}" for i in layers for name in linears}
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert all(".lora_" in name or ".modules_to_save." in name for name in trained)
-    assert {name.split(".")[2] for name in trained if ".modules_to_save." in name} == set(HEADS)
+    assert {name.split(".")[2] for name in trained if ".modules_to_save." in name} == {
+        head for head in HEADS if linear_path or head != "linear_path"
+    }
 
 
 @pytest.mark.parametrize(("hidden_size", "expected"), [(128, 0.0875), (512, 0.021875)])

@@ -346,6 +346,17 @@ def test_fit_projections_centres_and_scales_the_training_features(demo_records, 
     assert projected.std() == pytest.approx(0.5, rel=0.1)
 
 
+def test_fit_projections_sees_centred_features_as_the_network_does(demo_records, demo_extractor):
+    model = small_model(center_features=True)
+    fit_projections(model, demo_extractor, demo_records)
+    rows = [demo_extractor.scaled(record.video_features) for record in demo_records]
+    centred = np.concatenate([one - one.mean(0) for one in rows])
+    with torch.no_grad():
+        projected = model.encoder.embeddings.video_projection(torch.from_numpy(centred))
+    assert projected.mean(0).abs().max() < 0.05
+    assert projected.std() == pytest.approx(0.5, rel=0.1)
+
+
 def test_long_videos_are_fitted_in_bounded_memory(demo_records, demo_extractor, monkeypatch):
     """A thousand videos of ten hours would be 70 GB; a bound on videos alone bounds nothing."""
     monkeypatch.setattr("hiersum_hf.training.projections.FIT_ROWS", 40)
