@@ -55,5 +55,5 @@ given = [{name: getattr(record, name) for name in known} | {"subtitles": record.
 scores = {record.video_id: score(video).scores["values"] for record, video in zip(test, given, strict=True)}
 results = evaluate_scores(test, scores, scorer="checkpoint", dataset="folder", part="test")
 for name in ("captured", "kendall_tau"):
-    chance, best = (results["baselines"][other][name] for other in ("random", "oracle"))
-    print(f"{name}: {results['metrics'][name]:.2f} (chance {chance:.2f}, the best there can be {best:.2f})")
+    chance, best = (results.baselines[other].metrics[name] for other in ("random", "oracle"))
+    print(f"{name}: {results.metrics[name]:.2f} (chance {chance:.2f}, the best there can be {best:.2f})")

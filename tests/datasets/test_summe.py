@@ -175,6 +175,7 @@ def test_ratings_of_the_wrong_kind_are_refused(folder, h5, name):
         open_reader(name, h5(), ratings=folder.parent / "nowhere")[0].read("video_1")
 
 
+@pytest.mark.slow
 def test_people_agree_as_published(test_data, tmp_path, capsys):
     """Pairwise F1 .311, tau .205, rho .213 (.212 at every 5th frame) on the real annotations, once prepared."""
     assert prepare("--source", test_data / "summe" / "GT_mat", "--output", tmp_path / "out") == 0
@@ -191,6 +192,7 @@ def test_people_agree_as_published(test_data, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_command_that_the_docs_name(test_data, capsys):
     command = ["evaluate", "summe", "--data", str(test_data / "summe" / "GT_mat"), "--scorer", "human"]
     assert main([*command, "--protocol", "mean-f1"]) == 0
@@ -198,6 +200,7 @@ def test_the_command_that_the_docs_name(test_data, capsys):
     assert re.findall(r"(0\.\d{4}) \[", row)[1:] == ["0.3107", "0.2048", "0.2122"]
 
 
+@pytest.mark.slow
 def test_real_annotations_hold_what_they_say(test_data):
     reader, files = open_reader("summe", test_data / "summe" / "GT_mat")
     records = [reader.read(video) for video in reader.video_ids]
