@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 
 REPO = Path(__file__).resolve().parents[2]
+FOR_TESTS = ("pytest", "hypothesis")
 TESTS = (
     *("modeling/test_auto_classes", "modeling/test_pipeline", "training/test_lora"),
     *("hub/test_model_card", "hub/test_hub", "scripts/test_convert_a2summ"),
@@ -57,7 +58,7 @@ def check(which: str, folder: Path) -> bool:
     bounds = lower_bounds()
     pins.write_text("".join(f"{name}=={version}\n" for name, version in bounds.items()))
     used = REPO / "constraints.txt" if which == "newest" else pins
-    install = [python, "-m", "pip", "install", "--quiet", "--constraint", used, "--editable", REPO, "pytest"]
+    install = [python, "-m", "pip", "install", "--quiet", "--constraint", used, "--editable", REPO, *FOR_TESTS]
     if subprocess.run(install).returncode:
         return False
     print(f"\n{which}: ", end="", flush=True)
