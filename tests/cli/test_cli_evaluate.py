@@ -128,6 +128,7 @@ def test_every_baseline_is_a_scorer(data, scorer, capsys):
     assert results["baselines"]["ridge"] is None  # without a split there is nothing to fit it on
 
 
+@pytest.mark.slow
 def test_ridge_is_a_scorer_where_there_is_a_split(data, capsys):
     """It stands beside every scorer with the figures that it has as the scorer."""
     words = ["tvsum", "--data", data, "--json"]

@@ -149,6 +149,7 @@ def test_every_fold_is_read_at_its_own_level(run, folder, data):
     assert results["level"] == "each fold's own"
 
 
+@pytest.mark.slow
 def test_a_fold_that_started_from_another_fold_is_named(run, folder, data, caplog):
     """Its test videos may have been trained on, one stage before."""
     config = HierSumConfig.from_pretrained(folder / "fold_1")

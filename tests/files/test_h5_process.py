@@ -232,9 +232,10 @@ if int(sys.argv[3]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(0, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL],
+    [0, signal.SIGTERM, signal.SIGKILL],
 )
 def test_no_process_outlives_the_one_that_started_it(number, path):
     """Nor need a user's script have a main guard."""

@@ -228,6 +228,7 @@ def test_studies_on_real_sets_leave_out_what_needs_dials():
         on_prepared("transfer", ["a"])
 
 
+@pytest.mark.slow
 def test_script_reports_kept_runs_and_writes_the_page(tmp_path, monkeypatch, capsys):
     """The results file must come from the runs, and the page from the results of every study, and of nothing else."""
     spec = spec_from_file_location("run_ablation", SCRIPTS / "run_ablation.py")

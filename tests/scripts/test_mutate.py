@@ -31,6 +31,7 @@ def test_the_copy_is_what_python_finds(mutate, tmp_path):
     assert Path(found.stdout.strip()) == tmp_path / "hiersum_hf/modeling/losses_hiersum.py"
 
 
+@pytest.mark.slow
 def test_a_fork_tells_whether_tests_pass(mutate, tmp_path, monkeypatch):
     (tmp_path / "changed.py").write_text("one = 1")
     (tmp_path / "test_it.py").write_text("import changed\n\ndef test_it(): assert changed.one == 1")

@@ -220,7 +220,10 @@ def test_the_published_numbers_are_in_their_recipes():
     assert parse(["replay"]).config.hidden_size == 512
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("demo", "lora", "tvsum") else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES],
+)
 def test_every_recipe_trains(trained, name):
     """Two optimiser steps on data of its format leave results at the levels and of the head that it is for."""
     levels, head = LEARNED[name]
@@ -231,6 +234,7 @@ def test_every_recipe_trains(trained, name):
     assert results["metrics"]["kendall_tau"] is not None
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_smmrhisum_summarizes_a_video_file(trained, tmp_path):
     """Its frame and text encoder is one that we compute; in a process of its own, which reads another Hub cache."""
     run, video = trained("smmrhisum"), write_video(tmp_path / "talk.mp4", seconds=7)

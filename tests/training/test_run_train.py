@@ -268,6 +268,7 @@ def test_lora_leaves_an_adapter_that_resumes(run, folder, base, caplog):
     assert load_checkpoint(folder / "adapter")[0].config.trained_levels == ["child", "parent"]
 
 
+@pytest.mark.slow
 def test_a_chain_of_checkpoints_says_all_that_it_was_trained_on(run, folder, base, monkeypatch, caplog):
     """An adapter of fold 0, merged, then trained on fold 1: fold 1's test videos were in fold 0's training part."""
     code, _, err = run(*FROM, "--checkpoint", base, "--lora_r", 2, "--output_dir", "chain-lora")
