@@ -72,8 +72,9 @@ class HierSumConfig(PreTrainedConfig):
         focal_gamma (`float`, defaults to 2.0): Focusing exponent of the focal loss.
         focal_alpha (`float`, *optional*): Weight of positives in the focal loss; `None` weighs both classes 0.5.
         focal_weight (`float`, defaults to 1.0): Weight of the focal losses of frames and sentences.
-        score_loss (`str`, *optional*): Loss of the frame logits on frame scores. `"correlation"` is 1 - Pearson's in
-            each video, `"centered_mse"` the squared error with each video's mean taken off. Not given in the paper.
+        score_loss (`str`, defaults to `"none"`): Loss of the frame logits on frame scores. `"correlation"` is 1 -
+            Pearson's in each video, `"centered_mse"` the squared error with each video's mean taken off. Not given in
+            the paper.
         score_weight (`float`, defaults to 1.0): Weight of `score_loss`.
         replay_weight (`float`, defaults to 0.0): Weight of the replay regression in the loss.
         inter_weight (`float`, defaults to 0.01): Weight beta of the inter-modality contrast (A2Summ's on BLiSS).
@@ -120,7 +121,7 @@ class HierSumConfig(PreTrainedConfig):
     focal_gamma: float = 2.0
     focal_alpha: float | None = None
     focal_weight: float = 1.0
-    score_loss: Literal["correlation", "centered_mse"] | None = None
+    score_loss: Literal["none", "correlation", "centered_mse"] = "none"
     score_weight: float = 1.0
     replay_weight: float = 0.0
     inter_weight: float = 0.01

@@ -39,6 +39,7 @@ from .losses_hiersum import (
 VIDEO, TEXT = 0, 1
 LIST_COST = 2  # cells of the mask that take about the memory of one channel of one pair
 UNMASKED_FROM = 2048  # tokens; measured on CPU: below, the plain mask trains faster
+SCORE_LOSSES = {"correlation": score_correlation_loss, "centered_mse": centered_mse_loss}
 INITIAL_LOGIT_SCALE = 2.6592600369327783  # ln(1 / 0.07)
 GIVEN: Any = None  # the default, which ModelOutput asks for, of what is always given
 
@@ -571,8 +572,8 @@ class HierSumModel(HierSumPreTrainedModel):
         if self.config.linear_path:
             logits = logits + self.linear_path(frames)[..., 0]
         if self.config.smooth_s:
-            # The odd number of samples that smooth_s seconds hold
-            width = 2 * int(self.config.smooth_s * (self.config.sample_fps or 0.0) / 2) + 1
+            # About smooth_s seconds, an odd number of samples
+            width = round(self.config.smooth_s * (self.config.sample_fps or 0.0)) // 2 * 2 + 1
             logits = moving_average(logits, video_mask, width)
         return logits
 
@@ -639,9 +640,8 @@ class HierSumModel(HierSumPreTrainedModel):
             losses["frame_focal"] = focal_loss(output.frame_logits, frame_labels, video_mask, *focal)
         if sentence_labels is not None and output.sentence_logits is not None:
             losses["sentence_focal"] = focal_loss(output.sentence_logits, sentence_labels, text_mask, *focal)
-        if replay_scores is not None and config.score_loss:
-            score_loss = score_correlation_loss if config.score_loss == "correlation" else centered_mse_loss
-            losses["score"] = score_loss(output.frame_logits, replay_scores, video_mask)
+        if replay_scores is not None and config.score_loss != "none":
+            losses["score"] = SCORE_LOSSES[config.score_loss](output.frame_logits, replay_scores, video_mask)
         if replay_scores is not None:
             losses["replay_mse"] = replay_mse_loss(output.replay_scores, replay_scores, video_mask)
         losses["inter"] = inter_contrast_loss(

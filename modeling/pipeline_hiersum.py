@@ -111,7 +111,7 @@ class HierSumPipeline(ChunkPipeline):
         fps: float | None = None,
         budget: str | float | None = None,
         level: str | None = None,
-        return_exceptions: bool = False,
+        return_exceptions: bool | None = None,
         **choice: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Hand all arguments of a call on to `preprocess`."""
@@ -119,7 +119,7 @@ class HierSumPipeline(ChunkPipeline):
         unknown = sorted(choice.keys() - set(CHOICE))
         if unknown:
             raise TypeError(f"unexpected {', '.join(unknown)}; expected {', '.join((*given, *CHOICE))}")
-        both = {"return_exceptions": return_exceptions}
+        both = {} if return_exceptions is None else {"return_exceptions": return_exceptions}
         return {key: value for key, value in (given | choice).items() if value is not None} | both, {}, both
 
     def preprocess(self, inputs: Any, return_exceptions: bool = False, **given: Any) -> Iterator[dict[str, Any]]:

@@ -319,11 +319,5 @@ SCORERS: dict[str, Callable[[VideoRecord], np.ndarray]] = {
     "training-free": training_free_scores,
 }
 WITHOUT_SCORES = ("random", "human", "shot-oracle")  # an evaluation measures these without scores of frames
-BASELINES = (
-    "random",
-    "position",
-    "title",
-    "ridge",
-    "oracle",
-    "human",
-)  # beside the scorer in every report, in this order
+# Beside the scorer in every report, in this order
+BASELINES = ("random", "position", "title", "ridge", "oracle", "human")

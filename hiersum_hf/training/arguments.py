@@ -19,14 +19,8 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.training.sampler import SCHEDULES
 
 
-NO_FLAG = (
-    "video_dim",
-    "text_dim",
-    "sample_fps",
-    "default_level",
-    "trained_levels",
-    "trained_on",
-)  # follow from the run
+# They follow from the run
+NO_FLAG = ("video_dim", "text_dim", "sample_fps", "default_level", "trained_levels", "trained_on")
 AT_LEAST_1 = ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size")
 ABOVE_0 = ("num_train_epochs", "save_steps", "logging_steps", "eval_steps")
 SAMPLING = ("random", "group_by_length")  # the Trainer's others leave the alternation out

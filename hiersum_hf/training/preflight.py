@@ -263,6 +263,8 @@ def check_records(
             raise HierSumError(f"{data}: expected frame scores for score_head replay, found none in the training part.")
     else:
         _check_importance(train, config, data)
+    if args.rank_targets and not _any_known(train, "user_scores"):
+        logger.warning("%s: no video has annotators. rank_targets learns the scores as they are.", data)
     if args.schedule != "parent" and not row_counts(train, "text_features").any():
         logger.warning("%s: no video has subtitles. The child level is trained on frames alone.", data)
 
@@ -270,8 +272,8 @@ def check_records(
 def _check_importance(train: Sequence[VideoRecord], config: HierSumConfig, data: str) -> None:
     """Refuse a run that teaches the importance head nothing."""
     known = [name for name in ("labels", "scores") if _any_known(train, f"frame_{name}")]
-    learned = [] if not config.focal_weight else ["labels"]
-    learned += ["scores"] if config.score_loss and config.score_weight else []
+    learned = ["labels"] if config.focal_weight else []
+    learned += ["scores"] if config.score_loss != "none" and config.score_weight else []
     if not {*known} & {*learned}:
         raise HierSumError(
             f"{data}: expected frame labels, which --focal_weight above 0 learns, or frame scores, which --score_loss "

@@ -34,9 +34,11 @@ QUIET = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokeni
 WITH_DOCSTRINGS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 
 
-def fetch(commit: str, folder: Path) -> list[Path]:
-    """Write the package of a commit into a folder as one package, and return its Python files."""
-    archive = subprocess.run(["git", "archive", commit, *PARTS], cwd=REPO, check=True, capture_output=True).stdout
+def fetch(commit: str, folder: Path, *more: str) -> list[Path]:
+    """Write the package of a commit, and more, into a folder as one package, and return its Python files."""
+    archive = subprocess.run(
+        ["git", "archive", commit, *PARTS, *more], cwd=REPO, check=True, capture_output=True
+    ).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data", members=[one for one in tar if not one.issym()])
     (folder / "modeling").rename(folder / "hiersum_hf" / "modeling")
@@ -125,10 +127,7 @@ def walk(commit: str, program: str, *words: str) -> None:
     """Run a program of a commit, and print its rooms in the order in which their functions are first called."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        fetch(commit, folder)
-        archive = subprocess.run(["git", "archive", commit, "scripts"], cwd=REPO, check=True, capture_output=True)
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-            tar.extractall(folder, filter="data", members=[one for one in tar if not one.issym()])
+        fetch(commit, folder, "scripts")
         tracer = Path(__file__).with_name("walk.py")
         subprocess.run([sys.executable, tracer, folder / program, *words], env=os.environ | {"PYTHONPATH": name})
 

@@ -83,7 +83,7 @@ def test_the_moving_average_takes_real_frames_alone():
 
 
 @pytest.mark.parametrize(("smooth_s", "width"), [(4.5, 9), (4.0, 9), (0.4, 1), (1.0, 3)])
-def test_logits_are_averaged_over_seconds(trained, smooth_s, width):
+def test_logits_are_averaged_over_seconds(smooth_s, width):
     """At two frames a second; the losses see the averaged logits."""
     batch = random_batch(((20, 3), (14, 0)))
     plain, smooth = tiny_model().eval(), tiny_model(smooth_s=smooth_s, sample_fps=2.0, score_loss="correlation").eval()

@@ -139,6 +139,13 @@ def test_one_bad_video_of_a_list_is_reported_and_the_others_are_done(pipe, tmp_p
         pipe(videos)
 
 
+def test_a_default_of_the_pipeline_holds_for_every_call(folder, encoders):
+    pipe = hiersum_hf.pipeline(folder / "model", device="cpu", return_exceptions=True)
+    assert [type(found) for found in pipe(["nosuch.mp4"])] == [FileNotFoundError]
+    with pytest.raises(FileNotFoundError):
+        pipe("nosuch.mp4", return_exceptions=False)
+
+
 def test_pipeline_command_and_api_cut_the_same_segments(folder, encoders):
     video, texts = folder / "talk.mp4", folder / "texts"
     files = {"subtitles": texts / "talk.srt", "description": texts / "talk.txt"}

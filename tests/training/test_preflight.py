@@ -157,6 +157,16 @@ def test_what_the_flags_learn_must_be_there(demo_records, removed, flags, messag
         check_records(records, config, parsed.training, "set")
 
 
+def test_ranks_of_nobody_are_told(demo_records, caplog):
+    """The recipe tvsum reads files without raters too."""
+    parsed, rated = parse(["tvsum", "--data", "x.h5"]), demo_records[:3]
+    config = HierSumConfig(**vars(parsed.config) | {"sample_fps": 2.0})
+    check_records(rated, config, parsed.training, "set")
+    assert not caplog.text
+    check_records([replace(r, user_scores=None) for r in rated], config, parsed.training, "set")
+    assert "set: no video has annotators. rank_targets learns the scores as they are." in caplog.text
+
+
 def test_the_head_that_scores_must_be_taught(demo_records):
     """A head that nothing trains scores at random, and the results look like a bad network's."""
     args = HierSumTrainingArguments(output_dir="x", use_cpu=True)
