@@ -39,6 +39,12 @@ SCRIPTS = (
     "scripts generated from the ground-truth summaries: requests for these summaries, not descriptions of the videos"
 )
 OBJECTS = ("standard_error", "fit")  # what a baseline has of figures by name, beside its own
+FIT = {  # how the ridge baseline was fitted, in words; what is 0 is not told
+    "videos": "fitted on {:g} videos",
+    "left_out": "{:g} left out",
+    "strength": "lambda {:.4g} of the mean eigenvalue",
+    "averaged_s": "scores averaged over {:g} s",
+}
 MAX_FIGURE = 1e6  # of a metric; a number that JSON writes may be too large for arithmetic
 
 Difference = dict[str, Any]  # `difference` and `ci95` of it, [low, high] or None
@@ -252,10 +258,8 @@ def _notes(results: Sequence[Results]) -> list[str]:
         errors = [f"{METRICS[m]} {error:.4f}" for m, error in known if error is not None]
         notes += [f"random: mean of {random.draws} draws, standard error of {', '.join(errors)}"] if errors else []
     if (ridge := results[0].baselines.get("ridge")) and ridge.fit:
-        fit = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4g}" for name, value in ridge.fit.items() if value is not None
-        )
-        notes.append(f"ridge: {fit}")
+        fit = (words.format(value) for name, words in FIT.items() if (value := ridge.fit.get(name)))
+        notes.append(f"ridge: {', '.join(fit)}")
     if any(r.against_ridge for r in results):
         notes.append("- [ridge]: mean difference over videos, with its paired 95 % bootstrap interval")
     for r in results:

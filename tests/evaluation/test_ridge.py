@@ -13,7 +13,7 @@ from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import Results, format_table
+from hiersum_hf.results import Baseline, Results, format_table
 from tests.makers.records import OnDisk
 
 
@@ -173,7 +173,9 @@ def test_results_tell_it_and_can_be_read_again(tmp_path):
     again = Results.read(tmp_path / "results.json")
     assert again.baselines["ridge"].fit == ridge.fit
     assert again.against_ridge == results.against_ridge
-    assert "ridge: strength " in format_table([again])
+    told = Baseline({}, fit={"strength": 0.1, "averaged_s": 4.5, "videos": 40, "left_out": 0})
+    table = format_table([replace(again, baselines=again.baselines | {"ridge": told})])
+    assert "ridge: fitted on 40 videos, lambda 0.1 of the mean eigenvalue, scores averaged over 4.5 s\n" in table
 
 
 def test_the_difference_to_ridge_is_paired_by_video():
