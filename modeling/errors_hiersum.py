@@ -24,3 +24,20 @@ class CheckpointError(HierSumError):
 
     Features and settings may belong to another checkpoint than this one.
     """
+
+
+def expect_type(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:
+    """Refuse an argument of another type in one line.
+
+    Args:
+        name: The argument.
+        value: What was given for it.
+        kinds: What it may be.
+        expected: The same in words, and how to get one.
+
+    Raises:
+        HierSumError: It is none of them.
+    """
+    if not isinstance(value, kinds):
+        found = " ".join(f"{type(value).__name__} {value!r:.60}".split())
+        raise HierSumError(f"{name}: expected {expected}, found {found}.")

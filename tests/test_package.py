@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import hiersum_hf
 from hiersum_hf.training.recipe_files import find_recipe, recipe_names
 from tests.makers.hub_server import HubServer
 
@@ -288,3 +289,35 @@ def test_what_is_installed_trains_and_pushes(programs, tmp_path):
     run("python", *launch, "run/recipe.yaml", "--output_dir", "ranks")
     assert results("ranks")["command"].startswith("accelerate launch -m hiersum_hf train run/recipe.yaml ")
     assert results("ranks")["metrics"].keys() == results("run")["metrics"].keys()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hiersum_hf.load_checkpoint(None), "checkpoint: expected a folder or Hub id, found NoneType None."),
+        (lambda: hiersum_hf.load_scorer(5), "checkpoint: expected a folder or Hub id, found int 5."),
+        (lambda: hiersum_hf.pipeline(b"run"), "checkpoint: expected a folder or Hub id, found bytes b'run'."),
+        (
+            lambda: hiersum_hf.score_video("talk.mp4", "org/x"),
+            "scorer: expected what load_scorer returns, found str 'org/x'.",
+        ),
+        (lambda: hiersum_hf.write_summary({}, "talk.mp4", "out"), "summary: expected a Summary, found dict {}."),
+        (
+            lambda: hiersum_hf.evaluate_scores(["v"], {}, scorer="mine", dataset="tvsum", part="test"),
+            "records: expected VideoRecords, found str 'v'.",
+        ),
+        (lambda: hiersum_hf.compute_metrics(3), "prediction: expected an EvalPrediction, found int."),
+        (
+            lambda: hiersum_hf.Selection(min_segment_s="3"),
+            "min_segment_s: expected seconds as a number, found str '3'.",
+        ),
+        (
+            lambda: hiersum_hf.HierSumTrainer(None, {"seed": 3}, [], None),
+            "args: expected HierSumTrainingArguments, found dict {'seed': 3}.",
+        ),
+    ],
+)
+def test_a_wrong_type_is_refused_in_one_line(call, message):
+    with pytest.raises(hiersum_hf.HierSumError) as caught:
+        call()
+    assert str(caught.value) == message

@@ -20,7 +20,7 @@ from hiersum_hf.evaluation.protocols.by_name import protocols_of, reference_of
 from hiersum_hf.evaluation.ridge import RidgeScores
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.metrics import is_constant
-from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS, SINGLE_REFERENCE, Baseline, Difference, Figures, Results, versions
 from hiersum_hf.scoring.training_free import (
@@ -66,6 +66,8 @@ def compute_metrics(prediction: Any, dataset: str = "tvsum") -> dict[str, float]
         prediction: Its `predictions` are (N,) scores by video id, its `label_ids` the records.
         dataset: Name of the data set, which chooses the protocol.
     """
+    if not hasattr(prediction, "label_ids"):
+        raise HierSumError(f"prediction: expected an EvalPrediction, found {type(prediction).__name__}.")
     return mean_metrics(prediction.label_ids, prediction.predictions, dataset)
 
 
@@ -262,6 +264,7 @@ def _videos(
     """Collect what each record is measured by, and the fingerprint of all."""
     videos, digest = [], hashlib.sha256()
     for record in tqdm(records, desc="reading", unit="video", disable=None if progress else True):
+        expect_type("records", record, VideoRecord, "VideoRecords")
         reference = reference_of(record, dataset, protocol)
         reference.update_fingerprint(digest)
         videos.append(_Video(reference, importance_of(record), _title_scores(record)))

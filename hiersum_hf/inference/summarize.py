@@ -13,7 +13,7 @@ import numpy as np
 from hiersum_hf.features.video_encoder import is_out_of_memory
 from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.inference.source import open_source
-from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError
+from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError, expect_type
 from hiersum_hf.modeling.levels_hiersum import usable_level
 from hiersum_hf.records import Sentence, Summary, VideoRecord
 from hiersum_hf.scoring.network import predict_scores
@@ -166,6 +166,7 @@ def score_video(
             needs a description, `shots` is neither, or a query has no words or nothing in the video can be compared
             with it. The message names the video.
     """
+    expect_type("scorer", scorer, Scorer, "what load_scorer returns")
     if shots not in ("kts", "cuts"):
         raise HierSumError(f'shots: expected "kts" or "cuts", found {shots!r}')
     tell = progress or (lambda step, share: None)

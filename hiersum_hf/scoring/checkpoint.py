@@ -16,7 +16,7 @@ from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, find_adapter_conf
 
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
-from hiersum_hf.modeling.errors_hiersum import CheckpointError, InputError
+from hiersum_hf.modeling.errors_hiersum import CheckpointError, InputError, expect_type
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.results import Results
@@ -35,6 +35,7 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
     Raises:
         ValueError: Not a checkpoint, or one of another model.
     """
+    expect_type("checkpoint", checkpoint, (str, Path), "a folder or Hub id")
     config = _config(checkpoint)
     for path in (Path(checkpoint, FEATURE_EXTRACTOR_NAME), Path(checkpoint, ADAPTER_CONFIG_NAME)):
         read_object(path if path.is_file() else None)

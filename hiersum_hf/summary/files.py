@@ -14,7 +14,7 @@ import numpy as np
 
 from hiersum_hf.files.atomic import NO_ROOM, refuse_unwritable
 from hiersum_hf.files.escape import in_markdown
-from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
 from hiersum_hf.summary.page import summary_page
@@ -102,6 +102,7 @@ def write_summary(
         OSError: It cannot be written, for example a full disk; nothing new is left in it.
         HierSumError: The name of the video has a line break or is not in UTF-8, or there is no such file of a summary.
     """
+    expect_type("summary", summary, Summary, "a Summary")
     folder = Path(folder)
     check_files(files)
     refuse_existing(folder, overwrite)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import Floats, Ints, clock
 from hiersum_hf.summary.key_shots import best_window, score_integral
 from hiersum_hf.summary.looks import Looks
@@ -54,6 +54,7 @@ class Selection:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise HierSumError(f"selection: expected one of {', '.join(RULES)}; found {self.rule!r}")
+        expect_type("min_segment_s", self.min_segment_s, (int, float), "seconds as a number")
         if not 0 <= self.min_segment_s < np.inf:
             raise HierSumError(f"min_segment_s: expected seconds from 0 on, found {self.min_segment_s}")
         if self.rule == KEYSHOT and (self.keep or self.skip):

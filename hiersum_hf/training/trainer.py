@@ -22,7 +22,7 @@ from transformers.trainer_utils import TrainOutput
 
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import LEVELS
-from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.losses_hiersum import MAX_LOGIT_SCALE
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel, HierSumOutput
@@ -68,6 +68,8 @@ class HierSumTrainer(Trainer):
         eval_dataset: Sequence[VideoRecord] | None = None,
         **kwargs: Any,
     ):
+        expect_type("args", args, HierSumTrainingArguments, "HierSumTrainingArguments")
+        expect_type("processing_class", processing_class, HierSumFeatureExtractor, "a HierSumFeatureExtractor")
         self._terms: dict[str, torch.Tensor] = {}  # name -> [sum, count] since the last log
         super().__init__(
             model=model,
