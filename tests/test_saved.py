@@ -69,6 +69,7 @@ def test_the_code_of_cards_pushed_before_still_runs(monkeypatch):
     assert (type(model), extractor.video_encoder) == (hiersum_hf.HierSumModel, "efficientnet-lite0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", [True, False])
 def test_the_copy_of_the_pipeline_runs_with_and_without_the_package(given, package, tmp_path):
     np.savez(tmp_path / "given.npz", **{name: np.asarray(value) for name, value in given.items()})

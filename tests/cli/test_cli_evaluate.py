@@ -308,6 +308,7 @@ def test_results_say_what_selected_the_checkpoint(data, checkpoint, capsys):
     assert results["selected_on"] == "validation"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_measured_on_videos_it_has_not_seen(data, checkpoint, capsys):
     """Figures on the training videos look wonderful and mean nothing."""
     own = {"schema": 1, "dataset": "tvsum", "part": "test", "protocol": "p", "data_fingerprint": "f"}

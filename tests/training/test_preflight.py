@@ -258,6 +258,7 @@ def test_false_is_no_checkpoint_to_resume(run, folder):
     assert (code, "expected no finished run there" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_results_starts_again(run, folder):
     """Asked for --overwrite there, people get used to giving it; a checkpoint of another origin stays safe."""
     words = ["--data", "set.h5", "--output_dir", "killed", *SMALL]

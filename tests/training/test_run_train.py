@@ -251,6 +251,7 @@ def test_features_of_another_width_or_encoder_are_refused_unless_asked_for(run, 
     assert json.loads((folder / "moved" / "results.json").read_text())["encoder_mismatch"] is None
 
 
+@pytest.mark.slow
 def test_lora_leaves_an_adapter_that_resumes(run, folder, base, caplog):
     caplog.set_level("INFO")
     words = [*FROM, "--checkpoint", base, "--lora_r", 2, "--output_dir", "adapter", "--max_steps", 4]
