@@ -58,7 +58,7 @@ def test_one_seed_gives_one_run(tmp_path, demo_records, demo_extractor):
         scores = predict_scores(model, demo_extractor, demo_records[30:34])
         scores = {name: found["scores"] for name, found in scores.items()}
         results.append(evaluate_scores(demo_records[30:34], scores, scorer="checkpoint", dataset="demo", part="test"))
-        scored = score_record(demo_records[30], Scorer(demo_extractor, model, "run"), "both")
+        scored = score_record(demo_records[30], Scorer(demo_extractor, [model], "run", "both"))
         summaries.append(json.dumps(scored.summarize("0.15").to_dict()))
     assert results[0] == results[1]
     assert summaries[0] == summaries[1]

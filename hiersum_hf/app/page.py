@@ -77,7 +77,7 @@ def build_page(visits: Visits, model: str | None = None) -> Any:
 
 
 def serve(
-    model: str | None = None,
+    model: str | list[str] | None = None,
     host: str | None = None,
     port: int | None = None,
     max_upload_mb: float = MAX_UPLOAD_MB,
@@ -86,7 +86,8 @@ def serve(
     """Serve the page until it is interrupted.
 
     Args:
-        model: Folder or Hub id of a checkpoint; default: the training-free scorer.
+        model: Folder or Hub id of a checkpoint, or several, as `load_scorer` takes them; default: the training-free
+            scorer.
         host: Default: what GRADIO_SERVER_NAME says, as on a Space; else 127.0.0.1, which only this machine reaches.
         port: Default: what GRADIO_SERVER_PORT says, else the first free one from 7860 on.
         max_upload_mb: Larger uploads are cut off.
@@ -105,7 +106,7 @@ def serve(
     scorer = load_scorer(model, device=device)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else the uploads would stay
     with tempfile.TemporaryDirectory(prefix="hiersum-app-") as folder:
-        page = launch(scorer, Path(folder), model, host, port, max_upload_mb)
+        page = launch(scorer, Path(folder), scorer.checkpoint, host, port, max_upload_mb)
         print(f"Open {page.local_url} in a browser; Ctrl-C ends it.", flush=True)
         page.block_thread()
 

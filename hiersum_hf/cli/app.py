@@ -24,7 +24,12 @@ def add(commands: Any) -> None:
         'pip install "hiersum-hf[app]". Uploads go to this machine only and are deleted when the page is closed.',
         epilog=APP_HELP,
     )
-    app.add_argument("--model", metavar="DIR", help="checkpoint folder or Hub id; default: a training-free scorer")
+    app.add_argument(
+        "--model",
+        action="append",
+        metavar="DIR",
+        help="checkpoint folder or Hub id, as `hiersum summarize` takes it; default: a training-free scorer",
+    )
     app.add_argument("--host", help="address to listen on; default 127.0.0.1, this machine only; 0.0.0.0 = all")
     app.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     app.add_argument(

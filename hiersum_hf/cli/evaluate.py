@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.levels_hiersum import READING_LEVELS
-from hiersum_hf.scoring.training_free import BASELINES, SCORERS, WITHOUT_SCORES
+from hiersum_hf.scoring.training_free import BASELINES, RIDGE, WITHOUT_CHECKPOINT, WITHOUT_SCORES
 
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ DATASETS = (
     *("tvsum", "summe", "bliss", "mrhisum", "mosu", "smmrhisum", "smvideoxum"),
     *("wikihow", "folder", "howto", "replay"),
 )
-RIDGE = "ridge"  # the scorer that is fitted on the other parts of the split
-WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS, RIDGE)
 HELP = f"""scorers:
   random         mean of 20 seeded draws, with its standard error
   uniform        evenly spread moments
@@ -72,6 +70,7 @@ examples:
       --output reports/tvsum --plot --diagnose
   hiersum evaluate tvsum --data captions.h5 --scorer title --video-encoder sentence-transformers/all-MiniLM-L6-v2 \\
       --text-encoder sentence-transformers/all-MiniLM-L6-v2
+  hiersum evaluate tvsum --data prepared/tvsum --folds --scorer runs/seed0 --scorer runs/seed1 --scorer runs/seed2
   hiersum evaluate mrhisum --data prepared/mrhisum --scorer org/hiersum --part test --json > results.json
   hiersum evaluate --compare reports/ours/results.json reports/theirs/results.json
 """
@@ -93,7 +92,13 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="TVSum's ratings (.mat, .tsv), or the folder of SumMe's annotations, to go with a feature file",
     )
-    evaluate.add_argument("--scorer", default="random", help="a baseline or a checkpoint, see below (%(default)s)")
+    evaluate.add_argument(
+        "--scorer",
+        action="append",
+        metavar="S",
+        help="a baseline or a checkpoint, see below (random); given several times, the mean of their scores, each "
+        "standardised within each video",
+    )
     evaluate.add_argument("--level", choices=READING_LEVELS, help="level of a checkpoint")
     evaluate.add_argument("--protocol", metavar="NAME", help="another protocol than the data set's first, see below")
 
@@ -149,12 +154,13 @@ def run(args: argparse.Namespace) -> None:
         comparison = compare(others[0], others[1], args.seed)
         print(json.dumps(comparison) if args.json else printable_lines(format_comparison(comparison)))
         return
+    args.scorer = args.scorer or ["random"]
     _check(args)
-    if warning := keep_to_own_split(args):
+    for warning in keep_to_own_split(args):
         print(f"note: {printable(warning)}", file=sys.stderr)
     results, records, scores = _evaluate(args)
     if all(value is None for value in results.metrics.values()):
-        raise HierSumError(f"{args.data}: nothing to compare {args.scorer} with in {len(results.per_video)} videos.")
+        raise HierSumError(f"{args.data}: nothing to compare {results.scorer} with in {len(results.per_video)} videos.")
     checks, compared = [], compare(results, others[0], seed=args.seed) if others else None
     if args.diagnose and scores is not None:
         from hiersum_hf.evaluation.diagnosis import diagnose
@@ -191,36 +197,39 @@ def _check(args: argparse.Namespace) -> None:
         raise HierSumError(
             "--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose"
         )
-    is_baseline = args.scorer in WITHOUT_CHECKPOINT
-    if args.folds and not is_baseline and (args.video_encoder or args.text_encoder):
+    checkpoints = [one for one in args.scorer if one not in WITHOUT_CHECKPOINT]
+    if args.folds and checkpoints and (args.video_encoder or args.text_encoder):
         raise HierSumError("--video-encoder, --text-encoder: expected no --folds of checkpoints, which name their own")
-    if args.level and (is_baseline or args.folds):
-        raise HierSumError(
-            "--level: expected one checkpoint as --scorer, its folds and baselines have their own or none"
-        )
+    if args.level and (not checkpoints or args.folds):
+        raise HierSumError("--level: expected a checkpoint as --scorer, its folds and baselines have their own or none")
     if args.part == "all" and (args.split_file or args.fold is not None):
         raise HierSumError("--part all: expected neither --split-file nor --fold")
-    if args.scorer == RIDGE and args.part not in (None, "test"):
+    if RIDGE in args.scorer and args.part not in (None, "test"):
         raise HierSumError(f"--scorer ridge is fitted on train and validation: expected --part test, found {args.part}")
     if args.ratings and (args.dataset not in ("tvsum", "summe") or not args.data.endswith((".h5", ".hdf5"))):
         raise HierSumError("--ratings: expected them beside a feature file (.h5) of tvsum or summe")
-    if args.diagnose and args.scorer in WITHOUT_SCORES:
-        raise HierSumError(f"--diagnose: expected a scorer with scores for every frame, found {args.scorer!r}")
+    without = [one for one in args.scorer if one in WITHOUT_SCORES]
+    if args.diagnose and without:
+        raise HierSumError(f"--diagnose: expected a scorer with scores for every frame, found {without[0]!r}")
+    if without and len(args.scorer) > 1:
+        raise HierSumError(f"scorer: expected several with scores for every frame, found {without[0]!r} among them")
     for name in ("results.json", "report.html", "videos"):
         if args.output and (Path(args.output) / name).exists() and not args.overwrite:
             raise FileExistsError(f"{args.output}: expected no {name} there yet. Give --overwrite to replace it.")
-    if not is_baseline and "/" not in args.scorer and not Path(args.scorer).is_dir():
-        expected = f"{', '.join(WITHOUT_CHECKPOINT)}, a checkpoint folder or a Hub id like org/name"
-        raise HierSumError(f"scorer: expected {expected}, found {args.scorer!r}")
+    for one in checkpoints:
+        if "/" not in one and not Path(one).is_dir():
+            expected = f"{', '.join(WITHOUT_CHECKPOINT)}, a checkpoint folder or a Hub id like org/name"
+            raise HierSumError(f"scorer: expected {expected}, found {one!r}")
 
 
-def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord], dict[str, Any] | None]:
+def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord], Mapping[str, Any] | None]:
     """Return the results, the records, and the scores of every video.
 
     Scores are None for a scorer that has none.
     """
     from hiersum_hf.evaluation.data import EvaluationData
     from hiersum_hf.evaluation.evaluate import evaluate_scores
+    from hiersum_hf.evaluation.scored import by_checkpoint, by_name, together
 
     data = EvaluationData(args.dataset, args.data, args.ratings, args.video_encoder, args.text_encoder)
     about = {"dataset": args.dataset, "seed": args.seed, "protocol": args.protocol}
@@ -230,13 +239,12 @@ def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord],
     records, part, split = data.part(args.part, args.split_file, args.fold, args.split_seed)
     ridge = _fit_ridge(data, records) if part == "test" else None
     about |= {"part": part, "split": split, "ridge": ridge, "progress": True}
-    if args.scorer in WITHOUT_SCORES:
-        return evaluate_scores(records, None, scorer=args.scorer, **about), records, None
-    if args.scorer in WITHOUT_CHECKPOINT:
-        scores, spoken = _score(records, args.scorer, ridge)
-        about |= {"sentence_scores": spoken, "selected_on": _selected_on(args.scorer)}
-        return evaluate_scores(records, scores, scorer=args.scorer, **about), records, scores
-    return _evaluate_checkpoint(records, args, about)
+    checkpoints = [one for one in args.scorer if one not in WITHOUT_CHECKPOINT]
+    allowed = args.allow_encoder_mismatch
+    each = [by_checkpoint(one, lambda _: records, args.level, args.device, allowed) for one in checkpoints]
+    records = each[0].records if each else records
+    scored = together([*each, *(by_name(one, records, ridge) for one in args.scorer if one in WITHOUT_CHECKPOINT)])
+    return evaluate_scores(records, scored.scores, **scored.about, **about), records, scored.scores
 
 
 def _fit_ridge(data: EvaluationData, records: Sequence[VideoRecord], progress: bool = True) -> RidgeScores | None:
@@ -246,89 +254,27 @@ def _fit_ridge(data: EvaluationData, records: Sequence[VideoRecord], progress: b
     return ridge_scores(data.beside("train"), data.beside("validation"), records, progress)
 
 
-def _selected_on(scorer: str) -> str | None:
-    """Name the part on which anything about this scorer was chosen."""
-    return "validation" if scorer == RIDGE else None
-
-
-def _score(
-    records: Sequence[VideoRecord], scorer: str, ridge: RidgeScores | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Score frames and sentences of every video without a checkpoint.
-
-    Raises:
-        HierSumError: The scorer is the ridge regression, which could not be fitted.
-    """
-    from hiersum_hf.scoring.training_free import score_frames, score_sentences
-
-    if scorer == RIDGE:
-        if ridge is None:
-            raise HierSumError(
-                "scorer ridge: expected a split (--fold, --folds or --split-file) whose parts all have features of "
-                "one width, and train and validation annotations; found none."
-            )
-        return ridge.scores, {}
-    scores, spoken = {}, {}
-    for record in records:
-        scores[record.video_id] = score_frames(record, scorer)
-        if record.sentences:
-            spoken[record.video_id] = score_sentences(record, scorer)
-    return scores, spoken
-
-
 def _evaluate_folds(
     data: EvaluationData, args: argparse.Namespace, about: dict[str, Any]
 ) -> tuple[Results, Sequence[VideoRecord], None]:
     """Measure every fold's test part.
 
-    The scorer is a baseline, or a run with the checkpoints fold_0, fold_1, ...
+    Each scorer is a baseline, or a run with the checkpoints fold_0, fold_1, ...
     """
     from hiersum_hf.datasets.arguments import DataArguments
     from hiersum_hf.evaluation.folds import Fold, count_folds, evaluate_folds, evaluate_run
+    from hiersum_hf.evaluation.scored import by_name, together
 
     split = DataArguments(data=args.data, ratings=args.ratings, split_file=args.split_file, split_seed=args.split_seed)
-    if args.scorer not in WITHOUT_CHECKPOINT:
+    if any(one not in WITHOUT_CHECKPOINT for one in args.scorer):
         allowed = args.allow_encoder_mismatch
-        run = Path(args.scorer)
-        return evaluate_run(run, split, allow_encoder_mismatch=allowed, device=args.device, **about), [], None
+        return evaluate_run(args.scorer, split, allow_encoder_mismatch=allowed, device=args.device, **about), [], None
     folds = []
     for k in range(count_folds(split)):
         records, _, name = data.part("test", args.split_file, k, args.split_seed)
         ridge = _fit_ridge(data, records, progress=False)
-        scores, spoken = (None, {}) if args.scorer in WITHOUT_SCORES else _score(records, args.scorer, ridge)
-        folds.append(Fold(records, scores, spoken, ridge=ridge))
-    about |= {"split": str(name).rsplit("#", 1)[0], "selected_on": _selected_on(args.scorer)}
-    return evaluate_folds(folds, scorer=args.scorer, **about), [], None
-
-
-def _evaluate_checkpoint(
-    records: Sequence[VideoRecord], args: argparse.Namespace, about: dict[str, Any]
-) -> tuple[Results, Sequence[VideoRecord], dict[str, Any]]:
-    """Score with a checkpoint and measure it."""
-    from hiersum_hf.evaluation.data import own_results, with_text_features
-    from hiersum_hf.evaluation.evaluate import evaluate_scores
-    from hiersum_hf.scoring.checkpoint import load_checkpoint
-    from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
-
-    network, extractor = load_checkpoint(args.scorer, args.device)
-    records = with_text_features(records, extractor.text_encoder)
-    level = args.level or network.config.default_level
-    allowed, own = args.allow_encoder_mismatch, own_results(args.scorer)
-    predicted = predict_scores(network, extractor, records, level, progress=True, allow_encoder_mismatch=allowed)
-    scores = {name: result["scores"] for name, result in predicted.items()}
-    results = evaluate_scores(
-        records,
-        scores,
-        sentence_scores={name: result["sentence_scores"] for name, result in predicted.items()},
-        scorer="checkpoint",
-        level=level,
-        score_head=network.config.score_head,
-        checkpoint=args.scorer,
-        encoder_mismatch=encoder_mismatch(extractor, records),
-        selected_on=own.selected_on if own else None,
-        **about,
-    )
-    return results, records, scores
+        folds.append(Fold(together([by_name(one, records, ridge) for one in args.scorer]), ridge))
+    return evaluate_folds(folds, split=str(name).rsplit("#", 1)[0], **about), [], None
 
 
 def _remove_pictures(folder: Path) -> None:
@@ -347,7 +293,7 @@ def _write(
     args: argparse.Namespace,
     results: Results,
     records: Sequence[VideoRecord],
-    scores: dict[str, Any] | None,
+    scores: Mapping[str, Any] | None,
     checks: Sequence[Check],
 ) -> list[Path]:
     """Write results.json, and the pictures and the page if they are wanted."""

@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> None:
     if output.exists() and not args.overwrite:
         raise FileExistsError(f"{output}: expected no such file yet. Give --overwrite to replace it.")
     results = evaluate_run(
-        args.run,
+        [args.run],
         data,
         dataset=args.dataset,
         allow_encoder_mismatch=args.allow_encoder_mismatch,

@@ -118,7 +118,11 @@ def _add_choice(group: Any) -> None:
 
 def _add_scores(group: Any) -> None:
     group.add_argument(
-        "--model", metavar="DIR", help="checkpoint folder or Hub id; default: a scorer that needs no training"
+        "--model",
+        action="append",
+        metavar="DIR",
+        help="checkpoint folder or Hub id; default: a scorer that needs no training; given several times, the mean of "
+        "their scores, each standardised within the video",
     )
     group.add_argument(
         "--level",
@@ -275,7 +279,7 @@ def _tell(summary: Summary, folder: Path, files: Sequence[str]) -> None:
 def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
     """Say what would be done with a video; no picture is decoded."""
     from hiersum_hf.inference.source import open_source
-    from hiersum_hf.inference.summarize import level_of
+    from hiersum_hf.inference.summarize import levels_of
     from hiersum_hf.summary.files import FILES
     from hiersum_hf.summary.selection import check_wishes
     from hiersum_hf.timeline import budget_of
@@ -283,10 +287,10 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     given = {"video": video, "subtitles": args.subtitles, "description": args.description}
     source = open_source(scorer, given, args.language, args.transcribe, listen=False)
     duration_s, sentences, texts = source.duration_s, source.sentences, source.description
-    notes = [*source.notes, *(level_of(scorer, source.has_description)[1] if scorer.network else ())]
+    notes = [*source.notes, *(levels_of(scorer, source.has_description)[1] if scorer.networks else ())]
     for budget in folders:
         check_wishes(args.chosen_by, str(video), duration_s, budget_of(budget, duration_s).seconds)
-    scored_by = args.model or "training-free"
+    scored_by = scorer.checkpoint or "training-free"
     summaries = [
         {"budget": budget, "seconds": budget_of(budget, duration_s).seconds, "folder": str(folder)}
         | {"exists": folder.exists(), "files": args.files or FILES}

@@ -28,6 +28,8 @@ from hiersum_hf.scoring.checkpoint import training_stages
 
 logger = logging.getLogger(__name__)
 
+DRAWN = re.compile(r"disjoint-folds-seed(\d+)")  # name of a split that was drawn
+
 
 class EvaluationData:
     """Records of a data set and of its parts.
@@ -198,8 +200,8 @@ def with_text_features(records: Sequence[VideoRecord], text_encoder: str) -> Seq
     return embed_all(list(records), text_encoder)
 
 
-def keep_to_own_split(args: Namespace) -> str | None:
-    """Choose the split that a checkpoint was trained on.
+def keep_to_own_split(args: Namespace) -> list[str]:
+    """Choose the split that the checkpoints were trained on.
 
     Where another split was asked for, that split stays.
 
@@ -207,31 +209,51 @@ def keep_to_own_split(args: Namespace) -> str | None:
         args: Flags of `hiersum evaluate`; `fold` and `split_seed` are filled in.
 
     Returns:
-        A warning where videos of its training are measured.
+        A warning for each checkpoint that has seen some of these videos.
 
     Raises:
-        HierSumError: Its split came from a file, which was not given.
+        HierSumError: A checkpoint's split came from a file, which was not given.
     """
-    if "/" not in args.scorer and not Path(args.scorer).is_dir():  # a baseline
-        return None
-    seen = [stage["split"] for stage in training_stages(args.scorer) if stage["dataset"] == args.dataset]
-    split = seen[-1] if seen and not args.folds else None
-    if not split:
-        return None
-    name, _, fold = split.rpartition("#")
-    drawn = re.fullmatch(r"disjoint-folds-seed(\d+)", name)
+    seen = {} if args.folds else {one: _own_splits(one, args.dataset) for one in args.scorer}
     if args.part is None and args.fold is None and not args.split_file:
-        if not drawn and name != "published":
-            else_ = "or --part all to measure it on videos that it has seen"
-            raise HierSumError(f"{args.scorer}: expected --split-file with {name}, on which it was trained ({else_}).")
-        args.fold, args.split_seed = int(fold), int(drawn.group(1)) if drawn else args.split_seed
-    asked = (
-        Path(args.split_file).name if args.split_file else f"disjoint-folds-seed{args.split_seed}" if drawn else name
-    )
-    if args.part not in ("all", "train") and {f"{asked}#{args.fold or 0}"} == set(seen):
-        return None
-    splits = ", ".join(dict.fromkeys(map(str, seen)))
-    return f"{args.scorer} was trained on split {splits}: it has seen some of these videos"
+        for checkpoint, splits in seen.items():
+            if splits:
+                _take_split(args, checkpoint, splits[-1])
+                break
+    warnings = []
+    for checkpoint, splits in seen.items():
+        if splits and (args.part in ("all", "train") or {_asked_split(args, splits[-1])} != set(splits)):
+            names = ", ".join(dict.fromkeys(splits))
+            warnings.append(f"{checkpoint} was trained on split {names}: it has seen some of these videos")
+    return warnings
+
+
+def _own_splits(scorer: str, dataset: str) -> list[str]:
+    """List the splits of this data set that a scorer was trained on; a baseline was on none."""
+    if "/" not in scorer and not Path(scorer).is_dir():
+        return []
+    splits = [stage["split"] for stage in training_stages(scorer) if stage["dataset"] == dataset]
+    return [str(split) for split in splits] if splits and splits[-1] else []
+
+
+def _take_split(args: Namespace, checkpoint: str, split: str) -> None:
+    """Fill in the fold and the seed of a checkpoint's split."""
+    name, _, fold = split.rpartition("#")
+    drawn = DRAWN.fullmatch(name)
+    if not drawn and name != "published":
+        else_ = "or --part all to measure it on videos that it has seen"
+        raise HierSumError(f"{checkpoint}: expected --split-file with {name}, on which it was trained ({else_}).")
+    args.fold, args.split_seed = int(fold), int(drawn.group(1)) if drawn else args.split_seed
+
+
+def _asked_split(args: Namespace, own: str) -> str:
+    """Name the split that the flags ask for, beside a checkpoint's own."""
+    name = own.rpartition("#")[0]
+    if args.split_file:
+        name = Path(args.split_file).name
+    elif DRAWN.fullmatch(name):
+        name = f"disjoint-folds-seed{args.split_seed}"
+    return f"{name}#{args.fold or 0}"
 
 
 def own_results(checkpoint: str | Path) -> Results | None:

@@ -18,12 +18,13 @@ from hiersum_hf.datasets.parts import dataset_name, load_parts, split_name
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.evaluate import against_ridge, evaluate_scores
 from hiersum_hf.evaluation.ridge import RidgeScores, ridge_scores
+from hiersum_hf.evaluation.scored import Scored, by_checkpoint, by_name, together
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS, Baseline, Figures, FoldResult, Results
-from hiersum_hf.scoring.checkpoint import load_checkpoint, training_stages
-from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
+from hiersum_hf.scoring.checkpoint import training_stages
+from hiersum_hf.scoring.training_free import WITHOUT_CHECKPOINT
 
 
 logger = logging.getLogger(__name__)
@@ -37,24 +38,16 @@ class Fold:
     """The test part of a fold and its scores.
 
     Attributes:
-        records: The videos of the test part.
-        scores: (N,) importance for each video id; None for a baseline that has none.
-        sentence_scores: Scores of the sentences for each video id.
-        level: Level at which the network read the videos; None for a scorer without levels.
-        mismatch: A sentence where the network was made for features of other encoders.
+        scored: The videos of the test part, and their scores.
         ridge: Scores of the ridge baseline, fitted on the fold's other parts; None where it cannot be.
     """
 
-    records: Sequence[VideoRecord]
-    scores: Mapping[str, np.ndarray] | None
-    sentence_scores: Mapping[str, np.ndarray]
-    level: str | None = None
-    mismatch: str | None = None
+    scored: Scored
     ridge: RidgeScores | None = None
 
 
 def evaluate_run(
-    run: Path,
+    scorers: Sequence[str | Path],
     data: DataArguments,
     *,
     dataset: str | None = None,
@@ -64,10 +57,11 @@ def evaluate_run(
     protocol: str | None = None,
     command: str | None = None,
 ) -> Results:
-    """Measure every fold's checkpoint of a run on its own test part.
+    """Measure every fold's checkpoint of runs on its own test part.
 
     Args:
-        run: The folder that holds the checkpoints.
+        scorers: The folder that holds the checkpoints; or several runs, and names of baselines, whose scores are
+            averaged as `average_scores` does.
         data: Data and split of the training; `fold` does not matter.
         dataset: Name of the data set, which chooses the protocols; default: as for training.
         allow_encoder_mismatch: Score features of another encoder than a checkpoint's, if the width fits.
@@ -80,20 +74,23 @@ def evaluate_run(
         FileNotFoundError: A fold is missing.
         HierSumError: Folds were trained on another split, or differ in what they were selected on.
     """
-    trained = _trained(run, data)
-    folds = [
-        _score_fold(run, replace(data, fold=k), set(results.per_video), allow_encoder_mismatch, device)
-        for k, results in enumerate(trained)
-    ]
+    runs = [Path(scorer) for scorer in scorers if scorer not in WITHOUT_CHECKPOINT]
+    trained = [_trained(run, data) for run in runs]
+    folds = []
+    for k in range(len(trained[0])):
+        folds.append(_score_fold(scorers, replace(data, fold=k), allow_encoder_mismatch, device))
+        for run, results in zip(runs, trained, strict=True):
+            if odd := set(results[k].per_video) ^ set(folds[k].scored.scores or ()):
+                found = f"found others in one of both: {', '.join(sorted(odd)[:5])}"
+                raise HierSumError(f"{run / f'fold_{k}'}: expected the test videos of its training, {found}.")
     return evaluate_folds(
         folds,
         seed,
         dataset=dataset or dataset_name(data),
         split=str(split_name(data)).rsplit("#", 1)[0],
         protocol=protocol,
-        checkpoint=str(run),
+        checkpoint=", ".join(map(str, runs)),
         command=command,
-        **{key: getattr(trained[0], key) for key in CARRIED},
     )
 
 
@@ -153,29 +150,21 @@ def _warn_of_earlier_splits(folder: Path, dataset: str, split: str | None) -> No
         )
 
 
-def _score_fold(run: Path, data: DataArguments, tested: set[str], allow_encoder_mismatch: bool, device: str) -> Fold:
-    """Score the test part of a fold.
+def _score_fold(scorers: Sequence[str | Path], data: DataArguments, allow_encoder_mismatch: bool, device: str) -> Fold:
+    """Score the test part of a fold by each run's checkpoint and by what has a name, together."""
+    parts: Mapping[str, Sequence[VideoRecord]] = {}
 
-    It must have the videos that the fold was tested on after training.
-    """
-    folder = run / f"fold_{data.fold}"
-    network, extractor = load_checkpoint(folder, device)
-    parts = load_parts(replace(data, text_encoder=extractor.text_encoder))
-    records = parts["test"]
-    predicted = predict_scores(
-        network, extractor, records, progress=True, allow_encoder_mismatch=allow_encoder_mismatch
-    )
-    if set(predicted) != tested:
-        odd = ", ".join(sorted(set(predicted) ^ tested)[:5])
-        raise HierSumError(f"{folder}: expected the test videos of its training, found others in one of both: {odd}.")
-    return Fold(
-        records,
-        {name: result["scores"] for name, result in predicted.items()},
-        {name: result["sentence_scores"] for name, result in predicted.items()},
-        network.config.default_level,
-        encoder_mismatch(extractor, records),
-        ridge_scores(parts["train"], parts["validation"], records),
-    )
+    def test_part(text_encoder: str) -> Sequence[VideoRecord]:
+        nonlocal parts
+        parts = load_parts(replace(data, text_encoder=text_encoder))
+        return parts["test"]
+
+    runs = [Path(scorer, f"fold_{data.fold}") for scorer in scorers if scorer not in WITHOUT_CHECKPOINT]
+    each = [by_checkpoint(run, test_part, None, device, allow_encoder_mismatch) for run in runs]
+    records = each[0].records
+    ridge = ridge_scores(parts["train"], parts["validation"], records)
+    each += [by_name(str(scorer), records, ridge) for scorer in scorers if scorer in WITHOUT_CHECKPOINT]
+    return Fold(together(each), ridge)
 
 
 def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
@@ -188,20 +177,19 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
     Args:
         folds: The folds, in their order.
         seed: Of the random draws and the intervals.
-        about: What else `evaluate_scores` takes, such as `scorer` and `dataset`.
+        about: What else `evaluate_scores` takes, such as `dataset`; it goes before what the folds say of their scorer.
     """
-    about |= {"level": _common([fold.level for fold in folds]), "seed": seed, "part": "test"}
-    whole = evaluate_scores(
-        _distinct(folds),
-        None if folds[0].scores is None else _first([fold.scores or {} for fold in folds]),
-        sentence_scores=_first([fold.sentence_scores for fold in folds]),
-        encoder_mismatch=next((fold.mismatch for fold in folds if fold.mismatch), None),
-        progress=True,
-        **about,
-    )
+    scored = [fold.scored for fold in folds]
+    levels, mismatches = {one.level for one in scored}, [one.encoder_mismatch for one in scored]
+    about = scored[0].about | {"level": levels.pop() if len(levels) == 1 else "each fold's own"} | about
+    about |= {"encoder_mismatch": next(filter(None, mismatches), None), "seed": seed, "part": "test"}
+    about |= {"sentence_scores": _first([one.sentence_scores for one in scored])}
+    scores = None if scored[0].scores is None else _first([one.scores or {} for one in scored])
+    whole = evaluate_scores(_distinct(scored), scores, progress=True, **about)
     about |= {"baselines": whole.baselines}
     each = [
-        evaluate_scores(f.records, f.scores, sentence_scores=f.sentence_scores, ridge=f.ridge, **about) for f in folds
+        evaluate_scores(one.records, one.scores, ridge=fold.ridge, **about | {"sentence_scores": one.sentence_scores})
+        for fold, one in zip(folds, scored, strict=True)
     ]
     per_video = _by_video([results.per_video for results in each])
     table = {name: _known([results.metrics[name] for results in each]) for name in whole.metrics}
@@ -221,8 +209,8 @@ def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:
         against_ridge=against_ridge(whole.scorer, per_video, ridge, seed),
         per_video=per_video,
         folds=[
-            FoldResult(k, fold.level, len(results.per_video), results.metrics)
-            for k, (fold, results) in enumerate(zip(folds, each, strict=True))
+            FoldResult(k, one.level, len(results.per_video), results.metrics)
+            for k, (one, results) in enumerate(zip(scored, each, strict=True))
         ],
     )
 
@@ -232,7 +220,7 @@ def _first(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for mapping in reversed(mappings) for name, value in mapping.items()}
 
 
-def _distinct(folds: Sequence[Fold]) -> Iterator[VideoRecord]:
+def _distinct(folds: Sequence[Scored]) -> Iterator[VideoRecord]:
     """Yield every test video once."""
     seen: set[str] = set()
     for fold in folds:
@@ -240,10 +228,6 @@ def _distinct(folds: Sequence[Fold]) -> Iterator[VideoRecord]:
             if record.video_id not in seen:
                 seen.add(record.video_id)
                 yield record
-
-
-def _common(levels: Sequence[str | None]) -> str | None:
-    return levels[0] if len(set(levels)) == 1 else "each fold's own"
 
 
 def _known(values: Sequence[float | None]) -> np.ndarray:

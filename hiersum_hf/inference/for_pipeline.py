@@ -30,7 +30,7 @@ class InputReader:
     """
 
     def __init__(self, network: HierSumModel, extractor: HierSumFeatureExtractor, device: str):
-        self.scorer = Scorer(extractor, network, network.name_or_path or None, device=device)
+        self.scorer = Scorer(extractor, [network], network.name_or_path or None, device=device)
 
     def open(self, given: Mapping[str, Any], budget: str | float = "0.15") -> VideoInputs:
         """Open one video, and refuse what cannot work before anything is decoded.

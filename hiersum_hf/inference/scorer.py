@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hiersum_hf.features.text_encoder import TextEncoder, default_extractor, load_text_encoder
 from hiersum_hf.features.video_encoder import VideoEncoder, load_video_encoder, refuse_precomputed
@@ -21,15 +23,15 @@ class Scorer:
 
     Args:
         extractor: Names the encoders and the sample rate.
-        network: None for the training-free scorer.
-        checkpoint: Folder or Hub id of the network.
-        level: Level asked for; None: the checkpoint's own.
-        device: Of network and encoders.
+        networks: Their scores are averaged as `average_scores` does; () for the training-free scorer.
+        checkpoint: Folders or Hub ids of the networks, with commas between.
+        level: Level asked for; None: each checkpoint's own.
+        device: Of networks and encoders.
         dtype: Precision of the frame encoder.
     """
 
     extractor: HierSumFeatureExtractor
-    network: HierSumModel | None = None
+    networks: Sequence[HierSumModel] = ()
     checkpoint: str | None = None
     level: str | None = None
     device: str = "cpu"
@@ -59,28 +61,40 @@ class Scorer:
 
 
 def load_scorer(
-    model: str | Path | None = None, level: str | None = None, device: str = "auto", dtype: str = "float32"
+    model: str | Path | Sequence[str | Path] | None = None,
+    level: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
 ) -> Scorer:
-    """Load a checkpoint as a scorer, or the training-free scorer.
+    """Load a checkpoint as a scorer, or several, or the training-free scorer.
 
     Args:
-        model: Folder or Hub id of a checkpoint; its own encoders and sample rate are used. Default: the training-free
-            scorer, on the offline encoders where they are installed, else on CLIP and Sentence-BERT from the Hub.
+        model: Folder or Hub id of a checkpoint; its own encoders and sample rate are used. Of several, such as the
+            seeds of a run, the scores are averaged; all must have the same encoders and sample rate. Default: the
+            training-free scorer, on the offline encoders where they are installed, else on CLIP and Sentence-BERT from
+            the Hub.
         level: "child", "parent", "both" or "joint"; default the checkpoint's own.
         device: "auto" takes a GPU if there is one.
         dtype: Precision of the frame encoder, as `load_video_encoder` takes it.
 
     Raises:
-        HierSumError: No such device, not a checkpoint of this model, one that was not trained at the level, or one for
-            features that cannot be computed from a video file.
+        HierSumError: No such device, not a checkpoint of this model, one that was not trained at the level, one for
+            features that cannot be computed from a video file, or one for other features than the first.
     """
-    if level is not None and model is None:
+    models: list[Any] = list(model) if isinstance(model, list | tuple) else [] if model is None else [model]
+    if level is not None and not models:
         raise HierSumError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
     device = str(torch_device(device))
-    if model is None:
+    if not models:
         return Scorer(default_extractor(), device=device, dtype=dtype)
-    network, extractor = load_checkpoint(model, device)
-    scorer = Scorer(extractor, network, str(model), level, device, dtype)
+    loaded = [load_checkpoint(one, device) for one in models]
+    networks, extractor = [network for network, _ in loaded], loaded[0][1]
+    for one, (_, other) in zip(models, loaded, strict=True):
+        for name in ("video_encoder", "text_encoder", "sample_fps", "normalization"):
+            if (found := getattr(other, name)) != (expected := getattr(extractor, name)):
+                raise CheckpointError(f"{one}: expected {name} {expected!r}, as {models[0]} has, found {found!r}")
+    scorer = Scorer(extractor, networks, ", ".join(map(str, models)), level, device, dtype)
     scorer.refuse_frames()
-    usable_level(network.config, level, has_description=True)  # refuses one that was not trained
+    for network in networks:
+        usable_level(network.config, level, has_description=True)  # refuses one that was not trained
     return scorer

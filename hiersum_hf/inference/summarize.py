@@ -16,6 +16,7 @@ from hiersum_hf.inference.source import open_source
 from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError, expect_type
 from hiersum_hf.modeling.levels_hiersum import usable_level
 from hiersum_hf.records import Sentence, Summary, VideoRecord
+from hiersum_hf.scoring.average import average_scores, one_level
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.topics import (
     NONE,
@@ -89,7 +90,7 @@ class ScoredVideo:
             self.record.video_features,
             budget_of(budget, duration_s),
             video=Path(self.record.video_id).name,
-            scorer="training-free" if self.scorer.network is None else "checkpoint",
+            scorer="checkpoint" if self.scorer.networks else "training-free",
             level=self.level,
             checkpoint=self.scorer.checkpoint,
             encoders={"video": extractor.video_encoder, "text": extractor.text_encoder},
@@ -175,55 +176,63 @@ def score_video(
     given = dict(video) if isinstance(video, Mapping) else {"video": video}
     given |= {"subtitles": subtitles, "description": description, "fps": fps}
     source = open_source(scorer, given, language, transcribe)
-    level, notes = level_of(scorer, source.has_description)
+    _, notes = levels_of(scorer, source.has_description)
     tell("texts", 1.0)
     encoded = source.encode(batch_size, cache, shots, lambda at_s: tell("frames", min(at_s / source.duration_s, 1.0)))
     tell("scores", 0.0)
-    scored = score_record(encoded.record, scorer, level, source.sentences, (*encoded.notes, *notes))
+    scored = score_record(encoded.record, scorer, source.sentences, (*encoded.notes, *notes))
     scored = replace(scored, cuts_s=encoded.cuts_s, glances=encoded.glances, heard=encoded.heard)
     scored = ask(scored, queries)
     tell("scores", 1.0)
     return scored
 
 
-def level_of(scorer: Scorer, has_description: bool) -> tuple[str | None, list[str]]:
-    """Return the level that the scorer reads of a video, None without levels, and what to note.
+def levels_of(scorer: Scorer, has_description: bool) -> tuple[list[str], list[str]]:
+    """Return the level at which each network of the scorer reads a video, and what to note.
 
     Raises:
         HierSumError: The level asked for needs a description.
     """
-    if scorer.network is None:
-        return None, ["No checkpoint given: scored by the training-free scorer."]
-    return usable_level(scorer.network.config, scorer.level, has_description)
+    if not scorer.networks:
+        return [], ["No checkpoint given: scored by the training-free scorer."]
+    found = [usable_level(network.config, scorer.level, has_description) for network in scorer.networks]
+    return [level for level, _ in found], list(dict.fromkeys(note for _, notes in found for note in notes))
 
 
 def score_record(
-    record: VideoRecord,
-    scorer: Scorer,
-    level: str | None = None,
-    sentences: Sequence[Sentence] = (),
-    warnings: Sequence[str] = (),
+    record: VideoRecord, scorer: Scorer, sentences: Sequence[Sentence] = (), warnings: Sequence[str] = ()
 ) -> ScoredVideo:
     """Score a video whose features are there.
 
-    `level` is one that the checkpoint was trained at, None without a checkpoint.
-
     Raises:
-        HierSumError: There is too little memory for all its frames together, or the features do not suit.
+        HierSumError: There is too little memory for all its frames together, the features do not suit, or the level
+            asked for needs a description.
     """
-    if scorer.network is None:
-        scores, spoken = training_free_scores(record), None
-    else:
-        try:
-            found = predict_scores(scorer.network, scorer.extractor, [record], level)[record.video_id]
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            frames = f"{record.video_id}: expected memory for its {len(record.video_features)} frames together"
-            raise InputError(f"{frames}, found too little: {error}") from error
-        scores, spoken = found["scores"], found["sentence_scores"][: len(record.text_features)]
-        spoken = None if level == "parent" or not len(spoken) else spoken
-    return ScoredVideo(record, scores, spoken, tuple(sentences), scorer, level, tuple(warnings))
+    levels, _ = levels_of(scorer, len(record.description_features) > 0)
+    if not levels:
+        return ScoredVideo(record, training_free_scores(record), None, tuple(sentences), scorer, None, tuple(warnings))
+    try:
+        found = [
+            predict_scores(network, scorer.extractor, [record], level)[record.video_id]
+            for network, level in zip(scorer.networks, levels, strict=True)
+        ]
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        frames = f"{record.video_id}: expected memory for its {len(record.video_features)} frames together"
+        raise InputError(f"{frames}, found too little: {error}") from error
+    reads = [one["sentence_scores"] for one, level in zip(found, levels, strict=True) if level != "parent"]
+    scores = average_scores([{"frames": one["scores"]} for one in found])["frames"]
+    spoken = average_scores([{"sentences": rows[: len(record.text_features)]} for rows in reads]).get("sentences", ())
+    return ScoredVideo(
+        record,
+        np.clip(scores, 0, 1),
+        np.clip(spoken, 0, 1) if len(spoken) else None,
+        tuple(sentences),
+        scorer,
+        one_level(levels),
+        tuple(warnings),
+    )
 
 
 def ask(scored: ScoredVideo, queries: Sequence[str]) -> ScoredVideo:

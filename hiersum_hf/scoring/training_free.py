@@ -319,5 +319,7 @@ SCORERS: dict[str, Callable[[VideoRecord], np.ndarray]] = {
     "training-free": training_free_scores,
 }
 WITHOUT_SCORES = ("random", "human", "shot-oracle")  # an evaluation measures these without scores of frames
+RIDGE = "ridge"  # fitted on the other parts of the split (`evaluation.ridge`)
+WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS, RIDGE)
 # Beside the scorer in every report, in this order
-BASELINES = ("random", "position", "title", "ridge", "oracle", "human")
+BASELINES = ("random", "position", "title", RIDGE, "oracle", "human")

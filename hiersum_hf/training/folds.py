@@ -70,7 +70,7 @@ def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:
     """Write the figures of all folds to results.json, and print them."""
     args = flags.training
     results = evaluate_run(
-        run,
+        [run],
         flags.data,
         allow_encoder_mismatch=args.allow_encoder_mismatch,
         device="cpu" if args.use_cpu else "auto",

@@ -281,8 +281,8 @@ def train_on(prepared: Path, run: Path, steps: int) -> Results:
 def summarize_records(records: Any, run: Path) -> int:
     """How many of them get a summary."""
     network, extractor = load_checkpoint(run)
-    scorer = Scorer(extractor, network, str(run))
-    return sum(bool(score_record(record, scorer, "child").summarize("0.15").segments) for record in records)
+    scorer = Scorer(extractor, [network], str(run), "child")
+    return sum(bool(score_record(record, scorer).summarize("0.15").segments) for record in records)
 
 
 def summarize_files(folder: Path, output: Path) -> str:

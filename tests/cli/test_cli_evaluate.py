@@ -283,10 +283,10 @@ def test_bad_input_is_named_with_exit_code_2(data, words, message, capsys, monke
 def test_no_option_is_dropped_without_a_word(data, tmp_path, capsys):
     """An option that does nothing makes a user believe in figures of something else."""
     for words, message in [
-        (["--level", "child"], "--level: expected one checkpoint"),
+        (["--level", "child"], "--level: expected a checkpoint"),
         (["--part", "all", "--fold", "1"], "--part all: expected neither"),
         (["--ratings", "x.mat", "--folds"], "x.mat"),
-        (["--scorer", "oracle", "--folds", "--level", "child"], "--level: expected one checkpoint"),
+        (["--scorer", "oracle", "--folds", "--level", "child"], "--level: expected a checkpoint"),
         (["--scorer", str(tmp_path), "--folds", "--text-encoder", "x"], "--text-encoder: expected no --folds"),
     ]:
         code, _, err = evaluate(capsys, "tvsum", "--data", data, *words)
@@ -405,3 +405,19 @@ def test_names_from_the_data_do_not_steer_the_terminal(tmp_path, checkpoint, dem
     assert (code, shown in out, evil in out) == (0, True, False)
     code, out, _ = evaluate(capsys, *words, "--allow-encoder-mismatch", "--json")
     assert (code, out.isascii(), evil in json.loads(out)["encoder_mismatch"]) == (0, True, True)
+
+
+def test_several_scorers_are_averaged(data, checkpoint, capsys):
+    words = ["--scorer", checkpoint, "--scorer", "position", "--scorer", "title", "--json"]
+    code, out, _ = evaluate(capsys, "tvsum", "--data", data, *words)
+    results = json.loads(out)
+    assert code == 0
+    assert results["scorer"] == "checkpoint + position + title"
+    assert results["checkpoint"] == str(checkpoint)
+
+
+@pytest.mark.parametrize("without", ["random", "human", "shot-oracle"])
+def test_what_has_no_scores_is_not_averaged(data, without, capsys):
+    code, _, err = evaluate(capsys, "tvsum", "--data", data, "--scorer", "position", "--scorer", without)
+    assert code == 2
+    assert f"scorer: expected several with scores for every frame, found '{without}' among them" in err

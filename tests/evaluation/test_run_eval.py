@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.cli.main import main
 from hiersum_hf.datasets.parts import DataArguments, load_parts, split_name
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.evaluation.evaluate import mean_metrics
 from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.results import write_json
+from hiersum_hf.scoring.average import average_scores
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import predict_scores
 from tests.makers.commands import SMALL
@@ -251,3 +253,30 @@ def test_the_folds_of_real_trainings_agree_with_their_own_results(data, tmp_path
         own = json.loads((tmp_path / "run" / f"fold_{k}" / "results.json").read_text())
         assert fold["level"] == own["level"]
         assert fold["metrics"] == pytest.approx(own["metrics"], nan_ok=True)
+
+
+def test_seeds_are_averaged_in_every_fold(trained, folder, data, demo_extractor, capsys):
+    """Two runs and the ridge regression beside them: the mean of their standardised scores, fold by fold."""
+    other = folder.parent / "other"
+    leave_runs(other, DataArguments(data=str(data)), demo_extractor, 5, selected_on=None)
+    for k in range(5):  # other weights than the first run's
+        torch.manual_seed(10 + k)
+        HierSumModel.from_pretrained(other / f"fold_{k}").apply(
+            lambda module: torch.nn.init.normal_(module.weight) if isinstance(module, torch.nn.Linear) else None
+        ).save_pretrained(other / f"fold_{k}")
+    words = ["evaluate", "tvsum", "--data", str(data), "--folds", "--device", "cpu", "--json"]
+    assert main([*words, "--scorer", str(trained), "--scorer", str(other), "--scorer", "ridge"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["scorer"] == "2 checkpoints + ridge"
+    assert results["checkpoint"] == f"{trained}, {other}"
+    assert results["level"] == "child"
+    assert results["selected_on"] == "validation"
+    parts = load_parts(DataArguments(data=str(data), fold=3))
+    networks = [predict_scores(*load_checkpoint(run / "fold_3"), parts["test"]) for run in (trained, other)]
+    each = [{name: one["scores"] for name, one in found.items()} for found in networks]
+    each.append(ridge_scores(parts["train"], parts["validation"], parts["test"]).scores)
+    expected = mean_metrics(parts["test"], average_scores(each))
+    assert results["folds"][3]["metrics"]["kendall_tau"] == pytest.approx(expected["kendall_tau"])
+    assert results["folds"][3]["metrics"]["kendall_tau"] != pytest.approx(
+        mean_metrics(parts["test"], each[0])["kendall_tau"]
+    )

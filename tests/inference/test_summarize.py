@@ -10,6 +10,7 @@ from hiersum_hf.inference.scorer import load_scorer
 from hiersum_hf.inference.source import Encoded, Source
 from hiersum_hf.inference.summarize import score_record, score_video
 from hiersum_hf.records import Sentence, VideoRecord
+from hiersum_hf.scoring.average import average_scores
 from hiersum_hf.texts.find import read_texts, side_files
 from hiersum_hf.texts.subtitles import write_srt
 from hiersum_hf.video.reader import VideoFile, VideoInfo
@@ -73,8 +74,27 @@ def test_several_budgets_come_from_one_pass(mute, encoded, tmp_path):
 def test_features_computed_earlier_are_scored_by_the_same_steps(mute, encoded, tmp_path):
     scorer = load_scorer(mute, device="cpu")
     scored = score_video(tmp_path / "talk.mp4", scorer)
-    again = score_record(scored.record, scorer, "child", scored.sentences, scored.warnings)
+    again = score_record(scored.record, scorer, scored.sentences, scored.warnings)
     assert again.summarize("5s") == scored.summarize("5s")
+
+
+def test_several_checkpoints_are_averaged(mute, encoded, tmp_path):
+    torch.manual_seed(1)
+    HierSumModel(HierSumConfig(**SIZES, trained_levels=["child"])).save_pretrained(tmp_path / "second")
+    HierSumFeatureExtractor("eyes", "", 8).save_pretrained(tmp_path / "second")
+    each = [score_video(tmp_path / "talk.mp4", load_scorer(one, device="cpu")) for one in (mute, tmp_path / "second")]
+    both = score_video(tmp_path / "talk.mp4", load_scorer([mute, tmp_path / "second"], device="cpu"))
+    assert both.scores == pytest.approx(average_scores([{"": one.scores} for one in each])[""])
+    assert ((both.scores >= 0) & (both.scores <= 1)).all()
+    assert both.summarize().checkpoint == f"{mute}, {tmp_path / 'second'}"
+    assert both.level == "child"
+
+
+def test_checkpoints_of_other_features_are_not_averaged(mute, tmp_path):
+    HierSumModel(HierSumConfig(**SIZES)).save_pretrained(tmp_path / "other")
+    HierSumFeatureExtractor("lenses", "", 8).save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"other: expected video_encoder .eyes., as .*mute has, found .lenses."):
+        load_scorer([mute, tmp_path / "other"], device="cpu")
 
 
 @pytest.mark.parametrize("error", [MemoryError("none left"), torch.OutOfMemoryError("CUDA out of memory. Tried ...")])
