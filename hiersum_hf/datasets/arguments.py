@@ -32,6 +32,13 @@ class DataArguments:
     train_videos: int | None = field(
         default=None, metadata={"help": "Train on the first so many training videos only, as for a learning curve."}
     )
+    fit_on_validation: bool = field(
+        default=False,
+        metadata={
+            "help": "Train on the validation part too, once all settings are chosen on it. Then nothing is evaluated "
+            "on the way and nothing selected; a network of both levels is read at their mean."
+        },
+    )
     demo_replay: bool = field(
         default=False,
         metadata={"help": "Train on made-up replay curves, not on the demo set's annotators; its test part has these."},

@@ -34,15 +34,16 @@ logger = logging.getLogger(__name__)
 def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
     """Load the records of the parts train, validation and test.
 
-    Those of a prepared folder stay on disk. Videos that cannot be used are left out and counted in the log, see
-    `usable`.
+    With `fit_on_validation` there is a fourth, "fitted": what teaches of train and validation together. Those of a
+    prepared folder stay on disk. Videos that cannot be used are left out and counted in the log, see `usable`.
 
     Raises:
         FileNotFoundError: A file is missing.
         ValueError: A file is not what it should be, the split names videos that the data lacks, or a part is empty.
     """
     if args.data == "demo":
-        return demo_parts(DEMO_VIDEOS | {"train": train_count(args, DEMO_VIDEOS["train"])}, args.demo_replay)
+        demo = demo_parts(DEMO_VIDEOS | {"train": train_count(args, DEMO_VIDEOS["train"])}, args.demo_replay)
+        return demo | {"fitted": [*demo["train"], *demo["validation"]]} if args.fit_on_validation else demo
     if args.demo_replay:
         raise HierSumError(f"demo_replay: expected the demo set, found {args.data}.")
     if Path(args.data).is_dir():
@@ -98,7 +99,10 @@ def usable(
             raise HierSumError(
                 f"{args.data}: expected {part} videos with features and labels, found none in {len(videos)}."
             )
-    return kept | {"train": kept["train"][: train_count(args, len(kept["train"]))]}
+    kept["train"] = kept["train"][: train_count(args, len(kept["train"]))]
+    if args.fit_on_validation:
+        kept["fitted"] = [*kept["train"], *(video for video in kept["validation"] if facts[video][1])]
+    return kept
 
 
 def train_count(args: DataArguments, there: int) -> int:

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
+from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.evaluation.evaluate import mean_metrics
 from hiersum_hf.files.atomic import refuse_unwritable
 from hiersum_hf.files.json_file import read_json_object
@@ -88,6 +89,19 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
     refuse_unwritable(run.absolute(), "the run")
     check_processes(args)
     check_hub_flags(args, given)
+
+
+def check_selection(args: HierSumTrainingArguments, data: DataArguments) -> None:
+    """Refuse to select on videos that are trained on.
+
+    Raises:
+        HierSumError: Evaluations, or the best checkpoint, are asked for with `fit_on_validation`.
+    """
+    if data.fit_on_validation and (args.eval_strategy != "no" or args.load_best_model_at_end):
+        wanted = "expected --eval_strategy no and no --load_best_model_at_end with it, as that part is trained on"
+        best = " and load_best_model_at_end" if args.load_best_model_at_end else ""
+        found = f"found eval_strategy {getattr(args.eval_strategy, 'value', args.eval_strategy)}{best}"
+        raise HierSumError(f"fit_on_validation: {wanted}, {found}.")
 
 
 def check_start(run: Path, checkpoint: str | None) -> None:

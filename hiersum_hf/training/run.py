@@ -51,6 +51,7 @@ from hiersum_hf.training.preflight import (
     check_parent_text,
     check_records,
     check_run,
+    check_selection,
     checkpoint_to_resume,
     run_folder,
 )
@@ -71,6 +72,11 @@ class Beginning(NamedTuple):
     extractor: HierSumFeatureExtractor
     mismatch: str | None
 
+    @property
+    def fitted(self) -> Sequence[VideoRecord]:
+        """The videos to train on."""
+        return self.parts.get("fitted", self.parts["train"])
+
 
 def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
     """Run one training from its flags to its results.
@@ -85,6 +91,7 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
     flags = parse(words)
     args = flags.training
     check_run(args, flags.given)
+    check_selection(args, flags.data)
     if args.push_to_hub:
         claim_repository(str(args.hub_model_id), args.hub_private_repo)
     pushing, args.push_to_hub = args.push_to_hub, False  # the Trainer would push every checkpoint
@@ -95,12 +102,13 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
     check_metric(args, config.trained_levels, beginning.parts["validation"], dataset_name(flags.data))
     trainer = _trainer(flags, beginning, replaced)
     _fit(trainer, config)
-    validation, levels = trainer.evaluate(), trainer.evaluation_levels()  # on every rank
+    selects = not flags.data.fit_on_validation
+    validation, levels = trainer.evaluate() if selects else {}, trainer.evaluation_levels()  # on every rank
     if not trainer.is_world_process_zero():
         return 0
-    config.default_level = _best_level(validation, levels)
+    config.default_level = _best_level(validation, levels) if selects else levels[-1]
     compared = any(TAU.format(level) in validation for level in levels) or trainer.state.best_model_checkpoint
-    if not compared:
+    if selects and not compared:
         logging.warning("%s: the validation part has nothing to compare with, so no level was chosen.", flags.data.data)
     _save(flags, beginning)
     results = _evaluate(flags, beginning, levels, "validation" if compared else None, command(words, args))
@@ -119,12 +127,13 @@ def _read(flags: Flags) -> Beginning:
     if flags.start.checkpoint:
         mismatch = next(filter(None, (encoder_mismatch(extractor, records) for records in parts.values())), None)
     _check_mismatch(mismatch, args)
-    check_records(parts["train"], model.config, args, data.data)
+    fitted = parts.get("fitted", parts["train"])
+    check_records(fitted, model.config, args, data.data)
     if flags.given.get("parent_text_loss"):
-        check_parent_text(parts["train"], args.schedule, data.data)
+        check_parent_text(fitted, args.schedule, data.data)
     note_training(model, flags.start.checkpoint, stage_of(dataset_name(data), split_name(data), parts["test"]))
     if args.fit_projections:
-        fit_renewed(model, extractor, parts["train"], renewed)
+        fit_renewed(model, extractor, fitted, renewed)
     return Beginning(parts, _with_lora(model, flags.start, renewed), extractor, mismatch)
 
 
@@ -170,7 +179,7 @@ def _trainer(flags: Flags, beginning: Beginning, replaced: Sequence[Path]) -> Hi
     return HierSumTrainer(
         beginning.model,
         flags.training,
-        beginning.parts["train"],
+        beginning.fitted,
         beginning.extractor,
         eval_dataset=beginning.parts["validation"],
         compute_metrics=partial(compute_metrics, dataset=dataset_name(flags.data)),
@@ -238,7 +247,7 @@ def _evaluate(
     for scorer in ("training-free", "uniform"):
         scores = {record.video_id: score_frames(record, scorer) for record in records}
         results.append(evaluate_scores(records, scores, scorer=scorer, **common))
-    return [replace(results[0], labels=label_facts(data.data, parts["train"])), *results[1:]]
+    return [replace(results[0], labels=label_facts(data.data, beginning.fitted)), *results[1:]]
 
 
 def _predict(

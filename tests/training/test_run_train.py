@@ -315,6 +315,28 @@ def test_the_checkpoint_is_selected_on_the_validation_part(run, folder):
         np.testing.assert_array_equal(model.state_dict()[name], value, err_msg=name)
 
 
+def test_training_on_the_validation_part_selects_nothing(run, folder, demo_records):
+    """The last step of a protocol: settings are known, no labelled video is left out but the test videos."""
+    words = ["--data", "set.h5", "--output_dir", "refit", *SMALL, "--fit_on_validation", True]
+    code, _, err = run(*words, "--eval_strategy", "epoch")
+    assert code == 2
+    assert "fit_on_validation: expected --eval_strategy no" in err
+    assert "found eval_strategy epoch" in err
+    code, _, err = run(*words)
+    assert code == 0, err
+    results = json.loads((folder / "refit" / "results.json").read_text())
+    assert (results["selected_on"], results["level"]) == (None, "both")
+    assert load_checkpoint(folder / "refit")[0].config.default_level == "both"
+    data = DataArguments(data=str(folder / "set.h5"), fit_on_validation=True)
+    parts = load_parts(data)
+    names = {part: [record.video_id for record in records] for part, records in parts.items()}
+    assert names["fitted"] == names["train"] + names["validation"]
+    assert not set(names["fitted"]) & set(names["test"])
+    on_disk = load_parts(replace(data, data=str(prepared(folder / "refit-data", demo_records[:15], "tvsum"))))
+    assert len(on_disk["fitted"]) == len(on_disk["train"]) + len(on_disk["validation"])
+    assert "fitted" not in load_parts(replace(data, fit_on_validation=False))
+
+
 @pytest.mark.slow
 def test_every_fold_is_trained_once(run, folder, caplog, monkeypatch):
     """Five trainings of hours each: what is complete must not be trained again, and what was killed must go on."""
