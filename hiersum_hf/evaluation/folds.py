@@ -104,7 +104,7 @@ def count_folds(data: DataArguments) -> int:
         raise HierSumError("expected a data set with folds, the demo set has none.")
     if data.split_file:
         return len(read_splits(data.split_file))
-    if Path(data.data).is_dir():
+    if Path(data.data, "dataset_info.json").exists():  # else it is a source, which ships no split
         from hiersum_hf.datasets.prepared import prepared_splits  # it needs pyarrow
 
         return len(prepared_splits(data.data)) or DRAWN_FOLDS

@@ -16,6 +16,7 @@ from hiersum_hf.cli.main import main
 from hiersum_hf.datasets.parts import DataArguments, load_parts, split_name
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.evaluation.evaluate import mean_metrics
+from hiersum_hf.evaluation.folds import count_folds
 from hiersum_hf.evaluation.ridge import ridge_scores
 from hiersum_hf.results import write_json
 from hiersum_hf.scoring.average import average_scores
@@ -280,3 +281,8 @@ def test_seeds_are_averaged_in_every_fold(trained, folder, data, demo_extractor,
     assert results["folds"][3]["metrics"]["kendall_tau"] != pytest.approx(
         mean_metrics(parts["test"], each[0])["kendall_tau"]
     )
+
+
+def test_a_source_that_is_a_folder_has_drawn_folds(tmp_path):
+    """SumMe's annotations are a folder of .mat files, which is not a prepared one."""
+    assert count_folds(DataArguments(data=str(tmp_path))) == 5
