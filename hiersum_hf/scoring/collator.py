@@ -18,6 +18,16 @@ from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtract
 from hiersum_hf.records import VideoRecord, sentence_times_s
 
 
+def target_scores(record: VideoRecord, rank_targets: bool = False) -> np.ndarray | None:
+    """Return the scores to learn, (N,) with NaN for none.
+
+    With `rank_targets`, of a video with annotators, they are `mean_ranks` of theirs.
+    """
+    if not rank_targets or record.user_scores is None:
+        return record.frame_scores
+    return mean_ranks(record.user_scores)
+
+
 class HierSumCollator:
     """Collator of (level, record) pairs.
 
@@ -40,7 +50,7 @@ class HierSumCollator:
         # (B, N), padded with "no label", "no score"
         frame_labels = [_or(r.frame_labels, np.full(len(r.video_features), -100)) for r in records]
         batch["frame_labels"] = torch.from_numpy(pad(frame_labels, -100))
-        targets = [self._scores(record) for record in records]
+        targets = [target_scores(record, self.rank_targets) for record in records]
         if any(target is not None for target in targets):
             scores = [_or(t, np.full(len(r.video_features), np.nan)) for t, r in zip(targets, records, strict=True)]
             batch["replay_scores"] = torch.from_numpy(pad(scores, np.nan)).float()
@@ -50,11 +60,6 @@ class HierSumCollator:
             masks = batch["video_mask"].bool(), batch["text_mask"].bool()
             batch["num_pairs"] = int(count_pairs(*masks, batch["text_spans"], level).sum())
         return batch
-
-    def _scores(self, record: VideoRecord) -> np.ndarray | None:
-        if not self.rank_targets or record.user_scores is None:
-            return record.frame_scores
-        return mean_ranks(record.user_scores)
 
     def inputs(self, records: Sequence[VideoRecord], level: str) -> Any:
         """Build the batch without labels.

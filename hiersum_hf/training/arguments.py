@@ -79,7 +79,9 @@ class HierSumTrainingArguments(TrainingArguments):
     )
     fit_projections: bool = field(
         default=True,
-        metadata={"help": "Start the projections from the training features; see trainer.fit_projections."},
+        metadata={
+            "help": "Start the projections from the training features, and the linear path from a ridge regression."
+        },
     )
     rank_targets: bool = field(
         default=False,

@@ -19,7 +19,7 @@ from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtract
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.scoring.checkpoint import load_checkpoint, training_stages, with_config
-from hiersum_hf.training.projections import fit_projections
+from hiersum_hf.training.projections import fit_linear_path, fit_projections
 
 
 logger = logging.getLogger(__name__)
@@ -139,13 +139,15 @@ def fit_renewed(
     extractor: HierSumFeatureExtractor,
     records: Sequence[VideoRecord],
     renewed: Collection[str],
+    rank_targets: bool = False,
 ) -> None:
-    """Fit the projections that started anew, and nothing else.
+    """Fit the projections and the linear path that started anew, and nothing else.
 
-    See `fit_projections`.
+    See `fit_projections` and `fit_linear_path`.
     """
     kept = {name: value.clone() for name, value in model.state_dict().items() if name not in renewed}
     fit_projections(model, extractor, records)
+    fit_linear_path(model, extractor, records, rank_targets)
     model.load_state_dict(kept, strict=False)
 
 

@@ -133,7 +133,7 @@ def _read(flags: Flags) -> Beginning:
         check_parent_text(fitted, args.schedule, data.data)
     note_training(model, flags.start.checkpoint, stage_of(dataset_name(data), split_name(data), parts["test"]))
     if args.fit_projections:
-        fit_renewed(model, extractor, fitted, renewed)
+        fit_renewed(model, extractor, fitted, renewed, args.rank_targets)
     return Beginning(parts, _with_lora(model, flags.start, renewed), extractor, mismatch)
 
 

@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from transformers import AutoFeatureExtractor, AutoModel, TrainerCallback
 
 from hiersum_hf import HierSumModel
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.labels import mean_ranks
 from hiersum_hf.scoring.collator import HierSumCollator, sentence_labels_from_frames
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.callbacks import planned_parent_steps
-from hiersum_hf.training.projections import _sampled_rows, fit_projections
+from hiersum_hf.training.projections import _sampled_rows, fit_linear_path, fit_projections
 from hiersum_hf.training.resume import last_checkpoint
 from tests.makers.models import small_model
 from tests.makers.records import OnDisk
@@ -355,6 +357,35 @@ def test_fit_projections_sees_centred_features_as_the_network_does(demo_records,
         projected = model.encoder.embeddings.video_projection(torch.from_numpy(centred))
     assert projected.mean(0).abs().max() < 0.05
     assert projected.std() == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_the_linear_path_starts_as_a_ridge_regression(demo_records, demo_extractor, centred):
+    """A new network scores as a linear model of the features does; its transformer adds nothing yet."""
+    targets = [mean_ranks(record.user_scores).astype(np.float32) for record in demo_records[:20]]
+    for scores in targets:
+        scores[:3] = np.nan  # known to nobody
+    records = [replace(r, frame_scores=scores) for r, scores in zip(demo_records[:20], targets, strict=True)]
+    model = small_model(linear_path=True, center_features=centred)
+    fit_projections(model, demo_extractor, records)
+    fit_linear_path(model, demo_extractor, records)
+    rows, scores, whole = [], [], []
+    for record in records:
+        x = demo_extractor.scaled(record.video_features).astype(np.float64)
+        x, y = (x - x.mean(0) if centred else x), record.frame_scores[3:]
+        whole, rows, scores = [*whole, x], [*rows, x[3:]], [*scores, (y - y.mean()) / y.std()]
+    x = np.concatenate(rows)
+    strength = np.var(x, axis=0).sum() * len(x) / x.shape[1]
+    ridge = Ridge(alpha=strength).fit(x, np.concatenate(scores))
+    with torch.no_grad():
+        frames = model.encoder.embeddings.video_projection(torch.from_numpy(np.concatenate(whole)).float())
+        logits = model.linear_path(frames)[:, 0].numpy()
+    expected = ridge.predict(np.concatenate(whole))
+    assert np.corrcoef(logits, expected)[0, 1] == pytest.approx(1, abs=1e-5)
+    assert logits.std() == pytest.approx(1, rel=0.05)
+    before = model.state_dict()["linear_path.weight"].clone()
+    fit_linear_path(model, demo_extractor, [replace(record, frame_scores=None) for record in records])
+    torch.testing.assert_close(model.state_dict()["linear_path.weight"], before)
 
 
 def test_long_videos_are_fitted_in_bounded_memory(demo_records, demo_extractor, monkeypatch):
