@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 GLANCED = ("contrast", "change")
 # What numpy raises at a file that was cut off or damaged
 BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
-FEATURE_VERSION = 1  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
+FEATURE_VERSION = 2  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,15 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
+from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
 
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
 TOLERANCE_S = 1e-6
-# A header may claim anything; these stop it from asking for all memory or all time.
-MAX_SIDE_PX = 16_384
-MAX_PIXELS = 2**27  # 16,384 x 8,192: one RGB image of it takes 400 MB
+# A header may claim anything; this stops it from asking for all time, and the sizes of a picture for all memory.
 MAX_DURATION_S = 7 * 24 * 3600.0
 MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 MAX_MISSING_S = 1.0  # pictures that end earlier than announced are reported from here on
@@ -162,7 +160,7 @@ def iter_frames(
 
     Yields:
         (time_s, image): times strictly ascending, no frame twice (above the file's own rate every frame comes once);
-        the image is uint8 RGB (H, W, 3), upright.
+        the image is uint8 RGB (H, W, 3), as players show it (`picture.Images`).
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -173,17 +171,15 @@ def iter_frames(
         raise InputError(f"{file.path}: expected a positive sample_fps, found {sample_fps}")
     with file.packets() as (container, stream):
         announced_s, faults = _announced_s(container, stream), Faults()
-        converter = VideoReformatter()  # one for all frames: a converter per frame costs six times as much
-        next_k = 0
-        for time_s, frame in timed_frames(container, stream, stream_start_s(stream), faults, listen):
+        images, next_k = Images(stream), 0
+        for time_s, frame in progressive(timed_frames(container, stream, stream_start_s(stream), faults, listen)):
             if watch is not None:
                 watch(time_s, frame)
             if time_s < next_k / sample_fps - TOLERANCE_S:
                 continue
             # The next moment k / sample_fps that lies after this frame
             next_k = int((time_s + TOLERANCE_S) * sample_fps) + 1
-            image = converter.reformat(frame, format="rgb24").to_ndarray()
-            yield time_s, np.ascontiguousarray(np.rot90(image, frame.rotation // 90))  # (H, W, 3), counter-clockwise
+            yield time_s, images.image(frame)
         if reading is not None:
             faults.report(reading, file.path, stream, announced_s)
 

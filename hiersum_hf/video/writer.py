@@ -18,6 +18,7 @@ from av.video.frame import PictureType
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
+from hiersum_hf.video.picture import PixelShape, Written, progressive, tell_colours
 from hiersum_hf.video.reader import (
     TOLERANCE_S,
     Faults,
@@ -44,11 +45,11 @@ def write_segments(path: str | Path, segments: Sequence[Segment], output: str | 
 
     Segments come in the order given. A frame belongs to one iff start_s <= t < end_s and is shown at t - start_s after
     the segments before: nothing drifts, a variable frame rate stays. Where every cut falls on a key frame (or on the
-    video's end) the pictures are copied as they are. Else all are encoded anew (H.264 crf 18, even sizes, upright):
-    packets of two encoders in one stream are not safe to play. Where no frame begins within 0.1 s of a segment's
-    start (slide shows), the frame on screen there comes first. Sound is always cut to the sample (AAC 48 kHz), gaps in
-    it are silent. Ends past the video's end are cut to it, unreadable parts left out. The output appears under its
-    name only when complete.
+    video's end) the pictures are copied as they are, with all that is told beside them. Else all are encoded anew
+    (H.264 crf 18, even sizes, upright, deinterlaced, HDR as SDR): packets of two encoders in one stream are not safe to
+    play. Either way the colours are told. Where no frame begins within 0.1 s of a segment's start (slide shows), the
+    frame on screen there comes first. Sound is always cut to the sample (AAC 48 kHz), gaps in it are silent. Ends past
+    the video's end are cut to it, unreadable parts left out. The output appears under its name only when complete.
 
     Raises:
         FileNotFoundError: There is no source, or no folder for the output.
@@ -113,6 +114,8 @@ def _pictures(container: Any, stream: Any, placed: list[Placed], target: Any) ->
     suited = stream.codec_context.name in COPIED_CODECS and "mp4" in container.format.name
     if suited and all(packet is not None for packet in _copied_packets(container, stream, placed)):
         copy = target.add_stream_from_template(stream)
+        copy.codec_context.sample_aspect_ratio = PixelShape(stream).now()
+        tell_colours(copy.codec_context)
         return _for_stream(copy, _copied_packets(container, stream, placed))
     encoder = target.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "18", "bf": "0"})
     encoder.thread_type = "FRAME"
@@ -196,7 +199,7 @@ def _kept_frames(container: Any, stream: Any, placed: list[Placed]) -> Iterator[
     """
     for start_s, end_s, output_s in placed:
         on_screen = None  # the frame that shows when the segment starts
-        for time_s, frame in frames_from(container, stream, stream_start_s(stream), start_s):
+        for time_s, frame in progressive(frames_from(container, stream, stream_start_s(stream), start_s)):
             if time_s >= end_s - TOLERANCE_S:
                 break
             if time_s < start_s - TOLERANCE_S:
@@ -215,18 +218,17 @@ def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: A
 
     Each lasts until the next, the last one to the end.
     """
-    graph = pending = None  # type: Any
+    written = pending = None  # type: Any
     for time_s, frame in _kept_frames(container, stream, placed):
-        graph = graph or _picture_graph(stream, frame.rotation)
-        graph.push(frame)
-        picture = graph.pull()
+        written = written or Written(stream, frame)
+        picture = written.picture(frame)
         picture.pts, picture.time_base = round(time_s * VIDEO_TICKS), Fraction(1, VIDEO_TICKS)
         picture.pict_type = PictureType.NONE  # the encoder chooses, not the source
         if pending is None:
             codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, "yuv420p"
             codec.time_base = picture.time_base
             codec.flags |= av.codec.context.Flags.frame_duration
-            codec.sample_aspect_ratio = stream.sample_aspect_ratio or 1
+            codec.sample_aspect_ratio = written.pixel_shape
             for field in ("color_range", "colorspace", "color_primaries", "color_trc"):
                 setattr(codec, field, getattr(picture, field))
         else:
@@ -239,19 +241,6 @@ def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: A
     start_s, end_s, output_s = placed[-1]
     pending.duration = max(1, round((output_s + end_s - start_s) * VIDEO_TICKS) - pending.pts)
     yield pending
-
-
-def _picture_graph(stream: Any, rotation: int) -> Any:
-    """Build the filters of the pictures.
-
-    They turn them upright, make width and height even, and the colours 4:2:0.
-    """
-    graph = av.filter.Graph()
-    turns = [graph.add("transpose", "cclock") for _ in range(rotation // 90 % 4)]
-    even = graph.add("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0")
-    nodes = [graph.add_buffer(stream), *turns, even, graph.add("format", "yuv420p"), graph.add("buffersink")]
-    graph.link_nodes(*nodes).configure()
-    return graph
 
 
 def _output_sound(container: Any, stream: Any, origin_s: float, placed: list[Placed], layout: str) -> Iterator[Any]:

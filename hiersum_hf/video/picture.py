@@ -1,0 +1,217 @@
+"""Pictures as players show them.
+
+A frame's pixels mean little without what is told beside them: matrix, range and transfer of the colours, how the
+picture is turned or mirrored, the shape of a pixel, whether its lines are of two moments. Numbers of colours are those
+of ITU-T H.273. Nothing here is given in the paper.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation, VideoReformatter
+
+
+MAX_SIDE_PX = 16_384
+MAX_PIXELS = 2**27  # 16,384 x 8,192: one RGB image of it takes 400 MB
+HD_LONG_PX, SD_SHORT_PX = (
+    1280,
+    576,
+)  # as long, or shorter sides above that: what tells no matrix has BT.709's, as in mpv
+BT709, BT601_625, BT601, BT2020 = 1, 5, 6, 9
+MATRICES = {BT709, 4, BT601_625, BT601, 7, BT2020, 10}  # that FFmpeg's scaler knows
+WRITTEN_MATRICES = {BT709: "bt709", BT601_625: "bt470bg", BT601: "smpte170m", BT2020: "bt2020nc"}
+LINES_625 = {288, 576}
+BROADCASTS = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc"}  # what tells no shape of pixels beside those of the codec
+PRIMARIES = {*ColorPrimaries} - {ColorPrimaries.UNSPECIFIED}
+TRANSFERS = {*ColorTrc} - {ColorTrc.UNSPECIFIED}
+HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
+
+
+class Images:
+    """Converter of the frames of a video stream to images.
+
+    One for all frames: a converter per frame costs six times as much.
+    """
+
+    def __init__(self, stream: Any):
+        self._shape = PixelShape(stream)
+        self._converter, self._deep = VideoReformatter(), VideoReformatter()
+
+    def image(self, frame: Any) -> np.ndarray:
+        """Convert a frame to an image.
+
+        PQ and HLG become SDR of BT.709 as FFmpeg maps them (203 cd/m2 are white); other primaries stay as they are.
+
+        Returns:
+            uint8 RGB (H, W, 3), upright, as wide as it is shown.
+        """
+        width, matrix, shown = self._shape.width(frame), _matrix(frame), frame
+        transposed, mirrored, flipped = orientation(frame)
+        # As FFmpeg's command does it; for the others it makes no difference but at odd sizes
+        is_scaled = width != frame.width or frame.format.components[0].bits > 8
+        how: Any = {"src_colorspace": matrix, "interpolation": Interpolation.BICUBIC if is_scaled else None}
+        if frame.color_trc in HDR:  # in 16 bit: 8 of PQ show as steps
+            tell_colours(frame)
+            sdr: Any = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
+            shown = self._deep.reformat(frame, format="rgb48le", **how, **sdr)
+        image = self._converter.reformat(shown, width, format="rgb24", **how).to_ndarray()  # (H, W, 3), as stored
+        image = image.transpose(1, 0, 2) if transposed else image
+        return np.ascontiguousarray(image[:: -1 if flipped else 1, :: -1 if mirrored else 1])
+
+
+class PixelShape:
+    """Shape of a stream's pixels, which broadcasts change on the way."""
+
+    def __init__(self, stream: Any):
+        self._source = stream.codec_context if stream.container.format.name in BROADCASTS else stream
+
+    def now(self) -> Fraction:
+        """Tell how many times as wide as high a stored pixel is, 1 if nothing says so."""
+        shape: Fraction | None = self._source.sample_aspect_ratio
+        return shape if shape and shape > 0 else Fraction(1)
+
+    def width(self, frame: Any) -> int:
+        """Tell how many square pixels wide a stored picture is.
+
+        Its height stays. A shape that would make it larger than this package reads is passed over.
+        """
+        stored: int = frame.width
+        width = max(1, round(stored * self.now()))
+        return width if width <= MAX_SIDE_PX and width * frame.height <= MAX_PIXELS else stored
+
+
+def orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """Tell how a stored picture becomes upright.
+
+    Angles between quarter turns count as the nearest of these.
+
+    Returns:
+        Whether to swap rows and columns; then to mirror it left to right; then to flip it upside down.
+    """
+    told = frame.side_data.get(SideData.DISPLAYMATRIX)
+    if told is None:
+        return False, False, False
+    # A pixel at column p, row q goes to column a p + c q + x, row b p + d q + y; nine numbers a b u c d v x y w
+    a, b, _, c, d = (int(number) for number in np.frombuffer(told, np.int32)[:5])
+    return (True, c < 0, b < 0) if abs(b) + abs(c) > abs(a) + abs(d) else (False, a < 0, d < 0)
+
+
+def progressive(frames: Iterable[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
+    """Deinterlace the frames that are flagged as two fields.
+
+    Each becomes one picture, of the moment of its first field, at the time of the frame; the others stay as they are.
+    """
+    graph: Any = None
+    kind, times_s = None, deque[float]()
+    for time_s, frame in frames:
+        if graph is not None and _kind(frame) != kind:
+            yield from _pulled(graph, times_s, None)
+            graph = None
+        if graph is None and frame.interlaced_frame:
+            graph, kind = _graph(frame, ("bwdif", "mode=send_frame:deint=interlaced")), _kind(frame)
+        if graph is None:
+            yield time_s, frame
+        else:
+            times_s.append(time_s)
+            yield from _pulled(graph, times_s, frame)
+    if graph is not None:
+        yield from _pulled(graph, times_s, None)
+
+
+def _pulled(graph: Any, times_s: deque[float], frame: Any) -> Iterator[tuple[float, Any]]:
+    """Push a frame, or None as the end, and pull what comes with its time."""
+    graph.push(frame)
+    while times_s:
+        try:
+            picture = graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        yield times_s.popleft(), picture
+
+
+class Written:
+    """Filters that make frames what plays everywhere.
+
+    They are turned upright, cut to even sides, 4:2:0 in 8 bit and limited range, PQ and HLG mapped to SDR as `Images`
+    does. Matrix, primaries and transfer are told; where a source does not, as players take it.
+
+    Args:
+        frame: The first one.
+    """
+
+    def __init__(self, stream: Any, frame: Any):
+        self.transposed, mirrored, flipped = orientation(frame)
+        shape = PixelShape(stream).now()
+        self.pixel_shape = 1 / shape if self.transposed else shape
+        tell_colours(frame)
+        hdr = ":out_primaries=bt709:out_transfer=bt709" if frame.color_trc in HDR else ""
+        kept = not hdr and frame.colorspace in WRITTEN_MATRICES
+        self._matrix = int(frame.colorspace) if kept else BT709 if hdr or _is_hd(frame) else BT601
+        self._graph = _graph(
+            frame,
+            *[("transpose", "cclock_flip")] * self.transposed,
+            *[("hflip", "")] * mirrored,
+            *[("vflip", "")] * flipped,
+            ("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0"),
+            ("scale", f"out_color_matrix={WRITTEN_MATRICES[self._matrix]}:out_range=tv{hdr}"),
+            ("format", "yuv420p"),
+        )
+
+    def picture(self, frame: Any) -> Any:
+        """Filter a frame."""
+        tell_colours(frame)
+        self._graph.push(frame)
+        picture = self._graph.pull()
+        picture.colorspace = self._matrix  # of BT.601's two numbers that of the source
+        return picture
+
+
+def tell_colours(picture: Any) -> None:
+    """Write into a frame or codec what it does not tell of its colours.
+
+    Players take it so. What is RGB has neither matrix nor range.
+    """
+    if not (picture.format.is_rgb or picture.format.has_palette):
+        picture.colorspace = _matrix(picture)
+        full = ColorRange.JPEG if picture.format.name.startswith("yuvj") else ColorRange.MPEG
+        picture.color_range = picture.color_range or full
+    if picture.color_primaries not in PRIMARIES:
+        sd = BT601_625 if picture.height in LINES_625 else BT601
+        picture.color_primaries = BT2020 if picture.color_trc in HDR else BT709 if _is_hd(picture) else sd
+    if picture.color_trc not in TRANSFERS:
+        picture.color_trc = BT709 if _is_hd(picture) else BT601
+
+
+def _graph(frame: Any, *filters: tuple[str, str]) -> Any:
+    """Link filters for frames like this one."""
+    graph = av.filter.Graph()
+    size = f"video_size={frame.width}x{frame.height}:pixel_aspect=1/1"
+    colours = f"colorspace={frame.colorspace}:range={frame.color_range}"
+    source = graph.add("buffer", f"{size}:pix_fmt={frame.format.name}:time_base={frame.time_base}:{colours}")
+    nodes = [graph.add(name, arguments) for name, arguments in filters]
+    graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
+    return graph
+
+
+def _kind(frame: Any) -> tuple[Any, ...]:
+    """Return what a graph is made for."""
+    return frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
+
+
+def _is_hd(frame: Any) -> bool:
+    short, long = sorted((frame.width, frame.height))
+    return bool(long >= HD_LONG_PX or short > SD_SHORT_PX)
+
+
+def _matrix(frame: Any) -> int:
+    """Return the matrix of a frame, as players take it where it is not told."""
+    if frame.colorspace in MATRICES:
+        return int(frame.colorspace)
+    return BT2020 if frame.color_trc in HDR else BT709 if _is_hd(frame) else BT601_625
