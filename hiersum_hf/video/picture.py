@@ -20,12 +20,10 @@ from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpola
 
 MAX_SIDE_PX = 16_384
 MAX_PIXELS = 2**27  # 16,384 x 8,192: one RGB image of it takes 400 MB
-HD_LONG_PX, SD_SHORT_PX = (
-    1280,
-    576,
-)  # as long, or shorter sides above that: what tells no matrix has BT.709's, as in mpv
-BT709, BT601_625, BT601, BT2020 = 1, 5, 6, 9
-MATRICES = {BT709, 4, BT601_625, BT601, 7, BT2020, 10}  # that FFmpeg's scaler knows
+# What tells no matrix has BT.709's if its longer or its shorter side is larger than SD's, as in mpv
+HD_LONG_PX, SD_SHORT_PX = 1280, 576
+BT709, BT601_625, BT601, BT2020, BT2020_CONSTANT = 1, 5, 6, 9, 10
+MATRICES = {BT709, 4, BT601_625, BT601, 7, BT2020}  # that FFmpeg's scaler knows
 WRITTEN_MATRICES = {BT709: "bt709", BT601_625: "bt470bg", BT601: "smpte170m", BT2020: "bt2020nc"}
 LINES_625 = {288, 576}
 BROADCASTS = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc"}  # what tells no shape of pixels beside those of the codec
@@ -167,9 +165,14 @@ class Written:
     def picture(self, frame: Any) -> Any:
         """Filter a frame."""
         tell_colours(frame)
+        primaries, transfer = frame.color_primaries, frame.color_trc
+        if transfer not in HDR:  # they stay as they are, and the scaler refuses some
+            frame.color_primaries, frame.color_trc = ColorPrimaries.UNSPECIFIED, ColorTrc.UNSPECIFIED
         self._graph.push(frame)
         picture = self._graph.pull()
         picture.colorspace = self._matrix  # of BT.601's two numbers that of the source
+        if transfer not in HDR:
+            picture.color_primaries, picture.color_trc = primaries, transfer
         return picture
 
 
@@ -214,4 +217,6 @@ def _matrix(frame: Any) -> int:
     """Return the matrix of a frame, as players take it where it is not told."""
     if frame.colorspace in MATRICES:
         return int(frame.colorspace)
-    return BT2020 if frame.color_trc in HDR else BT709 if _is_hd(frame) else BT601_625
+    if frame.colorspace == BT2020_CONSTANT or frame.color_trc in HDR:
+        return BT2020
+    return BT709 if _is_hd(frame) else BT601_625
