@@ -29,13 +29,14 @@ import numpy as np
 from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.video.reader import Reading, VideoFile, iter_frames
+from hiersum_hf.video.reader import TOLERANCE_S, Reading, VideoFile, iter_frames
 from hiersum_hf.video.stills import Glances
 
 
 logger = logging.getLogger(__name__)
 
 GLANCED = ("contrast", "change")
+STANDS_S = 5.0  # a picture that stands longer is sampled again and again; not given in the paper
 # What numpy raises at a file that was cut off or damaged
 BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 FEATURE_VERSION = 2  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
@@ -124,9 +125,30 @@ def frame_features(
     if not np.isfinite(features).all():
         made_by = f"{settings.video_encoder} in {settings.dtype}"
         raise HierSumError(f"{path}: expected finite features, found NaN or infinity by {made_by}")
+    features, times_s = _standing(features, times_s, reading.length_s, settings.sample_fps, glances)
     computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s, glances)
     _store(computed, settings)
     return computed
+
+
+def _standing(
+    features: np.ndarray, times_s: np.ndarray, length_s: float, sample_fps: float, glances: Glances
+) -> tuple[np.ndarray, np.ndarray]:
+    """Repeat pictures that stand longer than 5 s at each moment of sampling.
+
+    A still beside a talk is then as many frames as the talk is long, and each sentence has its own.
+    """
+    ends_s = np.append(times_s[1:], max(length_s, times_s[-1]))
+    rows, filled_s = np.arange(len(times_s)), times_s
+    for row in np.flatnonzero(ends_s - times_s > STANDS_S):
+        first = int((times_s[row] + TOLERANCE_S) * sample_fps) + 1
+        again_s = np.arange(first, math.ceil((ends_s[row] - TOLERANCE_S) * sample_fps)) / sample_fps
+        rows, filled_s = np.append(rows, np.full(len(again_s), row)), np.append(filled_s, again_s)
+    order = np.argsort(filled_s, kind="stable")
+    rows, is_new = rows[order], order < len(times_s)
+    glances.contrast[:] = np.array(glances.contrast)[rows].tolist()
+    glances.change[:] = np.where(is_new, np.array(glances.change)[rows], 0.0).tolist()
+    return features[rows], filled_s[order]
 
 
 def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) -> Path:

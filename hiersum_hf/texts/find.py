@@ -10,7 +10,7 @@ from typing import Any
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
-from hiersum_hf.texts.tracks import base_language, embedded_subtitles
+from hiersum_hf.texts.tracks import base_language, embedded_subtitles, from_pictures_on
 from hiersum_hf.video.reader import VideoFile
 
 
@@ -48,16 +48,18 @@ def read_texts(
     notes: list[str] = []
     path = video.path if isinstance(video, VideoFile) else video
     beside, source = side_files(path, language), f"the subtitles of {path}"
+    is_file = isinstance(subtitles, str | os.PathLike)
     if subtitles is None and "subtitles" in beside:
         subtitles, note = _beside(beside["subtitles"], as_sentences)
-        source, notes = str(beside["subtitles"]), [*notes, note]
-    elif isinstance(subtitles, str | os.PathLike) and "\n" not in str(subtitles):
+        source, notes, is_file = str(beside["subtitles"]), [*notes, note], True
+    elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
     if description is None and "description" in beside:
         description, note = _beside(beside["description"], as_description)
         notes.append(note)
     if subtitles is not None:
         found = as_sentences(subtitles)
+        found = from_pictures_on(video, found) if is_file and Path(path).exists() else found
     else:
         found, source, heard = _inside(video, str(path), language, transcribe if listen else None, device)
         notes += heard

@@ -5,9 +5,9 @@ The language chooses the track. Times are in seconds from the start of the best 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,15 @@ def embedded_subtitles(video: str | Path | VideoFile, language: str | None = Non
             return sentences, f"subtitle {track} of {path}"
     found = f"no usable text among subtitle {', '.join(map(str, tracks))}" if tracks else "no subtitle track"
     return [], f"{path} has {found}"
+
+
+def from_pictures_on(video: str | Path | VideoFile, sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Count the times of a subtitle file from the start of the pictures.
+
+    Players count them from the start of the container, which may begin with sound alone. Raises what `probe` raises.
+    """
+    begin_s = (video if isinstance(video, VideoFile) else VideoFile(video)).info.begin_s
+    return [replace(one, start_s=one.start_s - begin_s, end_s=one.end_s - begin_s) for one in sentences]
 
 
 def base_language(tag: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.picture import progressive
 from hiersum_hf.video.reader import VideoFile, stream_start_s, timed_frames
 
@@ -82,6 +83,8 @@ def find_cuts(video: str | Path | VideoFile) -> np.ndarray:
     """
     finder, file = CutFinder(), video if isinstance(video, VideoFile) else VideoFile(video)
     with file.packets() as (container, stream):
-        for time_s, frame in progressive(timed_frames(container, stream, stream_start_s(stream))):
+        clock = Clock(container, (stream, container.streams.best("audio")))
+        frames = timed_frames(container, stream, stream_start_s(stream), clock=clock)
+        for time_s, frame in progressive(frames):
             finder.watch(time_s, frame)
     return finder.cuts_s

@@ -5,7 +5,9 @@ Times are in seconds from the start of the best video stream.
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +18,11 @@ from typing import Any
 
 import av
 import numpy as np
+from av.format import Flags
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
+from hiersum_hf.video.clock import MAX_BACK_S, STANDS_S, Clock
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
 
 
@@ -27,7 +31,11 @@ TOLERANCE_S = 1e-6
 # A header may claim anything; this stops it from asking for all time, and the sizes of a picture for all memory.
 MAX_DURATION_S = 7 * 24 * 3600.0
 MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
-MAX_MISSING_S = 1.0  # pictures that end earlier than announced are reported from here on
+MAX_MISSING_S = 1.0  # a file that ends earlier than announced is reported from here on
+LATE_S = 0.5  # a container that begins later may count its length from there or from 0
+MAX_REORDERED = 16  # pictures that an encoder may store before one that is shown earlier
+SOUND_STEP_S = 1.0  # after so much sound a packet is decoded to see what it is
+LAST_PACKETS = 3  # before a part, any of which may be called corrupt
 # FFmpeg's names of formats that hold what they show; others (playlists, scripts) open further files and addresses.
 FORMATS = (
     "mov,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,gxf,dv,rm,swf,nut,nsv,wtv,ivf,gif,apng,mjpeg,yuv4mpegpipe,"
@@ -40,7 +48,8 @@ ITS_OWN = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 class VideoInfo:
     """Facts of a video file.
 
-    They are those of its best video stream; `fps` is the average (0 if unknown).
+    They are those of its best video stream; `fps` is the average (0 if unknown), `duration_s` the end of pictures and
+    sound (the last picture stands while there is sound), `begin_s` where the pictures begin after the container does.
     """
 
     path: str
@@ -49,6 +58,7 @@ class VideoInfo:
     width: int
     height: int
     has_audio: bool
+    begin_s: float = 0.0
 
 
 class VideoFile:
@@ -102,16 +112,18 @@ class VideoFile:
     def info(self) -> VideoInfo:
         """What the file says about itself.
 
-        Width and height are as stored, before any rotation. The duration is the video stream's, else the container's,
-        else (live recordings) the end of the last packet. Raises what `header` raises.
+        Width and height are as stored, before any rotation. The duration is that of the header; files without one
+        (live recordings) and formats whose times may start again (.ts, .mpg, .ogv) are read to their end. Raises what
+        `header` raises.
         """
         container, stream = self.header()
         with named_errors(self.path):
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             has_audio = container.streams.best("audio") is not None
             self._is_read |= not _announced_s(container, stream)
-            duration_s = stream_duration_s(container, stream)
-        return VideoInfo(str(self.path), duration_s, fps, stream.width, stream.height, has_audio)
+            begin_s = stream_start_s(stream) - (container.start_time or 0) / av.time_base
+            duration_s, _ = measured(container, stream)
+        return VideoInfo(str(self.path), duration_s, fps, stream.width, stream.height, has_audio, begin_s)
 
     @contextmanager
     def packets(self) -> Iterator[tuple[Any, Any]]:
@@ -171,8 +183,13 @@ def iter_frames(
         raise InputError(f"{file.path}: expected a positive sample_fps, found {sample_fps}")
     with file.packets() as (container, stream):
         announced_s, faults = _announced_s(container, stream), Faults()
-        images, next_k = Images(stream), 0
-        for time_s, frame in progressive(timed_frames(container, stream, stream_start_s(stream), faults, listen)):
+        clock = Clock(container, (stream, container.streams.best("audio")))
+        images, next_k, size = Images(stream), 0, (0, 0)
+        frames = timed_frames(container, stream, stream_start_s(stream), faults, listen, clock)
+        for time_s, frame in progressive(frames):
+            if size != (frame.width, frame.height):
+                size = frame.width, frame.height
+                faults.see("pictures change", f"{size[0]} x {size[1]}", time_s)
             if watch is not None:
                 watch(time_s, frame)
             if time_s < next_k / sample_fps - TOLERANCE_S:
@@ -181,7 +198,7 @@ def iter_frames(
             next_k = int((time_s + TOLERANCE_S) * sample_fps) + 1
             yield time_s, images.image(frame)
         if reading is not None:
-            faults.report(reading, file.path, stream, announced_s)
+            faults.report(reading, file.path, stream, announced_s, clock)
 
 
 @dataclass
@@ -190,11 +207,23 @@ class Reading:
 
     Args:
         warnings: Sentences for a user.
-        end_s: Where its pictures end if that is too early, else infinity.
+        end_s: Where pictures and sound end if that is too early, else infinity.
+        length_s: Where they end, and not later than announced.
     """
 
     warnings: list[str] = field(default_factory=list)
     end_s: float = math.inf
+    length_s: float = 0.0
+
+
+@dataclass
+class Change:
+    """What a stream was at first, what it became, when, and how often that changed in all."""
+
+    was: str
+    became: str
+    time_s: float
+    count: int = 1
 
 
 @dataclass
@@ -204,25 +233,57 @@ class Faults:
     count: int = 0  # unreadable parts
     first: int = 0  # the last good frame before the first of them
     good: int = 0  # the last good frame
-    end: int = 0  # of the last packet
+    backward: list[float] = field(default_factory=list)  # seconds of frames whose times go back
+    seen: dict[str, str] = field(default_factory=dict)  # what the pictures and the sound are now
+    changes: dict[str, Change] = field(default_factory=dict)
 
     def add(self) -> None:
         """Count an unreadable part."""
         self.first = self.first if self.count else self.good
         self.count += 1
 
-    def report(self, reading: Reading, path: str | Path, stream: Any, announced_s: float) -> None:
-        """Tell of unreadable parts and of a file that ends too early."""
-        first_s, end_s = (
-            max(0.0, float(ticks * stream.time_base) - stream_start_s(stream)) for ticks in (self.first, self.end)
-        )
+    def see(self, what: str, form: str, time_s: float) -> None:
+        """Note what a stream is from `time_s` on."""
+        before = self.seen.get(what, form)
+        self.seen[what] = form
+        if form != before and what in self.changes:
+            self.changes[what].count += 1
+        elif form != before:
+            self.changes[what] = Change(before, form, time_s)
+
+    def report(self, reading: Reading, path: str | Path, stream: Any, announced_s: float, clock: Clock) -> None:
+        """Tell of unreadable parts, of what changes on the way, and of a file that ends too early."""
+        origin_s = stream_start_s(stream)
+        end_s = clock.end_s(origin_s)
         if self.count:
-            parts = counted(self.count, "unreadable part")
-            reading.warnings.append(f"{path}: skipped {parts}, the first after {first_s:.1f} s.")
+            parts, first_s = counted(self.count, "unreadable part"), float(self.first * stream.time_base) - origin_s
+            reading.warnings.append(f"{path}: skipped {parts}, the first after {max(0.0, first_s):.1f} s.")
+        reading.warnings += [f"{path}: {note}" for note in self._notes(clock, origin_s)]
         if end_s < announced_s - MAX_MISSING_S:
             found = f"the pictures end at {end_s:.1f} s of {announced_s:.1f} s"
             reading.warnings.append(f"{path}: {found}. Is the file whole?")
             reading.end_s = end_s
+        reading.length_s = min(end_s, announced_s or math.inf)
+
+    def _notes(self, clock: Clock, origin_s: float) -> Iterator[str]:
+        """Say what changes on the way, each once."""
+        state, pictures_s = clock.state, clock.pictures_end_s - origin_s
+        if state.joins_s:
+            times = counted(len(state.joins_s), "time")
+            first_s = state.joins_s[0] - origin_s
+            yield f"its clock starts again {times}, first at {first_s:.1f} s: what follows is taken to go on there."
+        if state.gaps_s:
+            gaps, (from_s, to_s) = counted(len(state.gaps_s), "gap"), state.gaps_s[0]
+            first = f"{from_s - origin_s:.1f} to {to_s - origin_s:.1f} s"
+            yield f"{gaps} in which nothing is stored, the first from {first}: the last picture stands there."
+        if self.backward:
+            pictures = counted(len(self.backward), "picture")
+            yield f"its clock goes back after {self.backward[0]:.1f} s: {pictures} there are left out."
+        for what, change in self.changes.items():
+            times = f" ({change.count} changes in all)" if change.count > 1 else ""
+            yield f"the {what} from {change.was} to {change.became} at {change.time_s:.0f} s{times}."
+        if clock.end_s(origin_s) > pictures_s + MAX_MISSING_S:
+            yield f"the pictures end at {pictures_s:.1f} s, the sound later: the last picture stands."
 
 
 @contextmanager
@@ -286,27 +347,37 @@ def stream_start_s(stream: Any) -> float:
     return float((stream.start_time or 0) * stream.time_base)
 
 
-def stream_duration_s(container: Any, stream: Any) -> float:
-    """Measure the video stream in seconds.
+def measured(container: Any, stream: Any) -> tuple[float, Clock]:
+    """Measure how long a video lasts, in seconds.
 
-    A file that does not announce them is read to its end.
+    A file that does not announce it, or may announce what is wrong, is read to its end; the clock that comes beside it
+    knows then where the file's own times start again.
     """
+    clock = Clock(container, (stream, container.streams.best("audio")), marked=True)
     duration_s = _announced_s(container, stream)
     if not duration_s:
-        ends = (packet.pts + (packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None)
-        duration_s = float(max(ends, default=0) * stream.time_base) - stream_start_s(stream)
-    return _not_too_long(container, duration_s)
+        for _ in readable_packets(container, stream, Faults(), clock):
+            pass
+        duration_s = clock.end_s(stream_start_s(stream))
+    return _not_too_long(container, duration_s), clock
 
 
 def _announced_s(container: Any, stream: Any) -> float:
     """Read the announced length in seconds.
 
-    It is that of the video stream, else of the file, else 0. Raises ValueError above `MAX_DURATION_S`.
+    It is that of the pictures and the sound, else of the file, and 0 where only reading the file to its end tells.
+    Raises ValueError above `MAX_DURATION_S`.
     """
-    announced_s = (
-        float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / av.time_base
-    )
-    return _not_too_long(container, announced_s)
+    late = (container.start_time or 0) / av.time_base > LATE_S
+    if container.format.flags & Flags.ts_discont.value or (late and not stream.duration):
+        return 0.0
+    end_s, sound = (container.duration or 0) / av.time_base, container.streams.best("audio")
+    if stream.duration:
+        end_s = stream_start_s(stream) + float(stream.duration * stream.time_base)
+        if sound is not None and sound.duration:
+            sound_s = stream_start_s(sound) + float(sound.duration * sound.time_base)
+            end_s = sound_s if sound_s > end_s + STANDS_S else end_s
+    return _not_too_long(container, max(0.0, end_s - stream_start_s(stream)))
 
 
 def _not_too_long(container: Any, duration_s: float) -> float:
@@ -323,30 +394,58 @@ def timed_frames(
     origin_s: float,
     faults: Faults | None = None,
     listen: Callable[[Any, float], None] | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[tuple[float, Any]]:
     """Decode the frames from here on with their times.
 
-    It yields (seconds after `origin_s`, frame), strictly ascending, without damaged frames.
+    It yields (seconds after `origin_s`, frame), strictly ascending, without damaged frames. The streams of `clock` are
+    read; default: this one alone.
     """
+    faults, clock = faults or Faults(), clock or Clock(container, (stream,))
     last_s = -float("inf")
-    for frame in _readable_frames(container, stream, faults or Faults(), listen):
-        if frame.time is not None and frame.time - origin_s > last_s:
-            last_s = frame.time - origin_s
-            yield last_s, frame
+    frames = _readable_frames(container, stream, faults, listen, clock)
+    if clock.counts and stream.type == "video" and stream.codec_context.has_b_frames:
+        frames = _in_order(frames)
+    for frame in frames:
+        if frame.time is None:
+            continue
+        time_s = frame.time - origin_s
+        if time_s > last_s:
+            last_s = time_s
+            yield time_s, frame
+        elif time_s < last_s - MAX_BACK_S:
+            faults.backward.append(last_s)
+
+
+def _in_order(frames: Iterator[Any]) -> Iterator[Any]:
+    """Give frames, which come in the order they are shown in, their times in ascending order."""
+    waiting, ticks = deque[Any](), list[int]()
+    for frame in frames:
+        waiting.append(frame)
+        heapq.heappush(ticks, frame.pts)
+        if len(waiting) > MAX_REORDERED:
+            waiting[0].pts = heapq.heappop(ticks)
+            yield waiting.popleft()
+    for frame in waiting:
+        frame.pts = heapq.heappop(ticks)
+        yield frame
 
 
 def _readable_frames(
-    container: Any, stream: Any, faults: Faults, listen: Callable[[Any, float], None] | None
+    container: Any, stream: Any, faults: Faults, listen: Callable[[Any, float], None] | None, clock: Clock
 ) -> Iterator[Any]:
     """Decode the frames that can be decoded.
 
     What cannot is counted and passed over. The sound's packets go to `listen`.
     """
-    audio, origin_s = container.streams.best("audio") if listen else None, stream_start_s(stream)
-    for packet in readable_packets(container, stream, faults, audio):
+    origin_s, heard_s = stream_start_s(stream), -math.inf
+    for packet in readable_packets(container, stream, faults, clock):
         if packet.stream_index != stream.index:
             if listen is not None:
                 listen(packet, origin_s)
+            if packet.pts is not None and (time_s := float(packet.pts * packet.time_base)) > heard_s + SOUND_STEP_S:
+                heard_s = time_s
+                _see_sound(packet, faults, time_s - origin_s, decode=listen is None)
             continue
         try:
             frames = packet.decode()
@@ -356,26 +455,30 @@ def _readable_frames(
         for frame in frames:
             if frame.is_corrupt:
                 faults.add()
-            else:
-                faults.good = frame.pts or faults.good
-                yield frame
+                continue
+            faults.good = frame.pts or faults.good
+            yield frame
 
 
-def readable_packets(container: Any, stream: Any, faults: Faults, audio: Any = None) -> Iterator[Any]:
-    """Read the packets from here on.
+def readable_packets(container: Any, stream: Any, faults: Faults, clock: Clock) -> Iterator[Any]:
+    """Read the packets from here on of all streams of a clock, and move them to it.
 
     A stream's last one is empty. What cannot be read is counted and passed over.
     """
-    failed, streams = 0, (stream,) if audio is None else (stream, audio)
+    failed, doubted = 0, list[int]()
     while True:
         try:
-            for packet in container.demux(*streams):
+            for packet in container.demux(*clock.streams):
                 failed = 0 if packet.pts is not None else failed
+                begins_part = clock.place(packet)
                 if packet.stream_index == stream.index:
+                    # FFmpeg calls one of the last packets before a part corrupt, as what follows is not its own
+                    doubted = [] if begins_part else [left - 1 for left in doubted]
                     if packet.is_corrupt:
+                        doubted.append(LAST_PACKETS)
+                    while doubted and (doubted[0] == 0 or packet.pts is None):
+                        doubted.pop(0)
                         faults.add()
-                    if packet.pts is not None:
-                        faults.end = max(faults.end, packet.pts + (packet.duration or 0))
                 yield packet
             return
         except av.error.FFmpegError:
@@ -385,22 +488,55 @@ def readable_packets(container: Any, stream: Any, faults: Faults, audio: Any = N
                 return
 
 
-def frames_from(container: Any, stream: Any, origin_s: float, start_s: float) -> Iterator[tuple[float, Any]]:
+def _see_sound(packet: Any, faults: Faults, time_s: float, decode: bool) -> None:
+    """Note what the sound is at a packet, which is decoded for that unless it has been."""
+    codec = packet.stream.codec_context
+    if codec is None or packet.stream.type != "audio":
+        return
+    try:
+        if decode:
+            packet.decode()
+    except av.error.FFmpegError:
+        return
+    faults.see("sound changes", f"{codec.layout.name} at {codec.sample_rate:,} Hz", time_s)
+
+
+def frames_from(
+    container: Any, stream: Any, origin_s: float, start_s: float, clock: Clock | None = None
+) -> Iterator[tuple[float, Any]]:
     """Decode timed frames from some moment before `start_s` on.
 
-    Indexes that lead past it are asked for an earlier one.
+    Indexes that lead past it are asked for an earlier one. `clock` is the one that came with the file's length.
     """
     back_s = 1.0  # then 4, 16, ...: some indexes lead seconds past where they should
     while True:
         target_s = start_s - back_s
+        back_s *= 4
         try:
-            container.seek(int((target_s + origin_s) / stream.time_base), stream=stream)
+            going = _sought(container, stream, origin_s + target_s, clock)
         except av.error.FFmpegError:
-            if target_s >= 0:
-                raise
+            if target_s >= 0:  # some refuse what is behind the last picture
+                continue
             container.seek(int(origin_s / stream.time_base), stream=stream)  # AVI and FLV refuse what is before
-        frames = timed_frames(container, stream, origin_s)
+            going = None
+        frames = timed_frames(container, stream, origin_s, clock=going)
         first = next(frames, None)
         if target_s < -1 or (first is not None and first[0] <= start_s):
             return chain([] if first is None else [first], frames)
-        back_s *= 4
+
+
+def _sought(container: Any, stream: Any, time_s: float, clock: Clock | None) -> Clock | None:
+    """Seek to a moment of a clock, and return the one that goes on there.
+
+    Where times start again no time leads to its packet, but its place in the file does.
+    """
+    if clock is None or not clock.state.joins_s:
+        container.seek(int(time_s / stream.time_base), stream=stream)
+        return None
+    place, state = 0, None
+    for begin_s, byte, before in clock.marks:
+        if begin_s > time_s:
+            break
+        place, state = byte, before
+    container.seek(place, unsupported_byte_offset=True)
+    return Clock(container, [container.streams[one.index] for one in clock.streams], state)

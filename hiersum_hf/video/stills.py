@@ -14,7 +14,8 @@ from typing import Any
 import av
 import numpy as np
 
-from hiersum_hf.video.reader import VideoFile, stream_start_s
+from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.reader import Faults, VideoFile, readable_packets, stream_start_s
 
 
 POINTS = 128  # of a picture's longer side that are looked at
@@ -174,8 +175,11 @@ def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
     sound, file = Sound(), video if isinstance(video, VideoFile) else VideoFile(video)
     with file.packets() as (container, pictures):
         stream = container.streams.best("audio")
-        for packet in container.demux(stream) if stream is not None else ():
-            sound.hear(packet, stream_start_s(pictures))
+        if stream is not None:
+            clock = Clock(container, (pictures, stream))
+            for packet in readable_packets(container, pictures, Faults(), clock):
+                if packet.stream_index == stream.index:
+                    sound.hear(packet, stream_start_s(pictures))
     return sound.at(edges_s)
 
 

@@ -18,14 +18,15 @@ from av.video.frame import PictureType
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
+from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.picture import PixelShape, Written, progressive, tell_colours
 from hiersum_hf.video.reader import (
     TOLERANCE_S,
     Faults,
     frames_from,
+    measured,
     opened,
     readable_packets,
-    stream_duration_s,
     stream_start_s,
 )
 
@@ -69,11 +70,12 @@ def write_segments(path: str | Path, segments: Sequence[Segment], output: str | 
         opened(path) as (container, stream),
         opened(path) as (container_2, _),  # sound has its own reader: each seeks and decodes at its own pace
     ):
-        placed = _placed(path, segments, stream_duration_s(container, stream))
-        sources = [_pictures(container, stream, placed, target)]
+        duration_s, clock = measured(container, stream)
+        placed = _placed(path, segments, duration_s)
+        sources = [_pictures(container, stream, clock, placed, target)]
         audio = container_2.streams.best("audio")
         if audio is not None:
-            sources.append(_sound(container_2, audio, stream_start_s(stream), placed, target))
+            sources.append(_sound(container_2, audio, clock, stream_start_s(stream), placed, target))
         for _, packets in heapq.merge(*sources, key=lambda item: item[0]):
             with _write_errors(output):
                 target.mux(packets)
@@ -106,7 +108,9 @@ def _placed(path: str | Path, segments: Sequence[Segment], duration_s: float) ->
     return placed
 
 
-def _pictures(container: Any, stream: Any, placed: list[Placed], target: Any) -> Iterator[tuple[float, Any]]:
+def _pictures(
+    container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any
+) -> Iterator[tuple[float, Any]]:
     """Write the pictures, copied if that is exact.
 
     It yields (second, packets).
@@ -119,11 +123,11 @@ def _pictures(container: Any, stream: Any, placed: list[Placed], target: Any) ->
         return _for_stream(copy, _copied_packets(container, stream, placed))
     encoder = target.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "18", "bf": "0"})
     encoder.thread_type = "FRAME"
-    return _encoded(encoder, _output_pictures(container, stream, placed, encoder.codec_context))
+    return _encoded(encoder, _output_pictures(container, stream, clock, placed, encoder.codec_context))
 
 
 def _sound(
-    container: Any, stream: Any, origin_s: float, placed: list[Placed], target: Any
+    container: Any, stream: Any, clock: Clock, origin_s: float, placed: list[Placed], target: Any
 ) -> Iterator[tuple[float, Any]]:
     """Write the sound.
 
@@ -131,7 +135,7 @@ def _sound(
     """
     layout = "mono" if stream.channels == 1 else "stereo"
     encoder = target.add_stream("aac", rate=AUDIO_RATE, layout=layout, bit_rate=AUDIO_BITS * (1 + (layout == "stereo")))
-    return _encoded(encoder, _output_sound(container, stream, origin_s, placed, layout))
+    return _encoded(encoder, _output_sound(container, stream, clock, origin_s, placed, layout))
 
 
 def _encoded(encoder: Any, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]:
@@ -179,7 +183,7 @@ def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> 
     start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
     container.seek(start, stream=stream)
     faults, stop = Faults(), start
-    for packet in readable_packets(container, stream, faults):
+    for packet in readable_packets(container, stream, faults, Clock(container, (stream,))):
         if packet.pts is None or (packet.is_keyframe and packet.pts >= end - slack):
             break
         if packet.dts is None or packet.pts < start - slack:
@@ -192,14 +196,14 @@ def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> 
         yield None
 
 
-def _kept_frames(container: Any, stream: Any, placed: list[Placed]) -> Iterator[tuple[float, Any]]:
+def _kept_frames(container: Any, stream: Any, clock: Clock, placed: list[Placed]) -> Iterator[tuple[float, Any]]:
     """Decode the frames of all segments.
 
     It yields (output second, frame).
     """
     for start_s, end_s, output_s in placed:
         on_screen = None  # the frame that shows when the segment starts
-        for time_s, frame in progressive(frames_from(container, stream, stream_start_s(stream), start_s)):
+        for time_s, frame in progressive(frames_from(container, stream, stream_start_s(stream), start_s, clock)):
             if time_s >= end_s - TOLERANCE_S:
                 break
             if time_s < start_s - TOLERANCE_S:
@@ -213,13 +217,13 @@ def _kept_frames(container: Any, stream: Any, placed: list[Placed]) -> Iterator[
             yield output_s, on_screen
 
 
-def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: Any) -> Iterator[Any]:
+def _output_pictures(container: Any, stream: Any, clock: Clock, placed: list[Placed], codec: Any) -> Iterator[Any]:
     """Set up the encoder, and give it frames as it wants them.
 
     Each lasts until the next, the last one to the end.
     """
     written = pending = None  # type: Any
-    for time_s, frame in _kept_frames(container, stream, placed):
+    for time_s, frame in _kept_frames(container, stream, clock, placed):
         written = written or Written(stream, frame)
         picture = written.picture(frame)
         picture.pts, picture.time_base = round(time_s * VIDEO_TICKS), Fraction(1, VIDEO_TICKS)
@@ -243,7 +247,9 @@ def _output_pictures(container: Any, stream: Any, placed: list[Placed], codec: A
     yield pending
 
 
-def _output_sound(container: Any, stream: Any, origin_s: float, placed: list[Placed], layout: str) -> Iterator[Any]:
+def _output_sound(
+    container: Any, stream: Any, clock: Clock, origin_s: float, placed: list[Placed], layout: str
+) -> Iterator[Any]:
     """Cut the sound to exactly the segments' samples.
 
     Those that the source lacks are silence.
@@ -251,7 +257,7 @@ def _output_sound(container: Any, stream: Any, origin_s: float, placed: list[Pla
     for start_s, end_s, output_s in placed:
         first, stop = round(output_s * AUDIO_RATE), round((output_s + end_s - start_s) * AUDIO_RATE)
         cursor, expected = first, None
-        for time_s, samples in _samples_from(container, stream, origin_s, start_s, layout):
+        for time_s, samples in _samples_from(container, stream, clock, origin_s, start_s, layout):
             # Samples are counted, not timed: a rounded time stamp within the jitter goes on where the last one ended
             at = first + round((time_s - start_s) * AUDIO_RATE)
             if expected is not None and abs(at - expected) <= MAX_AUDIO_JITTER_S * AUDIO_RATE:
@@ -267,15 +273,30 @@ def _output_sound(container: Any, stream: Any, origin_s: float, placed: list[Pla
         yield from _silence(cursor, stop, layout)
 
 
-def _samples_from(container: Any, stream: Any, origin_s: float, start_s: float, layout: str) -> Iterator[Any]:
+def _samples_from(
+    container: Any, stream: Any, clock: Clock, origin_s: float, start_s: float, layout: str
+) -> Iterator[Any]:
     """Decode sound from some moment before `start_s` on.
 
-    It yields (seconds, float32 (channels, samples)) at `AUDIO_RATE`.
+    It yields (seconds, float32 (channels, samples)) at `AUDIO_RATE`. Where the source's rate or channels change, the
+    resampler is made anew.
     """
-    resampler: Any = av.AudioResampler(format="fltp", layout=layout, rate=AUDIO_RATE)
-    for _, frame in chain(frames_from(container, stream, origin_s, start_s), [(0.0, None)]):
-        for part in resampler.resample(frame):
+    resampler, form = None, None  # type: Any, Any
+    for _, frame in chain(frames_from(container, stream, origin_s, start_s, clock), [(0.0, None)]):
+        parts = []
+        if resampler is not None and (frame is None or _form(frame) != form):
+            parts, resampler = resampler.resample(None), None
+        if frame is not None:
+            if resampler is None:
+                resampler, form = av.AudioResampler(format="fltp", layout=layout, rate=AUDIO_RATE), _form(frame)
+            parts += resampler.resample(frame)
+        for part in parts:
             yield part.time - origin_s, part.to_ndarray()
+
+
+def _form(frame: Any) -> tuple[str, str, int]:
+    """Return what a resampler is made for."""
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _silence(start: int, stop: int, layout: str) -> Iterator[Any]:

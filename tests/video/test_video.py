@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -219,7 +220,7 @@ def test_a_dying_disk_is_not_read_for_ever():
             raise av.error.OSError(5, "Input/output error")
 
     container, faults = Container(), video.Faults()
-    assert list(video.readable_packets(container, None, faults)) == []
+    assert list(video.readable_packets(container, None, faults, SimpleNamespace(streams=(None,)))) == []
     assert container.reads == faults.count == video.MAX_FAILED_READS
 
 

@@ -141,11 +141,12 @@ class FolderReader:
 
     def sentences(self, video_id: str) -> list[Sentence]:
         """Read the subtitle file, else the video's first text track."""
-        from hiersum_hf.texts.tracks import embedded_subtitles
+        from hiersum_hf.texts.tracks import embedded_subtitles, from_pictures_on
 
         files = self.files(video_id)
         if "subtitles" in files:
-            return read_subtitles(files["subtitles"])
+            sentences = read_subtitles(files["subtitles"])
+            return from_pictures_on(files["video"], sentences) if "video" in files else sentences
         return embedded_subtitles(files["video"])[0] if "video" in files else []
 
     def files(self, video_id: str) -> dict[str, Path]:

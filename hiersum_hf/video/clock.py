@@ -1,0 +1,151 @@
+"""One clock for all packets of a file.
+
+It ascends where a file's own times start again (recordings joined end to end, a sender that was set anew), and notes
+where that is and where nothing was stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from av.format import Flags
+
+
+MAX_BACK_S = 1.0  # times that go back by more have started again
+MAX_GAP_S = 3600.0  # times that go on later than this have started anew; a lost reception takes minutes
+GAP_S = 10.0  # nothing stored for longer is told
+STANDS_S = 0.5  # the last picture stands where the sound lasts longer by more than this; encoders fill up less
+
+
+@dataclass
+class Track:
+    """Where a stream is.
+
+    `shift` leads from its own ticks to the clock, where its last packet is at `last_s` and all so far end at `end_s`.
+    Packets that do not tell how long they last take `period_s`.
+    """
+
+    tick_s: float
+    period_s: float = 0.0
+    shift: int = 0
+    last_s: float = -math.inf
+    end_s: float = -math.inf
+
+
+@dataclass
+class State:
+    """Where the clock is.
+
+    `shift_s` leads from the times of the newest part to the clock; all packets so far end at `end_s`. Times start again
+    at `joins_s`, and nothing is stored between the two of each of `gaps_s`.
+    """
+
+    tracks: dict[int, Track]
+    shift_s: float = 0.0
+    end_s: float = -math.inf
+    joins_s: list[float] = field(default_factory=list)
+    gaps_s: list[tuple[float, float]] = field(default_factory=list)
+
+    def copy(self) -> State:
+        """Copy what will change."""
+        tracks = {index: replace(track) for index, track in self.tracks.items()}
+        return replace(self, tracks=tracks, joins_s=[*self.joins_s], gaps_s=[*self.gaps_s])
+
+    def fits(self, track: Track, own_s: float, gap_s: float = MAX_GAP_S) -> bool:
+        """Tell whether a packet can follow the last one of its stream, with a gap before it of at most `gap_s`."""
+        time_s = own_s + track.shift * track.tick_s
+        return track.last_s == -math.inf or track.last_s - MAX_BACK_S < time_s < self.end_s + gap_s
+
+
+class Clock:
+    """Clock of one pass over a file's packets, in the order in which they are stored.
+
+    Args:
+        container: The open file.
+        streams: Those whose packets are read, the pictures first; None stands for no stream.
+        state: Where to go on; default: at the file's first packet.
+        marked: Note where to go on at each key frame.
+    """
+
+    def __init__(self, container: Any, streams: Iterable[Any], state: State | None = None, marked: bool = False):
+        self.streams = tuple(stream for stream in streams if stream is not None)
+        self.may_turn = bool(container.format.flags & Flags.ts_discont.value)
+        # Chunks of an .avi have a number and no time; FFmpeg 8.1 makes one up that neither ascends nor is right
+        self.counts = container.format.name == "avi"
+        self.state = state.copy() if state else State({stream.index: _track(stream) for stream in self.streams})
+        self._doubted: tuple[int, State] | None = None  # the stream that turned last, and the state before it did
+        self._marked = marked
+        self.marks: list[tuple[float, int, State]] = []  # key frames' seconds and bytes, and the state before them
+
+    def place(self, packet: Any) -> bool:
+        """Move a packet to this clock, and tell whether its stream's times start again or jump with it."""
+        if self.counts and packet.dts is not None:
+            packet.pts = packet.dts
+        if packet.pts is None:
+            return False
+        index, mark, turns = packet.stream_index, None, False
+        if self._marked and packet.is_keyframe and packet.pos is not None and index == self.streams[0].index:
+            mark = packet.pos, self.state.copy()
+        tick_s = self.state.tracks[index].tick_s
+        own_s = (packet.pts if packet.dts is None else packet.dts) * tick_s
+        if self.may_turn:
+            turns = self._turn(index, own_s, packet.pts * tick_s)
+        state, track = self.state, self.state.tracks[index]
+        if track.shift:
+            packet.pts += track.shift
+            packet.dts = None if packet.dts is None else packet.dts + track.shift
+        begin_s = packet.pts * tick_s
+        if begin_s > state.end_s + GAP_S > -math.inf:
+            self._doubted = index, state.copy()
+            state.gaps_s.append((state.end_s, begin_s))
+            turns = True
+        track.last_s = own_s + track.shift * tick_s
+        track.end_s = max(track.end_s, begin_s + ((packet.duration or 0) * tick_s or track.period_s))
+        state.end_s = max(state.end_s, track.end_s)
+        if mark is not None:
+            self.marks.append((begin_s, *mark))
+        return turns
+
+    def _turn(self, index: int, own_s: float, begin_s: float) -> bool:
+        """Choose the shift of a stream whose packet is at `own_s` by its own times, and to be shown at `begin_s`."""
+        state, track = self.state, self.state.tracks[index]
+        if track.last_s == -math.inf:
+            track.shift = round(state.shift_s / track.tick_s)
+        doubted = self._doubted[1] if self._doubted is not None and self._doubted[0] == index else None
+        if doubted:
+            self._doubted = None
+            if doubted.fits(doubted.tracks[index], own_s, GAP_S):
+                self.state = doubted  # the times of one packet alone were wrong
+                return False
+        if state.fits(track, own_s):
+            return False
+        before = state.copy()
+        track.shift = round(state.shift_s / track.tick_s)  # another stream has come to the next part already
+        if not state.fits(track, own_s):
+            self._doubted = index, before
+            tick_s = state.tracks[self.streams[0].index].tick_s
+            # The part begins where all before it has ended, a whole number of the pictures' ticks away
+            state.shift_s = math.ceil((state.end_s - begin_s) / tick_s - 1e-3) * tick_s
+            state.joins_s.append(begin_s + state.shift_s)
+            track.shift = round(state.shift_s / track.tick_s)
+        return True
+
+    @property
+    def pictures_end_s(self) -> float:
+        """Where the pictures end."""
+        return self.state.tracks[self.streams[0].index].end_s
+
+    def end_s(self, origin_s: float) -> float:
+        """Tell where pictures and sound end, seen from `origin_s`; the last picture stands while there is sound."""
+        pictures_s, *others_s = (self.state.tracks[stream.index].end_s for stream in self.streams)
+        sound_s = max(others_s, default=-math.inf)
+        return max(0.0, (sound_s if sound_s > pictures_s + STANDS_S else pictures_s) - origin_s)
+
+
+def _track(stream: Any) -> Track:
+    """Begin a stream; its pictures take a period of its average rate."""
+    rate = stream.type == "video" and (stream.average_rate or stream.guessed_rate)
+    return Track(float(stream.time_base), min(1.0, 1 / float(rate)) if rate else 0.0)

@@ -1,0 +1,201 @@
+"""One clock for a file whose own times start again, jump or do not ascend; a video lasts as long as its sound."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+
+from hiersum_hf.records import Segment
+from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.reader import Reading, iter_frames, probe
+from hiersum_hf.video.stills import heard
+from hiersum_hf.video.writer import write_segments
+from tests.makers.ruler import Film, number_in, off, seen
+from tests.makers.videos import EVERY
+
+
+PLAIN = {"preset": "ultrafast", "bf": "2"}
+MPEG2 = {"codec": "mpeg2video", "sound": "mp2", "options": {"bf": "2"}}
+
+
+def joined(folder, *films):
+    """Files one after the other in one, as `cat` and recorders make it."""
+    path = folder / f"joined{films[0].name[4:]}"
+    path.write_bytes(b"".join(film.write(folder).read_bytes() for film in films))
+    return path
+
+
+def numbers(path, reading=None):
+    frames = [(time_s, number_in(image)) for time_s, image in iter_frames(path, EVERY, reading)]
+    assert all(a < b for (a, _), (b, _) in pairwise(frames))
+    return frames
+
+
+def cut(path, *spans_s):
+    output = path.with_name("out.mp4")
+    write_segments(path, [Segment(*span, 1.0) for span in spans_s], output)
+    return output
+
+
+def told(path):
+    """What a user is told of a file, without its name."""
+    reading = Reading()
+    list(iter_frames(path, 2, reading))
+    return [warning.removeprefix(f"{path}: ") for warning in reading.warnings]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Film("film.ts", count=50, options=PLAIN), {}),
+        (Film("film.ts", count=50, options=PLAIN, begin_s=900.0), {"begin_s": 0.0}),  # FFmpeg takes it for a wrap
+        (Film("film.ts", count=50, options=PLAIN), {"begin_s": 7200.0}),
+        (Film("film.ts", count=50, **MPEG2), {}),
+        (Film("film.mpg", count=50, **MPEG2), {}),
+        (Film("film.ts", count=50, options=PLAIN, sound=None), {}),
+    ],
+)
+def test_joined_recordings_are_one_video(tmp_path, first, second):
+    """Else half of an evening's recording is missing from its summary."""
+    parts = [first, Film(**vars(first) | {"first": 50} | second)]
+    path = joined(tmp_path, *parts)
+    assert probe(path).duration_s == pytest.approx(4.0, abs=0.05)
+    frames = numbers(path)
+    assert [number for _, number in frames] == list(range(100))
+    assert [time_s for time_s, _ in frames] == pytest.approx([k / 25 for k in range(100)], abs=0.04)
+    times_s, spans_s = [time_s for time_s, _ in frames], [(3.013, 3.613), (1.713, 2.313), (0.213, 0.813)]
+    found = off(cut(path, *spans_s), spans_s, times_s, 0.0 if first.sound else None)
+    assert (found.wrong, found.silent) == ([], 0)
+    assert found.pictures_s < 0.002
+    assert found.sound_s < 0.06, "the second part's sound may begin a little before its pictures"
+    assert told(path) == ["its clock starts again 1 time, first at 2.0 s: what follows is taken to go on there."]
+
+
+def test_many_parts_are_cut_where_they_are(tmp_path):
+    films = [Film("film.ts", count=25, options=PLAIN, first=25 * k, begin_s=20 - 3 * k) for k in range(6)]
+    path = joined(tmp_path, *films)
+    frames = numbers(path)
+    assert [number for _, number in frames] == list(range(150))
+    spans_s = [(0.413, 1.113), (2.213, 3.313), (4.613, 5.713)]
+    found = off(cut(path, *spans_s), spans_s, [time_s for time_s, _ in frames])
+    assert (found.wrong, found.silent) == ([], 0)
+    assert found.sound_s < 0.1
+    assert told(path) == ["its clock starts again 5 times, first at 1.0 s: what follows is taken to go on there."]
+
+
+def test_minutes_without_reception_are_a_gap_with_the_times_kept(tmp_path):
+    """Players, captions and cut lists count the lost minutes; what comes after them must still be found."""
+    film = {"count": 50, "options": PLAIN}
+    path = joined(tmp_path, Film("film.ts", begin_s=1.0, **film), Film("film.ts", first=50, begin_s=303.0, **film))
+    assert probe(path).duration_s == pytest.approx(304.0, abs=0.05)
+    times_s = [k / 25 + 300 * (k > 49) for k in range(100)]
+    spans_s = [(1.213, 1.713), (302.213, 302.913)]
+    pictures = seen(cut(path, *spans_s))
+    wanted = [k for k, time_s in enumerate(times_s) if any(a <= time_s < b for a, b in spans_s)]
+    assert [number for _, number in pictures] == wanted
+    assert told(path) == [
+        "1 gap in which nothing is stored, the first from 2.0 to 302.0 s: the last picture stands there."
+    ]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_pictures_of_an_avi_are_all_there_and_in_order(tmp_path, codec):
+    """An .avi numbers its pictures as they are stored: half of them would be lost by these times."""
+    film = Film("film.avi", codec, "pcm_s16le", options={"bf": "3"}, count=60)
+    path = film.write(tmp_path)
+    assert numbers(path) == [(pytest.approx(k / 25), k) for k in range(60)]
+    spans_s = [(0.613, 1.413)]
+    found = off(cut(path, *spans_s), spans_s, film.times())
+    assert (found.wrong, found.silent) == ([], 0)
+    assert max(found.pictures_s, found.sound_s) < 0.002
+
+
+def test_parts_that_no_clock_of_their_file_holds_are_told(tmp_path):
+    """A Matroska file has one clock and one length; what comes behind its end cannot be in a summary."""
+    film = {"count": 50, "options": PLAIN, "sound": None}
+    path = joined(tmp_path, Film("film.mkv", **film), Film("film.mkv", first=50, **film))
+    assert [number for _, number in numbers(path)][:50] == list(range(50))
+    (note,) = told(path)
+    assert note.startswith("its clock goes back after 2.0 s: ")
+    assert note.endswith(" pictures there are left out.")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note"),
+    [
+        ({"layout": "mono"}, {"layout": "stereo"}, "from mono at 48,000 Hz to stereo at 48,000 Hz"),
+        ({"layout": "stereo"}, {"layout": "mono"}, "from stereo at 48,000 Hz to mono at 48,000 Hz"),
+        ({"sound_rate": 44100}, {"sound_rate": 48000}, "from stereo at 44,100 Hz to stereo at 48,000 Hz"),
+        ({"sound": "ac3", "layout": "5.1"}, {"sound": "ac3"}, r"from 5.1(side) at 48,000 Hz to stereo at 48,000 Hz"),
+    ],
+)
+def test_sound_that_changes_goes_on(tmp_path, first, second, note):
+    """Mono news before a stereo film ended in an error."""
+    film = {"count": 75, "options": PLAIN}
+    parts = {"begin_s": 1.0} | film | first, {"begin_s": 4.0, "first": 75} | film | second
+    path = joined(tmp_path, *(Film("film.ts", **part) for part in parts))
+    times_s, spans_s = [k / 25 for k in range(150)], [(2.413, 3.613), (4.013, 5.213)]
+    found = off(cut(path, *spans_s), spans_s, times_s)
+    assert (found.wrong, found.silent) == ([], 0)
+    assert max(found.pictures_s, found.sound_s) < 0.02
+    assert told(path) in [[f"the sound changes {note} at {at_s} s."] for at_s in (3, 4)]
+    assert heard(path, np.arange(7.0)).all()
+
+
+def test_the_last_picture_stands_while_there_is_sound(tmp_path):
+    """The end of a talk, over its last slide, is a part of the talk."""
+    film = Film(count=50, sound_s=(0.0, 6.0), options=PLAIN)
+    for name in ("film.mp4", "film.mkv", "film.ts"):
+        path = Film(**vars(film) | {"name": name}).write(tmp_path)
+        assert probe(path).duration_s == pytest.approx(6.0, abs=0.1)
+        (note,) = told(path)
+        assert note == "the pictures end at 2.0 s, the sound later: the last picture stands."
+        found = off(cut(path, (1.013, 2.013), (4.013, 5.013)), [(1.013, 2.013), (4.013, 5.013)], film.times())
+        assert (found.silent, found.wrong) == (0, [49]), "once more, where the second part begins"
+        assert found.sound_s < 0.02
+
+
+def test_a_sound_a_little_longer_makes_no_longer_video(tmp_path):
+    path = Film(count=50, sound_s=(0.0, 2.3), options=PLAIN).write(tmp_path)
+    assert probe(path).duration_s == pytest.approx(2.0, abs=0.001)
+    assert told(path) == []
+
+
+def packets(*times_s, stream=0):
+    return [
+        SimpleNamespace(stream_index=stream, dts=round(t * 1000), pts=round(t * 1000), duration=40, is_keyframe=False)
+        for t in times_s
+    ]
+
+
+def clock():
+    flags = av.format.Flags.ts_discont.value
+    pictures, sound = (
+        SimpleNamespace(index=index, type=kind, time_base=0.001, average_rate=25)
+        for index, kind in enumerate(["video", "audio"])
+    )
+    return Clock(SimpleNamespace(format=SimpleNamespace(flags=flags, name="mpegts")), (pictures, sound))
+
+
+@pytest.mark.parametrize("wrong_s", [0.0, 90.0, 9000.0])
+def test_a_damaged_time_turns_no_clock(wrong_s):
+    """One bad packet of a broadcast must not make hours of a video, or a join that is none."""
+    one = clock()
+    stored = packets(9.0, 9.04, wrong_s, 9.12, 9.16)
+    for packet in stored:
+        one.place(packet)
+    assert [stored[at].pts for at in (0, 1, 3, 4)] == [9000, 9040, 9120, 9160]
+    assert (one.state.joins_s, one.state.gaps_s) == ([], [])
+    assert one.end_s(0.0) == pytest.approx(9.2)
+
+
+def test_each_stream_comes_to_the_next_part_in_its_own_time():
+    one = clock()
+    stored = [*packets(5.0, 5.04), *packets(5.0, stream=1), *packets(0.0, 0.04), *packets(5.04, stream=1)]
+    stored += [*packets(0.02, 0.06, stream=1), *packets(0.08)]
+    for packet in stored:
+        one.place(packet)
+    assert [packet.pts for packet in stored] == [5000, 5040, 5000, 5080, 5120, 5040, 5100, 5140, 5160]
+    assert one.state.joins_s == [pytest.approx(5.08)]
