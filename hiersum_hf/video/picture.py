@@ -141,26 +141,38 @@ class Written:
     does. Matrix, primaries and transfer are told; where a source does not, as players take it.
 
     Args:
-        frame: The first one.
+        frame: One of those to come; others need filters of their own (`takes`).
+        first: The filters of the first pictures, whose size and matrix all have; default: these are.
     """
 
-    def __init__(self, stream: Any, frame: Any):
+    def __init__(self, stream: Any, frame: Any, first: Written | None = None):
         self.transposed, mirrored, flipped = orientation(frame)
-        shape = PixelShape(stream).now()
-        self.pixel_shape = 1 / shape if self.transposed else shape
+        self._shape = first._shape if first else PixelShape(stream)
+        self._kind = _kind(frame), self._shape.now()
+        self.pixel_shape = 1 / self._shape.now() if self.transposed else self._shape.now()
         tell_colours(frame)
         hdr = ":out_primaries=bt709:out_transfer=bt709" if frame.color_trc in HDR else ""
         kept = not hdr and frame.colorspace in WRITTEN_MATRICES
-        self._matrix = int(frame.colorspace) if kept else BT709 if hdr or _is_hd(frame) else BT601
+        own = int(frame.colorspace) if kept else BT709 if hdr or _is_hd(frame) else BT601
+        self._matrix = first._matrix if first else own
+        width, height = (frame.height, frame.width) if self.transposed else (frame.width, frame.height)
+        self._size = first._size if first else (max(1, width // 2) * 2, max(1, height // 2) * 2)
+        inside = _inside(self._size, width * self.pixel_shape / first.pixel_shape, height) if first else None
+        scaled = "" if inside is None else f"{inside[0]}:{inside[1]}:"
         self._graph = _graph(
             frame,
             *[("transpose", "cclock_flip")] * self.transposed,
             *[("hflip", "")] * mirrored,
             *[("vflip", "")] * flipped,
             ("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0"),
-            ("scale", f"out_color_matrix={WRITTEN_MATRICES[self._matrix]}:out_range=tv{hdr}"),
+            ("scale", f"{scaled}out_color_matrix={WRITTEN_MATRICES[self._matrix]}:out_range=tv{hdr}"),
             ("format", "yuv420p"),
+            *[("pad", f"{self._size[0]}:{self._size[1]}:(ow-iw)/2:(oh-ih)/2")] * (inside not in (None, self._size)),
         )
+
+    def takes(self, frame: Any) -> bool:
+        """Tell whether a frame is of the kind that these filters are made for."""
+        return self._kind == (_kind(frame), self._shape.now())
 
     def picture(self, frame: Any) -> Any:
         """Filter a frame."""
@@ -174,6 +186,12 @@ class Written:
         if transfer not in HDR:
             picture.color_primaries, picture.color_trc = primaries, transfer
         return picture
+
+
+def _inside(size: tuple[int, int], width: Fraction, height: int) -> tuple[int, int]:
+    """Scale a picture of so many of the output's pixels into its size; both sides are even, the shape is kept."""
+    scale = min(size[0] / width, Fraction(size[1], height))
+    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 
 
 def tell_colours(picture: Any) -> None:

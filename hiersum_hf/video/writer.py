@@ -220,11 +220,14 @@ def _kept_frames(container: Any, stream: Any, clock: Clock, placed: list[Placed]
 def _output_pictures(container: Any, stream: Any, clock: Clock, placed: list[Placed], codec: Any) -> Iterator[Any]:
     """Set up the encoder, and give it frames as it wants them.
 
-    Each lasts until the next, the last one to the end.
+    Each lasts until the next, the last one to the end. Those that are larger or smaller than the first, or of another
+    shape, are scaled into its size, with black at the sides.
     """
-    written = pending = None  # type: Any
+    first = written = pending = None  # type: Any
     for time_s, frame in _kept_frames(container, stream, clock, placed):
-        written = written or Written(stream, frame)
+        if written is None or not written.takes(frame):  # size or shape change on the way
+            written = Written(stream, frame, first)
+            first = first or written
         picture = written.picture(frame)
         picture.pts, picture.time_base = round(time_s * VIDEO_TICKS), Fraction(1, VIDEO_TICKS)
         picture.pict_type = PictureType.NONE  # the encoder chooses, not the source

@@ -53,6 +53,7 @@ class Film:
     count: int = 100
     times_s: list[float] | None = None
     size: tuple[int, int] = (128, 96)
+    pixel_shape: Any = 1
     pix_fmt: str = "yuv420p"
     gop: int = 12
     options: dict[str, str] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class Film:
             pictures = target.add_stream(self.codec, rate=self.rate, options=self.options)
             pictures.width, pictures.height, pictures.pix_fmt = *self.size, self.pix_fmt
             pictures.codec_context.gop_size = self.gop
+            pictures.codec_context.sample_aspect_ratio = self.pixel_shape
             tick = 1 / Fraction(self.rate) if self.times_s is None else MILLISECOND
             pictures.codec_context.time_base = tick
             sound = self.sound and target.add_stream(

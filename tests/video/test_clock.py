@@ -1,5 +1,6 @@
 """One clock for a file whose own times start again, jump or do not ascend; a video lasts as long as its sound."""
 
+from fractions import Fraction
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -199,3 +200,27 @@ def test_each_stream_comes_to_the_next_part_in_its_own_time():
         one.place(packet)
     assert [packet.pts for packet in stored] == [5000, 5040, 5000, 5080, 5120, 5040, 5100, 5140, 5160]
     assert one.state.joins_s == [pytest.approx(5.08)]
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "inside"),
+    [
+        ((256, 192), 1, (slice(None), slice(None))),  # twice as large
+        ((64, 48), 1, (slice(None), slice(None))),
+        ((128, 48), 1, (slice(24, 72), slice(None))),  # wide: black above and below
+        ((96, 96), 1, (slice(None), slice(16, 112))),
+        ((72, 96), Fraction(4, 3), (slice(None), slice(16, 112))),  # the same with other pixels
+    ],
+)
+def test_pictures_that_change_their_size_stay_whole(tmp_path, size, shape, inside):
+    """Only the top left quarter was left of a film after smaller news."""
+    film = {"count": 25, "options": PLAIN}
+    second = Film("film.ts", begin_s=2.0, first=25, size=size, pixel_shape=shape, **film)
+    path = joined(tmp_path, Film("film.ts", begin_s=1.0, **film), second)
+    output = cut(path, (0.613, 1.413))
+    with av.open(str(output)) as container:
+        images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert {image.shape for image in images} == {(96, 128, 3)}
+    assert [number_in(image) for image in images[:9]] == list(range(16, 25))
+    assert [number_in(image[inside]) for image in images[9:]] == list(range(25, 36))
+    assert f"the pictures change from 128 x 96 to {size[0]} x {size[1]} at 1 s." in told(path)
