@@ -89,11 +89,13 @@ class Clock:
         index, mark, turns = packet.stream_index, None, False
         if self._marked and packet.is_keyframe and packet.pos is not None and index == self.streams[0].index:
             mark = packet.pos, self.state.copy()
-        tick_s = self.state.tracks[index].tick_s
-        own_s = (packet.pts if packet.dts is None else packet.dts) * tick_s
-        if self.may_turn:
-            turns = self._turn(index, own_s, packet.pts * tick_s)
         state, track = self.state, self.state.tracks[index]
+        tick_s = track.tick_s
+        own_s = (packet.pts if packet.dts is None else packet.dts) * tick_s
+        follows = track.last_s - MAX_BACK_S < own_s + track.shift * tick_s < state.end_s + GAP_S
+        if self.may_turn and not (follows and self._doubted is None):
+            turns = self._turn(index, own_s, packet.pts * tick_s)
+            state, track = self.state, self.state.tracks[index]
         if track.shift:
             packet.pts += track.shift
             packet.dts = None if packet.dts is None else packet.dts + track.shift
@@ -103,8 +105,11 @@ class Clock:
             state.gaps_s.append((state.end_s, begin_s))
             turns = True
         track.last_s = own_s + track.shift * tick_s
-        track.end_s = max(track.end_s, begin_s + ((packet.duration or 0) * tick_s or track.period_s))
-        state.end_s = max(state.end_s, track.end_s)
+        end_s = begin_s + ((packet.duration or 0) * tick_s or track.period_s)
+        if end_s > track.end_s:
+            track.end_s = end_s
+        if end_s > state.end_s:
+            state.end_s = end_s
         if mark is not None:
             self.marks.append((begin_s, *mark))
         return turns

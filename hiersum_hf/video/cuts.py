@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.picture import progressive
-from hiersum_hf.video.reader import VideoFile, stream_start_s, timed_frames
+from hiersum_hf.video.reader import VideoFile, clock_of_pass, stream_start_s, timed_frames
 
 
 INSTALL = 'Cut detection needs scenedetect-headless: pip install "hiersum-hf[cuts]"'
@@ -83,7 +82,7 @@ def find_cuts(video: str | Path | VideoFile) -> np.ndarray:
     """
     finder, file = CutFinder(), video if isinstance(video, VideoFile) else VideoFile(video)
     with file.packets() as (container, stream):
-        clock = Clock(container, (stream, container.streams.best("audio")))
+        clock = clock_of_pass(container, stream)
         frames = timed_frames(container, stream, stream_start_s(stream), clock=clock)
         for time_s, frame in progressive(frames):
             finder.watch(time_s, frame)

@@ -147,16 +147,17 @@ class Written:
 
     def __init__(self, stream: Any, frame: Any, first: Written | None = None):
         self.transposed, mirrored, flipped = orientation(frame)
-        self._shape = first._shape if first else PixelShape(stream)
+        self._shape: PixelShape = first._shape if first else PixelShape(stream)
         self._kind = _kind(frame), self._shape.now()
-        self.pixel_shape = 1 / self._shape.now() if self.transposed else self._shape.now()
+        self.pixel_shape: Fraction = 1 / self._shape.now() if self.transposed else self._shape.now()
         tell_colours(frame)
         hdr = ":out_primaries=bt709:out_transfer=bt709" if frame.color_trc in HDR else ""
         kept = not hdr and frame.colorspace in WRITTEN_MATRICES
         own = int(frame.colorspace) if kept else BT709 if hdr or _is_hd(frame) else BT601
-        self._matrix = first._matrix if first else own
+        self._matrix: int = first._matrix if first else own
         width, height = (frame.height, frame.width) if self.transposed else (frame.width, frame.height)
-        self._size = first._size if first else (max(1, width // 2) * 2, max(1, height // 2) * 2)
+        own_size = max(1, width // 2) * 2, max(1, height // 2) * 2
+        self._size: tuple[int, int] = first._size if first else own_size
         inside = _inside(self._size, width * self.pixel_shape / first.pixel_shape, height) if first else None
         scaled = "" if inside is None else f"{inside[0]}:{inside[1]}:"
         self._graph = _graph(

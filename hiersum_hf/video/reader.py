@@ -183,7 +183,7 @@ def iter_frames(
         raise InputError(f"{file.path}: expected a positive sample_fps, found {sample_fps}")
     with file.packets() as (container, stream):
         announced_s, faults = _announced_s(container, stream), Faults()
-        clock = Clock(container, (stream, container.streams.best("audio")))
+        clock = clock_of_pass(container, stream, listen is not None)
         images, next_k, size = Images(stream), 0, (0, 0)
         frames = timed_frames(container, stream, stream_start_s(stream), faults, listen, clock)
         for time_s, frame in progressive(frames):
@@ -254,18 +254,21 @@ class Faults:
     def report(self, reading: Reading, path: str | Path, stream: Any, announced_s: float, clock: Clock) -> None:
         """Tell of unreadable parts, of what changes on the way, and of a file that ends too early."""
         origin_s = stream_start_s(stream)
-        end_s = clock.end_s(origin_s)
+        pictures_s, end_s = clock.pictures_end_s - origin_s, clock.end_s(origin_s)
+        if len(clock.streams) == 1:  # the sound, if there is any, was not read: its end is that of the header
+            told_s = float(stream.duration * stream.time_base) if stream.duration else announced_s
+            end_s = end_s if pictures_s < told_s - MAX_MISSING_S else max(end_s, announced_s)
         if self.count:
             parts, first_s = counted(self.count, "unreadable part"), float(self.first * stream.time_base) - origin_s
             reading.warnings.append(f"{path}: skipped {parts}, the first after {max(0.0, first_s):.1f} s.")
-        reading.warnings += [f"{path}: {note}" for note in self._notes(clock, origin_s)]
+        reading.warnings += [f"{path}: {note}" for note in self._notes(clock, origin_s, end_s)]
         if end_s < announced_s - MAX_MISSING_S:
             found = f"the pictures end at {end_s:.1f} s of {announced_s:.1f} s"
             reading.warnings.append(f"{path}: {found}. Is the file whole?")
             reading.end_s = end_s
         reading.length_s = min(end_s, announced_s or math.inf)
 
-    def _notes(self, clock: Clock, origin_s: float) -> Iterator[str]:
+    def _notes(self, clock: Clock, origin_s: float, end_s: float) -> Iterator[str]:
         """Say what changes on the way, each once."""
         state, pictures_s = clock.state, clock.pictures_end_s - origin_s
         if state.joins_s:
@@ -282,7 +285,7 @@ class Faults:
         for what, change in self.changes.items():
             times = f" ({change.count} changes in all)" if change.count > 1 else ""
             yield f"the {what} from {change.was} to {change.became} at {change.time_s:.0f} s{times}."
-        if clock.end_s(origin_s) > pictures_s + MAX_MISSING_S:
+        if end_s > pictures_s + MAX_MISSING_S:
             yield f"the pictures end at {pictures_s:.1f} s, the sound later: the last picture stands."
 
 
@@ -360,6 +363,18 @@ def measured(container: Any, stream: Any) -> tuple[float, Clock]:
             pass
         duration_s = clock.end_s(stream_start_s(stream))
     return _not_too_long(container, duration_s), clock
+
+
+def clock_of_pass(container: Any, stream: Any, listens: bool = False) -> Clock:
+    """Make the clock of a pass over a file.
+
+    The sound is read beside the pictures for who listens, where times may start again, and where no header says when
+    each ends.
+    """
+    clock = Clock(container, (stream, container.streams.best("audio")))
+    if listens or clock.may_turn or not stream.duration:
+        return clock
+    return Clock(container, (stream,))
 
 
 def _announced_s(container: Any, stream: Any) -> float:
@@ -473,7 +488,8 @@ def readable_packets(container: Any, stream: Any, faults: Faults, clock: Clock) 
                 begins_part = clock.place(packet)
                 if packet.stream_index == stream.index:
                     # FFmpeg calls one of the last packets before a part corrupt, as what follows is not its own
-                    doubted = [] if begins_part else [left - 1 for left in doubted]
+                    if doubted:
+                        doubted = [] if begins_part else [left - 1 for left in doubted]
                     if packet.is_corrupt:
                         doubted.append(LAST_PACKETS)
                     while doubted and (doubted[0] == 0 or packet.pts is None):
