@@ -15,6 +15,7 @@ from hiersum_hf.features import cache as feature_cache
 from hiersum_hf.features.cache import FrameSettings, feature_file, frame_features
 from hiersum_hf.features.video_encoder import VideoEncoder
 from tests.makers.encoders import colour_encoder
+from tests.makers.ruler import Film
 from tests.makers.videos import write_video
 
 
@@ -171,3 +172,22 @@ def test_what_could_not_be_decoded_is_said_from_the_cache_too(video, tmp_path):
     assert again.found
     assert again.warnings == first.warnings
     assert "unreadable" in first.warnings[0]
+
+
+def test_a_picture_that_stands_is_a_frame_at_each_moment_of_sampling(tmp_path):
+    """A talk beside one picture would else be one frame, of which no part can be chosen."""
+    path = Film(count=1, sound_s=(0.0, 7.0)).write(tmp_path)
+    found = frame_features(path, SETTINGS, colour_encoder, tmp_path / "cache")
+    assert found.times_s.tolist() == [k / 2 for k in range(14)]
+    assert (found.features == found.features[0]).all()
+    assert found.glances.change == [np.inf, *[0.0] * 13]
+    assert found.warnings == (f"{path}: the pictures end at 0.0 s, the sound later: the last picture stands.",)
+    again = frame_features(path, SETTINGS, colour_encoder, tmp_path / "cache")
+    assert again.found
+    assert again.times_s.tolist() == found.times_s.tolist()
+
+
+def test_pictures_that_stand_shortly_are_sampled_once(tmp_path):
+    path = Film(times_s=[0.0, 4.0, 10.0, 10.04], sound=None).write(tmp_path)
+    found = frame_features(path, SETTINGS, colour_encoder)
+    assert found.times_s.tolist() == [0.0, 4.0, *[k / 2 for k in range(9, 21)]]

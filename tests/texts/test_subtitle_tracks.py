@@ -9,7 +9,10 @@ import pytest
 from av.stream import Disposition
 
 from hiersum_hf.records import Sentence
+from hiersum_hf.texts.find import read_texts
 from hiersum_hf.texts.tracks import base_language, embedded_subtitles, subtitle_tracks, text_tracks
+from hiersum_hf.video.reader import VideoFile
+from tests.makers.ruler import Film
 
 
 def srt(folder: Path, *texts: str) -> Path:
@@ -167,3 +170,15 @@ def test_a_real_file_with_two_tracks(test_data):
     assert first.text.startswith("NAR: This is")
     assert first.text.endswith("Greenbelt, Maryland.")
     assert "track 2 (eng)" in read
+
+
+def test_a_subtitle_file_counts_from_the_start_of_the_container(tmp_path):
+    """As every player shows it; 2 s later its sentences would be said over other pictures."""
+    film = Film("film.mkv", times_s=[2 + k / 25 for k in range(100)], sound_s=(0.0, 6.0))
+    video, file = film.write(tmp_path), tmp_path / "film.srt"
+    file.write_text("1\n00:00:03,000 --> 00:00:05,000\nSift the flour.\n")
+    for given in (None, file, file.read_text()):
+        (sentence,), _, _ = read_texts(VideoFile(video), 4.0, given)
+        assert (sentence.start_s, sentence.end_s) == pytest.approx((1.0, 3.0), abs=0.03)
+    (sentence,), _, _ = read_texts(video, 4.0, [(3.0, 4.0, "Sift the flour.")])
+    assert (sentence.start_s, sentence.end_s) == (3.0, 4.0), "sentences in Python have the pictures' times"
