@@ -50,17 +50,20 @@ class Images:
         Returns:
             uint8 RGB (H, W, 3), upright, as wide as it is shown.
         """
-        width, matrix, shown = self._shape.width(frame), _matrix(frame), frame
+        width, shown = self._shape.width(frame), frame
         transposed, mirrored, flipped = orientation(frame)
+        frame.colorspace = _matrix(frame)
         # As FFmpeg's command does it; for the others it makes no difference but at odd sizes
         is_scaled = width != frame.width or frame.format.components[0].bits > 8
-        how: Any = {"src_colorspace": matrix, "interpolation": Interpolation.BICUBIC if is_scaled else None}
+        how = Interpolation.BICUBIC if is_scaled else None
         if frame.color_trc in HDR:  # in 16 bit: 8 of PQ show as steps
             tell_colours(frame)
             sdr: Any = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
-            shown = self._deep.reformat(frame, format="rgb48le", **how, **sdr)
-        image = self._converter.reformat(shown, width, format="rgb24", **how).to_ndarray()  # (H, W, 3), as stored
-        image = image.transpose(1, 0, 2) if transposed else image
+            shown = self._deep.reformat(frame, format="rgb48le", interpolation=how, **sdr)
+        else:
+            _keep_transfer(frame)
+        image = self._converter.reformat(shown, width, format="rgb24", interpolation=how).to_ndarray()
+        image = image.transpose(1, 0, 2) if transposed else image  # (H, W, 3), stored as (W, H, 3)
         return np.ascontiguousarray(image[:: -1 if flipped else 1, :: -1 if mirrored else 1])
 
 
@@ -179,8 +182,8 @@ class Written:
         """Filter a frame."""
         tell_colours(frame)
         primaries, transfer = frame.color_primaries, frame.color_trc
-        if transfer not in HDR:  # they stay as they are, and the scaler refuses some
-            frame.color_primaries, frame.color_trc = ColorPrimaries.UNSPECIFIED, ColorTrc.UNSPECIFIED
+        if transfer not in HDR:
+            _keep_transfer(frame)
         self._graph.push(frame)
         picture = self._graph.pull()
         picture.colorspace = self._matrix  # of BT.601's two numbers that of the source
@@ -209,6 +212,11 @@ def tell_colours(picture: Any) -> None:
         picture.color_primaries = BT2020 if picture.color_trc in HDR else BT709 if _is_hd(picture) else sd
     if picture.color_trc not in TRANSFERS:
         picture.color_trc = BT709 if _is_hd(picture) else BT601
+
+
+def _keep_transfer(frame: Any) -> None:
+    """Hide primaries and transfer from FFmpeg's scaler, which refuses some even where they stay as they are."""
+    frame.color_primaries, frame.color_trc = ColorPrimaries.UNSPECIFIED, ColorTrc.UNSPECIFIED
 
 
 def _graph(frame: Any, *filters: tuple[str, str]) -> Any:

@@ -18,7 +18,6 @@ from tests.makers.videos import EVERY
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg command to compare with")
 COLOURS = np.array([[(200, 40, 40), (40, 160, 60)], [(40, 60, 200), (200, 180, 40)]], np.uint8)  # the four quarters
-SWS = {1: 1, 5: 5, 6: 5, 9: 9}  # FFmpeg's scaler has numbers of its own
 # (a, b, c, d) of the eight display matrices: column p, row q go to column a p + c q, row b p + d q
 ORIENTATIONS = {
     "as stored": (1, 0, 0, 1),
@@ -61,9 +60,10 @@ def told(
         if tags or full:
             stream.codec_context.color_range = 2 if full else 1
         for k, image in enumerate(images):
-            facts = {"dst_colorspace": SWS[matrix], "dst_color_range": 2 if full else 1}
             rgb = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame = VideoReformatter().reformat(rgb, format=pix_fmt, src_color_range=2, **facts)
+            rgb.colorspace = matrix  # of what it becomes
+            ranges = {"src_color_range": 2, "dst_color_range": 2 if full else 1}
+            frame = VideoReformatter().reformat(rgb, format=pix_fmt, **ranges)
             frame.pts, frame.time_base = k, Fraction(1, fps)
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
