@@ -18,9 +18,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hiersum_hf.datasets.readers.change_points import CLOSED
 from hiersum_hf.datasets.readers.mrhisum_files import load_video
 from hiersum_hf.datasets.readers.summe import annotations_of
-from hiersum_hf.datasets.readers.tvsum_members import ARRAYS, ATTRIBUTES, CLOSED, TEXTS, read_group
+from hiersum_hf.datasets.readers.tvsum_members import ARRAYS, ATTRIBUTES, TEXTS, read_group
 from hiersum_hf.datasets.readers.tvsum_ratings import RatedVideo, cached_ratings
 from hiersum_hf.datasets.readers.tvsum_texts import VIDEO_NAME, TextFiles, names_of, told_name, with_sentence_labels
 from hiersum_hf.files.escape import printable
@@ -36,11 +37,11 @@ class TVSumReader:
     Its SumMe sister is one.
 
     Frame scores are the min-max scaled gtscore (a constant one gives 0), frame labels its key-shot summary at the
-    picks. The closed change points become [start, end) and are cut at the last frame. The file carries no frame rate:
-    times come from `fps` if a group has one, else from the length that the ratings (the .mat) or the captions tell,
-    else from 30 frames a second, which captions in true seconds need not fit. `video_id` stays the group's name, which
-    the split files use; gtsummary, n_frame_per_seg and n_steps are not needed. Encoders are "googlenet-pool5" where the
-    file's name says google_pool5.
+    picks. The change points, closed or half-open, become [start, end) and are cut at the last frame. The file carries
+    no frame rate: times come from `fps` if a group has one, else from the length that the ratings (the .mat) or the
+    captions tell, else from 30 frames a second, which captions in true seconds need not fit. `video_id` stays the
+    group's name, which the split files use; gtsummary, n_frame_per_seg and n_steps are not needed. Encoders are
+    "googlenet-pool5" where the file's name says google_pool5.
 
     Texts come in files of their own, where a video goes by the group's name, its `video_name` (SumMe) or the YouTube id
     in the ratings, in this order; one that no file has stays without sentences.

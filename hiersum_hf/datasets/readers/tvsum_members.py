@@ -6,23 +6,26 @@ Letters: N sampled frames, S shots, U annotators, M sentences, K description tex
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from hiersum_hf.datasets.readers.change_points import read_shots
 from hiersum_hf.datasets.readers.tvsum_ratings import RatedVideo
 from hiersum_hf.datasets.readers.tvsum_texts import UNKNOWN, VIDEO_NAME, cut_sentences
+from hiersum_hf.files.escape import printable
 from hiersum_hf.files.h5_file import Member, read_rate, read_text
 from hiersum_hf.metrics import LENGTH_TOLERANCE, key_shot_summary
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
-from hiersum_hf.summary.shots import clip_shots
 
+
+logger = logging.getLogger(__name__)
 
 GOOGLENET = "googlenet-pool5"
 DEFAULT_FPS = 30.0  # where nothing tells a video's rate; TVSum's own are 24 to 30
-CLOSED = np.array([0, 1])  # change_points name a shot's last frame, records the frame after it
 REQUIRED = ("features", "gtscore", "user_summary", "change_points", "n_frames", "picks")
 ARRAYS = (*REQUIRED, "fps", "user_scores", "text_times", "text_features", "description_features")
 TEXTS, ATTRIBUTES = ("text", "description", VIDEO_NAME), ("",)
@@ -50,8 +53,9 @@ def read_group(group: Member, rated: RatedVideo | None, told_s: float | None, vi
         summaries = summaries if rated.user_summaries is None else rated.user_summaries
     if n == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
         raise InputError(f"picks: expected ascending frame numbers below {n_frames}")
-    # change_points are closed, first and last frame; + [0, 1] makes them [start, end).
-    shots = clip_shots(_whole(group, "change_points", (None, 2)) + CLOSED, n_frames)
+    shots, notes = read_shots(_whole(group, "change_points", (None, 2)), n_frames)
+    for note in notes:
+        logger.warning("%s, video %s: %s", group.path, printable(group.name), note)
     # (g - min) / (max - min); where all are equal the extent is 0 and the scores are too.
     extent = np.ptp(gtscore)
     if not np.isfinite(extent):
