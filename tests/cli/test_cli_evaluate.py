@@ -3,13 +3,17 @@
 import json
 from dataclasses import replace
 
+import h5py
 import pytest
 
-from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
+from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, prepare
 from hiersum_hf.cli.evaluate import HELP, WITHOUT_CHECKPOINT
 from hiersum_hf.cli.main import main
+from hiersum_hf.datasets.arguments import DataArguments
+from hiersum_hf.datasets.parts import load_parts
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.records import Encoders
+from tests.makers.tvsum import write_group
 
 
 @pytest.fixture(scope="module")
@@ -384,6 +388,19 @@ def test_nothing_to_compare_with_is_an_error_not_a_table_of_dashes(tmp_path, cap
     code, out, err = evaluate(capsys, "replay", "--data", tmp_path / "curves.json", "--scorer", "human")
     assert (code, out) == (2, "")
     assert "nothing to compare human with in 1 videos" in err
+
+
+def test_videos_that_nobody_annotated(tmp_path, capsys):
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        for k in range(6):
+            write_group(file, f"video_{k}", gtscore=None, user_summary=None)
+    prepare("tvsum", tmp_path / "mine.h5", tmp_path / "prepared", progress=False)
+    for data in (tmp_path / "mine.h5", tmp_path / "prepared"):
+        code, out, err = evaluate(capsys, "tvsum", "--data", data, "--scorer", "uniform")
+        assert (code, out) == (2, "")
+        assert "nothing to compare uniform with in 6 videos" in err
+        with pytest.raises(ValueError, match="expected train videos with features and labels, found none in 3"):
+            load_parts(DataArguments(data=str(data)))
 
 
 def test_truncated_file_is_named(data, tmp_path, capsys):

@@ -45,7 +45,7 @@ def test_bad_videos_are_named_and_give_exit_code_1(tvsum, tmp_path, capsys):
 
     with h5py.File(tvsum / "eccv16_dataset_tvsum_google_pool5.h5", "a") as file:
         name = sorted(file)[2]
-        del file[name]["gtscore"]
+        del file[name]["picks"]
     assert prepare("tvsum", tvsum, tmp_path / "stop") == 2
     assert f"video {name}: expected the members" in capsys.readouterr().err
     assert prepare("tvsum", tvsum, tmp_path / "out", "--skip-bad", "--json") == 1

@@ -11,7 +11,11 @@ import pytest
 from hiersum_hf.datasets.readers.open import open_reader
 from hiersum_hf.datasets.readers.tvsum import TVSumReader, read_tvsum, write_tvsum
 from hiersum_hf.datasets.readers.tvsum_ratings import read_ratings
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
+from hiersum_hf.scoring.network import predict_scores
+from hiersum_hf.scoring.training_free import score_frames
+from tests.makers.models import tiny_model
 from tests.makers.tvsum import write_group
 
 
@@ -210,6 +214,43 @@ def test_small_flaws_are_mended(h5):
     assert record.frame_scores.tolist() == [0]
 
 
+def test_a_video_that_nobody_annotated(h5):
+    """What a feature extraction of one's own videos writes."""
+    record = TVSumReader(h5("own.h5", gtscore=None, gtsummary=None, user_summary=None)).read("video_3")
+    assert (record.frame_scores, record.frame_labels, record.user_scores, record.user_summaries) == (None,) * 4
+    assert record.shots.tolist() == [[0, 30], [30, 38], [38, 64]]
+    scores = predict_scores(tiny_model(video_dim=8), HierSumFeatureExtractor("", "", 8, 10), [record])["video_3"][
+        "scores"
+    ]
+    assert scores.shape == (5,)
+    assert score_frames(record, "training-free").shape == (5,)
+    with pytest.raises(ValueError, match="video_3: the oracle needs annotators, scores or labels, found none"):
+        score_frames(record, "oracle")
+
+
+def test_scores_of_a_group_without_gtscore_are_its_annotators_mean(h5, tvsum):
+    users = np.zeros((2, 64))
+    users[:, 15:30], users[0, 60:] = 1, 1
+    (record,) = read_tvsum(h5(gtscore=None, user_summary=users))
+    assert record.frame_scores.tolist() == [0, 1, 0, 0, 0.5]  # at the picks 0, 15, ...
+    assert record.frame_labels is not None
+    (record,) = read_tvsum(
+        h5(gtscore=None, user_summary=users, user_scores=np.array([[1, 2, 3, 4, 5], [1, 4, 5, 6, 9]]))
+    )
+    assert record.frame_scores.tolist() == pytest.approx([0, 1 / 3, 0.5, 2 / 3, 1])
+    video = read_ratings(tvsum / "ydata-tvsum50.mat")[2]
+    alone = {"gtscore": None, "user_summary": None, "shots": ((0, 5999), (6000, video.n_frames - 1))}
+    (record,) = read_tvsum(h5(n_frames=video.n_frames, **alone), tvsum / "ydata-tvsum50.mat")
+    mean = video.user_scores[:, ::15].mean(axis=0)
+    assert record.frame_scores == pytest.approx((mean - mean.min()) / np.ptp(mean), abs=1e-6)
+
+
+def test_scores_without_summaries(h5):
+    (record,) = read_tvsum(h5(user_summary=None))
+    assert record.user_summaries is None
+    assert record.frame_labels.tolist() == [0, 0, 1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -281,8 +322,8 @@ def test_one_bad_group_can_be_left_out(tmp_path):
 
 def test_names_do_not_steer_the_terminal(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        write_group(file, "video_\x1b[31m1\n", gtscore=None)
-    with pytest.raises(ValueError, match=r"video video_\\x1b\[31m1\\n: expected the members gtscore"):
+        write_group(file, "video_\x1b[31m1\n", picks=None)
+    with pytest.raises(ValueError, match=r"video video_\\x1b\[31m1\\n: expected the members picks"):
         read_tvsum(tmp_path / "x.h5")
 
 

@@ -37,11 +37,12 @@ class TVSumReader:
     Its SumMe sister is one.
 
     Frame scores are the min-max scaled gtscore (a constant one gives 0), frame labels its key-shot summary at the
-    picks. The change points, closed or half-open, become [start, end) and are cut at the last frame. The file carries
-    no frame rate: times come from `fps` if a group has one, else from the length that the ratings (the .mat) or the
-    captions tell, else from 30 frames a second, which captions in true seconds need not fit. `video_id` stays the
-    group's name, which the split files use; gtsummary, n_frame_per_seg and n_steps are not needed. Encoders are
-    "googlenet-pool5" where the file's name says google_pool5.
+    picks. A group without gtscore gets the mean of its annotators, and one that nobody annotated (neither gtscore nor
+    user_summary) has features and shots alone. The change points, closed or half-open, become [start, end) and are cut
+    at the last frame. The file carries no frame rate: times come from `fps` if a group has one, else from the length
+    that the ratings (the .mat) or the captions tell, else from 30 frames a second, which captions in true seconds need
+    not fit. `video_id` stays the group's name, which the split files use; gtsummary, n_frame_per_seg and n_steps are
+    not needed. Encoders are "googlenet-pool5" where the file's name says google_pool5.
 
     Texts come in files of their own, where a video goes by the group's name, its `video_name` (SumMe) or the YouTube id
     in the ratings, in this order; one that no file has stays without sentences.

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 GOOGLENET = "googlenet-pool5"
 DEFAULT_FPS = 30.0  # where nothing tells a video's rate; TVSum's own are 24 to 30
-REQUIRED = ("features", "gtscore", "user_summary", "change_points", "n_frames", "picks")
-ARRAYS = (*REQUIRED, "fps", "user_scores", "text_times", "text_features", "description_features")
+REQUIRED, LABELS = ("features", "change_points", "n_frames", "picks"), ("gtscore", "user_summary")
+ARRAYS = (*REQUIRED, *LABELS, "fps", "user_scores", "text_times", "text_features", "description_features")
 TEXTS, ATTRIBUTES = ("text", "description", VIDEO_NAME), ("",)
 
 
@@ -45,9 +45,9 @@ def read_group(group: Member, rated: RatedVideo | None, told_s: float | None, vi
         raise InputError(f"expected the members {', '.join(missing)}, found {sorted(group.names)}")
     picks = _whole(group, "picks", (None,))
     n = len(picks)
-    gtscore = _finite(group, "gtscore", (n,)).astype(np.float32)
-    summaries = _summaries(group)
-    n_frames = _common_length(int(_whole(group, "n_frames")), summaries.shape[1], "user_summary")
+    n_frames, summaries = int(_whole(group, "n_frames")), _summaries(group)
+    if summaries is not None:
+        n_frames = _common_length(n_frames, summaries.shape[1], "user_summary")
     if rated is not None:
         n_frames = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id} in {rated.source}")
         summaries = summaries if rated.user_summaries is None else rated.user_summaries
@@ -56,33 +56,26 @@ def read_group(group: Member, rated: RatedVideo | None, told_s: float | None, vi
     shots, notes = read_shots(_whole(group, "change_points", (None, 2)), n_frames)
     for note in notes:
         logger.warning("%s, video %s: %s", group.path, printable(group.name), note)
-    # (g - min) / (max - min); where all are equal the extent is 0 and the scores are too.
-    extent = np.ptp(gtscore)
-    if not np.isfinite(extent):
-        raise InputError("gtscore: expected a range within 32 bits, found a wider one")
-    scores = (gtscore - gtscore.min()) / (extent or 1.0)
-    # The label of a frame is the key-shot summary of the scores, read at its pick (the field's rule; see
-    # metrics.key_shots). A pick may lie LENGTH_TOLERANCE past the end: it reads the last frame.
-    labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
     fps = _fps(group, rated, told_s)
     # The video lasts until its last frame is over, be that counted or picked.
     duration_s = float(max(n_frames, picks[-1] + 1) / fps)
     if not duration_s < np.inf:
         raise InputError(f"fps: expected the rate of a video, found {fps}")
+    users = _user_scores(group, rated, picks, n_frames - 1)
+    gtscore = _gtscore(group, picks, users if rated is None or rated.user_summaries is None else None, summaries)
     return VideoRecord(
         video_id=group.name,
         video_features=_features(group, "features", n),
         frame_times_s=picks / fps,
         duration_s=duration_s,
         encoders=_encoders(group, video_encoder, sample_fps=fps / float(np.median(np.diff(picks)) if n > 1 else 1)),
-        frame_scores=scores,
-        frame_labels=labels,
-        user_scores=_user_scores(group, rated, picks, n_frames - 1),
-        user_summaries=summaries[:, :n_frames],
+        user_scores=users,
+        user_summaries=None if summaries is None else summaries[:, :n_frames],
         shots=shots,
         picks=picks,
         n_frames=n_frames,
         source=str(group.path),
+        **({} if gtscore is None else _frame_labels(gtscore, picks, n_frames, shots)),
         **_sentences(group, duration_s),
         **_description(group, rated),
     )
@@ -129,8 +122,37 @@ def _features(group: Member, key: str, rows: int) -> np.ndarray:
     return features
 
 
-def _summaries(group: Member) -> np.ndarray:
-    """Read (U, n_frames) bool; one annotator's may be (n_frames,)."""
+def _gtscore(
+    group: Member, picks: np.ndarray, users: np.ndarray | None, summaries: np.ndarray | None
+) -> np.ndarray | None:
+    """Read the mean annotator, or make it where the group has none.
+
+    It is the mean of (U, N) ratings, else of the summaries, as the field makes it; None where nobody annotated.
+    """
+    if "gtscore" in group:
+        return _finite(group, "gtscore", (len(picks),)).astype(np.float32)
+    if users is None and summaries is not None:
+        users = summaries[:, np.minimum(picks, summaries.shape[1] - 1)]
+    return None if users is None else users.mean(axis=0).astype(np.float32)
+
+
+def _frame_labels(gtscore: np.ndarray, picks: np.ndarray, n_frames: int, shots: np.ndarray) -> dict[str, Any]:
+    """Scale the mean annotator's scores, and label frames by them."""
+    # (g - min) / (max - min); where all are equal the extent is 0 and the scores are too.
+    extent = np.ptp(gtscore)
+    if not np.isfinite(extent):
+        raise InputError("gtscore: expected a range within 32 bits, found a wider one")
+    scores = (gtscore - gtscore.min()) / (extent or 1.0)
+    # The label of a frame is the key-shot summary of the scores, read at its pick (the field's rule; see
+    # metrics.key_shots). A pick may lie LENGTH_TOLERANCE past the end: it reads the last frame.
+    labels = key_shot_summary(scores, picks, n_frames, shots)[np.minimum(picks, n_frames - 1)].astype(np.int64)
+    return {"frame_scores": scores, "frame_labels": labels}
+
+
+def _summaries(group: Member) -> np.ndarray | None:
+    """Read (U, n_frames) bool; one annotator's may be (n_frames,), and there may be none."""
+    if "user_summary" not in group:
+        return None
     found = np.atleast_2d(_array(group, "user_summary"))
     if found.ndim != 2 or len(found) == 0 or found.dtype.kind not in "biuf":
         raise InputError(f"user_summary: expected a row of numbers for each annotator, found shape {found.shape}")
