@@ -156,19 +156,56 @@ def test_ratings_of_other_videos_are_refused(tmp_path):
     with h5py.File(tmp_path / "own.h5", "w") as file:
         for k, name in enumerate(rows, start=1):
             write_group(file, f"video_{k}", video_name=np.bytes_(name))
-    for number, kept in enumerate((["abc", "def", "ghi"], ["abc", "def"], ["abc", "ghi"])):
+    for number, kept in enumerate((["abc", "def", "ghi"], ["abc", "def"])):
         (tmp_path / f"{number}.tsv").write_text("".join(rows[name] for name in kept))
     assert len(read_tvsum(tmp_path / "own.h5", tmp_path / "0.tsv")[2].user_scores) == 2
     with pytest.raises(
         ValueError, match=r"video_3: .*1\.tsv: expected ratings of video_3, found 2, which are of video_1"
     ):
         read_tvsum(tmp_path / "own.h5", tmp_path / "1.tsv")
-    reader = TVSumReader(tmp_path / "own.h5", tmp_path / "2.tsv")
-    with pytest.raises(ValueError, match=r"video_3: .*2\.tsv: expected ratings of video_3, found 2"):
-        reader.read("video_3")
-    (tmp_path / "3.tsv").write_text(rows["def"] + rows["abc"] + rows["ghi"])
-    with pytest.raises(ValueError, match=r"3\.tsv: expected abc, which the .* calls video_1, as entry 1, found def"):
-        read_tvsum(tmp_path / "own.h5", tmp_path / "3.tsv")
+
+
+def write_ratings(path, ids):
+    """A table of two annotators who rate the first of 64 frames by the number of the video."""
+    rows = [f"{name}\tVT\t{k}{',3' * 63}\n" for k, name in enumerate(ids, start=1)]
+    path.write_text("".join(row * 2 for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("groups", "entries"),
+    [
+        ({"-bcdefghij1": None, "abcdefghi_2": None}, {"-bcdefghij1": 1, "abcdefghi_2": 2}),
+        ({"video_1": "abcdefghi_2", "video_2": "-bcdefghij1"}, {"video_1": 2, "video_2": 1}),
+        ({"b": "-bcdefghij1", "video_1": "abcdefghi_2.mp4"}, {"b": 1, "video_1": 2}),
+        ({"video_1": "How it is done", "video_2": None}, {"video_1": 1, "video_2": 2}),
+        ({"video_002": None, "3": None, "Video-1": None}, {"video_002": 2, "3": 3, "Video-1": 1}),
+        ({"xbcdefghij2": None, "video_1.mp4": None}, {"xbcdefghij2": 3, "video_1.mp4": 1}),  # not numbers 2 and 4
+    ],
+)
+def test_ratings_are_found_by_id_else_by_number(tmp_path, groups, entries):
+    ratings = write_ratings(tmp_path / "r.tsv", ["-bcdefghij1", "abcdefghi_2", "xbcdefghij2"])
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        for name, told in groups.items():
+            write_group(file, name, video_name=None if told is None else np.bytes_(told))
+    assert {one.video_id: one.user_scores[0, 0] for one in read_tvsum(tmp_path / "own.h5", ratings)} == entries
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "message"),
+    [
+        ("xyzdefghij1", None, "expected ratings of xyzdefghij1, .* found none among those of -bcdefghij1"),
+        ("video_1", "xyzdefghij1", "expected ratings of xyzdefghij1, the group video_1, found none"),
+        ("soup", None, "expected ratings of soup, .* Name groups by YouTube id, or as video_1"),
+        ("video_7", None, "expected ratings of video_7, found 1, which are of video_1 to video_1"),
+    ],
+)
+def test_a_video_without_ratings_is_named(tmp_path, name, told, message):
+    ratings = write_ratings(tmp_path / "r.tsv", ["-bcdefghij1"])
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        write_group(file, name, video_name=None if told is None else np.bytes_(told))
+    with pytest.raises(ValueError, match=rf"r\.tsv: {message}"):
+        read_tvsum(tmp_path / "own.h5", ratings)
 
 
 def test_ratings_alone_are_a_source(mat, tmp_path):

@@ -30,6 +30,10 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
 
 
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+COUNTED = re.compile(r"(video|vid|tvsum)?[_-]?\d+", re.IGNORECASE)  # a place in the ratings
+
+
 @dataclass(frozen=True)
 class TVSumReader:
     """Read `eccv16_dataset_tvsum_google_pool5.h5`, or any file like it.
@@ -53,10 +57,10 @@ class TVSumReader:
 
     Args:
         h5_path: The feature file.
-        ratings_path: TVSum's ratings; group video_k gets entry k: title as description text (its features remain to
-            be computed) and the raw ratings at the picks as user scores. Or the folder of SumMe's annotations, where a
-            video has the file of its `video_name`: the ranks at the picks become user scores, what they mark the
-            annotators' summaries, and times follow the FPS there.
+        ratings_path: TVSum's ratings; a group gets those of its YouTube id, group video_k else entry k: title as
+            description text (its features remain to be computed) and the raw ratings at the picks as user scores. Or
+            the folder of SumMe's annotations, where a video has the file of its `video_name`: the ranks at the picks
+            become user scores, what they mark the annotators' summaries, and times follow the FPS there.
         text_features: .h5 with (M, Dt) arrays, as `hiersum_hf.datasets.readers.pickles.convert_pickled_arrays` makes of
             A2Summ's .npy.
         text_encoder: Id of what made them; the file does not say.
@@ -152,25 +156,32 @@ def _number(name: str) -> tuple[int, str]:
 def _entry(ratings_path: Path | None, group: Member) -> RatedVideo | None:
     """Find the group's video in the ratings.
 
+    It goes by its `video_name` or the group's own name, where these are ids, else by the number of the group.
+
     Raises:
-        ValueError: It is not there, or another one is in its place.
+        ValueError: It is not there.
     """
     if ratings_path is None:
         return None
     told = told_name(group)
     if ratings_path.is_dir():
         return annotations_of(ratings_path, [*told, group.name])
-    ratings = cached_ratings(ratings_path)
-    # Group video_k is entry k of the ratings, counted from 1.
-    k, last = _number(group.name)[0], len(ratings)
+    ratings, names = cached_ratings(ratings_path), [name.split(".")[0] for name in (*told, group.name)]
+    for name in names:
+        if entry := next((video for video in ratings if video.video_id == name), None):
+            return entry
+    # No id: group video_k is entry k of the ratings, counted from 1, unless it tells an id that they lack.
+    unknown = [name for name in names[:-1] if YOUTUBE_ID.fullmatch(name)]
+    if unknown or not COUNTED.fullmatch(names[-1]):
+        lacking, ids = (unknown or names[-1:])[0], ", ".join(video.video_id for video in ratings[:3])
+        raise InputError(
+            f"{ratings_path}: expected ratings of {printable(lacking)}, the group {printable(group.name)}, found none "
+            f"among those of {ids}, ... ({len(ratings)} videos). Name groups by YouTube id, or as video_1."
+        )
+    k, last = _number(names[-1])[0], len(ratings)
     if not 1 <= k <= last:
         raise InputError(
             f"{ratings_path}: expected ratings of {group.name}, found {last}, which are of video_1 to video_{last}"
-        )
-    if told and told[0] in {video.video_id for video in ratings} - {ratings[k - 1].video_id}:
-        raise InputError(
-            f"{ratings_path}: expected {told[0]}, which the feature file calls {group.name}, as entry {k}, "
-            f"found {ratings[k - 1].video_id}"
         )
     return ratings[k - 1]
 
