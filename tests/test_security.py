@@ -16,7 +16,6 @@ import torch
 
 from hiersum_hf import HierSumPipeline
 from hiersum_hf.cli.main import main
-from hiersum_hf.datasets.readers import side_files
 from hiersum_hf.datasets.readers.feature_file import read_frame_features, stored_ids
 from hiersum_hf.datasets.readers.side_files import read_features
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
@@ -25,6 +24,7 @@ from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.features.cache import stored_features
 from hiersum_hf.features.text_encoder import load_text_encoder
 from hiersum_hf.features.video_encoder import load_video_encoder
+from hiersum_hf.files import npz_file
 from hiersum_hf.hub.card import card_data
 from hiersum_hf.records import Segment
 from hiersum_hf.scoring.checkpoint import load_checkpoint
@@ -233,7 +233,7 @@ def test_features_are_never_added_to_another_file(tmp_path):
 
 
 def test_a_bomb_of_features_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(side_files, "MAX_NPZ_BYTES", 2**20)
+    monkeypatch.setattr(npz_file, "MAX_NPZ_BYTES", 2**20)
     np.savez_compressed(tmp_path / "bomb.npz", video_features=np.zeros((2**10, 2**10), np.float32))
     assert (tmp_path / "bomb.npz").stat().st_size < 2**14
     with pytest.raises(ValueError, match=r"bomb\.npz: .*more than 1048576 bytes unpacked"):

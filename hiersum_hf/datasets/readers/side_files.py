@@ -6,14 +6,13 @@ Labels are in a .csv, features in an .npz; `readers.folder` says what is in them
 from __future__ import annotations
 
 import csv
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hiersum_hf.files.npz_file import read_npz
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
 
@@ -24,7 +23,6 @@ NPZ_TEXTS = {"text_features", "description_features"}
 NPZ_ARRAYS = {"video_features": 2, "frame_times_s": 1, "text_features": 2, "description_features": 2}
 NPZ_SCALARS = {"sample_fps": float, "duration_s": float, "video_encoder": str, "text_encoder": str}
 NPZ_SCALARS |= {"normalization": str}
-MAX_NPZ_BYTES = 2**32  # unpacked; a few MB of zip may hold more than memory
 NPZ_READING = ("warnings", "end_s")  # what `hiersum extract` notes of a damaged video
 
 
@@ -82,25 +80,7 @@ def read_features(path: str | Path) -> dict[str, Any]:
         ValueError: No .npz file, pickled objects in it, a member is missing, or has another shape or values that are
             not finite; names the file and the member.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # As the archive's directory says, before anything is unpacked.
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_NPZ_BYTES:
-            raise InputError(f"more than {MAX_NPZ_BYTES} bytes unpacked")
-        with np.load(path, allow_pickle=False) as file:
-            found = {key: file[key] for key in file.files if key not in NPZ_READING}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        TypeError,
-        MemoryError,
-        RuntimeError,  # encrypted, or of a kind that zipfile does not know
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise InputError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
+    found: dict[str, Any] = read_npz(path, leave=NPZ_READING)
     needed = NPZ_NEEDED + (("text_encoder",) if found.keys() & NPZ_TEXTS else ())
     if missing := [key for key in needed if key not in found]:
         raise InputError(f"{path}: expected the members {', '.join(missing)}, found {sorted(found)}")
