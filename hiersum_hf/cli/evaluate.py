@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.levels_hiersum import READING_LEVELS
+from hiersum_hf.scoring.scores_file import SUFFIXES, needs_checkpoint
 from hiersum_hf.scoring.training_free import BASELINES, RIDGE, WITHOUT_CHECKPOINT, WITHOUT_SCORES
 
 
@@ -43,6 +44,7 @@ HELP = f"""scorers:
   oracle         mean of the annotators, or the reference itself (it reads the answers)
   shot-oracle    the shots within the budget with the greatest F1
   training-free  similarity to description and subtitles, from features alone
+  FILE           scores of another program: .json {{id: [scores]}}, .npz or .h5 with an array an id, .csv id,index,score
   else           a checkpoint folder, or a Hub id like org/name
 
 Beside the scorer every report shows {", ".join(BASELINES[:-1])} and {BASELINES[-1]}, where the data allows them, and
@@ -71,6 +73,7 @@ examples:
   hiersum evaluate tvsum --data captions.h5 --scorer title --video-encoder sentence-transformers/all-MiniLM-L6-v2 \\
       --text-encoder sentence-transformers/all-MiniLM-L6-v2
   hiersum evaluate tvsum --data prepared/tvsum --folds --scorer runs/seed0 --scorer runs/seed1 --scorer runs/seed2
+  hiersum evaluate tvsum --data prepared/tvsum --scorer scores.json --protocol mean-user
   hiersum evaluate mrhisum --data prepared/mrhisum --scorer org/hiersum --part test --json > results.json
   hiersum evaluate --compare reports/ours/results.json reports/theirs/results.json
 """
@@ -96,8 +99,8 @@ def add(commands: Any) -> None:
         "--scorer",
         action="append",
         metavar="S",
-        help="a baseline or a checkpoint, see below (random); given several times, the mean of their scores, each "
-        "standardised within each video",
+        help="a baseline, a file of scores or a checkpoint, see below (random); given several times, the mean of their "
+        "scores, each standardised within each video",
     )
     evaluate.add_argument("--level", choices=READING_LEVELS, help="level of a checkpoint")
     evaluate.add_argument("--protocol", metavar="NAME", help="another protocol than the data set's first, see below")
@@ -197,7 +200,7 @@ def _check(args: argparse.Namespace) -> None:
         raise HierSumError(
             "--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose"
         )
-    checkpoints = [one for one in args.scorer if one not in WITHOUT_CHECKPOINT]
+    checkpoints = list(filter(needs_checkpoint, args.scorer))
     if args.folds and checkpoints and (args.video_encoder or args.text_encoder):
         raise HierSumError("--video-encoder, --text-encoder: expected no --folds of checkpoints, which name their own")
     if args.level and (not checkpoints or args.folds):
@@ -217,8 +220,12 @@ def _check(args: argparse.Namespace) -> None:
         if args.output and (Path(args.output) / name).exists() and not args.overwrite:
             raise FileExistsError(f"{args.output}: expected no {name} there yet. Give --overwrite to replace it.")
     for one in checkpoints:
+        if one.lower().endswith(SUFFIXES) and not Path(one).exists():
+            raise FileNotFoundError(f"{one}: expected a file of scores, found no such file")
         if "/" not in one and not Path(one).is_dir():
-            expected = f"{', '.join(WITHOUT_CHECKPOINT)}, a checkpoint folder or a Hub id like org/name"
+            expected = (
+                f"{', '.join(WITHOUT_CHECKPOINT)}, a file of scores, a checkpoint folder or a Hub id like org/name"
+            )
             raise HierSumError(f"scorer: expected {expected}, found {one!r}")
 
 
@@ -239,11 +246,12 @@ def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord],
     records, part, split = data.part(args.part, args.split_file, args.fold, args.split_seed)
     ridge = _fit_ridge(data, records) if part == "test" else None
     about |= {"part": part, "split": split, "ridge": ridge, "progress": True}
-    checkpoints = [one for one in args.scorer if one not in WITHOUT_CHECKPOINT]
+    checkpoints = list(filter(needs_checkpoint, args.scorer))
     allowed = args.allow_encoder_mismatch
     each = [by_checkpoint(one, lambda _: records, args.level, args.device, allowed) for one in checkpoints]
     records = each[0].records if each else records
-    scored = together([*each, *(by_name(one, records, ridge) for one in args.scorer if one in WITHOUT_CHECKPOINT)])
+    named = [one for one in args.scorer if one not in checkpoints]
+    scored = together([*each, *(by_name(one, records, ridge, data.video_ids) for one in named)])
     return evaluate_scores(records, scored.scores, **scored.about, **about), records, scored.scores
 
 
@@ -259,21 +267,22 @@ def _evaluate_folds(
 ) -> tuple[Results, Sequence[VideoRecord], None]:
     """Measure every fold's test part.
 
-    Each scorer is a baseline, or a run with the checkpoints fold_0, fold_1, ...
+    Each scorer is a baseline, a file of scores, or a run with the checkpoints fold_0, fold_1, ...
     """
     from hiersum_hf.datasets.arguments import DataArguments
     from hiersum_hf.evaluation.folds import Fold, count_folds, evaluate_folds, evaluate_run
     from hiersum_hf.evaluation.scored import by_name, together
 
     split = DataArguments(data=args.data, ratings=args.ratings, split_file=args.split_file, split_seed=args.split_seed)
-    if any(one not in WITHOUT_CHECKPOINT for one in args.scorer):
+    if any(map(needs_checkpoint, args.scorer)):
         allowed = args.allow_encoder_mismatch
         return evaluate_run(args.scorer, split, allow_encoder_mismatch=allowed, device=args.device, **about), [], None
-    folds = []
+    folds, known = [], data.video_ids
     for k in range(count_folds(split)):
         records, _, name = data.part("test", args.split_file, k, args.split_seed)
         ridge = _fit_ridge(data, records, progress=False)
-        folds.append(Fold(together([by_name(one, records, ridge) for one in args.scorer]), ridge))
+        folds.append(Fold(together([by_name(one, records, ridge, known) for one in args.scorer]), ridge))
+        known = []  # strange ids of a file are told once
     return evaluate_folds(folds, split=str(name).rsplit("#", 1)[0], **about), [], None
 
 

@@ -24,6 +24,7 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
 from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import training_stages
+from hiersum_hf.scoring.scores_file import needs_checkpoint
 
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,11 @@ class EvaluationData:
 
             self._reader = open_reader(dataset, path)[0]
             self.shipped = [self._reader.splits] if self._reader.splits else []
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Names of all videos of the data set."""
+        return list(self._records.groups if self._reader is None else self._reader.video_ids)
 
     def part(
         self,
@@ -229,8 +235,8 @@ def keep_to_own_split(args: Namespace) -> list[str]:
 
 
 def _own_splits(scorer: str, dataset: str) -> list[str]:
-    """List the splits of this data set that a scorer was trained on; a baseline was on none."""
-    if "/" not in scorer and not Path(scorer).is_dir():
+    """List the splits of this data set that a scorer was trained on; baselines and files of scores tell of none."""
+    if not needs_checkpoint(scorer) or ("/" not in scorer and not Path(scorer).is_dir()):
         return []
     splits = [stage["split"] for stage in training_stages(scorer) if stage["dataset"] == dataset]
     return [str(split) for split in splits] if splits and splits[-1] else []

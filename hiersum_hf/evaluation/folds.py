@@ -24,7 +24,7 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS, Baseline, Figures, FoldResult, Results
 from hiersum_hf.scoring.checkpoint import training_stages
-from hiersum_hf.scoring.training_free import WITHOUT_CHECKPOINT
+from hiersum_hf.scoring.scores_file import needs_checkpoint
 
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ def evaluate_run(
     """Measure every fold's checkpoint of runs on its own test part.
 
     Args:
-        scorers: The folder that holds the checkpoints; or several runs, and names of baselines, whose scores are
-            averaged as `average_scores` does.
+        scorers: The folder that holds the checkpoints; or several runs, names of baselines and files of scores, whose
+            scores are averaged as `average_scores` does.
         data: Data and split of the training; `fold` does not matter.
         dataset: Name of the data set, which chooses the protocols; default: as for training.
         allow_encoder_mismatch: Score features of another encoder than a checkpoint's, if the width fits.
@@ -74,7 +74,7 @@ def evaluate_run(
         FileNotFoundError: A fold is missing.
         HierSumError: Folds were trained on another split, or differ in what they were selected on.
     """
-    runs = [Path(scorer) for scorer in scorers if scorer not in WITHOUT_CHECKPOINT]
+    runs = [Path(scorer) for scorer in scorers if needs_checkpoint(scorer)]
     trained = [_trained(run, data) for run in runs]
     folds = []
     for k in range(len(trained[0])):
@@ -159,11 +159,11 @@ def _score_fold(scorers: Sequence[str | Path], data: DataArguments, allow_encode
         parts = load_parts(replace(data, text_encoder=text_encoder))
         return parts["test"]
 
-    runs = [Path(scorer, f"fold_{data.fold}") for scorer in scorers if scorer not in WITHOUT_CHECKPOINT]
+    runs = [Path(scorer, f"fold_{data.fold}") for scorer in scorers if needs_checkpoint(scorer)]
     each = [by_checkpoint(run, test_part, None, device, allow_encoder_mismatch) for run in runs]
     records = each[0].records
     ridge = ridge_scores(parts["train"], parts["validation"], records)
-    each += [by_name(str(scorer), records, ridge) for scorer in scorers if scorer in WITHOUT_CHECKPOINT]
+    each += [by_name(str(scorer), records, ridge) for scorer in scorers if not needs_checkpoint(scorer)]
     return Fold(together(each), ridge)
 
 

@@ -5,7 +5,7 @@ Letters: N sampled frames, M sentences, K scorers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from hiersum_hf.records import Floats, VideoRecord, counted
 from hiersum_hf.scoring.average import average_scores, one_level
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
+from hiersum_hf.scoring.scores_file import is_scores_file, read_scores
 from hiersum_hf.scoring.training_free import RIDGE, WITHOUT_SCORES, score_frames, score_sentences
 
 
@@ -88,12 +89,16 @@ def by_checkpoint(
     )
 
 
-def by_name(scorer: str, records: Sequence[VideoRecord], ridge: RidgeScores | None) -> Scored:
-    """Score videos by a scorer that has a name and no checkpoint.
+def by_name(
+    scorer: str, records: Sequence[VideoRecord], ridge: RidgeScores | None, known: Collection[str] = ()
+) -> Scored:
+    """Score videos by a scorer that has a name and no checkpoint, or by a file of scores.
 
     Raises:
-        HierSumError: The scorer is the ridge regression, which could not be fitted.
+        HierSumError: The scorer is the ridge regression, which could not be fitted, or as `read_scores`.
     """
+    if is_scores_file(scorer):
+        return Scored(records, read_scores(scorer, records, known), scorer)
     if scorer in WITHOUT_SCORES:
         return Scored(records, None, scorer)
     if scorer == RIDGE and ridge is None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import h5py
+import numpy as np
 import pytest
 
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel, prepare
@@ -255,8 +256,8 @@ def test_two_results_are_compared(data, tmp_path, capsys):
 
 def test_the_help_says_what_every_scorer_is():
     listed = [line.split()[0] for line in HELP.partition("\n\n")[0].splitlines()[1:]]
-    assert listed[-1] == "else"
-    assert sorted(listed[:-1]) == sorted([*BASELINES, "ridge"]) == sorted(WITHOUT_CHECKPOINT)
+    assert listed[-2:] == ["FILE", "else"]
+    assert sorted(listed[:-2]) == sorted([*BASELINES, "ridge"]) == sorted(WITHOUT_CHECKPOINT)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +267,10 @@ def test_the_help_says_what_every_scorer_is():
         (["tvsum", "--data", "DATA", "--plot"], "expected --output"),
         (["tvsum", "--data", "DATA", "--diagnose"], "expected a scorer with scores for every frame, found 'random'"),
         (["tvsum", "--data", "DATA", "--scorer", "unifrom"], "expected random, human, shot-oracle, uniform, position"),
+        (
+            ["tvsum", "--data", "DATA", "--scorer", "no/scores.npz"],
+            "no/scores.npz: expected a file of scores, found no",
+        ),
         (["tvsum", "--data", "DATA", "--protocol", "top50"], "expected one of hiersum-keyshot-v1"),
         (["tvsum", "--data", "DATA", "--folds", "--part", "train"], "expected no --part"),
         (["tvsum", "--data", "DATA", "--folds", "--scorer", "runs/none"], "runs/none"),
@@ -438,3 +443,50 @@ def test_what_has_no_scores_is_not_averaged(data, without, capsys):
     code, _, err = evaluate(capsys, "tvsum", "--data", data, "--scorer", "position", "--scorer", without)
     assert code == 2
     assert f"scorer: expected several with scores for every frame, found '{without}' among them" in err
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """Six short videos, and their oracle's scores as another program may leave them, with those of a seventh."""
+    folder = tmp_path_factory.mktemp("scored")
+    with h5py.File(folder / "set.h5", "w") as file:
+        for k in range(6):
+            write_group(file, f"video_{k}", width=32, gtscore=np.roll(np.arange(5.0), k))
+    scores = {f"video_{k}": np.roll(np.arange(5.0), k).tolist() for k in range(6)}
+    (folder / "org").mkdir()
+    (folder / "org" / "model.json").write_text(json.dumps(scores | {"elsewhere": [1.0]}))
+    return folder
+
+
+def test_scores_of_another_program_are_measured(scored, checkpoint, capsys, monkeypatch):
+    monkeypatch.chdir(scored)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    path, words = "org/model.json", ["tvsum", "--data", "set.h5", "--json"]  # which could be a Hub id
+    for more in ([], ["--folds"]):
+        found, oracle = (json.loads(evaluate(capsys, *words, "--scorer", s, *more)[1]) for s in (path, "oracle"))
+        assert (found["scorer"], found["checkpoint"], found["selected_on"]) == (path, None, None)
+        assert found["metrics"]["kendall_tau"] == pytest.approx(1)
+        assert found["metrics"] == pytest.approx(oracle["metrics"])
+    for other, name in ((checkpoint, f"checkpoint + {path}"), ("position", f"{path} + position")):
+        found = json.loads(evaluate(capsys, *words, "--scorer", path, "--scorer", other)[1])
+        assert found["scorer"] == name
+
+
+def test_what_a_file_of_scores_lacks_or_has_beyond_is_told(scored, tmp_path, capsys, caplog):
+    words = ["tvsum", "--data", scored / "set.h5", "--scorer"]
+    evaluate(capsys, *words, scored / "org" / "model.json", "--folds")
+    assert caplog.text.count("of videos that the data lacks: elsewhere\n") == 1
+    scores, own = json.loads((scored / "org" / "model.json").read_text()), tmp_path / "s.json"
+    for changed, message in [
+        ({name: scores[name] for name in scores if name != "video_3"}, "found none of video_3, but unknown ones"),
+        (
+            scores | {"video_3": [1.0] * 4},
+            "s.json, video video_3: expected 5 scores, one for each sampled frame, or 64",
+        ),
+    ]:
+        own.write_text(json.dumps(changed))
+        for more in ([], ["--folds"]):
+            code, _, err = evaluate(capsys, *words, own, *more)
+            assert (code, message in err) == (2, True)
+    code, _, err = evaluate(capsys, *words, own, "--level", "child")
+    assert (code, "--level: expected a checkpoint" in err) == (2, True)
