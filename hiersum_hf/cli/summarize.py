@@ -72,7 +72,9 @@ def add(commands: Any) -> None:
 
 
 def _add_texts(group: Any) -> None:
-    group.add_argument("--subtitles", metavar="FILE", help="SRT, WebVTT or ASS, for one video")
+    group.add_argument(
+        "--subtitles", metavar="FILE", help="SRT, WebVTT, ASS, TTML or a transcript with times, for one video"
+    )
     group.add_argument(
         "--description",
         metavar="FILE",

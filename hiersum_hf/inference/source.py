@@ -26,7 +26,7 @@ from hiersum_hf.modeling.pipeline_hiersum import check_given, known_features
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.summary.key_shots import frame_edges
 from hiersum_hf.texts.find import read_texts
-from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
+from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
 from hiersum_hf.video.cuts import CutFinder, find_cuts
 from hiersum_hf.video.reader import TOLERANCE_S, VideoFile
 from hiersum_hf.video.stills import Glances, Sound, heard
@@ -315,15 +315,15 @@ def _texts(
 
     There is one sentence for each row of text features.
     """
-    found = as_sentences(given.get("subtitles", ()))
+    found, left_out = subtitles_and_notes(given.get("subtitles", ()))
     description = as_description(given["description"]) if given.get("description") else ()
     if "text_features" not in given:
         sentences, notes = fit_to_video(found, duration_s, f"the subtitles of {name}")
         notes = notes if sentences else ["No subtitles: judged without what is said."]
-        return sentences, description, tuple(notes)
+        return sentences, description, (*left_out, *notes)
     times_s = np.asarray(given.get("text_times_s", ()), np.float64)
     found = found or [Sentence("", *pair) for pair in (times_s.tolist() if times_s.shape[1:] == (2,) else ())]
     if len(found) != len(given["text_features"]):
         rows = f"each of {len(given['text_features'])} rows of text_features"
         raise InputError(f"{name}: expected subtitles or text_times_s for {rows}, found {len(found)}.")
-    return tuple(found), description, ()
+    return tuple(found), description, tuple(left_out)

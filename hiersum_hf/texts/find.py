@@ -9,7 +9,7 @@ from typing import Any
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
-from hiersum_hf.texts.subtitles import as_description, as_sentences, fit_to_video
+from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
 from hiersum_hf.texts.tracks import base_language, embedded_subtitles, from_pictures_on
 from hiersum_hf.video.reader import VideoFile
 
@@ -50,15 +50,18 @@ def read_texts(
     beside, source = side_files(path, language), f"the subtitles of {path}"
     is_file = isinstance(subtitles, str | os.PathLike)
     if subtitles is None and "subtitles" in beside:
-        subtitles, note = _beside(beside["subtitles"], as_sentences)
-        source, notes, is_file = str(beside["subtitles"]), [*notes, note], True
+        subtitles, notes = _beside(beside["subtitles"], subtitles_and_notes)
+        source, is_file = str(beside["subtitles"]), True
     elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
     if description is None and "description" in beside:
-        description, note = _beside(beside["description"], as_description)
-        notes.append(note)
+        description, said = _beside(beside["description"], lambda path: (as_description(path), []))
+        notes += said
     if subtitles is not None:
-        found = as_sentences(subtitles)
+        found, left_out = subtitles_and_notes(subtitles)
+        notes += left_out
+        if not found and isinstance(subtitles, str | os.PathLike):
+            raise InputError(f"{source}: expected subtitles with text, found none. Leave them out, or give others.")
         found = from_pictures_on(video, found) if is_file and Path(path).exists() else found
     else:
         found, source, heard = _inside(video, str(path), language, transcribe if listen else None, device)
@@ -118,12 +121,12 @@ def _inside(
     return found, f"the speech of {path}", [f"No subtitles: {heard} recognised by Whisper ({transcribe})."]
 
 
-def _beside(path: Path, read: Callable[[Path], Any]) -> tuple[Any, str]:
+def _beside(path: Path, read: Callable[[Path], tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
     """Read a file that nobody named, None if it is no such file or empty; and what to note."""
     try:
-        texts = read(path)
+        texts, notes = read(path)
         if not texts:
             raise InputError("expected text, found none")
     except ValueError as error:
-        return None, f"{path.name}, found beside the video, is not used: {error}"
-    return texts, f"Read from {path.name}, found beside the video."
+        return None, [f"{path.name}, found beside the video, is not used: {error}"]
+    return texts, [f"Read from {path.name}, found beside the video.", *notes]

@@ -6,6 +6,7 @@ Files, text or lists become sentences with their times, and texts about the whol
 from __future__ import annotations
 
 import html
+import logging
 import math
 import os
 import re
@@ -18,8 +19,14 @@ from typing import Any
 from hiersum_hf.files.json_file import parse_json
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
+from hiersum_hf.texts.cues import Cues, has_timings, timed_cues, transcript_cues
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
+from hiersum_hf.texts.structured import json_cues, xml_cues
 
+
+logger = logging.getLogger(__name__)
+
+FORMATS = "SubRip, WebVTT, SubStation, TTML or another that docs/data.md lists"
 
 # Not given in the paper: a last subtitle may stay on screen this much longer than the video without a warning.
 MAX_OVERRUN_S = 1.0
@@ -33,15 +40,19 @@ LEGACY_ENCODINGS += ["big5", "cp949", "utf_16_le", "utf_16_be"]
 
 DETECTED_IN = 10_000  # characters from which pysubs2 tells the format
 _STYLES = re.compile(r"V4\+? Styles", re.IGNORECASE)
-_WORD_TIME = re.compile(r"<(?:\d+:)?\d{2}:\d{2}\.\d{3}>")
 
 
 def read_subtitles(path: str | Path) -> list[Sentence]:
-    """Read a SubRip, WebVTT or (Advanced) SubStation file as sentences.
+    """Read a file of subtitles or of a transcript as sentences.
+
+    The content tells the format: SubRip, WebVTT, (Advanced) SubStation, TTML, SBV, SAMI, MicroDVD (with its frame rate
+    in the first line), MPL2, TMP, LRC, YouTube's json3 and srv1 to srv3, Whisper's JSON and TSV, or a transcript with
+    times above its lines.
 
     Tags, inline timestamps, empty cues, comments, drawings, karaoke effects, a second copy of the same cue and
     superfluous white space are dropped; cues are sorted by start, rid of the lines that automatic captions repeat
-    (`without_repeats`) and joined by `merge_into_sentences`.
+    (`without_repeats`) and joined by `merge_into_sentences`. Cues without times that can be read, or that end before
+    they start, are left out, with a warning that counts them.
 
     Args:
         path: The subtitle file, in any encoding.
@@ -51,9 +62,12 @@ def read_subtitles(path: str | Path) -> list[Sentence]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: Not a text, not a subtitle file, or a cue that ends before it starts.
+        ValueError: Not a text, not a subtitle file, or no cue of it can be read.
     """
-    return _parse(_read_text(path, "a subtitle file (SubRip, WebVTT or SubStation)"), str(path))
+    sentences, notes = subtitles_and_notes(Path(path))
+    for note in notes:
+        logger.warning("%s", note)
+    return sentences
 
 
 def as_sentences(value: str | os.PathLike[str] | Iterable[Any]) -> list[Sentence]:
@@ -71,36 +85,35 @@ def as_sentences(value: str | os.PathLike[str] | Iterable[Any]) -> list[Sentence
         FileNotFoundError: There is no such file.
         ValueError: No subtitles, or an item without text or with impossible times; names the file or the item.
     """
+    sentences, notes = subtitles_and_notes(value)
+    for note in notes:
+        logger.warning("%s", note)
+    return sentences
+
+
+def subtitles_and_notes(value: str | os.PathLike[str] | Iterable[Any]) -> tuple[list[Sentence], list[str]]:
+    """Turn subtitles into sentences, and say which cues are left out.
+
+    Takes and raises what `as_sentences` does.
+    """
     if isinstance(value, str) and "\n" in value.strip("\n"):
         return _parse(_plain(value), "the subtitle text")
     if isinstance(value, (str, os.PathLike)):
-        return read_subtitles(Path(value))
+        return _parse(_read_text(Path(value), f"a subtitle file ({FORMATS})"), str(Path(value)))
     sentences = [_as_sentence(item, number) for number, item in enumerate(value, 1)]
-    return sorted((s for s in sentences if s.text), key=lambda sentence: sentence.start_s)
+    return sorted((s for s in sentences if s.text), key=lambda sentence: sentence.start_s), []
 
 
 def sentences_of_events(events: Iterable[Any], source: str) -> list[Sentence]:
     """Turn pysubs2 events into sentences.
 
-    They are cleaned as `read_subtitles` says.
-
-    Raises:
-        ValueError: An event ends before it starts; names `source`.
+    They are cleaned as `read_subtitles` says. Those that end before they start are left out, with a warning that names
+    `source`.
     """
-    cues = []
-    for number, event in enumerate(events, 1):
-        if event.end < event.start:
-            times = f"from {event.start / 1000} s to {event.end / 1000} s"
-            raise InputError(
-                f"{source}: expected cues that end after they start, found cue {number} {times}: {event.text!r}"
-            )
-        if event.text.count("{") > MAX_BRACES:
-            event.text = event.text.replace("{", "")
-        if event.is_text and event.effect.strip().lower() != "fx":  # one "fx" event for each syllable of a song
-            cues.append(Sentence(html.unescape(event.plaintext), event.start / 1000, event.end / 1000))
-    cues = sorted(dict.fromkeys(cues), key=lambda cue: cue.start_s)
-    # Sentences that share an overlapping cue's time may begin in another order than their cues
-    return sorted(merge_into_sentences(without_repeats(cues)), key=lambda sentence: sentence.start_s)
+    read = _cues_of_events(events)
+    if read.lost:
+        logger.warning("%s: %s: left out.", source, _lost(read))
+    return _sentences(read.cues)
 
 
 def fit_to_video(
@@ -205,21 +218,73 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
     return _texts(value, source)
 
 
-def _parse(text: str, source: str) -> list[Sentence]:
-    """Read the text of a subtitle file as sentences."""
+def _parse(text: str, source: str) -> tuple[list[Sentence], list[str]]:
+    """Read the text of a subtitle file as sentences, and what to note of it."""
+    read = _cues(text, source)
+    if read.lost and not read.cues:
+        raise InputError(f"{source}: expected cues that end after they start, found {_lost(read)}.")
+    notes = [f"{source}: {_lost(read)}: left out."] if read.lost else []
+    return _sentences(read.cues), notes
+
+
+def _lost(read: Cues) -> str:
+    """Say how many cues could not be read."""
+    count, first = len(read.lost), read.lost[0][:80]
+    return f"{count} of {count + len(read.cues)} cues without times that can be read, the first {first!r}"
+
+
+def _cues(text: str, source: str) -> Cues:
+    """Read the cues of a file in any format, told by its content."""
+    start = text[:DETECTED_IN].lstrip()
+    found: Cues | None = None
+    if start.startswith("WEBVTT"):
+        return timed_cues(text, is_webvtt=True)
+    if re.match(r"\{\s*\"|\[\s*[{\]]", start):
+        found = json_cues(text, source)
+    elif re.match(r"<(\?xml|!DOCTYPE|tt|timedtext|transcript)\b", start):
+        return xml_cues(text, source)
+    elif styles := _STYLES.search(text, 0, DETECTED_IN):
+        text = _bare_events(text, f"[{styles[0]}]")
+    elif has_timings(text):
+        return timed_cues(text, is_webvtt=False)
+    else:
+        found = transcript_cues(text)
+    return found or _others(text, source)
+
+
+def _others(text: str, source: str) -> Cues:
+    """Read what pysubs2 knows: SubStation, SAMI, MicroDVD, MPL2, TMP."""
     import pysubs2
 
-    cues = text
-    if text.lstrip().startswith("WEBVTT"):
-        cues = _bare_cues(text)
-    elif styles := _STYLES.search(text, 0, DETECTED_IN):
-        cues = _bare_events(text, f"[{styles[0]}]")
     try:
-        events = pysubs2.SSAFile.from_string(cues)
-    except (pysubs2.Pysubs2Error, ValueError) as error:
+        return _cues_of_events(pysubs2.SSAFile.from_string(text))
+    except Exception as error:  # pysubs2 1.8 lets KeyError, NotImplementedError and others of its parsers through
         found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
-        raise InputError(f"{source}: expected a subtitle file (SubRip, WebVTT or SubStation), found {found}") from error
-    return sentences_of_events(events, source)
+        raise InputError(
+            f"{source}: expected a subtitle file ({FORMATS}), found {found}. Save it as SubRip."
+        ) from error
+
+
+def _cues_of_events(events: Iterable[Any]) -> Cues:
+    """Turn pysubs2 events into cues."""
+    cues, lost = [], []
+    for event in events:
+        if not event.is_text or event.effect.strip().lower() == "fx":  # one "fx" event for each syllable of a song
+            continue
+        if event.end < event.start:
+            lost.append(f"from {event.start / 1000} s to {event.end / 1000} s: {event.text}")
+            continue
+        if event.text.count("{") > MAX_BRACES:
+            event.text = event.text.replace("{", "")
+        cues.append(Sentence(html.unescape(event.plaintext), event.start / 1000, event.end / 1000))
+    return Cues(cues, tuple(lost))
+
+
+def _sentences(cues: Iterable[Sentence]) -> list[Sentence]:
+    """Turn cues in any order into sentences."""
+    cues = sorted(dict.fromkeys(cues), key=lambda cue: cue.start_s)
+    # Sentences that share an overlapping cue's time may begin in another order than their cues
+    return sorted(merge_into_sentences(without_repeats(cues)), key=lambda sentence: sentence.start_s)
 
 
 def _as_sentence(item: Any, number: int) -> Sentence:
@@ -277,16 +342,6 @@ def _read_text(path: str | Path, expected: str) -> str:
 def _plain(text: str) -> str:
     """Remove the byte order mark, and end lines by line feeds."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _bare_cues(webvtt: str) -> str:
-    """Strip WebVTT to its cues.
-
-    Word times, notes, styles and cue names go, all of which pysubs2 takes for cue text or for times.
-    """
-    blocks = re.split(r"\n{2,}", _WORD_TIME.sub("", webvtt))
-    cues = [block[block.rfind("\n", 0, block.index("-->")) + 1 :] for block in blocks if "-->" in block]
-    return "\n\n".join(["WEBVTT", *cues])
 
 
 def _bare_events(substation: str, styles: str) -> str:

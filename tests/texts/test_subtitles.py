@@ -61,7 +61,7 @@ def test_webvtt_notes_styles_and_cue_names_do_not_enter_the_text(tmp_path):
         "WEBVTT - title\nKind: captions\n\nSTYLE\n::cue { color: red }\n\nintro\n00:01.000 --> 00:02.000 align:start\n"
         "<v Ann>Good morning.\n\nNOTE a comment\n\nouttro\n01:00:03.000 --> 01:00:04.500\nGood &lt;night&gt;!\n",
     )
-    assert read_subtitles(path) == [Sentence("Good morning.", 1.0, 2.0), Sentence("Good <night>!", 3603.0, 3604.5)]
+    assert read_subtitles(path) == [Sentence("Ann: Good morning.", 1.0, 2.0), Sentence("Good <night>!", 3603.0, 3604.5)]
 
 
 def test_automatic_captions_say_everything_once(tmp_path):
@@ -121,10 +121,7 @@ def test_other_scripts_are_recognised(tmp_path, text, encoding):
         ("", "an empty file"),
         ("just some notes\n", "'just some notes'"),
         (bytes(range(256)) * 8, "no text in any known encoding"),
-        (
-            "1\n00:00:01,000 --> 00:00:02,000\nFine.\n\n2\n00:00:05,000 --> 00:00:04,000\nBack.\n",
-            "cue 2 from 5.0 s to 4.0 s",
-        ),
+        ("2\n00:00:05,000 --> 00:00:04,000\nBack.\n", "1 of 1 cues without times"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_was_found(tmp_path, content, found):
@@ -166,7 +163,8 @@ def test_what_no_sentence_needs_is_not_given_to_the_parser(tmp_path, monkeypatch
 )
 def test_cues_of_countless_tags_have_none(tmp_path, monkeypatch, text, read):
     monkeypatch.setattr(subtitles, "MAX_BRACES", 2)
-    path = write(tmp_path, "a.srt", f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n")
+    spoken = f"Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{text}"
+    path = write(tmp_path, "a.ass", f"[Script Info]\n\n[V4+ Styles]\n\n[Events]\n{spoken}\n")
     assert [s.text for s in read_subtitles(path)] == [read]
 
 

@@ -1,0 +1,172 @@
+"""Cues of JSON and XML: what YouTube's downloaders, Whisper and broadcasters write."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+from xml.etree import ElementTree
+
+from hiersum_hf.files.json_file import parse_json
+from hiersum_hf.modeling.errors_hiersum import InputError
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.cues import Cues, resolved
+
+
+JSON_FORMS = "YouTube's json3 or Whisper's JSON (with segments, chunks, transcription or words)"
+XML_FORMS = "TTML (.ttml, .dfxp) or YouTube's srv1, srv2 or srv3"
+TTML = "http://www.w3.org/ns/ttml"
+
+_FORMER_TTML = re.compile(r"http://www\.w3\.org/20\d\d/\d\d/ttaf1")  # DFXP; the same elements under an older name
+_TTML_TIME = re.compile(r"\s*(\d+:\d{2}:\d{2}(\.\d+|:\d{2,}(\.\d+)?)?|\d+(\.\d+)?(h|m|s|ms|f|t))\s*")
+
+
+def json_cues(text: str, source: str) -> Cues | None:
+    """Read the cues of JSON.
+
+    Returns:
+        None if the JSON is of another form.
+
+    Raises:
+        ValueError: No JSON; names `source`.
+    """
+    content = parse_json(text, source)
+    match content:
+        case {"events": [{"tStartMs": _}, *_] as items} | {"wireMagic": _, "events": [*items]}:
+            # A window on screen is an event without text
+            return _listed([item for item in items if isinstance(item, dict) and "segs" in item])
+        case {"segments": [_, *_] as items} | {"chunks": [*items]} | {"transcription": [*items]} | {"words": [*items]}:
+            return _listed(items)
+        case {"segments": []} | []:
+            return Cues([])
+        case [{"text": str()}, *_] as items:
+            return _listed(items)
+    return None
+
+
+def xml_cues(text: str, source: str) -> Cues:
+    """Read the cues of TTML and of YouTube's XML.
+
+    Raises:
+        ValueError: No such XML; names `source`.
+    """
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(f"{source}: expected {XML_FORMS}, found XML with a document type. Remove it.")
+    text = re.sub(r"^\s*<\?xml.*?\?>", "", text)  # its encoding is no longer that of the text
+    try:
+        root = ElementTree.fromstring(_FORMER_TTML.sub(TTML, text))
+        if root.tag in ("timedtext", "transcript"):
+            return _youtube(root)
+        if root.tag == f"{{{TTML}}}tt":
+            return _ttml(root)
+        found = f"<{root.tag}>"
+    except (ElementTree.ParseError, RecursionError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{source}: expected {XML_FORMS}, found what is none: {error}. Save it as SubRip.") from error
+    raise InputError(f"{source}: expected {XML_FORMS}, found {found}. Save it as SubRip.")
+
+
+def _listed(items: list[Any]) -> Cues:
+    """Read objects with their times, under whatever names these forms give them."""
+    cues, lost, speaker = [], [], ""
+    for item in items:
+        start_s = end_s = text = None  # type: Any
+        match item:
+            case {"tStartMs": int(start), "segs": [*pieces]}:
+                start_s, end_s = start / 1000, (start + _whole(item.get("dDurationMs"))) / 1000
+                text = "".join(str(piece.get("utf8", "")) for piece in pieces if isinstance(piece, dict))
+            case {"timestamp": [start_s, end_s], "text": text} | {"start": start_s, "end": end_s, "text": text}:
+                pass
+            case {"offsets": {"from": int(start), "to": int(end)}, "text": text}:
+                start_s, end_s = start / 1000, end / 1000
+            case {"start": start_s, "end": end_s, "word": text}:
+                pass
+        if not isinstance(text, str) or not _ascend(start_s, end_s):
+            lost.append(f"{item!r:.60}")
+            continue
+        who = item.get("speaker")
+        if isinstance(who, str) and who and who != speaker:
+            text, speaker = f"{who}: {text.strip()}", who
+        cues.append(Sentence(text, float(start_s), float(end_s)))
+    return Cues(cues, tuple(lost))
+
+
+def _ascend(start_s: Any, end_s: Any) -> bool:
+    return all(isinstance(t, int | float) and math.isfinite(t) for t in (start_s, end_s)) and start_s <= end_s
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _youtube(root: ElementTree.Element) -> Cues:
+    """Read srv1 (start, dur in seconds), srv2 and srv3 (t, d in milliseconds)."""
+    cues, lost = [], []
+    for item in root.iter():
+        if item.tag not in ("p", "text"):
+            continue
+        unit, begin, length = (1, "start", "dur") if "start" in item.attrib else (1000, "t", "d")
+        try:
+            start, lasts = float(item.attrib[begin]), float(item.get(length, 0))
+        except (KeyError, ValueError):
+            start = lasts = math.nan
+        text = "".join(item.itertext())
+        if lasts >= 0 and math.isfinite(start + lasts):
+            cues.append(Sentence(resolved(text), start / unit, (start + lasts) / unit))
+        elif text.strip():
+            lost.append(text.strip()[:60])
+    return Cues(cues, tuple(lost))
+
+
+def _ttml(root: ElementTree.Element) -> Cues:
+    """Read TTML with ttconv, which knows durations, frames, ticks and what elements inherit."""
+    from ttconv.imsc import reader
+
+    lost = []
+    for item in root.iter(f"{{{TTML}}}p"):
+        times = [item.get(key) for key in ("begin", "end", "dur")]
+        if not all(time is None or _TTML_TIME.fullmatch(time) for time in times):
+            lost.append("".join(item.itertext()).strip()[:60])
+            item.clear()  # ttconv takes times that it cannot read for 0
+    logging.getLogger("ttconv").setLevel(logging.ERROR)  # it warns of what it does not show, such as a missing language
+    document = reader.to_model(ElementTree.ElementTree(root))
+    body = document.get_body() if document else None
+    cues = []
+    for text, start_s, end_s in _spoken(body, Fraction(0), None) if body is not None else ():
+        if end_s is not None and start_s <= end_s:
+            cues.append(Sentence(text, float(start_s), float(end_s)))
+        else:
+            lost.append(text.strip()[:60])
+    return Cues(cues, tuple(lost))
+
+
+def _spoken(element: Any, from_s: Fraction, to_s: Fraction | None) -> Iterator[tuple[str, Fraction, Fraction | None]]:
+    """List the paragraphs below an element, or their spans where only these have times."""
+    from ttconv.model import P, Span
+
+    begin_s, end_s = element.get_begin(), element.get_end()
+    start_s = from_s + (begin_s or 0)
+    stop_s = to_s if end_s is None else from_s + end_s if to_s is None else min(to_s, from_s + end_s)
+    timed = [c for c in element if isinstance(c, Span) and (c.get_begin(), c.get_end()) != (None, None)]
+    if isinstance(element, Span) or (isinstance(element, P) and not timed):
+        text = "".join(_texts(element))
+        if text.strip():
+            yield text, start_s, stop_s
+        return
+    for child in element:
+        if hasattr(child, "get_begin"):
+            yield from _spoken(child, start_s, stop_s)
+
+
+def _texts(element: Any) -> Iterator[str]:
+    from ttconv.model import Br, Rt, Text
+
+    for child in element:
+        if isinstance(child, Text):
+            yield child.get_text()
+        elif isinstance(child, Br):
+            yield "\n"
+        elif not isinstance(child, Rt):
+            yield from _texts(child)
