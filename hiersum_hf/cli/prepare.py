@@ -109,6 +109,12 @@ def _add_features(group: Any) -> None:
         "--cache", metavar="DIR", help="frame features by `hiersum extract`, read and added to (folder, howto)"
     )
     group.add_argument(
+        "--subtitle-encoding",
+        metavar="NAME",
+        help="encoding of subtitle files, such as windows-1254; default: UTF-8, else a guess, which is said (folder, "
+        "howto)",
+    )
+    group.add_argument(
         "--text-encoder",
         metavar="ID",
         help="a Sentence-BERT or CLIP for texts without features (longer ones than it reads, 77 tokens for CLIP, go in "

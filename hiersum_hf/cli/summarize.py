@@ -76,6 +76,12 @@ def _add_texts(group: Any) -> None:
         "--subtitles", metavar="FILE", help="SRT, WebVTT, ASS, TTML or a transcript with times, for one video"
     )
     group.add_argument(
+        "--subtitle-encoding",
+        metavar="NAME",
+        help="encoding of subtitle files: windows-1254, iso-8859-2, gb18030; default: UTF-8, else a guess by the "
+        "language's letters, which is said",
+    )
+    group.add_argument(
         "--description",
         metavar="FILE",
         help="what the video is about, for one video: .txt with one text (title, step) a line, or .json with title and "
@@ -214,12 +220,15 @@ def _check_flags(args: argparse.Namespace) -> None:
     from hiersum_hf.files.atomic import refuse_unwritable
     from hiersum_hf.summary.files import check_files
     from hiersum_hf.texts import speech
+    from hiersum_hf.texts.encoding import check_encoding
     from hiersum_hf.video import cuts
 
     if args.files is not None:
         check_files(args.files)
     if args.batch_size < 1:
         raise HierSumError(f"--batch-size: expected at least 1, found {args.batch_size}")
+    if args.subtitle_encoding is not None:
+        check_encoding(args.subtitle_encoding, "--subtitle-encoding")
     if args.cache is not None:
         refuse_unwritable(Path(args.cache), "features")
     if args.transcribe is not None and find_spec("faster_whisper") is None:
@@ -250,7 +259,8 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
 
     scored = score_video(
         video, scorer, args.subtitles, args.description, language=args.language, transcribe=args.transcribe,
-        queries=args.query, batch_size=args.batch_size, cache=args.cache, shots=args.shots,
+        subtitle_encoding=args.subtitle_encoding, queries=args.query, batch_size=args.batch_size, cache=args.cache,
+        shots=args.shots,
     )  # fmt: skip
     for budget, folder in folders.items():
         summary = scored.summarize(budget, args.chosen_by)
@@ -287,7 +297,9 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     from hiersum_hf.timeline import budget_of
 
     given = {"video": video, "subtitles": args.subtitles, "description": args.description}
-    source = open_source(scorer, given, args.language, args.transcribe, listen=False)
+    source = open_source(
+        scorer, given, args.language, args.transcribe, listen=False, subtitle_encoding=args.subtitle_encoding
+    )
     duration_s, sentences, texts = source.duration_s, source.sentences, source.description
     notes = [*source.notes, *(levels_of(scorer, source.has_description)[1] if scorer.networks else ())]
     for budget in folders:

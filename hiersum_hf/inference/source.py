@@ -185,6 +185,7 @@ def open_source(
     language: str | None = None,
     transcribe: str | None = None,
     listen: bool = True,
+    subtitle_encoding: str | None = None,
 ) -> Source:
     """Open a video, read its texts and refuse what cannot work.
 
@@ -196,6 +197,7 @@ def open_source(
         language: Of the subtitles of a file, as `read_texts` takes it.
         transcribe: As `read_texts` takes it.
         listen: As `read_texts` takes it.
+        subtitle_encoding: Of a subtitle file, as `read_subtitles` takes it; default: told or guessed by its bytes.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -204,9 +206,9 @@ def open_source(
     """
     given = {key: value for key, value in given.items() if value is not None}
     check_given(scorer.extractor, given, with_package=True)
-    asked, video = (language, transcribe, scorer.device, listen), given.get("video")
+    asked, video = (language, transcribe, scorer.device, listen, subtitle_encoding), given.get("video")
     if "video_features" in given:
-        source = _of_features(scorer, given)
+        source = _of_features(scorer, given, subtitle_encoding)
     elif isinstance(video, str | os.PathLike):
         source = _of_file(scorer, given, Path(video), asked)
     elif isinstance(video, bytes) or hasattr(video, "read"):
@@ -216,7 +218,7 @@ def open_source(
             source = _of_file(scorer, given, copy, asked)
         source = replace(source, notes=tuple(_relative(note, folder.name) for note in source.notes), folder=folder)
     else:
-        source = _of_frames(scorer, given, video)
+        source = _of_frames(scorer, given, video, subtitle_encoding)
     if scorer.extractor.text_encoder or not (source.sentences or source.has_description):
         return source
     note = "The checkpoint was trained without text: subtitles and description are not read."
@@ -234,7 +236,7 @@ def _of_file(scorer: Scorer, given: Mapping[str, Any], path: Path, asked: tuple[
     return Source(scorer, name, duration_s, sentences, description, tuple(notes), file=file)
 
 
-def _of_frames(scorer: Scorer, given: Mapping[str, Any], video: Any) -> Source:
+def _of_frames(scorer: Scorer, given: Mapping[str, Any], video: Any, encoding: str | None) -> Source:
     scorer.refuse_frames()
     name, fps = str(given.get("video_id", "video")), scorer.extractor.sample_fps
     times_s, images = _decoded(name, video, given.get("fps"))
@@ -242,17 +244,17 @@ def _of_frames(scorer: Scorer, given: Mapping[str, Any], video: Any) -> Source:
     # The first frame at or after 0, 1 / fps, 2 / fps, ..., as `iter_frames` takes them from a file
     first = np.unique(np.floor((times_s + TOLERANCE_S) * fps), return_index=True)[1]
     frames = [(float(times_s[i]), images[i]) for i in first]
-    texts = _texts(name, given, duration_s)
+    texts = _texts(name, given, duration_s, encoding)
     return Source(scorer, name, duration_s, *texts, frames=frames)
 
 
-def _of_features(scorer: Scorer, given: Mapping[str, Any]) -> Source:
+def _of_features(scorer: Scorer, given: Mapping[str, Any], encoding: str | None) -> Source:
     name = str(given.get("video_id", "video"))
     features = {key: _array(rows) for key, rows in known_features(scorer.extractor, given).items()}
     if not len(features["frame_times_s"]):
         raise InputError(f"{name}: expected at least one row of video_features with its time, found none.")
     duration_s = _length_s(given, features["frame_times_s"], scorer.extractor.sample_fps)
-    texts = _texts(name, given, duration_s)
+    texts = _texts(name, given, duration_s, encoding)
     features.pop("text_times_s", None)  # they are in the sentences now
     return Source(scorer, name, duration_s, *texts, features=features)
 
@@ -309,21 +311,21 @@ def _length_s(given: Mapping[str, Any], times_s: np.ndarray, fps: float) -> floa
 
 
 def _texts(
-    name: str, given: Mapping[str, Any], duration_s: float
+    name: str, given: Mapping[str, Any], duration_s: float, encoding: str | None
 ) -> tuple[tuple[Sentence, ...], tuple[str, ...], tuple[str, ...]]:
     """Return sentences, description and notes of frames or features.
 
     There is one sentence for each row of text features.
     """
-    found, left_out = subtitles_and_notes(given.get("subtitles", ()))
+    found, read_as = subtitles_and_notes(given.get("subtitles", ()), encoding)
     description = as_description(given["description"]) if given.get("description") else ()
     if "text_features" not in given:
         sentences, notes = fit_to_video(found, duration_s, f"the subtitles of {name}")
         notes = notes if sentences else ["No subtitles: judged without what is said."]
-        return sentences, description, (*left_out, *notes)
+        return sentences, description, (*read_as, *notes)
     times_s = np.asarray(given.get("text_times_s", ()), np.float64)
     found = found or [Sentence("", *pair) for pair in (times_s.tolist() if times_s.shape[1:] == (2,) else ())]
     if len(found) != len(given["text_features"]):
         rows = f"each of {len(given['text_features'])} rows of text_features"
         raise InputError(f"{name}: expected subtitles or text_times_s for {rows}, found {len(found)}.")
-    return tuple(found), description, tuple(left_out)
+    return tuple(found), description, tuple(read_as)

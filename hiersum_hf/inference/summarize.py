@@ -135,6 +135,7 @@ def score_video(
     *,
     language: str | None = None,
     transcribe: str | None = None,
+    subtitle_encoding: str | None = None,
     fps: float | None = None,
     queries: str | Iterable[str] | None = None,
     batch_size: int = 16,
@@ -152,6 +153,7 @@ def score_video(
         description: As `read_texts` takes it.
         language: Of the subtitles, where there are several.
         transcribe: Size of the Whisper model for videos without subtitles.
+        subtitle_encoding: Of a subtitle file, as `read_subtitles` takes it; default: told or guessed by its bytes.
         fps: Frames a second of decoded frames that come without times.
         queries: What the summary shall be about: one text or several.
         batch_size: Frames encoded together.
@@ -175,7 +177,7 @@ def score_video(
     tell("texts", 0.0)
     given = dict(video) if isinstance(video, Mapping) else {"video": video}
     given |= {"subtitles": subtitles, "description": description, "fps": fps}
-    source = open_source(scorer, given, language, transcribe)
+    source = open_source(scorer, given, language, transcribe, subtitle_encoding=subtitle_encoding)
     _, notes = levels_of(scorer, source.has_description)
     tell("texts", 1.0)
     encoded = source.encode(batch_size, cache, shots, lambda at_s: tell("frames", min(at_s / source.duration_s, 1.0)))

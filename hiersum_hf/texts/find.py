@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def read_texts(
     transcribe: str | None = None,
     device: str = "auto",
     listen: bool = True,
+    encoding: str | None = None,
 ) -> tuple[tuple[Sentence, ...], tuple[str, ...], list[str]]:
     """Read sentences within the video, texts about it, and what to note of them.
 
@@ -40,6 +42,7 @@ def read_texts(
         transcribe: Size of the Whisper model for videos without subtitles; default: none is asked.
         device: Of the Whisper model.
         listen: False: only note that it will be asked.
+        encoding: Of a subtitle file, as `subtitles.read_subtitles` takes it.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -50,7 +53,7 @@ def read_texts(
     beside, source = side_files(path, language), f"the subtitles of {path}"
     is_file = isinstance(subtitles, str | os.PathLike)
     if subtitles is None and "subtitles" in beside:
-        subtitles, notes = _beside(beside["subtitles"], subtitles_and_notes)
+        subtitles, notes = _beside(beside["subtitles"], partial(subtitles_and_notes, encoding=encoding))
         source, is_file = str(beside["subtitles"]), True
     elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
@@ -58,14 +61,13 @@ def read_texts(
         description, said = _beside(beside["description"], lambda path: (as_description(path), []))
         notes += said
     if subtitles is not None:
-        found, left_out = subtitles_and_notes(subtitles)
-        notes += left_out
+        found, heard = subtitles_and_notes(subtitles, encoding)
         if not found and isinstance(subtitles, str | os.PathLike):
             raise InputError(f"{source}: expected subtitles with text, found none. Leave them out, or give others.")
         found = from_pictures_on(video, found) if is_file and Path(path).exists() else found
     else:
         found, source, heard = _inside(video, str(path), language, transcribe if listen else None, device)
-        notes += heard
+    notes += heard
     sentences, warnings = fit_to_video(found, duration_s, source)
     texts = as_description(description) if description else ()
     if not sentences:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.records import Sentence
-from hiersum_hf.texts.sentences import merge_into_sentences
+from hiersum_hf.texts.sentences import ends_alone, merge_into_sentences, starts_small
 from hiersum_hf.texts.tracks import base_language, stream_start_s
 from hiersum_hf.video.reader import open_media
 
@@ -85,5 +85,5 @@ def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:
 def _continues(text: str, word: str) -> bool:
     """Tell whether a word belongs to the one before."""
     # " well" and "-known" are one word; "approx." before a small letter ends no sentence
-    attached = not word.startswith(" ") and not text.endswith(("。", "！", "？"))
-    return attached or (text.endswith(".") and word.strip()[:1].islower())
+    attached = not word.startswith(" ") and not (ends_alone(text) and word[:1].isalnum())
+    return attached or (text.endswith(".") and starts_small(word))

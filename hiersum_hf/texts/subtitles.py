@@ -20,6 +20,7 @@ from hiersum_hf.files.json_file import parse_json
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.cues import Cues, has_timings, timed_cues, transcript_cues
+from hiersum_hf.texts.encoding import plain, read_text
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
 from hiersum_hf.texts.structured import json_cues, xml_cues
 
@@ -34,15 +35,11 @@ MAX_OVERRUN_S = 1.0
 MAX_DIGITS = 9  # of a step's number
 MAX_BRACES = 999  # of one cue that is left as it is: no honest one has more, and pysubs2 1.8 can take long for them
 
-# What subtitle files are written in, besides Unicode; where the bytes fit several equally well, the first counts.
-LEGACY_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "cp932", "gb18030"]
-LEGACY_ENCODINGS += ["big5", "cp949", "utf_16_le", "utf_16_be"]
-
 DETECTED_IN = 10_000  # characters from which pysubs2 tells the format
 _STYLES = re.compile(r"V4\+? Styles", re.IGNORECASE)
 
 
-def read_subtitles(path: str | Path) -> list[Sentence]:
+def read_subtitles(path: str | Path, encoding: str | None = None) -> list[Sentence]:
     """Read a file of subtitles or of a transcript as sentences.
 
     The content tells the format: SubRip, WebVTT, (Advanced) SubStation, TTML, SBV, SAMI, MicroDVD (with its frame rate
@@ -50,12 +47,14 @@ def read_subtitles(path: str | Path) -> list[Sentence]:
     times above its lines.
 
     Tags, inline timestamps, empty cues, comments, drawings, karaoke effects, a second copy of the same cue and
-    superfluous white space are dropped; cues are sorted by start, rid of the lines that automatic captions repeat
+    superfluous white space are dropped; cues are sorted by start, rid of the words that automatic captions repeat
     (`without_repeats`) and joined by `merge_into_sentences`. Cues without times that can be read, or that end before
     they start, are left out, with a warning that counts them.
 
     Args:
         path: The subtitle file, in any encoding.
+        encoding: Its encoding. Default: that of its byte order mark, UTF-8 if it is that, else guessed by the letters
+            of its language, with a warning that names the guess.
 
     Returns:
         The sentences, ascending by `start_s`; empty if the file has no text.
@@ -64,7 +63,7 @@ def read_subtitles(path: str | Path) -> list[Sentence]:
         FileNotFoundError: There is no such file.
         ValueError: Not a text, not a subtitle file, or no cue of it can be read.
     """
-    sentences, notes = subtitles_and_notes(Path(path))
+    sentences, notes = subtitles_and_notes(Path(path), encoding)
     for note in notes:
         logger.warning("%s", note)
     return sentences
@@ -91,15 +90,20 @@ def as_sentences(value: str | os.PathLike[str] | Iterable[Any]) -> list[Sentence
     return sentences
 
 
-def subtitles_and_notes(value: str | os.PathLike[str] | Iterable[Any]) -> tuple[list[Sentence], list[str]]:
-    """Turn subtitles into sentences, and say which cues are left out.
+def subtitles_and_notes(
+    value: str | os.PathLike[str] | Iterable[Any], encoding: str | None = None
+) -> tuple[list[Sentence], list[str]]:
+    """Turn subtitles into sentences, and say which cues are left out and where an encoding is a guess.
 
-    Takes and raises what `as_sentences` does.
+    Takes and raises what `as_sentences` does; `encoding` of a file as `read_subtitles` takes it.
     """
     if isinstance(value, str) and "\n" in value.strip("\n"):
-        return _parse(_plain(value), "the subtitle text")
+        return _parse(plain(value), "the subtitle text")
     if isinstance(value, (str, os.PathLike)):
-        return _parse(_read_text(Path(value), f"a subtitle file ({FORMATS})"), str(Path(value)))
+        text, read_as = read_text(Path(value), f"a subtitle file ({FORMATS})", encoding)
+        found, notes = _parse(text, str(Path(value)))
+        guess = f"{Path(value).name}: read as {read_as}. --subtitle-encoding NAME reads it otherwise."
+        return found, [guess, *notes] if read_as else notes
     sentences = [_as_sentence(item, number) for number, item in enumerate(value, 1)]
     return sorted((s for s in sentences if s.text), key=lambda sentence: sentence.start_s), []
 
@@ -187,7 +191,7 @@ def read_description(path: str | Path) -> tuple[str, ...]:
     suffix = Path(path).suffix.lower()
     if suffix not in (".txt", ".json"):
         raise InputError(f"{path}: expected a description in a .txt or .json file, found {suffix or 'no suffix'!r}")
-    text = _read_text(path, "a description")
+    text, _ = read_text(path, "a description")
     return _texts(parse_json(text, str(path)) if suffix == ".json" else text.splitlines(), str(path))
 
 
@@ -214,7 +218,7 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
         return read_description(Path(value))
     if isinstance(value, str):
         is_json = re.match(r"\s*(\{|\[\s*[\"{\]])", value)
-        value = parse_json(value, source) if is_json else _plain(value).splitlines()
+        value = parse_json(value, source) if is_json else plain(value).splitlines()
     return _texts(value, source)
 
 
@@ -314,34 +318,6 @@ def _shift_hint(first_s: float, last_s: float, duration_s: float) -> str:
     least_s, hour_s = last_s - duration_s if first_s > 0 else first_s, first_s // 3600 * 3600
     shift_s = hour_s if 0 < least_s <= hour_s else least_s
     return f"Are they shifted? Moved by {-shift_s:+.1f} s they would fit."
-
-
-def _read_text(path: str | Path, expected: str) -> str:
-    """Read a file's text, with line feeds as line ends.
-
-    Tried in turn: the byte order mark, UTF-8, the best guess among the encodings in use.
-    """
-    from charset_normalizer import from_bytes
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected {expected}, found no such file")
-    raw = Path(path).read_bytes()
-    try:
-        text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:  # binary, or UTF-16 without a mark
-        guesses = from_bytes(raw, cp_isolation=LEGACY_ENCODINGS, steps=20, chunk_size=2048)
-        ranked = sorted(guesses, key=lambda g: (g.chaos, -g.coherence, "cp1252" not in g.could_be_from_charset))
-        text = str(ranked[0]) if ranked else "\0"
-    if "\0" in text:
-        raise InputError(f"{path}: expected {expected}, found bytes that are no text in any known encoding")
-    return _plain(text)
-
-
-def _plain(text: str) -> str:
-    """Remove the byte order mark, and end lines by line feeds."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _bare_events(substation: str, styles: str) -> str:

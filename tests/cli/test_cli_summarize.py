@@ -34,6 +34,17 @@ def test_a_dry_run_says_that_speech_will_be_recognised(command, tmp_path, monkey
     assert "Whisper" not in out
 
 
+def test_the_encoding_of_subtitles_is_said_where_it_is_guessed_and_read_as_told(command, tmp_path, capsys):
+    write_srt([Sentence("Yarın denize gideceğiz, değil mi?", 0.0, 2.0)], path := tmp_path / "talk.srt")
+    path.write_bytes(path.read_text(encoding="utf-8").encode("cp1254"))
+    for subtitles in ([], ["--subtitles", str(path)]):
+        assert main([*command, *subtitles]) == 0
+        note = "talk.srt: read as windows-1254 (guessed). --subtitle-encoding NAME reads it otherwise."
+        assert note in capsys.readouterr().out
+        assert main([*command, *subtitles, "--subtitle-encoding", "windows-1254"]) == 0
+        assert "guessed" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("words", "extra"), [(["--transcribe", "tiny"], "asr"), (["--shots", "cuts"], "cuts")])
 def test_what_is_not_installed_is_said_before_any_work(command, monkeypatch, capsys, words, extra):
     monkeypatch.setattr(cli_summarize, "find_spec", lambda name: None)
@@ -52,6 +63,10 @@ def test_a_line_break_in_a_name_is_refused_before_any_work(command, tmp_path, ca
     ("words", "message"),
     [
         (["--batch-size", "0"], "--batch-size: expected at least 1, found 0"),
+        (
+            ["--subtitle-encoding", "cp1245"],
+            "--subtitle-encoding: expected an encoding that Python knows, found 'cp1245'",
+        ),
         (["--cache", __file__], "expected a folder for features, found a file"),
         (["--cache", f"{__file__}/cache"], "expected a folder for features, found a file"),
     ],

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hiersum_hf.datasets.readers.folder import FolderReader
+from hiersum_hf.datasets.readers.open import open_reader
 from hiersum_hf.datasets.readers.side_files import read_features, read_segments, score_segments
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
 from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER
@@ -47,6 +48,20 @@ def test_a_video_with_everything(one, tmp_path_factory):
     assert record.frame_labels.tolist() == [0, 1, 1, 0, -100]
     assert record.source == str(one / "My [cut].npz")
     assert_survives_parquet([record], tmp_path_factory.mktemp("out") / "x.parquet")
+
+
+def test_subtitles_in_an_encoding_that_is_told_or_guessed(one, caplog):
+    (one / "My [cut].srt").write_bytes(SRT.replace("Hello", "Gülüşün değişti").encode("cp1254"))
+    assert FolderReader(one).read("My [cut]").sentences[0].text == "Gülüşün değişti there."
+    assert "read as windows-1254 (guessed)" in caplog.text
+    caplog.clear()
+    (reader, _) = open_reader("folder", one, subtitle_encoding="latin-1")
+    assert reader.read("My [cut]").sentences[0].text == "Gülüþün deðiþti there."
+    assert not caplog.text
+    with pytest.raises(
+        ValueError, match="--subtitle-encoding: expected an encoding that Python knows, found 'latin-one'"
+    ):
+        open_reader("folder", one, subtitle_encoding="latin-one")
 
 
 def test_a_video_with_features_alone(tmp_path):

@@ -49,6 +49,7 @@ class FolderReader:
         language: Taken where there are subtitles in several languages; where it is missing, the first by name.
         device: Torch device of the encoders.
         cache: Folder of frame features (`hiersum extract`), read and added to; None: nothing is kept.
+        subtitle_encoding: Of the subtitle files; None: UTF-8, else a guess, which is logged.
     """
 
     path: str | Path
@@ -59,6 +60,7 @@ class FolderReader:
     language: str = "en"
     device: str = "cpu"
     cache: str | Path | None = field(default=None, repr=False)  # what is read does not depend on it
+    subtitle_encoding: str | None = None
 
     @property
     def video_ids(self) -> list[str]:
@@ -145,7 +147,7 @@ class FolderReader:
 
         files = self.files(video_id)
         if "subtitles" in files:
-            sentences = read_subtitles(files["subtitles"])
+            sentences = read_subtitles(files["subtitles"], self.subtitle_encoding)
             return from_pictures_on(files["video"], sentences) if "video" in files else sentences
         return embedded_subtitles(files["video"])[0] if "video" in files else []
 

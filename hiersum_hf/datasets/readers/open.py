@@ -27,6 +27,7 @@ from hiersum_hf.datasets.readers.wikihow import WikiHowReader
 from hiersum_hf.datasets.text_features import EmbeddedReader
 from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.modeling.errors_hiersum import InputError
+from hiersum_hf.texts.encoding import check_encoding
 
 
 NAMES = (
@@ -38,7 +39,7 @@ KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "threshold": (*CURVES, "folder"),
     **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
     "video_encoder": ("folder", "howto", *TVSUM),
-    "cache": ("folder", "howto"),
+    **dict.fromkeys(("cache", "subtitle_encoding"), ("folder", "howto")),
     "text_encoder": NAMES,
     **dict.fromkeys(("ratings", "text_features", "captions", "text_alignment"), TVSUM),
     "dequantization": ("mrhisum",),
@@ -92,8 +93,11 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
     cache = settings.get("cache")
     if cache and Path(cache).resolve().is_relative_to(source.resolve()):
         raise InputError(f"{cache}: expected a cache outside {source}, whose files must stay as they are meanwhile.")
+    if "subtitle_encoding" in settings:
+        check_encoding(settings["subtitle_encoding"], "--subtitle-encoding")
     if name == "howto":
-        encoders = {key: settings.pop(key) for key in ("video_encoder", "text_encoder", "cache") if key in settings}
+        of_folder = ("video_encoder", "text_encoder", "cache", "subtitle_encoding")
+        encoders = {key: settings.pop(key) for key in of_folder if key in settings}
         articles = _first(source, "how_to_steps.tar.gz")
         return HowToReader.open(FolderReader(source, **encoders), articles, **settings), [source]
     if name == "folder":
