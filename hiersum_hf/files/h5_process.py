@@ -39,14 +39,15 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        paths = os.pathsep.join(str(path) for path in sys.path if path)  # h5py is found where this process finds it
+        # h5py is found where this process finds it, but no file there stands for a module of Python itself
+        paths = os.pathsep.join(str(path) for path in sys.path if path)
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # numpy takes memory for each thread
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(SCRIPT), str(LIMIT_S), str(CLOCK_S)],
+            [sys.executable, "-I", str(SCRIPT), str(LIMIT_S), str(CLOCK_S)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": paths} | one_thread,
+            env=os.environ | {"HIERSUM_PATHS": paths} | one_thread,
         )
         self.pid, self.is_fit = os.getpid(), True
         self.end = weakref.finalize(self, _end, self.process, self.pid)  # called when Python ends, too

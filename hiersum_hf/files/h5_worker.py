@@ -21,6 +21,11 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, BinaryIO
 
+
+sys.path += filter(
+    None, os.environ.get("HIERSUM_PATHS", "").split(os.pathsep)
+)  # behind Python's own, which nothing may shadow
+
 import h5py
 import numpy as np
 from h5py import h5l

@@ -21,7 +21,8 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 
 LIMIT_S = 60.0
 SCRIPT = """
-import io, sys
+import io, os, sys
+sys.path += os.environ["HIERSUM_PATHS"].split(os.pathsep)  # behind Python's own, which nothing may shadow
 import numpy as np
 from scipy.io import loadmat
 with open(sys.argv[1], "rb") as file:
@@ -42,8 +43,8 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     paths = os.pathsep.join(entry for entry in sys.path if entry)  # scipy is found where this process finds it
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-c", SCRIPT, os.path.abspath(path), *names]
+    environment = os.environ | {"HIERSUM_PATHS": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-I", "-c", SCRIPT, os.path.abspath(path), *names]
     try:
         done = subprocess.run(command, capture_output=True, env=environment, timeout=LIMIT_S)
         if done.returncode == 0:

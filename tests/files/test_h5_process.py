@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import psutil
 import pytest
+from scipy.io import savemat
 from torch.utils.data import DataLoader
 
 from hiersum_hf.datasets.prepare import prepare
@@ -24,6 +25,7 @@ from hiersum_hf.datasets.readers.feature_file import read_frame_features, stored
 from hiersum_hf.datasets.readers.replay_reader import ReplayReader
 from hiersum_hf.files import h5_process
 from hiersum_hf.files.h5_file import add_array
+from hiersum_hf.files.mat_file import read_mat
 
 
 REAL = Path(h5_process.SCRIPT)
@@ -143,6 +145,18 @@ def test_a_process_that_ended_without_work_is_nobodys_fault(path):
     h5_process._idle[0].process.kill()
     h5_process._idle[0].process.wait()
     assert total(path) == 12
+
+
+def test_files_beside_the_users_program_stand_for_no_module_of_python(path, tmp_path, monkeypatch):
+    """Python itself has loaded its own before it looks there; the process that reads has not."""
+    (tmp_path / "beside").mkdir()
+    for module in ("types", "encodings", "io", "random"):
+        (tmp_path / "beside" / f"{module}.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path / "beside")
+    h5_process._idle.clear()
+    assert total(path) == 12
+    savemat(tmp_path / "some.mat", {"numbers": np.arange(3)})
+    assert read_mat(tmp_path / "some.mat", ["numbers"])["numbers"].tolist() == [[0, 1, 2]]
 
 
 def test_a_file_that_was_read_can_be_changed(path):
