@@ -2,10 +2,10 @@
 
     python scripts/quality/subtitle_encodings.py             # a table in Markdown; about a minute
 
-Files of 5 to 200 cues are drawn from the sentences in subtitle_encodings.txt, in each encoding in which the language is
-usual, with 12 seeds; a file is wrong where any letter of it is. The earlier way took the code page that charset-normalizer
-finds most plausible. UTF-16 without a mark, and UTF-8 with every twentieth byte beyond ASCII broken, are tried in all
-languages.
+Files of 5 to 200 cues are drawn from the sentences in subtitle_encodings.txt, in each encoding in which the language
+is usual, with 12 seeds; a file is wrong where any letter of it is. The earlier way took the code page that charset-
+normalizer finds most plausible. UTF-16 without a mark, and UTF-8 with every twentieth byte beyond ASCII broken, are
+tried in all languages.
 """
 
 import random

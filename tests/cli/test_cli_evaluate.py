@@ -458,6 +458,7 @@ def scored(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_scores_of_another_program_are_measured(scored, checkpoint, capsys, monkeypatch):
     monkeypatch.chdir(scored)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

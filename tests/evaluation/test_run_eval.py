@@ -256,6 +256,7 @@ def test_the_folds_of_real_trainings_agree_with_their_own_results(data, tmp_path
         assert fold["metrics"] == pytest.approx(own["metrics"], nan_ok=True)
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged_in_every_fold(trained, folder, data, demo_extractor, capsys):
     """Two runs and the ridge regression beside them: the mean of their standardised scores, fold by fold."""
     other = folder.parent / "other"

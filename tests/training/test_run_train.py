@@ -177,6 +177,7 @@ def test_validation_chooses_the_level(run, folder, monkeypatch):
     assert json.loads((folder / "chosen" / "results.json").read_text())["level"] == "parent"
 
 
+@pytest.mark.slow
 def test_nothing_is_chosen_on_a_validation_part_without_labels(run, tmp_path, demo_records, caplog):
     """A card that says so would be a claim without a ground."""
     unlabelled = {"frame_labels": None, "frame_scores": None, "user_scores": None, "user_summaries": None}
@@ -315,6 +316,7 @@ def test_the_checkpoint_is_selected_on_the_validation_part(run, folder):
         np.testing.assert_array_equal(model.state_dict()[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_training_on_the_validation_part_selects_nothing(run, folder, demo_records):
     """The last step of a protocol: settings are known, no labelled video is left out but the test videos."""
     words = ["--data", "set.h5", "--output_dir", "refit", *SMALL, "--fit_on_validation", True]

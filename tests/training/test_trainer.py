@@ -180,6 +180,7 @@ def test_resuming_in_the_middle_of_an_epoch_continues_the_same_run(tmp_path, dem
     torch.testing.assert_close(resumed.model.state_dict(), whole.model.state_dict(), atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_adaptive_plan_follows_the_losses_two_windows_later(tmp_path, demo_records, demo_extractor):
     args = HierSumTrainingArguments(
         output_dir=str(tmp_path), max_steps=20, schedule="adaptive", adaptive_window=4, per_device_train_batch_size=2,
