@@ -10,6 +10,8 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from glob import escape
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +56,7 @@ def push(
 
     Args:
         folder: The run or the prepared folder; nothing in it is changed.
-        repo_id: "org/name". What an earlier push left there is replaced, and stays in the history.
+        repo_id: "org/name". What an earlier push left there is replaced, and stays in the history. Folders there stay.
         private: Whether a repository made for it is private; default: the organisation's setting.
         token: Of the Hub; default: HF_TOKEN or that of `hf auth login`.
         base: Hub id of an adapter's base, where it was trained on a local folder.
@@ -83,14 +85,22 @@ def push(
             assemble_run(folder, target, repo_id, base)
         claim_repository(repo_id, private, token, kind)
         with _clear_errors(repo_id):
-            commit = HfApi(token=token).upload_folder(
+            api = HfApi(token=token)
+            # Patterns would be compared with whole paths, in which * stands for folders too
+            left = [escape(name) for name in api.list_repo_files(repo_id, repo_type=kind) if _is_replaced(name, kind)]
+            commit = api.upload_folder(
                 repo_id=repo_id,
                 folder_path=target,
                 repo_type=kind,
                 commit_message=f"Upload a HierSum {'data set' if is_data else 'checkpoint'}",
-                delete_patterns=REPLACED[kind],
+                delete_patterns=left,
             )
     return commit.commit_url.partition("/commit/")[0]
+
+
+def _is_replaced(name: str, kind: str) -> bool:
+    """Tell whether a file of a repository is one that a push leaves, which lie at the top."""
+    return "/" not in name and any(fnmatchcase(name, pattern) for pattern in REPLACED[kind])
 
 
 def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: str | None = None) -> None:

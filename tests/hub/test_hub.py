@@ -92,6 +92,22 @@ def test_a_second_push_replaces_the_first_in_one_commit(hub, run, tmp_path):
     assert b"comes without results.json" in repo.files["README.md"]
 
 
+def test_a_push_leaves_folders_alone_that_no_push_made(hub, run, demo_records, tmp_path):
+    """Weights of a teacher, an adapter for a language, somebody's code: a pattern's * stands for folders too."""
+    push(run, "org/hiersum")
+    theirs = {"teacher/model.safetensors", "lora-de/adapter_config.json", "src/my_hiersum.py", "notes/LICENSE"}
+    files = hub.repos["model", "org/hiersum"].files
+    files.update(dict.fromkeys([*theirs, "model-00001-of-00002.safetensors", "old_hiersum.py"], b"x"))
+    push(run, "org/hiersum")
+    assert set(hub.repos["model", "org/hiersum"].files) == COMPLETE | theirs
+    folder = prepared(tmp_path / "data", demo_records[:15], "demo")
+    push(folder, "org/data")
+    hub.repos["dataset", "org/data"].files.update({"data-extra/more.parquet": b"x", "data-00009.parquet": b"x"})
+    push(folder, "org/data")
+    files = set(hub.repos["dataset", "org/data"].files)
+    assert files == {"data-00000.parquet", "dataset_info.json", "report.json", "README.md", "data-extra/more.parquet"}
+
+
 def test_a_public_repository_does_not_get_what_is_private(hub, run):
     push(run, "org/hiersum")
     with pytest.raises(ValueError, match="org/hiersum: expected a private repository, found a public one"):
