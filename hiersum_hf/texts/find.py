@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,32 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
 from hiersum_hf.texts.tracks import base_language, embedded_subtitles, from_pictures_on
-from hiersum_hf.video.reader import VideoFile
+from hiersum_hf.video.reader import VIDEO_SUFFIXES, VideoFile
 
 
-SIDE_FILES = {".srt": "subtitles", ".vtt": "subtitles", ".ass": "subtitles", ".ssa": "subtitles"}
+SUBTITLES = (
+    "srt",
+    "vtt",
+    "ass",
+    "ssa",
+    "ttml",
+    "dfxp",
+    "sbv",
+    "json3",
+    "srv3",
+    "srv2",
+    "srv1",
+    "lrc",
+    "smi",
+    "sami",
+    "tsv",
+)
+SIDE_FILES = {f".{suffix}": "subtitles" for suffix in SUBTITLES}
 SIDE_FILES |= {".txt": "description", ".json": "description", ".csv": "labels"}  # of two, the first counts
+
+# Words between NAME and suffix that name no language; the last ones hold only a part of what is said, or other words
+FULL = {"sdh": 1, "cc": 1, "default": 0, "orig": 0, "original": 0, "auto": 0, "asr": 0, "full": 0}
+PARTIAL = {"forced": 2, "foreign": 2, "signs": 2, "songs": 2, "commentary": 2}
 
 
 def read_texts(
@@ -52,13 +73,13 @@ def read_texts(
     path = video.path if isinstance(video, VideoFile) else video
     beside, source = side_files(path, language), f"the subtitles of {path}"
     is_file = isinstance(subtitles, str | os.PathLike)
-    if subtitles is None and "subtitles" in beside:
-        subtitles, notes = _beside(beside["subtitles"], partial(subtitles_and_notes, encoding=encoding))
-        source, is_file = str(beside["subtitles"]), True
+    if subtitles is None:
+        subtitles, file, notes = _beside(beside.get("subtitles", ()), partial(subtitles_and_notes, encoding=encoding))
+        source, is_file = str(file), True
     elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
-    if description is None and "description" in beside:
-        description, said = _beside(beside["description"], lambda path: (as_description(path), []))
+    if description is None:
+        description, _, said = _beside(beside.get("description", ()), lambda path: (as_description(path), []))
         notes += said
     if subtitles is not None:
         found, heard = subtitles_and_notes(subtitles, encoding)
@@ -67,6 +88,8 @@ def read_texts(
         found = from_pictures_on(video, found) if is_file and Path(path).exists() else found
     else:
         found, source, heard = _inside(video, str(path), language, transcribe if listen else None, device)
+        if not found and language is not None:
+            heard += _other_languages(Path(path), language, is_wish=transcribe is not None)
     notes += heard
     sentences, warnings = fit_to_video(found, duration_s, source)
     texts = as_description(description) if description else ()
@@ -78,29 +101,70 @@ def read_texts(
     return sentences, texts, notes + warnings
 
 
-def side_files(video: str | Path, language: str | None = None) -> dict[str, Path]:
+def side_files(video: str | Path, language: str | None = None) -> dict[str, list[Path]]:
     """Find the files beside a video that are named like it.
 
-    NAME.srt and NAME.LANG.vtt are "subtitles", NAME.txt and NAME.json the "description".
+    NAME.srt, NAME.LANG.vtt and NAME.LANG.sdh.ttml are "subtitles", NAME.txt and NAME.json the "description". What is
+    named like another video there (talk.2.srt, of talk.2.mp4) is that one's.
 
-    Of several, the one in the language comes first, then the one without a language, then (where no language is asked
-    for) English, then the first by name.
+    Returns:
+        For each kind the files, the best first: of subtitles those with all that is said, then those in the language,
+        then those without a language, then (where no language is asked for) English, then by name.
     """
-    video, found = Path(video), []
-    for file in sorted(video.parent.iterdir()) if video.parent.is_dir() else ():
-        kind = SIDE_FILES.get(file.suffix.lower())
-        name, _, tag = file.stem.rpartition(".")
-        if kind == "description" and file.stem == video.stem:
-            found.append((0, kind, file))
-        elif kind == "subtitles" and file.stem == video.stem:
-            found.append((1, kind, file))
-        elif kind == "subtitles" and name == video.stem and language is None:
-            found.append((2 if base_language(tag) == "en" else 3, kind, file))
-        elif kind == "subtitles" and name == video.stem and base_language(tag) == base_language(language or ""):
-            found.append((0, kind, file))
-    suffixes = list(SIDE_FILES)
-    ranked = sorted(found, key=lambda one: (one[0], suffixes.index(one[2].suffix.lower())))
-    return {kind: file for _, kind, file in reversed(ranked)}
+    found = []
+    for file, kind, tags in _named_like(Path(video)):
+        tag, part = tags
+        if kind == "description" or not tag:
+            rank = 1
+        elif language is None:
+            rank = 2 if base_language(tag) == "en" else 3
+        elif base_language(tag) == base_language(language):
+            rank = 0
+        else:
+            continue
+        found.append((part == 2, rank, part, list(SIDE_FILES).index(file.suffix.lower()), kind, file))
+    kinds: dict[str, list[Path]] = {}
+    for *_, kind, file in sorted(found):
+        kinds.setdefault(kind, []).append(file)
+    return kinds
+
+
+def read_tags(words: str) -> tuple[str, int] | None:
+    """Read what stands between NAME and the suffix of a subtitle file.
+
+    Args:
+        words: "en", "zh-Hans", "en.sdh", "forced.de", "en-orig", "".
+
+    Returns:
+        Its language ("" where it tells none), and how much of what is said the file holds: 0 all of it, 1 sounds too, 2
+        only signs and the like. None if a word is neither a language nor such a mark: the file is another video's.
+    """
+    from langcodes import tag_is_valid
+
+    language, part = "", 0
+    for word in words.split(".") if words else ():
+        mark = word.lower()
+        if mark in FULL or mark in PARTIAL or (mark == "hi" and language):  # alone it is Hindi
+            part = max(part, (FULL | PARTIAL | {"hi": 1})[mark])
+        elif not language and tag_is_valid(mark.removesuffix("-orig")):
+            language = word[: len(mark.removesuffix("-orig"))]
+        else:
+            return None
+    return ("" if language == "und" else language), part
+
+
+def _named_like(video: Path) -> Iterator[tuple[Path, str, tuple[str, int]]]:
+    """List the files beside a video that bear its name: file, kind, and language and part of its tags."""
+    listed = sorted(video.parent.iterdir()) if video.parent.is_dir() else []
+    longer = {f"{file.stem}." for file in listed if file.suffix.lower() in VIDEO_SUFFIXES}
+    longer = {name for name in longer if name.startswith(f"{video.stem}.") and name != f"{video.stem}."}
+    for file in listed:
+        kind, words = SIDE_FILES.get(file.suffix.lower()), file.stem.removeprefix(video.stem)
+        if kind is None or not file.stem.startswith(video.stem) or f"{file.stem}.".startswith(tuple(longer)):
+            continue
+        tags = read_tags(words[1:]) if words[:1] in ("", ".") else None
+        if tags is not None and (kind == "subtitles" or (kind == "description" and not words)):
+            yield file, kind, tags
 
 
 def _inside(
@@ -123,12 +187,32 @@ def _inside(
     return found, f"the speech of {path}", [f"No subtitles: {heard} recognised by Whisper ({transcribe})."]
 
 
-def _beside(path: Path, read: Callable[[Path], tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
-    """Read a file that nobody named, None if it is no such file or empty; and what to note."""
-    try:
-        texts, notes = read(path)
-        if not texts:
-            raise InputError("expected text, found none")
-    except ValueError as error:
-        return None, [f"{path.name}, found beside the video, is not used: {error}"]
-    return texts, [f"Read from {path.name}, found beside the video.", *notes]
+def _other_languages(video: Path, language: str, is_wish: bool) -> list[str]:
+    """Note subtitles beside a video that are in other languages alone, or refuse where nothing else is asked for."""
+    others = [file.name for file, kind, (tag, _) in _named_like(video) if kind == "subtitles" and tag]
+    others = [name for name in others if name not in {f.name for f in side_files(video, language).get("subtitles", ())}]
+    if not others:
+        return []
+    found = f"{video}: expected subtitles in language {language!r} beside it, found {', '.join(others)}."
+    if not is_wish:
+        raise InputError(f"{found} Name one of these languages, or none.")
+    return [found]
+
+
+def _beside(paths: Iterable[Path], read: Callable[[Path], tuple[Any, list[str]]]) -> tuple[Any, Path | None, list[str]]:
+    """Read the first of the files that nobody named which is such a file and not empty.
+
+    Returns:
+        What it holds, the file (None, None if there is none), and what to note.
+    """
+    notes = []
+    for path in paths:
+        try:
+            texts, said = read(path)
+            if not texts:
+                raise InputError("expected text, found none")
+        except ValueError as error:
+            notes.append(f"{path.name}, found beside the video, is not used: {error}")
+            continue
+        return texts, path, [*notes, f"Read from {path.name}, found beside the video.", *said]
+    return None, None, notes

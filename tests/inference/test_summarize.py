@@ -129,7 +129,7 @@ def test_a_checkpoint_for_other_features_is_refused_before_anything_is_read(tmp_
 def lay(folder, *names):
     for name in names:
         (folder / name).write_text("")
-    return {kind: file.name for kind, file in side_files(folder / "talk.mp4").items()}
+    return {kind: files[0].name for kind, files in side_files(folder / "talk.mp4").items()}
 
 
 def test_files_beside_the_video_are_found_by_its_name(tmp_path):
@@ -139,7 +139,7 @@ def test_files_beside_the_video_are_found_by_its_name(tmp_path):
     assert lay(tmp_path)["description"] == "talk.TXT"
     assert lay(tmp_path, "talk.srt")["subtitles"] == "talk.srt"
     for language, name in {"ger": "talk.de.vtt", "en": "talk.en-GB.vtt", "fr": "talk.srt"}.items():
-        assert side_files(tmp_path / "talk.mp4", language)["subtitles"].name == name
+        assert side_files(tmp_path / "talk.mp4", language)["subtitles"][0].name == name
     (tmp_path / "talk.srt").unlink()
     assert "subtitles" not in side_files(tmp_path / "talk.mp4", "fr"), "not those of another language"
     assert side_files(tmp_path / "nowhere" / "talk.mp4") == {}

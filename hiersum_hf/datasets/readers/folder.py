@@ -1,7 +1,7 @@
 """Read a folder of one's own videos with side files.
 
     NAME.mp4                          or any other video suffix; may be missing where NAME.npz has the features
-    NAME.srt, NAME.LANG.vtt, ...      subtitles (.srt, .vtt, .ass, .ssa); none: the video's first text track
+    NAME.srt, NAME.LANG.vtt, ...      subtitles (`texts.find.SUBTITLES`); none: the video's first text track
     NAME.txt or NAME.json             texts about the whole video, as `subtitles.read_description` reads them
     NAME.csv                          labels: header start_s,end_s,score, one stretch a row, scores in [0, 1]
     NAME.npz                          features made elsewhere: video_features (N, Dv), frame_times_s (N,), sample_fps,

@@ -1,0 +1,87 @@
+"""What lies beside a video is its own only if its name and its content say so."""
+
+from pathlib import Path
+
+import pytest
+
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.find import read_tags, read_texts, side_files
+from hiersum_hf.texts.subtitles import write_srt
+
+
+SAID = [Sentence(f"Sentence number {k} is said.", 2.0 * k, 2.0 * k + 2) for k in range(5)]
+
+
+def lay(folder: Path, *names: str) -> list[str]:
+    for name in names:
+        (folder / name).write_text("")
+    return [file.name for file in side_files(folder / "talk.mp4").get("subtitles", ())]
+
+
+@pytest.fixture
+def talk(tmp_path, monkeypatch):
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "no track"))
+    return tmp_path / "talk.mp4"
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        ("", ("", 0)),
+        ("en", ("en", 0)),
+        ("zh-Hans", ("zh-Hans", 0)),
+        ("en.sdh", ("en", 1)),
+        ("en.hi", ("en", 1)),
+        ("hi", ("hi", 0)),
+        ("forced", ("", 2)),
+        ("Forced.ger", ("ger", 2)),
+        ("en-US.orig", ("en-US", 0)),
+        ("de-orig", ("de", 0)),
+        ("und", ("", 0)),
+        ("2", None),
+        ("v2", None),
+        ("final", None),
+        ("live_chat", None),
+        ("en.2", None),
+        ("en.de", None),
+    ],
+)
+def test_tags_are_languages_or_marks(words, read):
+    assert read_tags(words) == read
+
+
+def test_the_subtitles_of_a_sibling_are_its_own(tmp_path):
+    assert lay(tmp_path, "talk.mp4", "talk.2.mp4", "talk.2.srt", "talk.v3.srt", "talks.en.srt") == []
+    assert lay(tmp_path, "talk.it.mkv", "talk.it.srt", "talk.it.en.srt") == [], "a video may be named like a language"
+    assert lay(tmp_path, "talk.en.srt") == ["talk.en.srt"]
+
+
+def test_the_fullest_subtitles_come_first(tmp_path):
+    names = lay(
+        tmp_path, "talk.forced.srt", "talk.en.forced.srt", "talk.de.srt", "talk.en.sdh.srt", "talk.en-US.orig.vtt"
+    )
+    assert names == ["talk.en-US.orig.vtt", "talk.en.sdh.srt", "talk.de.srt", "talk.forced.srt", "talk.en.forced.srt"]
+
+
+@pytest.mark.parametrize("suffix", ["ttml", "sbv", "json3", "srv3", "lrc", "tsv", "SRV1"])
+def test_other_forms_of_subtitles_are_found(tmp_path, suffix):
+    assert lay(tmp_path, f"talk.en.{suffix}") == [f"talk.en.{suffix}"]
+
+
+def test_a_language_that_is_not_there_is_refused_or_noted(talk, monkeypatch):
+    for tag in ("de", "en"):
+        write_srt(SAID, talk.with_suffix(f".{tag}.srt"))
+    with pytest.raises(ValueError, match=r"language 'fr' beside it, found talk\.de\.srt, talk\.en\.srt\. Name"):
+        read_texts(talk, 10.0, language="fr")
+    monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", lambda *_: [])
+    assert any("talk.de.srt, talk.en.srt" in n for n in read_texts(talk, 10.0, language="fr", transcribe="tiny")[2])
+    assert len(read_texts(talk, 10.0, language="ger")[0]) == 5
+
+
+def test_the_next_file_is_read_where_the_first_is_none(talk):
+    talk.with_suffix(".srt").write_text("nothing")
+    write_srt(SAID, talk.with_suffix(".en.srt"))
+    sentences, _, notes = read_texts(talk, 10.0)
+    assert len(sentences) == 5
+    assert "talk.srt, found beside the video, is not used" in notes[0]
+    assert notes[1] == "Read from talk.en.srt, found beside the video."
