@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
-from hiersum_hf.texts.tracks import base_language, embedded_subtitles, from_pictures_on
+from hiersum_hf.texts.tracks import NO_TRACK, base_language, embedded_subtitles, from_pictures_on
 from hiersum_hf.video.reader import VIDEO_SUFFIXES, VideoFile
 
 
@@ -38,6 +39,7 @@ SIDE_FILES |= {".txt": "description", ".json": "description", ".csv": "labels"} 
 # Words between NAME and suffix that name no language; the last ones hold only a part of what is said, or other words
 FULL = {"sdh": 1, "cc": 1, "default": 0, "orig": 0, "original": 0, "auto": 0, "asr": 0, "full": 0}
 PARTIAL = {"forced": 2, "foreign": 2, "signs": 2, "songs": 2, "commentary": 2}
+RUN = 12  # letters by which texts are compared; not given in the paper
 
 
 def read_texts(
@@ -78,9 +80,6 @@ def read_texts(
         source, is_file = str(file), True
     elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
-    if description is None:
-        description, _, said = _beside(beside.get("description", ()), lambda path: (as_description(path), []))
-        notes += said
     if subtitles is not None:
         found, heard = subtitles_and_notes(subtitles, encoding)
         if not found and isinstance(subtitles, str | os.PathLike):
@@ -91,6 +90,9 @@ def read_texts(
         if not found and language is not None:
             heard += _other_languages(Path(path), language, is_wish=transcribe is not None)
     notes += heard
+    if description is None:
+        description, _, said = _beside(beside.get("description", ()), partial(_description, spoken=found))
+        notes += said
     sentences, warnings = fit_to_video(found, duration_s, source)
     texts = as_description(description) if description else ()
     if not sentences:
@@ -178,13 +180,14 @@ def _inside(
     found, source = embedded_subtitles(video, language)
     if found:
         return found, source, [f"Subtitles read from {source}."]
+    unread = [] if source.endswith(NO_TRACK) else [f"{source}."]
     if transcribe is None:
-        return found, source, []
+        return found, source, unread
     from hiersum_hf.texts.speech import transcribe as hear
 
     found = hear(path, language, transcribe, device)
     heard = "speech" if found else "no speech"
-    return found, f"the speech of {path}", [f"No subtitles: {heard} recognised by Whisper ({transcribe})."]
+    return found, f"the speech of {path}", [*unread, f"No subtitles: {heard} recognised by Whisper ({transcribe})."]
 
 
 def _other_languages(video: Path, language: str, is_wish: bool) -> list[str]:
@@ -197,6 +200,24 @@ def _other_languages(video: Path, language: str, is_wish: bool) -> list[str]:
     if not is_wish:
         raise InputError(f"{found} Name one of these languages, or none.")
     return [found]
+
+
+def _description(path: Path, spoken: Sequence[Sentence]) -> tuple[tuple[str, ...], list[str]]:
+    """Read a description that nobody named; what repeats the subtitles is a transcript, and refused.
+
+    Programs that recognise speech leave one beside the subtitles, under the same name.
+    """
+    texts = as_description(path)
+    told, said = (_runs(" ".join(lines)) for lines in (texts, [sentence.text for sentence in spoken]))
+    if 2 * len(told & said) > max(len(told), len(said)):
+        raise InputError("expected texts about the video, found what its subtitles say, a transcript")
+    return texts, []
+
+
+def _runs(text: str) -> set[str]:
+    """Return all runs of 12 letters, however lines and words are parted, in any script."""
+    letters = re.sub(r"[\W\d_]+", "", text.casefold())
+    return {letters[i : i + RUN] for i in range(len(letters) - RUN + 1)}
 
 
 def _beside(paths: Iterable[Path], read: Callable[[Path], tuple[Any, list[str]]]) -> tuple[Any, Path | None, list[str]]:

@@ -5,6 +5,7 @@ The language chooses the track. Times are in seconds from the start of the best 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,11 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import sentences_of_events
 from hiersum_hf.video.reader import VideoFile, open_media
+
+
+NO_TRACK = "no subtitle track"
+PARTIAL = re.compile(r"\b(signs?|songs?|lyrics|karaoke|forced|comment(s|ary|aries)?)\b", re.IGNORECASE)
+WHOLE = 0.6  # of the fullest track's text: a track with less does not have all that is said; not given in the paper
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ def text_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
 def embedded_subtitles(video: str | Path | VideoFile, language: str | None = None) -> tuple[list[Sentence], str]:
     """Read the sentences of the text track that suits best.
 
-    The default track comes first, forced and empty ones are never read.
+    The default track comes first, unless another of its language holds far more text: what is on signs is often the
+    default. Tracks of signs, songs and commentary by their title come last, forced and empty ones are never read.
 
     Args:
         video: Any file that FFmpeg reads.
@@ -90,11 +97,24 @@ def embedded_subtitles(video: str | Path | VideoFile, language: str | None = Non
             raise InputError(f"{path}: expected a text track in language {language!r}, found {found}")
         tracks = spoken
     # The very tag asked for ("en-GB") before others of its language, then the default track
-    for track in sorted(tracks, key=lambda track: (track.language != language, not track.default)):
-        if track.is_text and not track.forced and (sentences := _sentences(video, track, str(path))):
-            return sentences, f"subtitle {track} of {path}"
-    found = f"no usable text among subtitle {', '.join(map(str, tracks))}" if tracks else "no subtitle track"
+    ranked = sorted(tracks, key=lambda track: (_kind(track)[0], track.language != language, not track.default))
+    ranked = [track for track in ranked if track.is_text and not track.forced]
+    while ranked:
+        alike = [track for track in ranked if _kind(track) == _kind(ranked[0])]
+        read = {track: _sentences(video, track, str(path)) for track in alike}
+        letters = {track: sum(len(one.text) for one in sentences) for track, sentences in read.items()}
+        fullest = max(letters.values())
+        for track in alike:
+            if fullest and letters[track] >= WHOLE * fullest:
+                return read[track], f"subtitle {track} of {path}"
+        ranked = [track for track in ranked if track not in read]
+    found = f"no usable text among subtitle {', '.join(map(str, tracks))}" if tracks else NO_TRACK
     return [], f"{path} has {found}"
+
+
+def _kind(track: SubtitleTrack) -> tuple[bool, str]:
+    """Tell whether a track's title says that it is not what is said, and its language."""
+    return PARTIAL.search(track.title) is not None, base_language(track.language)
 
 
 def from_pictures_on(video: str | Path | VideoFile, sentences: Sequence[Sentence]) -> list[Sentence]:

@@ -170,7 +170,7 @@ def test_what_is_beside_the_video_and_no_text_stops_nothing(talk):
     talk.with_suffix(".srt").write_bytes(bytes(range(256)) * 4)
     sentences, texts, notes = read_texts(talk, 10.0)
     assert ([s.text for s in sentences], texts) == (["Inside."], ())
-    assert [note[:10] for note in notes] == ["talk.srt, ", "talk.json,", "Subtitles "]
+    assert [note[:10] for note in notes] == ["talk.srt, ", "Subtitles ", "talk.json,"]
     for end in ("srt", "json"):
         talk.with_suffix(f".{end}").write_text("")
     assert [s.text for s in read_texts(talk, 10.0)[0]] == ["Inside."], "an empty file hides no track"
@@ -190,7 +190,7 @@ def test_subtitles_that_reach_past_the_end_are_named_with_the_offset(talk):
 
 
 def test_speech_is_recognised_where_there_are_no_subtitles(tmp_path, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "no track"))
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "talk.mp4 has no subtitle track"))
     monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", lambda *asked: [Sentence(str(asked[1:]), 0.0, 2.0)])
     sentences, _, notes = read_texts(tmp_path / "talk.mp4", 10.0, language="de", transcribe="tiny", device="cpu")
     assert [s.text for s in sentences] == ["('de', 'tiny', 'cpu')"]

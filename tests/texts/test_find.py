@@ -20,7 +20,7 @@ def lay(folder: Path, *names: str) -> list[str]:
 
 @pytest.fixture
 def talk(tmp_path, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "no track"))
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "talk.mp4 has no subtitle track"))
     return tmp_path / "talk.mp4"
 
 
@@ -85,3 +85,32 @@ def test_the_next_file_is_read_where_the_first_is_none(talk):
     assert len(sentences) == 5
     assert "talk.srt, found beside the video, is not used" in notes[0]
     assert notes[1] == "Read from talk.en.srt, found beside the video."
+
+
+def test_a_transcript_is_no_description(talk):
+    """Programs that recognise speech leave NAME.txt beside NAME.srt, with other line ends."""
+    write_srt(SAID, talk.with_suffix(".srt"))
+    talk.with_suffix(".txt").write_text(
+        "Sentence number 0 is said. Sentence number 1\nis said. Sentence number 2 is said. "
+    )
+    _, texts, notes = read_texts(talk, 10.0)
+    assert texts == ()
+    assert any(
+        "talk.txt, found beside the video, is not used: expected texts about the video" in note for note in notes
+    )
+    talk.with_suffix(".json").write_text('{"title": "How sentences are counted", "steps": ["Say one", "Say another"]}')
+    assert read_texts(talk, 10.0)[1][0] == "How sentences are counted", "the next file is asked"
+    assert len(read_texts(talk, 10.0, description=talk.with_suffix(".txt"))[1]) == 2, "what is asked for is read"
+
+
+@pytest.mark.parametrize("about", ["Sentence number 3 is said.", "A lesson on numbers", "Zahlen"])
+def test_a_title_that_is_spoken_too_is_a_description(talk, about):
+    write_srt(SAID, talk.with_suffix(".srt"))
+    talk.with_suffix(".txt").write_text(about)
+    assert read_texts(talk, 10.0)[1] == (about,)
+
+
+def test_a_track_that_is_no_text_is_told(talk, monkeypatch):
+    told = "talk.mp4 has no usable text among subtitle track 2 (eng, dvb_subtitle, not text)"
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], told))
+    assert f"{told}." in read_texts(talk, 10.0)[2]

@@ -125,6 +125,25 @@ def test_without_a_default_the_first_track_with_text_counts(tmp_path):
     assert embedded_subtitles(path) == ([Sentence("One.", 1.0, 1.5)], f"subtitle track 2 (und) of {path}")
 
 
+@pytest.mark.parametrize("title", ["Signs & Songs", ""])
+def test_a_default_track_of_signs_is_not_what_is_said(tmp_path, title):
+    signs, full = srt(tmp_path, "Ramen"), srt(tmp_path, "What do you want?", "A soup.", "A large one, please.")
+    film = video(tmp_path / "ep.mkv", (signs, "eng", title, DEFAULT), (full, "eng", "Full", NONE))
+    assert "track 2 (eng, Full)" in embedded_subtitles(film)[1]
+
+
+def test_the_default_track_counts_where_others_say_little_more(tmp_path):
+    plain, deaf = srt(tmp_path, "What do you want?", "A soup."), srt(tmp_path, "What do you want?", "A soup. (laughs)")
+    film = video(tmp_path / "ep.mkv", (deaf, "eng", "SDH", NONE), (plain, "eng", "", DEFAULT))
+    assert "track 2 (eng)" in embedded_subtitles(film)[1]
+    (tmp_path / "more").mkdir()
+    commentary = srt(
+        tmp_path / "more", "Here we had no money for a set, so we went to my aunt.", "She can be seen there."
+    )
+    film = video(tmp_path / "more.mkv", (commentary, "eng", "Commentary", NONE), (plain, "eng", "", NONE))
+    assert "track 2 (eng)" in embedded_subtitles(film)[1], "others speak there"
+
+
 def test_a_file_without_tracks_is_no_error_in_any_language(tmp_path):
     path = video(tmp_path / "a.mp4")
     assert embedded_subtitles(path) == embedded_subtitles(path, "en") == ([], f"{path} has no subtitle track")
