@@ -34,7 +34,8 @@ SUBTITLES = (
     "tsv",
 )
 SIDE_FILES = {f".{suffix}": "subtitles" for suffix in SUBTITLES}
-SIDE_FILES |= {".txt": "description", ".json": "description", ".csv": "labels"}  # of two, the first counts
+SIDE_FILES |= {".txt": "description", ".json": "description", ".description": "description", ".csv": "labels"}
+INFO = ".info"  # NAME.info.json is what a downloader says of NAME
 
 # Words between NAME and suffix that name no language; the last ones hold only a part of what is said, or other words
 FULL = {"sdh": 1, "cc": 1, "default": 0, "orig": 0, "original": 0, "auto": 0, "asr": 0, "full": 0}
@@ -106,7 +107,8 @@ def read_texts(
 def side_files(video: str | Path, language: str | None = None) -> dict[str, list[Path]]:
     """Find the files beside a video that are named like it.
 
-    NAME.srt, NAME.LANG.vtt and NAME.LANG.sdh.ttml are "subtitles", NAME.txt and NAME.json the "description". What is
+    NAME.srt, NAME.LANG.vtt and NAME.LANG.sdh.ttml are "subtitles", NAME.txt, NAME.json and what
+    downloaders leave (NAME.info.json, NAME.description) the "description". What is
     named like another video there (talk.2.srt, of talk.2.mp4) is that one's.
 
     Returns:
@@ -124,7 +126,8 @@ def side_files(video: str | Path, language: str | None = None) -> dict[str, list
             rank = 0
         else:
             continue
-        found.append((part == 2, rank, part, list(SIDE_FILES).index(file.suffix.lower()), kind, file))
+        form = list(SIDE_FILES).index(file.suffix.lower()), file.name.endswith(f"{INFO}.json")
+        found.append((part == 2, rank, part, form, kind, file))
     kinds: dict[str, list[Path]] = {}
     for *_, kind, file in sorted(found):
         kinds.setdefault(kind, []).append(file)
@@ -162,6 +165,7 @@ def _named_like(video: Path) -> Iterator[tuple[Path, str, tuple[str, int]]]:
     longer = {name for name in longer if name.startswith(f"{video.stem}.") and name != f"{video.stem}."}
     for file in listed:
         kind, words = SIDE_FILES.get(file.suffix.lower()), file.stem.removeprefix(video.stem)
+        words = "" if file.name == f"{video.stem}{INFO}.json" else words
         if kind is None or not file.stem.startswith(video.stem) or f"{file.stem}.".startswith(tuple(longer)):
             continue
         tags = read_tags(words[1:]) if words[:1] in ("", ".") else None

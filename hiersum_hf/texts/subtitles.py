@@ -20,6 +20,7 @@ from hiersum_hf.files.json_file import parse_json
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.cues import Cues, has_timings, timed_cues, transcript_cues
+from hiersum_hf.texts.downloaded import lines_about, texts_of_info
 from hiersum_hf.texts.encoding import plain, read_text
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
 from hiersum_hf.texts.structured import json_cues, xml_cues
@@ -35,6 +36,7 @@ MAX_OVERRUN_S = 1.0
 MAX_DIGITS = 9  # of a step's number
 MAX_BRACES = 999  # of one cue that is left as it is: no honest one has more, and pysubs2 1.8 can take long for them
 
+DESCRIPTIONS = (".txt", ".json", ".description")
 DETECTED_IN = 10_000  # characters from which pysubs2 tells the format
 _STYLES = re.compile(r"V4\+? Styles", re.IGNORECASE)
 
@@ -179,7 +181,9 @@ def read_description(path: str | Path) -> tuple[str, ...]:
     Args:
         path: A .txt file with one text on each line, or a .json file with a list of strings, with an object that has
             any of "title", "description" and "steps" (strings or objects with "text"), or with WikiHow's numbered
-            steps {"1": {"text": ...}, "2": ...}, taken in numerical order. Other keys are ignored.
+            steps {"1": {"text": ...}, "2": ...}, taken in numerical order; other keys are ignored. Or what a downloader
+            leaves: a .description file, or an .info.json file with title, description and chapters
+            (`downloaded.texts_of_info`).
 
     Returns:
         The texts in this order, white space folded, empty ones dropped.
@@ -189,9 +193,13 @@ def read_description(path: str | Path) -> tuple[str, ...]:
         ValueError: Another kind or shape of file, or no text in it.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in (".txt", ".json"):
+    if suffix not in DESCRIPTIONS:
         raise InputError(f"{path}: expected a description in a .txt or .json file, found {suffix or 'no suffix'!r}")
     text, _ = read_text(path, "a description")
+    if suffix == ".description":
+        return _texts(lines_about(text), str(path))
+    if str(path).lower().endswith(".info.json") and isinstance(info := parse_json(text, str(path)), dict):
+        return _texts(texts_of_info(info, str(path)), str(path))
     return _texts(parse_json(text, str(path)) if suffix == ".json" else text.splitlines(), str(path))
 
 
@@ -201,8 +209,8 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
     They are about the whole video.
 
     Args:
-        value: A path (any that exists or ends in .txt or .json); text, one on each line; JSON as text; or what such
-            JSON holds, a list or a dict, as `read_description` says.
+        value: A path (any that exists or ends in .txt, .json or .description); text, one on each line; JSON as text; or
+            what such JSON holds, a list or a dict, as `read_description` says.
 
     Returns:
         The texts in order, white space folded, empty ones dropped.
@@ -212,7 +220,7 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
         ValueError: Another kind or shape of content, or no text in it.
     """
     source = "the description"
-    if isinstance(value, str) and "\n" not in value and (value.endswith((".txt", ".json")) or os.path.isfile(value)):
+    if isinstance(value, str) and "\n" not in value and (value.endswith(DESCRIPTIONS) or os.path.isfile(value)):
         value = Path(value)
     if isinstance(value, os.PathLike):
         return read_description(Path(value))

@@ -133,8 +133,11 @@ def lay(folder, *names):
 
 
 def test_files_beside_the_video_are_found_by_its_name(tmp_path):
-    assert lay(tmp_path, "talk.mp4", "other.srt", "talk.csv", "talk.info.json", "talks.txt") == {}
-    assert lay(tmp_path, "talk.de.vtt", "talk.json") == {"subtitles": "talk.de.vtt", "description": "talk.json"}
+    assert lay(tmp_path, "talk.mp4", "other.srt", "talk.csv", "talks.txt", "other.info.json") == {}
+    assert lay(tmp_path, "talk.de.vtt", "talk.json", "talk.info.json") == {
+        "subtitles": "talk.de.vtt",
+        "description": "talk.json",
+    }
     assert lay(tmp_path, "talk.en-GB.vtt", "talk.TXT")["subtitles"] == "talk.en-GB.vtt"
     assert lay(tmp_path)["description"] == "talk.TXT"
     assert lay(tmp_path, "talk.srt")["subtitles"] == "talk.srt"

@@ -1,10 +1,12 @@
 """What lies beside a video is its own only if its name and its content say so."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from hiersum_hf.records import Sentence
+from hiersum_hf.texts.downloaded import lines_about
 from hiersum_hf.texts.find import read_tags, read_texts, side_files
 from hiersum_hf.texts.subtitles import write_srt
 
@@ -114,3 +116,40 @@ def test_a_track_that_is_no_text_is_told(talk, monkeypatch):
     told = "talk.mp4 has no usable text among subtitle track 2 (eng, dvb_subtitle, not text)"
     monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], told))
     assert f"{told}." in read_texts(talk, 10.0)[2]
+
+
+INFO = {
+    "title": "How to cook a leek",
+    "description": "Cook it well.\nAll recipes: https://a.example/leek\nhttps://shop.example\n0:00 Intro\n0:05 Cut",
+    "chapters": [{"title": "<Untitled Chapter 1>"}, {"title": "Cut"}, {"title": "Serve"}],
+    "heatmap": None,
+}
+ABOUT = ("How to cook a leek", "Cook it well.", "All recipes:", "Intro", "<Untitled>", "Cut", "Serve")
+
+
+def test_what_a_downloader_leaves_describes_the_video(tmp_path, monkeypatch):
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "it has no subtitle track"))
+    video = tmp_path / "How to cook a leek [abc123def45].mp4"
+    told = tuple(text for text in ABOUT if text != "<Untitled>")
+    (tmp_path / f"{video.stem}.description").write_text(INFO["description"])
+    assert read_texts(video, 10.0)[1] == ("Cook it well.", "All recipes:", "Intro", "Cut")
+    (tmp_path / f"{video.stem}.info.json").write_text(json.dumps(INFO))
+    assert read_texts(video, 10.0)[1] == told
+    assert read_texts(video, 10.0, description=tmp_path / f"{video.stem}.info.json")[1] == told
+    video.with_suffix(".json").write_text('["My own words"]')
+    assert read_texts(video, 10.0)[1] == ("My own words",)
+
+
+@pytest.mark.parametrize("info", [{"title": 5}, {"title": "A", "chapters": [{"start_time": 0}]}, {"description": []}])
+def test_a_broken_info_stops_nothing_and_is_told(talk, info):
+    talk.with_suffix(".info.json").write_text(json.dumps(info))
+    _, texts, notes = read_texts(talk, 10.0)
+    if info != {"description": []}:
+        assert "talk.info.json, found beside the video, is not used: " in notes[0]
+    assert texts == ()
+
+
+def test_lines_of_chapters_lose_their_moments():
+    said = "1:02:03 - The end\n(12:30) Middle\n- www.example.org -\n***"
+    assert lines_about(said) == ["The end", "Middle"]
+    assert lines_about("10:30 is when it starts\nhttps://a.example") == ["10:30 is when it starts"]

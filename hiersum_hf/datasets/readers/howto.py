@@ -28,6 +28,7 @@ from hiersum_hf.files.json_file import read_json
 from hiersum_hf.labels import ReplayCurve, ReplayLabels, is_balanced
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import VideoRecord
+from hiersum_hf.texts.downloaded import texts_of_info
 
 
 logger = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ class HowToReader(ReplayLabels):
             video_id = info.get("id") or video_id
             curve = self._curve(video_id, info, where)
             views = parse_views(info.get("view_count"), where)
-            own = _own_texts(info, where)
+            own = texts_of_info(info, where)
         except ValueError as error:
             return HowToVideo(video_id, name, error=str(error))
         # An article's texts begin with its title: one that has no more has no steps.
@@ -258,17 +259,6 @@ def _article(item: Any, where: str) -> Article:
     if not all(isinstance(text, str) for text in [url, title, *texts]):
         raise InputError(f"{where}: expected {{video_url, steps: [text, ...], perhaps title}}, found {item!r:.80}")
     return Article(title or url, title, url, youtube_id(url), tuple(texts))
-
-
-def _own_texts(info: Mapping[str, Any], where: str) -> list[str]:
-    """Collect title, description line by line and chapter titles."""
-    chapters = info.get("chapters") or []
-    try:
-        titles = [chapter["title"] for chapter in chapters]
-        texts = [info.get("title") or "", *(info.get("description") or "").splitlines(), *titles]
-        return [text + "" for text in texts]
-    except (AttributeError, KeyError, TypeError):
-        raise InputError(f"{where}: expected title, description and chapters' titles as text, found others") from None
 
 
 def _folded(texts: Iterable[str]) -> tuple[str, ...]:
