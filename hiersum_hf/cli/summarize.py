@@ -42,8 +42,8 @@ def add(commands: Any) -> None:
         help="make a short version of videos",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Make a short version of videos. Subtitles and a description are found where they lie beside a "
-        "video under its\nname (talk.srt or talk.en.vtt; talk.txt, talk.json, or what a downloader leaves: talk.info.json,\n"
-        "talk.description), subtitles also inside the video.",
+        "video under its\nname (talk.srt or talk.en.vtt; talk.txt, talk.json, or what a downloader leaves: "
+        "talk.info.json,\ntalk.description), subtitles also inside the video.",
         epilog=SUMMARIZE_HELP,
     )
     summarize.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, folders of them or quoted patterns")

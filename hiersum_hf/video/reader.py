@@ -26,7 +26,10 @@ from hiersum_hf.video.clock import MAX_BACK_S, STANDS_S, Clock
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
 
 
+# What phones, cameras, receivers, discs and editors call files that FFmpeg reads and that hold pictures
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
+VIDEO_SUFFIXES |= {".mts", ".m2ts", ".m2t", ".trp", ".3gp", ".3g2", ".vob", ".mpe", ".m2v", ".mod", ".tod", ".asf"}
+VIDEO_SUFFIXES |= {".f4v", ".qt", ".divx", ".mk3d", ".mxf", ".dv", ".dav", ".wtv", ".rm", ".rmvb", ".nut", ".ivf"}
 TOLERANCE_S = 1e-6
 # A header may claim anything; this stops it from asking for all time, and the sizes of a picture for all memory.
 MAX_DURATION_S = 7 * 24 * 3600.0

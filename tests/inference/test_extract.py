@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import chain
 
+import av
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from hiersum_hf.features.cache import FrameSettings
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.inference import extract
 from hiersum_hf.inference.extract import choose_settings, device_of_rank, find_videos, format_report, share
+from hiersum_hf.video.reader import VIDEO_SUFFIXES
 from tests.makers.encoders import colour_encoder
 from tests.makers.extraction import SETTINGS, run
 from tests.makers.folders import contents
@@ -112,6 +115,31 @@ def test_each_rank_has_its_gpu(monkeypatch):
     )
     assert device_of_rank("auto") == "cuda:1"
     assert device_of_rank("cpu") == "cpu"
+
+
+def test_what_cameras_and_receivers_leave_are_videos(tmp_path):
+    for name in (
+        "00001.MTS",
+        "VTS_01_1.VOB",
+        "clip.mxf",
+        "phone.3gp",
+        "notes.pdf",
+        "photo.jpg",
+        "sound.mp3",
+        "talk.srt",
+    ):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_videos([tmp_path])] == ["00001.MTS", "VTS_01_1.VOB", "clip.mxf", "phone.3gp"]
+
+
+def test_suffixes_are_those_of_formats_that_can_be_read():
+    """PyAV knows them, but for some that files of other formats have, whose content tells."""
+    readable = set()
+    for name in av.formats_available:
+        with suppress(ValueError):
+            readable |= av.ContainerFormat(name).extensions
+    others = {".divx", ".mod", ".mpe", ".qt", ".rmvb", ".tod", ".trp"}
+    assert {suffix.removeprefix(".") for suffix in VIDEO_SUFFIXES - others} <= readable
 
 
 def test_find_videos(videos, monkeypatch):
