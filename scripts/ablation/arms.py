@@ -21,6 +21,9 @@ class Data:
         regime: A world of `hiersum_hf.synthetic.features.REGIMES`, or the folder of a prepared set.
         dials: Changes to the world.
         videos: The first so many training videos only; None = all.
+        labelled: So many videos have labels at all: a network is trained on all of them, a baseline is chosen on a
+            quarter; None = training and validation part as they are.
+        fold: Of a prepared set.
         labels: "own", "replay" (of the replay scores), "shuffled" (the same, moved to other times) or "pseudo" (of
             the scorer that needs no training).
         views, threshold, quantile, intro_bins: Of replay labels; views of a made-up curve only, intro bins in percent
@@ -34,6 +37,8 @@ class Data:
     regime: str = "complementary"
     dials: Changes = ()
     videos: int | None = None
+    labelled: int | None = None
+    fold: int = 0
     labels: str = "own"
     views: int = 100_000
     threshold: float = 0.15
@@ -71,11 +76,13 @@ class Arm:
         name: In tables.
         networks: The stages of each network; the logits of several are averaged.
         baseline: Instead of HierSum: "linear probe", "lstm", "ridge", or a scorer that needs no training.
+        folds: Of a prepared set; each is trained and tested, and a run has the test videos of all.
     """
 
     name: str
     networks: tuple[tuple[Stage, ...], ...]
     baseline: str = ""
+    folds: int = 1
 
     @property
     def data(self) -> Data:

@@ -58,7 +58,7 @@ def load(data: Data, seed: int, scale: Scale) -> Parts:
     if data.regime in synthetic.REGIMES:
         parts, dataset = {**_made_up(data, seed, scale)}, "demo"
     else:
-        args = DataArguments(data=data.regime)
+        args = DataArguments(data=data.regime, fold=data.fold)
         parts, dataset = dict(load_parts(args)), dataset_name(args)
         if scale == QUICK:
             parts = {part: [records[i] for i in range(min(len(records), 8))] for part, records in parts.items()}
@@ -67,6 +67,9 @@ def load(data: Data, seed: int, scale: Scale) -> Parts:
         parts["train"] = [_relabelled(r, data) for r in parts["train"]]
     if data.videos is not None:
         parts["train"] = parts["train"][: data.videos]
+    if data.labelled is not None:
+        known = [*parts["train"], *parts["validation"]][: data.labelled]
+        parts["train"], parts["validation"] = known[: -(len(known) // 4)], known[-(len(known) // 4) :]
     evaluated = [*parts["validation"], *parts["test"]]
     return Parts(**parts, references={r.video_id: reference_of(r, dataset) for r in evaluated}, dataset=dataset)
 

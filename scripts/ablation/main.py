@@ -3,6 +3,7 @@
     python scripts/run_ablation.py schedules                                     # made-up videos
     python scripts/run_ablation.py schedules --data prepared/tvsum --steps 3000 --output runs/schedules
     python scripts/run_ablation.py transfer --data prepared/wikihow prepared/tvsum --output runs/transfer
+    python scripts/run_ablation.py ratings --data prepared/tvsum --folds 5 --seeds 1 --output runs/ratings
     python scripts/run_ablation.py --report                                      # all tables, as README.md in --output
 
 Leaves STUDY.json and STUDY.png in --output and prints a Markdown table. Every run is kept in --work: an interrupted
@@ -26,7 +27,7 @@ from ablation.arms import Group, Study
 from ablation.data import QUICK, Scale
 from ablation.report import as_markdown, as_page, draw, report_group
 from ablation.run import run_and_keep, run_file
-from ablation.studies import STUDIES, on_prepared
+from ablation.studies import ON_PREPARED, STUDIES, on_prepared
 from hiersum_hf.files.atomic import write_bytes
 from hiersum_hf.files.escape import printable
 from hiersum_hf.results import versions
@@ -100,7 +101,7 @@ def write_json_lines(path: Path, report: dict) -> None:
 
 def all_tables(results: Path) -> str:
     """Return the page with the tables of every study whose results are in a folder."""
-    files = [results / f"{name}.json" for name in (*STUDIES, "encoders")]
+    files = [results / f"{name}.json" for name in (*STUDIES, *ON_PREPARED)]
     return as_page([json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()])
 
 
@@ -108,14 +109,16 @@ def command(args: argparse.Namespace) -> str:
     """What makes these figures again, wherever the files go."""
     data = ["--data", *args.data] if args.data else []
     numbers = ["--quick"] if args.quick else ["--steps", str(args.steps)]
+    numbers += [] if args.folds == 1 else ["--folds", str(args.folds)]
     numbers += [] if args.first_seed == FIRST_SEED else ["--first-seed", str(args.first_seed)]
     return shlex.join(["python", "scripts/run_ablation.py", args.study, *data, "--seeds", str(args.seeds), *numbers])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", nargs="?", choices=[*STUDIES, "encoders"])
+    parser.add_argument("study", nargs="?", choices=[*STUDIES, *ON_PREPARED])
     parser.add_argument("--data", nargs="+", default=[], help="prepared folders instead of made-up videos")
+    parser.add_argument("--folds", type=int, default=1, help="of each prepared set, each tested once (%(default)s)")
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 100 (%(default)s)")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="below 100 for tuning")
     parser.add_argument("--steps", type=int, default=Scale.steps, help="optimiser steps of an arm (%(default)s)")
@@ -133,8 +136,8 @@ def main() -> int:
         parser.error("expected a study or --report")
     try:
         if args.study not in STUDIES and not args.data:
-            raise ValueError(f"{args.study}: expected prepared sets to compare. Give --data.")
-        study = on_prepared(args.study, args.data) if args.data else STUDIES[args.study]
+            raise ValueError(f"{args.study}: expected prepared sets. Give --data.")
+        study = on_prepared(args.study, args.data, args.folds) if args.data else STUDIES[args.study]
         study = quick(study) if args.quick else study
         scale = QUICK if args.quick else Scale(steps=args.steps)
         seeds = range(args.first_seed, args.first_seed + args.seeds)

@@ -31,7 +31,7 @@ from hiersum_hf.scoring.training_free import score_frames, spread_over_sentences
 from hiersum_hf.synthetic import features as synthetic
 from hiersum_hf.training.arguments import HierSumTrainingArguments, and_both
 from hiersum_hf.training.from_checkpoint import fit_renewed, load_for_transfer
-from hiersum_hf.training.projections import fit_projections
+from hiersum_hf.training.projections import fit_linear_path, fit_projections
 from hiersum_hf.training.trainer import HierSumTrainer
 
 
@@ -54,6 +54,8 @@ def run_arm(arm: Arm, seed: int, scale: Scale) -> dict[str, Any]:
         Plain JSON types: `levels` {level: {video: {kendall_tau, f1, ...}}} of the test part, `validation`, the means
         of the validation part by level, `curve` {level: [[optimiser step, validation tau], ...]}, and what was run.
     """
+    if arm.folds > 1:
+        return _merged(arm, [run_arm(_in_fold(arm, fold), seed, scale) for fold in range(arm.folds)])
     started, cpu = time.perf_counter(), time.process_time()
     parts = load(arm.data, seed, scale)
     curve: dict[str, list[list[float]]] = {}
@@ -83,6 +85,28 @@ def run_arm(arm: Arm, seed: int, scale: Scale) -> dict[str, Any]:
     }
 
 
+def _in_fold(arm: Arm, fold: int) -> Arm:
+    networks = tuple(tuple(replace(s, data=replace(s.data, fold=fold)) for s in stages) for stages in arm.networks)
+    return replace(arm, networks=networks, folds=1)
+
+
+def _merged(arm: Arm, folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one run with the test videos of all folds, and the mean of their validation figures."""
+    levels, points = folds[0]["levels"], {level: [one["curve"][level] for one in folds] for level in folds[0]["curve"]}
+    return {
+        **folds[0],
+        "arm": json.loads(json.dumps(asdict(arm))),
+        "fingerprint": " ".join(one["fingerprint"] for one in folds),
+        "levels": {level: {v: f for one in folds for v, f in one["levels"][level].items()} for level in levels},
+        "validation": {level: _means([one["validation"][level] for one in folds]) for level in levels},
+        "curve": {
+            level: [[one[0][0], round(float(np.mean([tau for _, tau in one])), 5)] for one in zip(*curves, strict=True)]
+            for level, curves in points.items()
+        },
+        **{name: round(sum(one[name] for one in folds), 1) for name in ("seconds", "cpu_seconds")},
+    }
+
+
 def run_file(folder: Path, arm: Arm, seed: int, scale: Scale) -> Path:
     """Where the result of this run is kept; arms that differ in their name alone are one run."""
     made_up = [s.data for stages in arm.networks for s in stages if s.data.regime in synthetic.REGIMES]
@@ -108,6 +132,8 @@ def _train_network(
     with tempfile.TemporaryDirectory(prefix="hiersum-ablation-") as folder:
         for i, stage in enumerate(stages):
             parts = load(stage.data, seed, scale)
+            if stage.data.labelled is not None:
+                parts = parts._replace(train=[*parts.train, *parts.validation])
             before = Path(folder, str(i - 1)) if i else None
             model, extractor = _begin(stage, parts, before, seed)
             steps = round(stage.share * scale.steps)
@@ -122,6 +148,8 @@ def _train_network(
             network.config.default_level = levels[-1]
             network.save_pretrained(Path(folder, str(i)))
             extractor.save_pretrained(Path(folder, str(i)))
+    if stage.data.labelled is not None:  # the validation part was trained on and chooses no level
+        levels = levels[-1:]
     read = [*parts.validation, *parts.test]
     found = {level: predict_scores(network, extractor, read, level, allow_encoder_mismatch=True) for level in levels}
     return {
@@ -137,6 +165,7 @@ def _begin(stage: Stage, parts: Parts, before: Path | None, seed: int) -> tuple[
         made_for = {name: getattr(made, name) for name in ("video_dim", "text_dim", "sample_fps")}
         model, extractor = HierSumModel(HierSumConfig(**BASE_CONFIG | dict(stage.config) | made_for)), made
         fit_projections(model, extractor, parts.train)
+        fit_linear_path(model, extractor, parts.train, dict(stage.training).get("rank_targets", False))
     else:
         model, extractor, renewed = load_for_transfer(str(before), made, dict(stage.config), transfer_widths=True)
         fit_renewed(model, extractor, parts.train, renewed)

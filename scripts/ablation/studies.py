@@ -5,6 +5,7 @@ The first arm of a group is the one that the others are compared with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,12 @@ from ablation.arms import (
     schedules,
     two_networks,
 )  # fmt: skip
+from hiersum_hf.files.safe_yaml import load_yaml
+from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+from hiersum_hf.training.recipe_files import find_recipe
+
+
+NOT_OF_AN_ARM = ("output_dir", "save_strategy", "logging_steps", "eval_strategy", "fit_on_validation")
 
 
 def _baselines(data: Data) -> tuple[Arm, ...]:
@@ -210,6 +217,54 @@ def _transfer_groups() -> tuple[Group, ...]:
     )
 
 
+# Recipe tvsum, but for one thing each
+RATINGS: dict[str, dict[str, Any]] = {
+    "scores not averaged over time": {"smooth_s": None},
+    "mean scores as targets": {"rank_targets": False},
+    "squared error": {"score_loss": "centered_mse"},
+    "focal loss on key-shot labels": {"score_loss": None, "focal_weight": 1.0, "rank_targets": False},
+    "features not centred": {"center_features": False},
+    "no place in the video": {"relative_position": False},
+    "no linear path": {"linear_path": False},
+    "four times the epochs": {"num_train_epochs": 12},
+}
+PAPER_PARTS: dict[str, dict[str, Any]] = {
+    "with the contrasts": {"inter_weight": 0.1, "intra_weight": 1.0},
+    "child": {"schedule": "child"},
+    "parent": {"schedule": "parent"},
+    "joint": {"schedule": "joint"},
+    "m = 5": {"child_steps_per_parent": 5},
+    "mask off": {"alignment_mask": False},
+    "segments off": {"segment_embedding": False},
+}
+
+
+def _recipe_arm(name: str, changes: Mapping[str, Any] | None = None, data: Data | None = None) -> Arm:
+    """Return an arm that trains as recipe tvsum does, but for these changes."""
+    flags = {
+        k: v for k, v in load_yaml(find_recipe("tvsum").read_text(encoding="utf-8")).items() if k not in NOT_OF_AN_ARM
+    }
+    flags |= {"max_steps": -1, "eval_strategy": "epoch"} | dict(changes or {})
+    config = {k: v for k, v in flags.items() if k in HierSumConfig.__annotations__}
+    return arm(name, data, config, **{k: v for k, v in flags.items() if k not in config})
+
+
+def _ratings_groups() -> tuple[Group, ...]:
+    recipe = _recipe_arm("recipe tvsum")
+    beside = tuple(Arm(name, ((Stage(),),), name) for name in ("ridge", "position", "title", "random", "oracle"))
+    no_text = _recipe_arm("no text", {"schedule": "child"}, Data(text=False))
+    parts = (*(_recipe_arm(*one) for one in PAPER_PARTS.items()), no_text)
+    labelled = {f"{n} labelled videos": Data(labelled=n) for n in (10, 20, 30, 40)}
+    return (
+        Group("the causes, one at a time", (recipe, *(_recipe_arm(*one) for one in RATINGS.items()), *beside)),
+        Group("the paper's parts", (recipe, *parts)),
+        *(
+            Group(name, (_recipe_arm("recipe tvsum", None, data), Arm("ridge", ((Stage(1.0, data),),), "ridge")))
+            for name, data in labelled.items()
+        ),
+    )
+
+
 def baseline_group(data: Data) -> Group:
     default = arm("HierSum, m = 1", data, **M1)
     text_free = arm("text-free transformer", replace(data, text=False), schedule="child")
@@ -233,10 +288,16 @@ STUDIES: dict[str, Study] = {
 }  # fmt: skip
 
 
-def on_prepared(study: str, folders: list[str]) -> Study:
+RATINGS_STUDY = Study("What lets a network learn ratings, and what are the paper's parts worth?", _ratings_groups())
+ON_PREPARED = ("encoders", "ratings")  # studies of real sets alone
+
+
+def on_prepared(study: str, folders: list[str], folds: int = 1) -> Study:
     """The study on real sets: the arms that need no dial, each set in the place of the first world.
 
-    `encoders` compares several preparations of one set; `transfer` trains on the first folder and tests on the second.
+    With several `folds`, every arm is trained and tested on each. `ratings` is about what annotators gave; `encoders`
+    compares several preparations of one set;
+    `transfer` trains on the first folder and tests on the second.
 
     Raises:
         ValueError: Unknown study, or one that only made-up videos can answer.
@@ -253,9 +314,9 @@ def on_prepared(study: str, folders: list[str]) -> Study:
             STUDIES[study].question,
             (Group(" -> ".join(folders), (scratch, pretrained("the other set first", before, after), zero_shot)),),
         )
-    known = STUDIES[study]
+    known = RATINGS_STUDY if study == "ratings" else STUDIES[study]
     groups = [
-        Group(f"{folder}: {group.name}", tuple(_moved(a, folder) for a in group.arms))
+        Group(f"{folder}: {group.name}", tuple(_moved(a, folder, folds) for a in group.arms))
         for folder in folders
         for group in known.groups
         if all(
@@ -270,6 +331,6 @@ def on_prepared(study: str, folders: list[str]) -> Study:
     return replace(known, groups=tuple(groups))
 
 
-def _moved(arm: Arm, folder: str) -> Arm:
+def _moved(arm: Arm, folder: str, folds: int) -> Arm:
     networks = tuple(tuple(replace(s, data=replace(s.data, regime=folder)) for s in stages) for stages in arm.networks)
-    return replace(arm, networks=networks)
+    return replace(arm, networks=networks, folds=folds)

@@ -18,6 +18,7 @@ from ablation.main import FIRST_SEED, all_tables
 from ablation.report import as_markdown, draw, interval, report_group
 from ablation.run import run_and_keep, run_arm, run_file
 from ablation.studies import STUDIES, on_prepared
+from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.scoring.collator import HierSumCollator
 
 
@@ -226,6 +227,23 @@ def test_studies_on_real_sets_leave_out_what_needs_dials():
     assert [arm.data.regime for arm in on_prepared("transfer", ["a", "b"]).groups[0].arms] == ["b", "b", "b"]
     with pytest.raises(ValueError, match="two prepared sets"):
         on_prepared("transfer", ["a"])
+
+
+@pytest.mark.slow
+def test_folds_of_a_real_set_are_one_run(tmp_path, demo_records):
+    """Every test video once, whichever fold tested it; a network of few labels is chosen on none of them."""
+    write_tvsum(demo_records[:10], tmp_path / "set.h5")
+    study = on_prepared("ratings", [str(tmp_path / "set.h5")], 5)
+    ridge = next(arm for arm in study.groups[0].arms if arm.baseline == "ridge")
+    found = run_arm(ridge, 0, TINY)
+    assert set(found["levels"]["all"]) == {record.video_id for record in demo_records[:10]}
+    assert len(found["fingerprint"].split()) == 5
+    few = study.groups[2].arms[0]
+    assert few.data.labelled == 10
+    (stage,) = few.networks[0]
+    stage = replace(stage, data=replace(stage.data, labelled=4), training=(*stage.training, ("max_steps", 2)))
+    found = run_arm(replace(few, networks=((stage,),), folds=2), 0, TINY)
+    assert {level: len(videos) for level, videos in found["levels"].items()} == {"both": 4}
 
 
 @pytest.mark.slow
