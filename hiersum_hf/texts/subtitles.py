@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -269,7 +270,12 @@ def _others(text: str, source: str) -> Cues:
     import pysubs2
 
     try:
-        return _cues_of_events(pysubs2.SSAFile.from_string(text))
+        events = pysubs2.SSAFile.from_string(text)
+        if events.format == "sami":  # a text stays until the next SYNC; pysubs2 1.8 guesses by the text's length
+            ends = dict(pairwise(sorted({event.start for event in events})))
+            for event in events:
+                event.end = ends.get(event.start, event.end)
+        return _cues_of_events(events)
     except Exception as error:  # pysubs2 1.8 lets KeyError, NotImplementedError and others of its parsers through
         found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
         raise InputError(

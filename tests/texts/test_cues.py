@@ -165,8 +165,8 @@ def test_other_formats_are_the_same_sentence(content):
 
 
 def test_sami_is_read():
-    text = "<SAMI><BODY>\n<SYNC Start=1000><P>First line.\n<SYNC Start=3000><P>&nbsp;</BODY></SAMI>"
-    assert [s for *_, s in said(text)] == ["First line."]
+    cues = "<SYNC Start=1000><P>First line.\n<SYNC Start=3000><P>Second.\n<SYNC Start=9000><P>&nbsp;"
+    assert said(f"<SAMI><BODY>\n{cues}</BODY></SAMI>") == [(1.0, 3.0, "First line."), (3.0, 9.0, "Second.")]
 
 
 def test_transcripts_name_who_speaks():
