@@ -219,10 +219,10 @@ def _transfer_groups() -> tuple[Group, ...]:
 
 # Recipe tvsum, but for one thing each
 RATINGS: dict[str, dict[str, Any]] = {
-    "scores not averaged over time": {"smooth_s": None},
+    "scores not averaged over time": {"smooth_s": 0.0},
     "mean scores as targets": {"rank_targets": False},
     "squared error": {"score_loss": "centered_mse"},
-    "focal loss on key-shot labels": {"score_loss": None, "focal_weight": 1.0, "rank_targets": False},
+    "focal loss on key-shot labels": {"score_loss": "none", "focal_weight": 1.0, "rank_targets": False},
     "features not centred": {"center_features": False},
     "no place in the video": {"relative_position": False},
     "no linear path": {"linear_path": False},

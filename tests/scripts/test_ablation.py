@@ -16,8 +16,9 @@ from ablation.baselines import BASELINES, frame_inputs
 from ablation.data import QUICK, fingerprint, load
 from ablation.main import FIRST_SEED, all_tables
 from ablation.report import as_markdown, draw, interval, report_group
-from ablation.run import run_and_keep, run_arm, run_file
+from ablation.run import BASE_CONFIG, BASE_TRAINING, run_and_keep, run_arm, run_file
 from ablation.studies import STUDIES, on_prepared
+from hiersum_hf import HierSumConfig, HierSumTrainingArguments
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.scoring.collator import HierSumCollator
 
@@ -216,6 +217,16 @@ def test_every_study_is_well_formed():
             names = [arm.name for arm in group.arms]
             assert len(set(names)) == len(names) > 1, (name, group.name)
             assert len({(a.data.regime, a.data.labels == "own") for a in group.arms}) <= 2, (name, group.name)
+
+
+def test_every_setting_of_the_ratings_study_is_one(tmp_path):
+    """It runs for hours: a misspelt setting must not end it in the middle."""
+    for group in on_prepared("ratings", ["prepared/a"], 5).groups:
+        for one_arm in group.arms:
+            assert one_arm.folds == 5
+            for stage in one_arm.networks[0]:
+                HierSumConfig(**BASE_CONFIG | dict(stage.config) | {"sample_fps": 2.0})
+                HierSumTrainingArguments(**BASE_TRAINING | {"output_dir": str(tmp_path)} | dict(stage.training))
 
 
 def test_studies_on_real_sets_leave_out_what_needs_dials():
