@@ -115,6 +115,7 @@ def test_bad_input_is_named_with_exit_code_2(run, folder, words, message):
     assert not list((folder / "bad").glob("*"))
 
 
+@pytest.mark.slow
 def test_scores_alone_need_the_replay_loss(run, tmp_path, demo_records):
     """Without labels every focal term is 0: the run would end without an error and without having learned."""
     records = [replace(like_mrhisum(record), frame_labels=None) for record in demo_records[:15]]
@@ -236,6 +237,7 @@ def test_a_wrong_line_of_a_recipe_is_named(run, folder, recipe, message):
     assert message in err
 
 
+@pytest.mark.slow
 def test_another_run_does_not_mix_with_what_is_there(run, folder):
     """Checkpoints of two runs in one folder could be resumed into one another."""
     (folder / "busy").mkdir()

@@ -231,6 +231,7 @@ def test_starts_from_a_checkpoint(run, folder, base):
     assert not (folder / "tuned-2").exists()
 
 
+@pytest.mark.slow
 def test_features_of_another_width_or_encoder_are_refused_unless_asked_for(run, folder, base, demo_records, caplog):
     """A projection that is quietly new, or quietly wrong, would cost what pre-training has learned."""
     wide = [replace(r, video_features=np.tile(r.video_features, 2)) for r in demo_records[:15]]
