@@ -12,7 +12,7 @@ from typing import Any
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
-from hiersum_hf.texts.tracks import NO_TRACK, base_language, embedded_subtitles, from_pictures_on
+from hiersum_hf.texts.tracks import NO_TRACK, PARTIAL, base_language, embedded_subtitles, from_pictures_on
 from hiersum_hf.video.reader import VIDEO_SUFFIXES, VideoFile
 
 
@@ -37,9 +37,8 @@ SIDE_FILES = {f".{suffix}": "subtitles" for suffix in SUBTITLES}
 SIDE_FILES |= {".txt": "description", ".json": "description", ".description": "description", ".csv": "labels"}
 INFO = ".info"  # NAME.info.json is what a downloader says of NAME
 
-# Words between NAME and suffix that name no language; the last ones hold only a part of what is said, or other words
+# Words between NAME and suffix that name no language: 1 = sounds are described too; others are `tracks.PARTIAL`
 FULL = {"sdh": 1, "cc": 1, "default": 0, "orig": 0, "original": 0, "auto": 0, "asr": 0, "full": 0}
-PARTIAL = {"forced": 2, "foreign": 2, "signs": 2, "songs": 2, "commentary": 2}
 RUN = 12  # letters by which texts are compared; not given in the paper
 
 
@@ -107,9 +106,9 @@ def read_texts(
 def side_files(video: str | Path, language: str | None = None) -> dict[str, list[Path]]:
     """Find the files beside a video that are named like it.
 
-    NAME.srt, NAME.LANG.vtt and NAME.LANG.sdh.ttml are "subtitles", NAME.txt, NAME.json and what
-    downloaders leave (NAME.info.json, NAME.description) the "description". What is
-    named like another video there (talk.2.srt, of talk.2.mp4) is that one's.
+    NAME.srt, NAME.LANG.vtt and NAME.LANG.sdh.ttml are "subtitles", NAME.txt, NAME.json and what downloaders leave
+    (NAME.info.json, NAME.description) the "description". What is named like another video there (talk.2.srt, of
+    talk.2.mp4) is that one's.
 
     Returns:
         For each kind the files, the best first: of subtitles those with all that is said, then those in the language,
@@ -149,8 +148,10 @@ def read_tags(words: str) -> tuple[str, int] | None:
     language, part = "", 0
     for word in words.split(".") if words else ():
         mark = word.lower()
-        if mark in FULL or mark in PARTIAL or (mark == "hi" and language):  # alone it is Hindi
-            part = max(part, (FULL | PARTIAL | {"hi": 1})[mark])
+        if PARTIAL.fullmatch(mark):
+            part = 2
+        elif mark in FULL or (mark == "hi" and language):  # alone it is Hindi
+            part = max(part, FULL.get(mark, 1))
         elif not language and tag_is_valid(mark.removesuffix("-orig")):
             language = word[: len(mark.removesuffix("-orig"))]
         else:

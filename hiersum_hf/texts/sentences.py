@@ -20,11 +20,8 @@ from hiersum_hf.records import Sentence
 MAX_PAUSE_S = 1.0
 MAX_SENTENCE_S = 15.0  # automatic captions have no punctuation; without a limit a whole lecture is one sentence
 CONTIGUOUS_S = 0.1
-WORD_S, LETTER_S, MAX_WORD_S = (
-    0.25,
-    0.1,
-    1.5,
-)  # a word takes that long to say, a sign of scripts without spaces, at most
+# A word takes so long to say, a sign of scripts without spaces, and either at most
+WORD_S, LETTER_S, MAX_WORD_S = 0.25, 0.1, 1.5
 MAX_WORDS = 200  # of a cue are compared: more are not on a screen
 CARRIER_S = 0.05  # rolling captions hold the finished line in a cue of 10 ms before the next line appears below it
 

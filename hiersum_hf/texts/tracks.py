@@ -23,7 +23,8 @@ from hiersum_hf.video.reader import VideoFile, open_media
 
 
 NO_TRACK = "no subtitle track"
-PARTIAL = re.compile(r"\b(signs?|songs?|lyrics|karaoke|forced|comment(s|ary|aries)?)\b", re.IGNORECASE)
+# Says of a track or a file that it is not what is said, or only a part of it
+PARTIAL = re.compile(r"\b(signs?|songs?|lyrics|karaoke|forced|foreign|comment(s|ary|aries)?)\b", re.IGNORECASE)
 WHOLE = 0.6  # of the fullest track's text: a track with less does not have all that is said; not given in the paper
 
 

@@ -97,6 +97,19 @@ def test_which_side_file_belongs_to_which_video(tmp_path):
     assert english.sentences("a")[0].text == "a.en-US.vtt", "a folder that changed is listed anew"
 
 
+def test_tags_of_side_files_are_those_that_summaries_know(tmp_path):
+    """Not a number, which is another video's, and signs last."""
+    write_npz(tmp_path / "a.npz", text_features=None, description_features=np.ones((1, 3)))
+    for name in ("a.2.vtt", "a.forced.vtt", "a.de.sdh.vtt"):
+        (tmp_path / name).write_text(VTT.format(name))
+    reader = FolderReader(tmp_path)
+    assert reader.sentences("a")[0].text == "a.de.sdh.vtt"
+    (tmp_path / "a.de.sdh.vtt").unlink()
+    assert reader.sentences("a")[0].text == "a.forced.vtt"
+    (tmp_path / "a.forced.vtt").unlink()
+    assert reader.sentences("a") == []
+
+
 def test_segments_to_frames():
     segments = [Segment(0, 2, 0.5), Segment(1, 3, 1.0), Segment(9, 10, 1.0)]
     scores = score_segments(segments, np.array([0, 1, 2, 3]))

@@ -2,7 +2,7 @@
 
     NAME.mp4                          or any other video suffix; may be missing where NAME.npz has the features
     NAME.srt, NAME.LANG.vtt, ...      subtitles (`texts.find.SUBTITLES`); none: the video's first text track
-    NAME.txt or NAME.json             texts about the whole video, as `subtitles.read_description` reads them
+    NAME.txt, .json or .description   texts about the whole video, as `subtitles.read_description` reads them
     NAME.csv                          labels: header start_s,end_s,score, one stretch a row, scores in [0, 1]
     NAME.npz                          features made elsewhere: video_features (N, Dv), frame_times_s (N,), sample_fps,
                                       video_encoder; perhaps duration_s, normalization, text_encoder,
@@ -27,7 +27,7 @@ from hiersum_hf.datasets.readers.side_files import NPZ_TEXTS, read_features, rea
 from hiersum_hf.labels import threshold_labels
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
-from hiersum_hf.texts.find import SIDE_FILES
+from hiersum_hf.texts.find import SIDE_FILES, read_tags
 from hiersum_hf.texts.subtitles import read_description, read_subtitles
 from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
@@ -262,13 +262,21 @@ def _side(file: Path, names: Container[str], language: str) -> tuple[tuple[int, 
     Returns:
         Rank among files of this kind, NAME, kind and the file; the kind is "" for other files.
     """
-    # NAME.LANG.srt belongs to NAME: first one without a language, then LANG, then LANG-REGION, then any other.
+    # NAME.LANG.srt belongs to NAME: first one without a language, then LANG, then LANG-REGION, then any other; what
+    # holds only signs and the like comes last.
     suffix, name, rank = file.suffix.lower(), file.stem, 0
     if file.name.endswith(".info.json"):
         return (0, 0), name.removesuffix(".info"), "info", file
-    if SIDE_FILES.get(suffix) == "subtitles" and name not in names:
-        name, _, tag = name.rpartition(".")
-        rank = 1 if tag == language else 2 if tag.startswith(f"{language}-") else 3
+    if SIDE_FILES.get(suffix) == "subtitles":
+        words: list[str] = []
+        while name not in names and "." in name:
+            name, _, word = name.rpartition(".")
+            words.insert(0, word)
+        if (tags := read_tags(".".join(words))) is None:
+            return (0, 0), file.stem, "", file
+        tag, part = tags
+        rank = 0 if not tag else 1 if tag == language else 2 if tag.startswith(f"{language}-") else 3
+        rank += 4 * part
     return (rank, [*SIDE_FILES, suffix].index(suffix)), name, SIDE_FILES.get(suffix, ""), file
 
 
