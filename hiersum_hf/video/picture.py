@@ -30,6 +30,11 @@ BROADCASTS = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc"}  # what tells no sh
 PRIMARIES = {*ColorPrimaries} - {ColorPrimaries.UNSPECIFIED}
 TRANSFERS = {*ColorTrc} - {ColorTrc.UNSPECIFIED}
 HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
+DEINTERLACER = "bwdif", "mode=send_frame:deint=interlaced"
+# Each line with a quarter of both neighbours: takes away the combs that are left where things move, and costs 0.02 to
+# 0.07 dB there, 1.7 dB (of 44) where nearly nothing moves
+LINES = "0 1 0 0 2 0 0 1 0"
+SOFTENER = "convolution", f"{':'.join([LINES] * 4)}:{':'.join(['1/4'] * 4)}"
 
 
 class Images:
@@ -109,32 +114,37 @@ def progressive(frames: Iterable[tuple[float, Any]]) -> Iterator[tuple[float, An
 
     Each becomes one picture, of the moment of its first field, at the time of the frame; the others stay as they are.
     """
-    graph: Any = None
-    kind, times_s = None, deque[float]()
+    graphs: tuple[Any, Any] | None = None
+    kind, waiting = None, deque[tuple[float, bool]]()
     for time_s, frame in frames:
-        if graph is not None and _kind(frame) != kind:
-            yield from _pulled(graph, times_s, None)
-            graph = None
-        if graph is None and frame.interlaced_frame:
-            graph, kind = _graph(frame, ("bwdif", "mode=send_frame:deint=interlaced")), _kind(frame)
-        if graph is None:
+        if graphs is not None and _kind(frame) != kind:
+            yield from _pulled(graphs, waiting, None)
+            graphs = None
+        if graphs is None and frame.interlaced_frame:
+            graphs, kind = (_graph(frame, DEINTERLACER), _graph(frame, SOFTENER)), _kind(frame)
+        if graphs is None:
             yield time_s, frame
         else:
-            times_s.append(time_s)
-            yield from _pulled(graph, times_s, frame)
-    if graph is not None:
-        yield from _pulled(graph, times_s, None)
+            waiting.append((time_s, frame.interlaced_frame))
+            yield from _pulled(graphs, waiting, frame)
+    if graphs is not None:
+        yield from _pulled(graphs, waiting, None)
 
 
-def _pulled(graph: Any, times_s: deque[float], frame: Any) -> Iterator[tuple[float, Any]]:
+def _pulled(graphs: tuple[Any, Any], waiting: deque[tuple[float, bool]], frame: Any) -> Iterator[tuple[float, Any]]:
     """Push a frame, or None as the end, and pull what comes with its time."""
-    graph.push(frame)
-    while times_s:
+    deinterlacer, softener = graphs
+    deinterlacer.push(frame)
+    while waiting:
         try:
-            picture = graph.pull()
+            picture = deinterlacer.pull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
-        yield times_s.popleft(), picture
+        time_s, had_fields = waiting.popleft()
+        if had_fields:
+            softener.push(picture)
+            picture = softener.pull()
+        yield time_s, picture
 
 
 class Written:
