@@ -27,7 +27,15 @@ AT_LEAST = {
         "initializer_range",
         "smooth_s",
     ),
-    1: ("video_dim", "text_dim", "num_layers", "num_attention_heads", "max_segments", "negative_ratio"),
+    1: (
+        "video_dim",
+        "text_dim",
+        "num_layers",
+        "num_attention_heads",
+        "max_segments",
+        "negative_ratio",
+        "smooth_passes",
+    ),
     2: ("hidden_size", "max_positions"),  # a sine and a cosine; the CLS token and one more
 }
 
@@ -61,6 +69,8 @@ class HierSumConfig(PreTrainedConfig):
         head_dropout (`float`, defaults to 0.5): Dropout inside the prediction heads.
         smooth_s (`float`, defaults to 0.0): Seconds over which the network averages its frame logits; 0 for none. Not
             given in the paper. It needs `sample_fps`.
+        smooth_passes (`int`, defaults to 1): How often they are averaged; twice makes near frames count more than far
+            ones. Not given in the paper.
         sample_fps (`float`, *optional*): Sampled frames a second; training sets it from the data.
         center_features (`bool`, defaults to `False`): Take each video's mean off its frame features. Not given in the
             paper.
@@ -113,6 +123,7 @@ class HierSumConfig(PreTrainedConfig):
     attention_dropout: float = 0.0
     head_dropout: float = 0.5
     smooth_s: float = 0.0
+    smooth_passes: int = 1
     sample_fps: float | None = None
     center_features: bool = False
     relative_position: bool = False

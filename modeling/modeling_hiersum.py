@@ -574,7 +574,8 @@ class HierSumModel(HierSumPreTrainedModel):
         if self.config.smooth_s:
             # About smooth_s seconds, an odd number of samples
             width = round(self.config.smooth_s * (self.config.sample_fps or 0.0)) // 2 * 2 + 1
-            logits = moving_average(logits, video_mask, width)
+            for _ in range(self.config.smooth_passes):
+                logits = moving_average(logits, video_mask, width)
         return logits
 
     def _complete(

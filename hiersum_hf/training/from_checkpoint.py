@@ -34,6 +34,7 @@ MAY_CHANGE = (
     "score_loss",
     "score_weight",
     "smooth_s",
+    "smooth_passes",
     "replay_weight",
     "inter_weight",
     "intra_weight",

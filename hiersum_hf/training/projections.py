@@ -16,6 +16,7 @@ from hiersum_hf.scoring.collator import target_scores
 
 FIT_RECORDS, FIT_ROWS = 1000, 50_000  # what fit_projections reads of a larger set, and keeps of each modality
 FIT_STD = 0.5  # of the projected features
+PATH_STD = 0.3  # of the linear path's first logits: at 1 what the transformer learns later hardly shows beside it
 
 
 @torch.no_grad()
@@ -57,7 +58,7 @@ def fit_linear_path(
 ) -> None:
     """Start the linear path of a new network as a ridge regression of the scores on the frames' features.
 
-    The first dimension of the projected frames carries it, and the logits begin with standard deviation 1. Scores are
+    The first dimension of the projected frames carries it, and the logits begin with standard deviation 0.3. Scores are
     standardised in each video, lambda is the mean eigenvalue of the features' scatter. Not given in the paper. Of more
     than 1,000 records, 1,000 are read. Without `config.linear_path`, or scores, nothing is done.
     """
@@ -87,7 +88,7 @@ def fit_linear_path(
     projection.weight[0] = torch.from_numpy(FIT_STD * weights)
     projection.bias[0] = -FIT_STD * float(weights @ mean)
     path.weight.zero_()
-    path.weight[0, 0] = 1 / FIT_STD
+    path.weight[0, 0] = PATH_STD / FIT_STD
 
 
 def _sampled_rows(

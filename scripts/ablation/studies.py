@@ -220,6 +220,7 @@ def _transfer_groups() -> tuple[Group, ...]:
 # Recipe tvsum, but for one thing each
 RATINGS: dict[str, dict[str, Any]] = {
     "scores not averaged over time": {"smooth_s": 0.0},
+    "averaged once": {"smooth_passes": 1},
     "mean scores as targets": {"rank_targets": False},
     "squared error": {"score_loss": "centered_mse"},
     "focal loss on key-shot labels": {"score_loss": "none", "focal_weight": 1.0, "rank_targets": False},

@@ -90,6 +90,9 @@ def test_logits_are_averaged_over_seconds(smooth_s, width):
     smooth.load_state_dict(plain.state_dict())
     with torch.no_grad():
         expected = moving_average(plain(**batch).frame_logits, batch["video_mask"], width)
+        smooth.config.smooth_passes = 2
+        torch.testing.assert_close(smooth(**batch).frame_logits, moving_average(expected, batch["video_mask"], width))
+        smooth.config.smooth_passes = 1
         output = smooth(**batch)
     torch.testing.assert_close(output.frame_logits, expected)
     loss = score_correlation_loss(expected, batch["replay_scores"], batch["video_mask"])

@@ -69,7 +69,7 @@ def test_another_encoder_of_the_same_width_gets_a_projection_of_its_own(checkpoi
 def test_what_the_weights_do_not_depend_on_may_change(checkpoint):
     """Fine-tuning needs its own losses and dropout, or pre-training would dictate them."""
     changes = {"replay_weight": 0.0, "hidden_dropout": 0.3, "head_dropout": 0.2, "score_head": "replay"}
-    changes |= {"smooth_s": 4.5, "score_loss": "correlation", "focal_weight": 0.0}
+    changes |= {"smooth_s": 4.5, "smooth_passes": 2, "score_loss": "correlation", "focal_weight": 0.0}
     model, _, renewed = load_for_transfer(checkpoint, data(), changes)
     assert {name: getattr(model.config, name) for name in changes} == changes
     assert (model.encoder.embeddings.dropout.p, model.frame_head.dropout.p) == (0.3, 0.2)
