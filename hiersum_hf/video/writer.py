@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import av
@@ -35,6 +37,8 @@ AUDIO_RATE = 48_000  # samples a second of written audio: one AAC frame is 21 ms
 AUDIO_BITS = 96_000  # a second and channel
 VIDEO_TICKS = 90_000  # ticks a second of written video
 MAX_AUDIO_JITTER_S = 0.02  # containers round time stamps; a larger step is a gap, filled with silence
+MAX_AUDIO_STEP_S = 0.003  # that a row of time stamps tells, no rounding: recordings joined, clocks that drift
+STEPS = 7  # in a row
 MAX_LATE_S = 0.1  # a later first frame lets the frame on screen at the segment's start come first
 COPIED_CODECS = {"h264", "hevc", "vp9"}  # from .mp4 or .mov only: elsewhere packets lack time stamps
 MAX_CUT_ERROR_S = 0.001  # cuts this close to a key frame fall on it
@@ -259,12 +263,17 @@ def _output_sound(
     """
     for start_s, end_s, output_s in placed:
         first, stop = round(output_s * AUDIO_RATE), round((output_s + end_s - start_s) * AUDIO_RATE)
-        cursor, expected = first, None
+        cursor, expected, steps = first, None, deque[int](maxlen=STEPS)
         for time_s, samples in _samples_from(container, stream, clock, origin_s, start_s, layout):
-            # Samples are counted, not timed: a rounded time stamp within the jitter goes on where the last one ended
+            # Samples are counted, not timed: a rounded time stamp within the jitter goes on where the last one ended,
+            # unless the last ones tell the same step
             at = first + round((time_s - start_s) * AUDIO_RATE)
             if expected is not None and abs(at - expected) <= MAX_AUDIO_JITTER_S * AUDIO_RATE:
-                at = expected
+                steps.append(at - expected)
+                step = round(median(steps)) if len(steps) == STEPS else 0
+                at = expected + step * (abs(step) > MAX_AUDIO_STEP_S * AUDIO_RATE)
+            if expected is not None and at != expected:
+                steps.clear()
             expected = at + samples.shape[1]
             yield from _silence(cursor, min(at, stop), layout)
             cursor = max(cursor, min(at, stop))

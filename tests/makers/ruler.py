@@ -11,6 +11,7 @@ import numpy as np
 ROWS, COLUMNS = 3, 4  # of blocks, bright for 1: 12 bits
 HEARD_RATE = 8000
 WINDOW_S, SEARCH_S = 0.4, 0.5
+STEP_S = 0.005
 MILLISECOND = Fraction(1, 1000)
 
 
@@ -155,14 +156,16 @@ class Off:
     silent: int
 
 
-def off(output, spans_s, times_s, lag_s=0.0):
-    """Measure an output made of spans (seconds after the first picture) of a film with pictures at `times_s`.
+def off(output, spans_s, times_s, lag_s=0.0, film_s=None):
+    """Measure an output made of spans (seconds after the first picture) of a source with pictures at `times_s`.
 
-    The film's sound is `lag_s` late where it comes from, None: there is none.
+    They are at `film_s` in their film; default: as in the source, where parts may lie apart. The film's sound is
+    `lag_s` late where it comes from, None: there is none. It is not measured across a step from part to part.
     """
     pictures, sound = seen(output), None if lag_s is None else heard(output)
     wrong, late_s, moved_s, silent, begin_s = [], [0.0], [0.0], 0, 0.0
     shown_s = {k: time_s - times_s[0] for k, time_s in enumerate(times_s)}
+    ahead_s = np.subtract(times_s if film_s is None else film_s, times_s) + times_s[0]
     for from_s, to_s in spans_s:
         length_s = to_s - from_s
         found = {number: at_s for at_s, number in pictures if begin_s - 1e-4 <= at_s < begin_s + length_s - 1e-4}
@@ -170,17 +173,20 @@ def off(output, spans_s, times_s, lag_s=0.0):
         wrong += sorted(found.keys() ^ wanted.keys())
         late_s += [abs(found[n] - begin_s - (wanted[n] - from_s)) for n in found.keys() & wanted.keys()]
         for at_s in np.arange(0.05, length_s - WINDOW_S - 0.05, 0.2) if sound is not None else ():
-            moved = off_s(sound, begin_s + at_s, times_s[0] + from_s + at_s)
+            first, last = (np.searchsorted(times_s, times_s[0] + from_s + at_s + more) - 1 for more in (0, WINDOW_S))
+            if abs(ahead_s[last] - ahead_s[first]) > STEP_S:
+                continue
+            moved = off_s(sound, begin_s + at_s, from_s + at_s + ahead_s[first])
             silent += moved is None
             moved_s += [] if moved is None else [abs(moved - lag_s)]
         begin_s += length_s
     return Off(wrong, max(late_s), max(moved_s), silent)
 
 
-def sound_lag_s(source, times_s):
-    """How much later than its pictures a film's sound is as it is stored."""
+def sound_lag_s(source, times_s, film_s=0.0):
+    """How much later than its pictures a film's sound is as it is stored; its first picture is at `film_s` of it."""
     with av.open(str(source)) as container:
         stream = container.streams.best("video")
         begin_s = float((stream.start_time or 0) * stream.time_base)
     middle_s = times_s[len(times_s) // 2] - times_s[0]
-    return off_s(heard(source), begin_s + middle_s, times_s[0] + middle_s)
+    return off_s(heard(source), begin_s + middle_s, film_s + times_s[0] + middle_s)
