@@ -74,7 +74,7 @@ class Clock:
         self.streams = tuple(stream for stream in streams if stream is not None)
         self.may_turn = bool(container.format.flags & Flags.ts_discont.value)
         # Chunks of an .avi have a number and no time; FFmpeg 8.1 makes one up that neither ascends nor is right
-        self.counts = container.format.name == "avi"
+        self.counts = format_of(container) == "avi"
         self.state = state.copy() if state else State({stream.index: _track(stream) for stream in self.streams})
         self._doubted: tuple[int, State] | None = None  # the stream that turned last, and the state before it did
         self._marked = marked
@@ -148,6 +148,12 @@ class Clock:
         pictures_s, *others_s = (self.state.tracks[stream.index].end_s for stream in self.streams)
         sound_s = max(others_s, default=-math.inf)
         return max(0.0, (sound_s if sound_s > pictures_s + STANDS_S else pictures_s) - origin_s)
+
+
+def format_of(container: Any) -> str:
+    """Return FFmpeg's name of a file's format; of several recordings in one (`parts`) that of each."""
+    name: str = container.format.name
+    return container.metadata["format"] if name == "concat" else name
 
 
 def _track(stream: Any) -> Track:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from av.format import Flags
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
-from hiersum_hf.video.clock import MAX_BACK_S, STANDS_S, Clock
+from hiersum_hf.video.clock import MAX_BACK_S, STANDS_S, Clock, format_of
+from hiersum_hf.video.parts import joined_container
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
 
 
@@ -45,6 +46,7 @@ FORMATS = (
     "mpegvideo,m4v,h263,h264,hevc,vvc,vc1,av1,obu,mp3,aac,wav,flac"
 )
 ITS_OWN = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+ITS_PARTS = {"format_whitelist": f"{FORMATS},concat", "protocol_whitelist": "file,subfile"}
 
 
 @dataclass(frozen=True)
@@ -264,6 +266,8 @@ class Faults:
         if self.count:
             parts, first_s = counted(self.count, "unreadable part"), float(self.first * stream.time_base) - origin_s
             reading.warnings.append(f"{path}: skipped {parts}, the first after {max(0.0, first_s):.1f} s.")
+        if stream.container.format.name == "concat":
+            reading.warnings.append(f"{path}: {stream.container.metadata['note']}")
         reading.warnings += [f"{path}: {note}" for note in self._notes(clock, origin_s, end_s)]
         if end_s < announced_s - MAX_MISSING_S:
             found = f"the pictures end at {end_s:.1f} s of {announced_s:.1f} s"
@@ -342,14 +346,20 @@ def named_errors(path: str | Path) -> Iterator[None]:
 def _container(path: str | Path) -> Any:
     """Open the container without what could open other files."""
     try:  # the whole path: FFmpeg takes 12:30.mp4 for an address
-        return av.open(str(Path(path).absolute()), container_options=ITS_OWN)
+        container = av.open(str(Path(path).absolute()), container_options=ITS_OWN)
     except av.error.ArgumentError as error:
         found = "a playlist, a stream or another format, which could make it open other files"
         raise InputError(f"{path}: expected a readable video ({FORMATS.replace(',', ', ')}), found {found}") from error
+    joined = joined_container(path, container, partial(av.open, container_options=ITS_PARTS))
+    if joined is not None:
+        container.close()
+    return joined or container
 
 
 def stream_start_s(stream: Any) -> float:
     """Tell when a stream starts on the clock of its file."""
+    if format_of(stream.container) == "avi":  # counts its pictures from 0; of several files in one FFmpeg says 1
+        return 0.0
     return float((stream.start_time or 0) * stream.time_base)
 
 
