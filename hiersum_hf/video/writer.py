@@ -41,6 +41,8 @@ MAX_AUDIO_STEP_S = 0.003  # that a row of time stamps tells, no rounding: record
 STEPS = 7  # in a row
 MAX_LATE_S = 0.1  # a later first frame lets the frame on screen at the segment's start come first
 COPIED_CODECS = {"h264", "hevc", "vp9"}  # from .mp4 or .mov only: elsewhere packets lack time stamps
+LENGTH_BYTES = 4  # before each unit of H.264 and HEVC in .mp4
+PARAMETERS = {"h264": (0x66, 0x26, 0x46), "hevc": (0x42,)}  # first bytes of what tells the size, without the last bit
 MAX_CUT_ERROR_S = 0.001  # cuts this close to a key frame fall on it
 Placed = tuple[float, float, float]  # a segment's start_s and end_s, and the second of the output where it begins
 
@@ -190,7 +192,7 @@ def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> 
     for packet in readable_packets(container, stream, faults, Clock(container, (stream,))):
         if packet.pts is None or (packet.is_keyframe and packet.pts >= end - slack):
             break
-        if packet.dts is None or packet.pts < start - slack:
+        if packet.dts is None or packet.pts < start - slack or _changes_form(packet, stream.codec_context):
             faults.add()
         if faults.count or (stop == start and not (packet.is_keyframe and packet.pts <= start + slack)):
             break
@@ -198,6 +200,19 @@ def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> 
         yield packet
     if faults.count or stop == start or abs(stop - end) > slack:
         yield None
+
+
+def _changes_form(packet: Any, codec: Any) -> bool:
+    """Tell whether a packet brings parameters (as of another size) that the header of its stream does not hold."""
+    if packet.has_sidedata("new_extradata"):
+        return True
+    data, at, kinds = bytes(packet) if packet.is_keyframe else b"", 0, PARAMETERS.get(codec.name, ())
+    while at + LENGTH_BYTES < len(data):
+        begin, size = at + LENGTH_BYTES, int.from_bytes(data[at : at + LENGTH_BYTES], "big")
+        if data[begin] & 0x7E in kinds and data[begin : begin + size] not in (codec.extradata or b""):
+            return True
+        at = begin + size
+    return False
 
 
 def _kept_frames(container: Any, stream: Any, clock: Clock, placed: list[Placed]) -> Iterator[tuple[float, Any]]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from av.packet import PacketSideData
 
 from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.reader import probe
@@ -17,6 +18,7 @@ from tests.makers.sources import cut, joined, numbers, told
 
 SLOW = partial(pytest.param, marks=pytest.mark.slow)
 PLAIN = {"preset": "ultrafast", "bf": "2"}
+NEW_HEADER = 1  # FFmpeg's AV_PKT_DATA_NEW_EXTRADATA
 CLUSTER = bytes.fromhex("1f43b675")  # Matroska's
 MPEG2 = {"codec": "mpeg2video", "sound": "mp2", "options": {"bf": "2"}}
 
@@ -200,3 +202,51 @@ def test_pictures_that_change_their_size_stay_whole(tmp_path, size, shape, insid
     assert [number_in(image) for image in images[:9]] == list(range(16, 25))
     assert [number_in(image[inside]) for image in images[9:]] == list(range(25, 36))
     assert f"the pictures change from 128 x 96 to {size[0]} x {size[1]} at 1 s." in told(path)
+
+
+def copied(path, parts, headers):
+    """Packets of the pictures of joined films, .mp4 with one description of them (the first's) or one a film."""
+    with av.open(str(path), "w") as target:
+        out, end_s = None, 0.0
+        for part in parts:
+            with av.open(str(part)) as source:
+                stream = source.streams.video[0]
+                header = bytes(stream.codec_context.extradata or b"")
+                out, changes = out or target.add_stream_from_template(stream), out is not None and headers
+                for packet in source.demux(stream):
+                    if packet.dts is None:
+                        continue
+                    if changes:
+                        told, changes = PacketSideData(NEW_HEADER, len(header)), False
+                        told.update(header)
+                        packet.set_sidedata(told)
+                    late = round(end_s / packet.time_base) - (0 if headers else stream.start_time)
+                    packet.pts, packet.dts, packet.stream = packet.pts + late, packet.dts + late, out
+                    target.mux(packet)
+                end_s += 1.0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "headers"),
+    [("libx264", False), ("libx264", True), SLOW("libx265", False), SLOW("libx265", True)],
+)
+def test_pictures_copied_into_an_mp4_may_change_their_size(tmp_path, codec, headers):
+    """One output has one size, also where its cuts fall on key frames and its packets could be copied."""
+    options = PLAIN if codec == "libx264" else {"x265-params": "log-level=none:bframes=0"}
+    film = {"codec": codec, "count": 25, "sound": None, "options": options}
+    suffix = "mp4" if headers else "ts"
+    parts = [
+        Film(f"{k}.{suffix}", first=25 * k, size=size, begin_s=0.0 if headers else 1.0, **film).write(tmp_path)
+        for k, size in enumerate([(128, 96), (256, 192)])
+    ]
+    path = copied(tmp_path / "film.mp4", parts, headers)
+    content = path.read_bytes()
+    assert content[content.index(b"stsd") + 11] == 1 + headers
+    assert [number for _, number in numbers(path)] == list(range(50))
+    assert told(path) == ["the pictures change from 128 x 96 to 256 x 192 at 1 s."]
+    for spans_s in ([(0.48, 1.48)], [(0.0, 2.0)]):
+        output = cut(path, *spans_s)
+        assert off(output, spans_s, [k / 25 for k in range(50)], None).wrong == []
+        with av.open(str(output)) as container:
+            assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(128, 96)}
