@@ -7,6 +7,8 @@ where that is and where nothing was stored.
 from __future__ import annotations
 
 import math
+import os
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +19,8 @@ from av.format import Flags
 MAX_BACK_S = 1.0  # times that go back by more have started again
 MAX_GAP_S = 3600.0  # times that go on later than this have started anew; a lost reception takes minutes
 GAP_S = 10.0  # nothing stored for longer is told
+LATE_S = 0.5  # a container that begins later may count its length from there or from 0
+FLV_LENGTH, FLV_BYTES = b"\x08duration\x00", 1024  # near the beginning; a recorder of live streams tells none, or 0
 STANDS_S = 0.5  # the last picture stands where the sound lasts longer by more than this; encoders fill up less
 
 
@@ -72,7 +76,7 @@ class Clock:
 
     def __init__(self, container: Any, streams: Iterable[Any], state: State | None = None, marked: bool = False):
         self.streams = tuple(stream for stream in streams if stream is not None)
-        self.may_turn = bool(container.format.flags & Flags.ts_discont.value)
+        self.may_turn = may_start_again(container)
         # Chunks of an .avi have a number and no time; FFmpeg 8.1 makes one up that neither ascends nor is right
         self.counts = format_of(container) == "avi"
         self.state = state.copy() if state else State({stream.index: _track(stream) for stream in self.streams})
@@ -154,6 +158,15 @@ def format_of(container: Any) -> str:
     """Return FFmpeg's name of a file's format; of several recordings in one (`parts`) that of each."""
     name: str = container.format.name
     return container.metadata["format"] if name == "concat" else name
+
+
+def may_start_again(container: Any) -> bool:
+    """Tell whether times may start again on the way, as in broadcasts and in an .flv recorded from a live stream."""
+    if container.format.name != "flv" or not os.path.isfile(container.name):  # one of several in a file is no file
+        return bool(container.format.flags & Flags.ts_discont.value)
+    with open(container.name, "rb") as file:
+        told = file.read(FLV_BYTES).partition(FLV_LENGTH)[2]
+    return len(told) < 8 or struct.unpack(">d", told[:8])[0] <= 0
 
 
 def _track(stream: Any) -> Track:

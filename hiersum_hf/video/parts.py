@@ -16,7 +16,7 @@ from typing import Any
 import av
 
 from hiersum_hf.records import counted
-from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, MAX_GAP_S, Clock
 
 
 HEAD_BYTES, MIN_BYTES = 1024, 32  # of a chunk that are looked at
@@ -148,22 +148,27 @@ def _part(name: str, begin: int, end: int) -> str:
 
 
 def _lengths_s(parts: list[str], open_part: Open) -> list[float]:
-    """Measure the parts in seconds, up to the first whose streams have another form or cannot be read."""
-    lengths_s, form = list[float](), None
+    """Measure the parts in seconds, up to the first whose streams have another form or cannot be read.
+
+    None are measured if their own clock goes on from each to the next, as that of pieces of a live stream does.
+    """
+    lengths_s, form, end_s, goes_on = list[float](), None, 0.0, True
     for part in parts:
         try:
             with open_part(part) as container:
                 if container.streams.best("video") is None:
                     break
                 found = [(s.type, s.codec_context and _form(s.codec_context)) for s in container.streams]
-                form = form or found
-                length_s = _length_s(container)
+                begin_s, length_s = (container.start_time or 0) / av.time_base, _length_s(container)
         except av.error.FFmpegError:
             break
+        form = form or found
         if found != form or length_s <= 0:
             break
+        goes_on = goes_on and (not lengths_s or (LATE_S < begin_s < end_s + MAX_GAP_S and begin_s > end_s - MAX_BACK_S))
+        end_s = begin_s + length_s
         lengths_s.append(length_s)
-    return lengths_s
+    return [] if goes_on and len(lengths_s) > 1 else lengths_s
 
 
 def _form(codec: Any) -> tuple[str, bytes | None]:
@@ -174,12 +179,12 @@ def _form(codec: Any) -> tuple[str, bytes | None]:
 def _length_s(container: Any) -> float:
     """Measure a recording as a whole number of the pictures' ticks, so that the next one stays in step."""
     pictures = container.streams.best("video")
-    length_s = (container.duration or 0) / av.time_base
-    if not length_s:  # a live recording is read to its end
+    begin_s, length_s = ((time or 0) / av.time_base for time in (container.start_time, container.duration))
+    if not length_s or begin_s > LATE_S or container.format.name == "flv":  # no length, or not the right one
         clock = Clock(container, [pictures, container.streams.best("audio")])
         for packet in container.demux(*clock.streams):
             clock.place(packet)
-        length_s = clock.state.end_s - (container.start_time or 0) / av.time_base
+        length_s = clock.state.end_s - begin_s
     tick_s = float(pictures.time_base)
     return math.ceil(length_s / tick_s - 1e-3) * tick_s
 

@@ -18,11 +18,10 @@ from typing import Any
 
 import av
 import numpy as np
-from av.format import Flags
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
-from hiersum_hf.video.clock import MAX_BACK_S, STANDS_S, Clock, format_of
+from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, STANDS_S, Clock, format_of, may_start_again
 from hiersum_hf.video.parts import joined_container
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
 
@@ -36,7 +35,6 @@ TOLERANCE_S = 1e-6
 MAX_DURATION_S = 7 * 24 * 3600.0
 MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 MAX_MISSING_S = 1.0  # a file that ends earlier than announced is reported from here on
-LATE_S = 0.5  # a container that begins later may count its length from there or from 0
 MAX_REORDERED = 16  # pictures that an encoder may store before one that is shown earlier
 SOUND_STEP_S = 1.0  # after so much sound a packet is decoded to see what it is
 LAST_PACKETS = 3  # before a part, any of which may be called corrupt
@@ -118,8 +116,8 @@ class VideoFile:
         """What the file says about itself.
 
         Width and height are as stored, before any rotation. The duration is that of the header; files without one
-        (live recordings) and formats whose times may start again (.ts, .mpg, .ogv) are read to their end. Raises what
-        `header` raises.
+        (live recordings), that begin late, or whose times may start again (.ts, .mpg, .ogv, live .flv) are read to
+        their end. Raises what `header` raises.
         """
         container, stream = self.header()
         with named_errors(self.path):
@@ -397,7 +395,7 @@ def _announced_s(container: Any, stream: Any) -> float:
     Raises ValueError above `MAX_DURATION_S`.
     """
     late = (container.start_time or 0) / av.time_base > LATE_S
-    if container.format.flags & Flags.ts_discont.value or (late and not stream.duration):
+    if late or may_start_again(container):
         return 0.0
     end_s, sound = (container.duration or 0) / av.time_base, container.streams.best("audio")
     if stream.duration:

@@ -156,15 +156,16 @@ class Off:
     silent: int
 
 
-def off(output, spans_s, times_s, lag_s=0.0, film_s=None):
+def off(output, spans_s, times_s, lag_s=0.0, film_s=None, first=0):
     """Measure an output made of spans (seconds after the first picture) of a source with pictures at `times_s`.
 
     They are at `film_s` in their film; default: as in the source, where parts may lie apart. The film's sound is
-    `lag_s` late where it comes from, None: there is none. It is not measured across a step from part to part.
+    `lag_s` late where it comes from, None: there is none. It is not measured across a step from part to part. `first`
+    is the number of the first picture.
     """
     pictures, sound = seen(output), None if lag_s is None else heard(output)
     wrong, late_s, moved_s, silent, begin_s = [], [0.0], [0.0], 0, 0.0
-    shown_s = {k: time_s - times_s[0] for k, time_s in enumerate(times_s)}
+    shown_s = {k: time_s - times_s[0] for k, time_s in enumerate(times_s, first)}
     ahead_s = np.subtract(times_s if film_s is None else film_s, times_s) + times_s[0]
     for from_s, to_s in spans_s:
         length_s = to_s - from_s

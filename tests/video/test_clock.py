@@ -12,7 +12,7 @@ from av.packet import PacketSideData
 from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.reader import probe
 from hiersum_hf.video.stills import heard
-from tests.makers.ruler import Film, number_in, off, seen
+from tests.makers.ruler import Film, number_in, off, seen, sound_lag_s
 from tests.makers.sources import cut, joined, numbers, told
 
 
@@ -48,6 +48,32 @@ def test_joined_recordings_are_one_video(tmp_path, first, second):
     assert (found.wrong, found.silent) == ([], 0)
     assert max(found.pictures_s, found.sound_s) < 0.002
     assert told(path) == ["its clock starts again 1 time, first at 2.0 s: what follows is taken to go on there."]
+
+
+@pytest.mark.parametrize("step_s", [-1.9, SLOW(400.0)])
+def test_a_live_stream_joined_again_goes_on(tmp_path, step_s):
+    """The sender of an .flv was set anew, or away for minutes; the recorder wrote on."""
+    film = Film("film.flv", "flv1", "libmp3lame", sound_rate=44100, muxing={"flvflags": "no_duration_filesize"})
+    content, path = film.write(tmp_path).read_bytes(), tmp_path / "stream.flv"
+    tags, at = [content[:13]], 13
+    while at < len(content):
+        tag = bytearray(content[at : at + 15 + int.from_bytes(content[at + 1 : at + 4], "big")])
+        time_ms = int.from_bytes(tag[7:8] + tag[4:7], "big")
+        if time_ms >= 2000:
+            moved = (time_ms + round(step_s * 1000)).to_bytes(4, "big")
+            tag[4:8] = moved[1:] + moved[:1]
+        tags.append(bytes(tag))
+        at += len(tag)
+    path.write_bytes(b"".join(tags))
+    frames = numbers(path)
+    assert [number for _, number in frames] == list(range(100))
+    times_s, spans_s = [time_s for time_s, _ in frames], [(0.613, 1.613), (frames[60][0], frames[90][0])]
+    assert probe(path).duration_s == pytest.approx(times_s[-1] + 0.04, abs=0.03)
+    found = off(cut(path, *spans_s), spans_s, times_s, sound_lag_s(tmp_path / film.name, film.times()), film.times())
+    assert (found.wrong, found.silent) == ([], 0)
+    assert max(found.pictures_s, found.sound_s) < 0.01
+    (note,) = told(path)
+    assert note.startswith("1 gap in which" if step_s > 0 else "its clock starts again 1 time, first at 2.0 s")
 
 
 @pytest.mark.slow

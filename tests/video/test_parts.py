@@ -1,6 +1,7 @@
 """Recordings joined end to end where FFmpeg stops after the first."""
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ SLOW = partial(pytest.param, marks=pytest.mark.slow)
 PLAIN = {"preset": "ultrafast", "bf": "2"}
 LIVE, VP8 = {"live": "1"}, {"deadline": "realtime"}
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+PIECES = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 OF_TWO = "it holds 2 recordings joined end to end, the second from 2.{} s on: they are read as one."
 
 
@@ -22,6 +24,7 @@ OF_TWO = "it holds 2 recordings joined end to end, the second from 2.{} s on: th
     [
         Film("film.flv", "flv1", "libmp3lame", sound_rate=44100, count=50),
         SLOW(Film("film.flv", options=PLAIN, count=50)),
+        SLOW(Film("film.flv", options=PLAIN, count=50, muxing={"flvflags": "no_duration_filesize"})),
         SLOW(Film("film.wmv", "wmv2", "wmav2", count=50)),
         Film("film.mkv", options=PLAIN, count=50),
         SLOW(Film("film.mkv", "libx265", options={"x265-params": "log-level=none"}, count=50)),
@@ -54,6 +57,34 @@ def test_recordings_are_one_video(tmp_path, film):
     assert found.pictures_s < 0.002
     assert found.sound_s < 0.02
     assert told(path) in [[OF_TWO.format(tenth)] for tenth in (0, 1)]
+
+
+def pieces(path):
+    """The header of an .mp4 in fragments, and the fragments."""
+    content, at, boxes = path.read_bytes(), 0, []
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        boxes.append(content[at : at + size])
+        at += size
+    fragments = [moof + mdat for moof, mdat in pairwise(boxes) if moof[4:8] == b"moof"]
+    return b"".join(box for box in boxes if box[4:8] in (b"ftyp", b"moov")), fragments
+
+
+@pytest.mark.parametrize("each", [True, SLOW(False)])
+def test_pieces_of_a_live_stream_stay_on_its_clock(tmp_path, each):
+    """A recorder may begin with the third minute, and repeat the header with each piece: these are no recordings."""
+    film = Film("film.mp4", options=PLAIN, muxing=PIECES)
+    header, fragments = pieces(film.write(tmp_path))
+    path = tmp_path / "stream.mp4"
+    path.write_bytes(b"".join(header * (each or not k) + piece for k, piece in enumerate(fragments[4:])))
+    frames = numbers(path)
+    assert frames == [(pytest.approx(k / 25), 48 + k) for k in range(52)]
+    assert probe(path).duration_s == pytest.approx(2.08, abs=0.001)
+    assert told(path) == []
+    spans_s = [(0.613, 1.413)]
+    found = off(cut(path, *spans_s), spans_s, [1.92 + k / 25 for k in range(52)], first=48)
+    assert (found.wrong, found.silent) == ([], 0)
+    assert found.sound_s < 0.02
 
 
 def test_parts_of_another_form_are_told(tmp_path):
