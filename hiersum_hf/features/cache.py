@@ -29,7 +29,8 @@ import numpy as np
 from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.video.reader import TOLERANCE_S, Reading, VideoFile, iter_frames
+from hiersum_hf.video.faults import Reading
+from hiersum_hf.video.reader import TOLERANCE_S, VideoFile, iter_frames
 from hiersum_hf.video.stills import Glances
 
 

@@ -20,7 +20,8 @@ from hiersum_hf.results import write_json
 from hiersum_hf.summary.page import summary_page
 from hiersum_hf.summary.plot import PICTURE_WIDTH, contact_sheet, plot_summary
 from hiersum_hf.texts.subtitles import write_srt
-from hiersum_hf.video.reader import iter_frames, opened, stream_start_s
+from hiersum_hf.video.faults import stream_start_s
+from hiersum_hf.video.reader import iter_frames, opened
 from hiersum_hf.video.writer import write_segments
 
 

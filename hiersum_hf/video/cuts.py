@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.picture import progressive
-from hiersum_hf.video.reader import VideoFile, clock_of_pass, stream_start_s, timed_frames
+from hiersum_hf.video.reader import VideoFile, clock_of_pass, timed_frames
 
 
 INSTALL = 'Cut detection needs scenedetect-headless: pip install "hiersum-hf[cuts]"'

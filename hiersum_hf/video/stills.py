@@ -15,7 +15,8 @@ import av
 import numpy as np
 
 from hiersum_hf.video.clock import Clock
-from hiersum_hf.video.reader import Faults, VideoFile, readable_packets, stream_start_s
+from hiersum_hf.video.faults import Faults, stream_start_s
+from hiersum_hf.video.reader import VideoFile, readable_packets
 
 
 POINTS = 128  # of a picture's longer side that are looked at

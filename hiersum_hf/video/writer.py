@@ -21,16 +21,9 @@ from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
 from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.faults import Faults, stream_start_s
 from hiersum_hf.video.picture import PixelShape, Written, progressive, tell_colours
-from hiersum_hf.video.reader import (
-    TOLERANCE_S,
-    Faults,
-    frames_from,
-    measured,
-    opened,
-    readable_packets,
-    stream_start_s,
-)
+from hiersum_hf.video.reader import TOLERANCE_S, frames_from, measured, opened, readable_packets
 
 
 AUDIO_RATE = 48_000  # samples a second of written audio: one AAC frame is 21 ms

@@ -14,7 +14,8 @@ import pytest
 
 from hiersum_hf.records import Segment
 from hiersum_hf.video import reader as video
-from hiersum_hf.video.reader import Reading, iter_frames, probe
+from hiersum_hf.video.faults import Reading
+from hiersum_hf.video.reader import iter_frames, probe
 from hiersum_hf.video.writer import write_segments
 from tests.makers.videos import DATA, EVERY, damaged, needs_data, psnr, synthetic
 
