@@ -6,10 +6,11 @@ Times are in seconds from the start of the best video stream.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -24,6 +25,7 @@ from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, STANDS_S, Clock, may_star
 from hiersum_hf.video.faults import Faults, Reading, stream_start_s
 from hiersum_hf.video.parts import joined_container
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
+from hiersum_hf.video.pieces import CODECS, ReadAll, codec_of, decoded, sampled_pieces
 
 
 # What phones, cameras, receivers, discs and editors call files that FFmpeg reads and that hold pictures
@@ -77,7 +79,7 @@ class VideoFile:
         self.path = path
         self._held: ExitStack | None = None
         self._open: tuple[Any, Any] | None = None
-        self._is_read = False
+        self._is_read = self._turns = False
 
     def __enter__(self) -> VideoFile:
         return self
@@ -124,8 +126,21 @@ class VideoFile:
             has_audio = container.streams.best("audio") is not None
             self._is_read |= not _announced_s(container, stream)
             begin_s = stream_start_s(stream) - (container.start_time or 0) / av.time_base
-            duration_s, _ = measured(container, stream)
+            duration_s, clock = measured(container, stream)
+            self._turns = bool(clock.state.joins_s)
         return VideoInfo(str(self.path), duration_s, fps, stream.width, stream.height, has_audio, begin_s)
+
+    def may_skip(self, sample_fps: float) -> bool:
+        """Tell whether only some of the pictures need decoding at a sample rate, as far as the header says.
+
+        Raises what `header` raises.
+        """
+        container, stream = self.header()
+        rate = stream.average_rate or stream.guessed_rate or 0
+        # An .avi has no times, and of a file whose clock starts again all is read
+        return (
+            codec_of(stream) in CODECS and 2 * sample_fps <= rate and container.format.name != "avi" and not self._turns
+        )
 
     @contextmanager
     def packets(self) -> Iterator[tuple[Any, Any]]:
@@ -163,7 +178,9 @@ def iter_frames(
     """Decode frames at a steady rate, in constant memory.
 
     They are the first frames at or after 0, 1 / sample_fps, 2 / sample_fps, ... seconds. Parts that cannot be decoded
-    are left out: the next good frame stands in for theirs.
+    are left out: the next good frame stands in for theirs. Of H.264, HEVC, VP9 and AV1 only what these frames need is
+    decoded, with the same result (`hiersum_hf.video.pieces`); damage of other pictures alone is not seen then. Where
+    anything is out of order, every picture is decoded.
 
     Args:
         video: Any file that FFmpeg reads.
@@ -183,10 +200,26 @@ def iter_frames(
     file = video if isinstance(video, VideoFile) else VideoFile(video)
     if not 0 < sample_fps < float("inf"):
         raise InputError(f"{file.path}: expected a positive sample_fps, found {sample_fps}")
+    last_s, heard = -math.inf, 0
+
+    def hear(packet: Any, origin_s: float) -> None:
+        nonlocal heard
+        heard += 1
+        if listen is not None:
+            listen(packet, origin_s)
+
+    if watch is None and file.may_skip(sample_fps):
+        try:
+            for time_s, image in _skipping(file, sample_fps, reading, listen and hear):
+                last_s = time_s
+                yield time_s, image
+            return
+        except ReadAll:  # from the beginning, as nothing is known of the pictures that were skipped
+            listen = listen and _later(listen, heard)
     with file.packets() as (container, stream):
         announced_s, faults = _announced_s(container, stream), Faults()
         clock = clock_of_pass(container, stream, listen is not None)
-        images, next_k, size = Images(stream), 0, (0, 0)
+        images, moments, size = Images(stream), Moments(sample_fps), (0, 0)
         frames = timed_frames(container, stream, stream_start_s(stream), faults, listen, clock)
         for time_s, frame in progressive(frames):
             if size != (frame.width, frame.height):
@@ -194,13 +227,65 @@ def iter_frames(
                 faults.see("pictures change", f"{size[0]} x {size[1]}", time_s)
             if watch is not None:
                 watch(time_s, frame)
-            if time_s < next_k / sample_fps - TOLERANCE_S:
-                continue
-            # The next moment k / sample_fps that lies after this frame
-            next_k = int((time_s + TOLERANCE_S) * sample_fps) + 1
-            yield time_s, images.image(frame)
+            if moments.want(time_s) and time_s > last_s:
+                yield time_s, images.image(frame)
         if reading is not None:
             faults.report(reading, file.path, stream, announced_s, clock)
+
+
+def _skipping(
+    file: VideoFile, sample_fps: float, reading: Reading | None, listen: Callable[[Any, float], None] | None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode the sampled frames, and what they need of the others.
+
+    Raises:
+        ReadAll: The file is damaged, or such that only decoding every picture tells which are to be sampled.
+    """
+    with file.packets() as (container, stream):
+        announced_s, faults, origin_s = _announced_s(container, stream), Faults(), stream_start_s(stream)
+        clock = clock_of_pass(container, stream, listen is not None)
+        images, moments = Images(stream), Moments(sample_fps)
+        packets = _intact(picture_packets(container, stream, faults, listen, clock), faults, clock)
+        pieces = sampled_pieces(packets, stream, lambda time_s: moments.want(time_s - origin_s))
+        with closing(decoded(pieces, stream, lambda: opened(file.path))) as frames:
+            for frame in frames:
+                yield frame.time - origin_s, images.image(frame)
+        if reading is not None:
+            faults.report(reading, file.path, stream, announced_s, clock)
+
+
+def _intact(packets: Iterator[Any], faults: Faults, clock: Clock) -> Iterator[Any]:
+    """Pass packets on while nothing is wrong with them."""
+    for packet in packets:
+        if faults.count or clock.state.joins_s:
+            raise ReadAll("damaged, or times that start again")
+        yield packet
+
+
+def _later(listen: Callable[[Any, float], None], heard: int) -> Callable[[Any, float], None]:
+    """Pass packets on without the first ones, which have been heard."""
+    count = itertools.count()
+
+    def hear(packet: Any, origin_s: float) -> None:
+        if next(count) >= heard:
+            listen(packet, origin_s)
+
+    return hear
+
+
+class Moments:
+    """The moments of sampling, 0, 1 / sample_fps, 2 / sample_fps, ..."""
+
+    def __init__(self, sample_fps: float):
+        self._fps, self._next = sample_fps, 0
+
+    def want(self, time_s: float) -> bool:
+        """Tell whether a frame is the first one at or after a moment; later frames are asked for later."""
+        if time_s < self._next / self._fps - TOLERANCE_S:
+            return False
+        # The next moment k / sample_fps that lies after this frame
+        self._next = int((time_s + TOLERANCE_S) * self._fps) + 1
+        return True
 
 
 @contextmanager
@@ -366,15 +451,7 @@ def _readable_frames(
 
     What cannot is counted and passed over. The sound's packets go to `listen`.
     """
-    origin_s, heard_s = stream_start_s(stream), -math.inf
-    for packet in readable_packets(container, stream, faults, clock):
-        if packet.stream_index != stream.index:
-            if listen is not None:
-                listen(packet, origin_s)
-            if packet.pts is not None and (time_s := float(packet.pts * packet.time_base)) > heard_s + SOUND_STEP_S:
-                heard_s = time_s
-                _see_sound(packet, faults, time_s - origin_s, decode=listen is None)
-            continue
+    for packet in picture_packets(container, stream, faults, listen, clock):
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
@@ -386,6 +463,22 @@ def _readable_frames(
                 continue
             faults.good = frame.pts or faults.good
             yield frame
+
+
+def picture_packets(
+    container: Any, stream: Any, faults: Faults, listen: Callable[[Any, float], None] | None, clock: Clock
+) -> Iterator[Any]:
+    """Read the packets of the pictures; those of the sound go to `listen`."""
+    origin_s, heard_s = stream_start_s(stream), -math.inf
+    for packet in readable_packets(container, stream, faults, clock):
+        if packet.stream_index == stream.index:
+            yield packet
+            continue
+        if listen is not None:
+            listen(packet, origin_s)
+        if packet.pts is not None and (time_s := float(packet.pts * packet.time_base)) > heard_s + SOUND_STEP_S:
+            heard_s = time_s
+            _see_sound(packet, faults, time_s - origin_s, decode=listen is None)
 
 
 def readable_packets(container: Any, stream: Any, faults: Faults, clock: Clock) -> Iterator[Any]:
