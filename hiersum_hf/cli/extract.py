@@ -43,6 +43,9 @@ def add(commands: Any) -> None:
     )
     extract.add_argument("--sample-fps", type=float, metavar="F", help="frames a second to encode (2)")
     extract.add_argument(
+        "--fast", action="store_true", help="key frames alone, at most one a second, as `hiersum summarize --fast`"
+    )
+    extract.add_argument(
         "--batch-size", type=int, default=16, metavar="N", help="frames encoded together (%(default)s)"
     )
     extract.add_argument(
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from hiersum_hf.inference.extract import choose_settings, extract, find_videos, format_report
 
     videos = find_videos(args.videos)
-    settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype)
+    settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
     report = extract(videos, args.output, settings, args.device, args.batch_size)
     print(json.dumps(report) if args.json else format_report(report))
     return 1 if report["failed"] else 0

@@ -150,6 +150,12 @@ def _add_scores(group: Any) -> None:
     group.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="precision of the frame encoder (%(default)s)"
     )
+    group.add_argument(
+        "--fast",
+        action="store_true",
+        help="look at key frames alone, at most one a second: reads many times faster, the summary is a little worse; "
+        "not with a checkpoint trained at another rate",
+    )
     group.add_argument("--cache", metavar="DIR", help="keep frames' features there, as `hiersum extract` does")
 
 
@@ -158,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
 
     folders = _folders(args)
     args.chosen_by = _selection(args)
-    scorer = load_scorer(args.model, args.level, args.device, args.dtype)
+    scorer = load_scorer(args.model, args.level, args.device, args.dtype, args.fast)
     failed = []
     for number, video in enumerate(folders, 1):
         if len(folders) > 1:
@@ -232,6 +238,8 @@ def _check_flags(args: argparse.Namespace) -> None:
         check_encoding(args.subtitle_encoding, "--subtitle-encoding")
     if args.cache is not None:
         refuse_unwritable(Path(args.cache), "features")
+    if args.fast and args.shots == "cuts":
+        raise HierSumError("--shots: expected kts with --fast, as cuts need every frame, found cuts")
     if args.transcribe is not None and find_spec("faster_whisper") is None:
         raise ImportError(speech.INSTALL)
     if args.shots == "cuts" and find_spec("scenedetect") is None:

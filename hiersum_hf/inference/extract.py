@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from hiersum_hf.features.cache import FrameSettings, frame_features
-from hiersum_hf.features.text_encoder import default_extractor
+from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -49,15 +49,19 @@ def choose_settings(
     video_encoder: str | None = None,
     sample_fps: float | None = None,
     dtype: str = "float32",
+    fast: bool = False,
 ) -> FrameSettings:
     """Return what a checkpoint's features are made with, or what is asked for.
 
-    The default is that of `hiersum summarize`.
+    The default is that of `hiersum summarize`, with `fast` that of its --fast.
 
     Raises:
         ValueError: Not a checkpoint, another encoder or rate than it was trained with, or features that no encoder
             here gives; a sample rate that is not positive.
     """
+    if fast and sample_fps is not None:
+        raise HierSumError(f"--fast: expected no sample rate beside it, as it has its own, found {sample_fps:g}")
+    sample_fps = FAST_FPS if fast else sample_fps
     extractor = default_extractor() if model is None else load_checkpoint(model)[1]
     asked = {"video_encoder": video_encoder, "sample_fps": sample_fps}
     for name, value in asked.items():
@@ -72,7 +76,7 @@ def choose_settings(
     fps = extractor.sample_fps if sample_fps is None else sample_fps
     if not 0 < fps < float("inf"):
         raise HierSumError(f"sample_fps: expected a positive number, found {fps}")
-    return FrameSettings(video_encoder or extractor.video_encoder, fps, dtype)
+    return FrameSettings(video_encoder or extractor.video_encoder, fps, dtype, fast)
 
 
 def extract(

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hiersum_hf.features.text_encoder import TextEncoder, default_extractor, load_text_encoder
+from hiersum_hf.features.text_encoder import FAST_FPS, TextEncoder, default_extractor, fast_extractor, load_text_encoder
 from hiersum_hf.features.video_encoder import VideoEncoder, load_video_encoder, refuse_precomputed
 from hiersum_hf.modeling.errors_hiersum import CheckpointError, HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
@@ -28,6 +28,7 @@ class Scorer:
         level: Level asked for; None: each checkpoint's own.
         device: Of networks and encoders.
         dtype: Precision of the frame encoder.
+        fast: Look at key frames alone.
     """
 
     extractor: HierSumFeatureExtractor
@@ -36,6 +37,7 @@ class Scorer:
     level: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
+    fast: bool = False
 
     @cached_property
     def video_encoder(self) -> VideoEncoder:
@@ -65,6 +67,7 @@ def load_scorer(
     level: str | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    fast: bool = False,
 ) -> Scorer:
     """Load a checkpoint as a scorer, or several, or the training-free scorer.
 
@@ -76,24 +79,29 @@ def load_scorer(
         level: "child", "parent", "both" or "joint"; default the checkpoint's own.
         device: "auto" takes a GPU if there is one.
         dtype: Precision of the frame encoder, as `load_video_encoder` takes it.
+        fast: Look at key frames alone, at most one a second.
 
     Raises:
         HierSumError: No such device, not a checkpoint of this model, one that was not trained at the level, one for
-            features that cannot be computed from a video file, or one for other features than the first.
+            features that cannot be computed from a video file, one for other features than the first, or with `fast`
+            one that was trained at another sample rate.
     """
     models: list[Any] = list(model) if isinstance(model, list | tuple) else [] if model is None else [model]
     if level is not None and not models:
         raise HierSumError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
     device = str(torch_device(device))
     if not models:
-        return Scorer(default_extractor(), device=device, dtype=dtype)
+        return Scorer(fast_extractor() if fast else default_extractor(), device=device, dtype=dtype, fast=fast)
     loaded = [load_checkpoint(one, device) for one in models]
     networks, extractor = [network for network, _ in loaded], loaded[0][1]
     for one, (_, other) in zip(models, loaded, strict=True):
         for name in ("video_encoder", "text_encoder", "sample_fps", "normalization"):
             if (found := getattr(other, name)) != (expected := getattr(extractor, name)):
                 raise CheckpointError(f"{one}: expected {name} {expected!r}, as {models[0]} has, found {found!r}")
-    scorer = Scorer(extractor, networks, ", ".join(map(str, models)), level, device, dtype)
+    if fast and extractor.sample_fps != FAST_FPS:
+        expected = f"expected a checkpoint trained at {FAST_FPS:g} frame a second, the rate of key frames alone"
+        raise CheckpointError(f"{models[0]}: {expected}, found {extractor.sample_fps:g}. Leave out --fast (fast=True).")
+    scorer = Scorer(extractor, networks, ", ".join(map(str, models)), level, device, dtype, fast)
     scorer.refuse_frames()
     for network in networks:
         usable_level(network.config, level, has_description=True)  # refuses one that was not trained

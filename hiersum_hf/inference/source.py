@@ -105,6 +105,8 @@ class Source:
         """
         if shots == "cuts" and self.file is None:
             raise InputError(f"{self.video_id}: shots: expected 'kts', as this is no video file, found 'cuts'")
+        if shots == "cuts" and self.scorer.fast:
+            raise InputError(f"{self.video_id}: shots: expected 'kts' with fast: cuts need every frame; found 'cuts'")
         if self.features is not None:
             found, glances = dict(self.features), None
         elif self.file is None:
@@ -126,7 +128,7 @@ class Source:
         tell: Callable[[float], None] | None,
     ) -> Encoded:
         extractor, scorer = self.scorer.extractor, self.scorer
-        settings = FrameSettings(extractor.video_encoder, extractor.sample_fps, scorer.dtype)
+        settings = FrameSettings(extractor.video_encoder, extractor.sample_fps, scorer.dtype, scorer.fast)
         total = math.ceil(self.duration_s * extractor.sample_fps)
         cuts, sound = CutFinder() if cut else None, None if self.sentences else Sound()
         watch, listen = cuts.watch if cuts else None, sound.hear if sound else None

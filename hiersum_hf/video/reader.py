@@ -6,7 +6,6 @@ Times are in seconds from the start of the best video stream.
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, STANDS_S, Clock, may_star
 from hiersum_hf.video.faults import Faults, Reading, stream_start_s
 from hiersum_hf.video.parts import joined_container
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
-from hiersum_hf.video.pieces import CODECS, ReadAll, codec_of, decoded, sampled_pieces
+from hiersum_hf.video.pieces import CODECS, Piece, ReadAll, codec_of, decoded, key_pieces, sampled_pieces
 
 
 # What phones, cameras, receivers, discs and editors call files that FFmpeg reads and that hold pictures
@@ -39,6 +38,8 @@ MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 MAX_REORDERED = 16  # pictures that an encoder may store before one that is shown earlier
 SOUND_STEP_S = 1.0  # after so much sound a packet is decoded to see what it is
 LAST_PACKETS = 3  # before a part, any of which may be called corrupt
+FAST = "key frames alone were looked at."
+NOT_FAST = "its key frames do not stand for all of it, so other pictures were looked at, too."
 # FFmpeg's names of formats that hold what they show; others (playlists, scripts) open further files and addresses.
 FORMATS = (
     "mov,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,gxf,dv,rm,swf,nut,nsv,wtv,ivf,gif,apng,mjpeg,yuv4mpegpipe,"
@@ -174,6 +175,7 @@ def iter_frames(
     reading: Reading | None = None,
     watch: Callable[[float, Any], None] | None = None,
     listen: Callable[[Any, float], None] | None = None,
+    key_frames: bool = False,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode frames at a steady rate, in constant memory.
 
@@ -188,6 +190,8 @@ def iter_frames(
         reading: Is told, after the last frame, of unreadable parts and of a file that ends too early.
         watch: Is given (time_s, PyAV frame) of every frame of the file, sampled or not.
         listen: Is given every packet of the best audio stream, and the start of the pictures on its clock in seconds.
+        key_frames: Take the first key frame at or after each moment, and decode nothing else. A file whose key frames
+            do not do (`hiersum_hf.video.pieces.key_pieces`) is read as without; `reading` is told where they do.
 
     Yields:
         (time_s, image): times strictly ascending, no frame twice (above the file's own rate every frame comes once);
@@ -200,22 +204,21 @@ def iter_frames(
     file = video if isinstance(video, VideoFile) else VideoFile(video)
     if not 0 < sample_fps < float("inf"):
         raise InputError(f"{file.path}: expected a positive sample_fps, found {sample_fps}")
-    last_s, heard = -math.inf, 0
-
-    def hear(packet: Any, origin_s: float) -> None:
-        nonlocal heard
-        heard += 1
-        if listen is not None:
-            listen(packet, origin_s)
-
-    if watch is None and file.may_skip(sample_fps):
+    last_s, once = -math.inf, _Once(listen) if listen is not None else None
+    ways: list[Any] = [*[key_pieces] * key_frames, sampled_pieces]
+    ways = ways if watch is None and file.may_skip(sample_fps) else []
+    for cut in ways:
         try:
-            for time_s, image in _skipping(file, sample_fps, reading, listen and hear):
-                last_s = time_s
-                yield time_s, image
+            for time_s, image in _skipping(file, sample_fps, reading, once and once.again(), cut):
+                if time_s > last_s:
+                    last_s = time_s
+                    yield time_s, image
+            if key_frames and reading is not None:
+                reading.warnings.append(f"{file.path}: {FAST if cut is key_pieces else NOT_FAST}")
             return
         except ReadAll:  # from the beginning, as nothing is known of the pictures that were skipped
-            listen = listen and _later(listen, heard)
+            continue
+    listen = once and once.again()
     with file.packets() as (container, stream):
         announced_s, faults = _announced_s(container, stream), Faults()
         clock = clock_of_pass(container, stream, listen is not None)
@@ -231,12 +234,19 @@ def iter_frames(
                 yield time_s, images.image(frame)
         if reading is not None:
             faults.report(reading, file.path, stream, announced_s, clock)
+            reading.warnings += [f"{file.path}: {NOT_FAST}"] * key_frames
 
 
 def _skipping(
-    file: VideoFile, sample_fps: float, reading: Reading | None, listen: Callable[[Any, float], None] | None
+    file: VideoFile,
+    sample_fps: float,
+    reading: Reading | None,
+    listen: Callable[[Any, float], None] | None,
+    cut: Callable[[Iterator[Any], Any, Callable[[float], bool]], Iterator[Piece]],
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode the sampled frames, and what they need of the others.
+
+    `cut` cuts the packets into pieces.
 
     Raises:
         ReadAll: The file is damaged, or such that only decoding every picture tells which are to be sampled.
@@ -246,7 +256,7 @@ def _skipping(
         clock = clock_of_pass(container, stream, listen is not None)
         images, moments = Images(stream), Moments(sample_fps)
         packets = _intact(picture_packets(container, stream, faults, listen, clock), faults, clock)
-        pieces = sampled_pieces(packets, stream, lambda time_s: moments.want(time_s - origin_s))
+        pieces = cut(packets, stream, lambda time_s: moments.want(time_s - origin_s))
         with closing(decoded(pieces, stream, lambda: opened(file.path))) as frames:
             for frame in frames:
                 yield frame.time - origin_s, images.image(frame)
@@ -262,15 +272,22 @@ def _intact(packets: Iterator[Any], faults: Faults, clock: Clock) -> Iterator[An
         yield packet
 
 
-def _later(listen: Callable[[Any, float], None], heard: int) -> Callable[[Any, float], None]:
-    """Pass packets on without the first ones, which have been heard."""
-    count = itertools.count()
+class _Once:
+    """Listener of passes over one file, which hears each packet in the first that comes to it."""
 
-    def hear(packet: Any, origin_s: float) -> None:
-        if next(count) >= heard:
-            listen(packet, origin_s)
+    def __init__(self, listen: Callable[[Any, float], None]):
+        self._listen, self._count, self._most = listen, 0, 0
 
-    return hear
+    def again(self) -> _Once:
+        """Begin a pass."""
+        self._count = 0
+        return self
+
+    def __call__(self, packet: Any, origin_s: float) -> None:
+        self._count += 1
+        if self._count > self._most:
+            self._most = self._count
+            self._listen(packet, origin_s)
 
 
 class Moments:

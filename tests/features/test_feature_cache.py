@@ -53,7 +53,13 @@ def test_nothing_is_kept_unasked(video, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", [FrameSettings("other", 2.0), FrameSettings("colour", 4.0), FrameSettings("colour", 2.0, "bfloat16")]
+    "other",
+    [
+        FrameSettings("other", 2.0),
+        FrameSettings("colour", 4.0),
+        FrameSettings("colour", 2.0, "bfloat16"),
+        FrameSettings("colour", 2.0, key_frames=True),
+    ],
 )
 def test_another_setting_is_another_file(video, tmp_path, other):
     """Features of another encoder or rate would be taken for the right ones: widths often agree."""

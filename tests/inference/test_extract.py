@@ -174,6 +174,11 @@ def test_a_checkpoint_says_what_its_features_are_made_with(checkpoint):
     assert choose_settings(run) == choose_settings(run, "colour", 4.0) == FrameSettings("colour", 4.0)
     assert choose_settings() == FrameSettings(default_extractor().video_encoder, 2.0), "what summarize looks for"
     assert choose_settings(None, "colour", 0.5, "bfloat16") == FrameSettings("colour", 0.5, "bfloat16")
+    assert choose_settings(fast=True) == FrameSettings(default_extractor().video_encoder, 1.0, key_frames=True)
+    with pytest.raises(ValueError, match=r"run: expected sample_fps 4\.0, .* found 1\.0"):
+        choose_settings(run, fast=True)
+    with pytest.raises(ValueError, match="--fast: expected no sample rate beside it, as it has its own, found 2"):
+        choose_settings(sample_fps=2.0, fast=True)
     with pytest.raises(ValueError, match=r"run: expected video_encoder 'colour', .* found 'other'"):
         choose_settings(run, "other")
     with pytest.raises(ValueError, match=r"run: expected sample_fps 4\.0, .* found 2\.0"):

@@ -126,6 +126,12 @@ def test_a_checkpoint_for_other_features_is_refused_before_anything_is_read(tmp_
         load_scorer(tmp_path / "scaled", device="cpu")
 
 
+def test_key_frames_alone_are_not_read_by_a_checkpoint_for_another_rate(mute, tmp_path):
+    with pytest.raises(ValueError, match=r"expected a checkpoint trained at 1 frame a second, .* found 2\."):
+        load_scorer(mute, device="cpu", fast=True)
+    assert load_scorer(device="cpu", fast=True).extractor.sample_fps == 1.0
+
+
 def lay(folder, *names):
     for name in names:
         (folder / name).write_text("")

@@ -8,7 +8,7 @@ from hiersum_hf.video.faults import Reading
 from hiersum_hf.video.reader import VideoFile, iter_frames
 from tests.makers.pictures import ffmpeg, needs_ffmpeg
 from tests.makers.ruler import Film
-from tests.makers.videos import damaged
+from tests.makers.videos import EVERY, damaged
 from tests.video.test_kinds import B_FRAMES, KINDS, UNEVEN_S
 
 
@@ -174,3 +174,29 @@ def test_edit_lists_hide_pictures(tmp_path, name):
     path = FILMS[name].write(tmp_path)
     ffmpeg("-ss", "1.37", "-i", path, "-t", "2", "-c", "copy", tmp_path / "cut.mp4")
     assert_same(tmp_path / "cut.mp4", 2, 3.3, 7)
+
+
+def key_frames(path, sample_fps=1.0):
+    reading = Reading()
+    found = list(iter_frames(path, sample_fps, reading, key_frames=True))
+    return [time_s for time_s, _ in found], [image.tobytes() for _, image in found], reading.warnings
+
+
+@pytest.mark.parametrize("name", ["closed groups", "HEVC of open groups"])
+def test_key_frames_alone(tmp_path, name):
+    path = FILMS[name].write(tmp_path)
+    times_s, images, notes = key_frames(path)
+    assert times_s == pytest.approx([0.0, 1.6, 2.4, 3.2])  # of key frames each .8 s, the first of each second
+    every = dict(iter_frames(path, EVERY))
+    assert images == [every[time_s].tobytes() for time_s in times_s]
+    assert notes == [f"{path}: key frames alone were looked at."]
+
+
+@pytest.mark.parametrize("name", ["no key frame after the first", "fields"])
+def test_key_frames_that_do_not_do_are_told(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(pieces, "MAX_KEY_GAP_S", 2.0)
+    path = FILMS[name].write(tmp_path)
+    times_s, images, notes = key_frames(path)
+    plain = list(iter_frames(path, 1.0))
+    assert (times_s, images) == ([time_s for time_s, _ in plain], [image.tobytes() for _, image in plain])
+    assert "other pictures were looked at, too" in notes[-1]
