@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +19,12 @@ from av.video.frame import PictureType
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
+from hiersum_hf.video.bitstream import NotExactError
 from hiersum_hf.video.clock import Clock
-from hiersum_hf.video.faults import Faults, stream_start_s
-from hiersum_hf.video.picture import PixelShape, Written, progressive, tell_colours
-from hiersum_hf.video.reader import TOLERANCE_S, frames_from, measured, opened, readable_packets
+from hiersum_hf.video.faults import stream_start_s
+from hiersum_hf.video.groups import MAX_LATE_S, Groups, Placed
+from hiersum_hf.video.picture import Written, progressive
+from hiersum_hf.video.reader import TOLERANCE_S, frames_from, measured, opened
 
 
 AUDIO_RATE = 48_000  # samples a second of written audio: one AAC frame is 21 ms
@@ -32,35 +33,83 @@ VIDEO_TICKS = 90_000  # ticks a second of written video
 MAX_AUDIO_JITTER_S = 0.02  # containers round time stamps; a larger step is a gap, filled with silence
 MAX_AUDIO_STEP_S = 0.003  # that a row of time stamps tells, no rounding: recordings joined, clocks that drift
 STEPS = 7  # in a row
-MAX_LATE_S = 0.1  # a later first frame lets the frame on screen at the segment's start come first
-COPIED_CODECS = {"h264", "hevc", "vp9"}  # from .mp4 or .mov only: elsewhere packets lack time stamps
-LENGTH_BYTES = 4  # before each unit of H.264 and HEVC in .mp4
-PARAMETERS = {"h264": (0x66, 0x26, 0x46), "hevc": (0x42,)}  # first bytes of what tells the size, without the last bit
-MAX_CUT_ERROR_S = 0.001  # cuts this close to a key frame fall on it
-Placed = tuple[float, float, float]  # a segment's start_s and end_s, and the second of the output where it begins
+RENDERS = "copy", "smart", "encode"
 
 
-def write_segments(path: str | Path, segments: Sequence[Segment], output: str | Path) -> None:
+def write_segments(
+    path: str | Path, segments: Sequence[Segment], output: str | Path, render: str = "smart", best: bool = False
+) -> list[str]:
     """Cut segments out of a video and join them in an .mp4.
 
     Segments come in the order given. A frame belongs to one iff start_s <= t < end_s and is shown at t - start_s after
-    the segments before: nothing drifts, a variable frame rate stays. Where every cut falls on a key frame (or on the
-    video's end) the pictures are copied as they are, with all that is told beside them. Else all are encoded anew
-    (H.264 crf 18, even sizes, upright, deinterlaced, HDR as SDR): packets of two encoders in one stream are not safe to
-    play. Either way the colours are told. Where no frame begins within 0.1 s of a segment's start (slide shows), the
-    frame on screen there comes first. Sound is always cut to the sample (AAC 48 kHz), gaps in it are silent. Ends past
-    the video's end are cut to it, unreadable parts left out. The output appears under its name only when complete.
+    the segments before: nothing drifts, a variable frame rate stays. Of H.264, HEVC, VP9 and AV1 in .mp4, .mov, .mkv or
+    .webm the packets from each segment's first key frame to its last picture that is complete without later ones are
+    copied, with all that is told beside them; only what is before and after is encoded, as the source is
+    (`hiersum_hf.video.groups`). Else all is encoded anew (H.264 crf 18, even sizes, upright, deinterlaced, HDR as SDR).
+    Either way the colours are told. Where no frame begins within 0.1 s of a segment's start (slide shows), the frame on
+    screen there comes first. Sound is always cut to the sample (AAC 48 kHz), gaps in it are silent. Ends past the
+    video's end are cut to it, unreadable parts left out. The output appears under its name only when complete.
+
+    Args:
+        path: The video.
+        segments: What is cut out.
+        output: The .mp4.
+        render: "smart" = as said; "encode" = all pictures are encoded; "copy" = none are, segments widen to whole
+            groups of pictures (`whole_groups`).
+        best: Encode by x264's preset medium instead of veryfast, in 2.6 times as long.
+
+    Returns:
+        Notes for a user: why pictures were encoded though they should not have been.
 
     Raises:
         FileNotFoundError: There is no source, or no folder for the output.
         OSError: The output cannot be written (a full disk); nothing of it is left.
-        ValueError: No segments, one that is empty or begins outside the video, the source as output, or no video.
+        ValueError: No segments, one that is empty or begins outside the video, the source as output, no video, or
+            "copy" where the groups cannot be copied.
     """
     output = Path(output)
+    if render not in RENDERS:
+        raise InputError(f"render: expected one of {', '.join(RENDERS)}; found {render!r}")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output}: expected an existing folder to write into, found none")
     if output.exists() and Path(path).exists() and output.samefile(path):
         raise InputError(f"{output}: expected an output other than the source video")
+    if render == "copy":
+        segments = whole_groups(path, segments)
+    try:
+        _write(path, segments, output, render != "encode", best)
+    except NotExactError as reason:
+        if render == "copy":
+            raise _not_copied(path, reason) from reason
+        _write(path, segments, output, False, best)
+        return [f"{path}: all its pictures are encoded anew, none are copied: {reason}."]
+    return []
+
+
+def whole_groups(path: str | Path, segments: Sequence[Segment]) -> list[Segment]:
+    """Widen segments to the whole groups of pictures that hold them.
+
+    Raises:
+        ValueError: The groups cannot be copied, or as `write_segments`.
+    """
+    with opened(path) as (container, stream):
+        duration_s, _ = measured(container, stream)
+        placed = _placed(path, segments, duration_s)
+        try:
+            groups = Groups(container, stream)
+            borders = [groups.widened(start_s, end_s) for start_s, end_s, _ in placed]
+        except NotExactError as reason:
+            raise _not_copied(path, reason) from reason
+    return [Segment(*border, segment.score) for border, segment in zip(borders, segments, strict=True)]
+
+
+def _not_copied(path: str | Path, reason: NotExactError) -> InputError:
+    told = f"{path}: expected pictures that can be copied, found that they cannot: {reason}."
+    return InputError(f"{told} Choose to render smart or encode.")
+
+
+def _write(path: str | Path, segments: Sequence[Segment], output: Path, copies: bool, best: bool) -> None:
+    """Write the output, with copied pictures or with encoded ones alone."""
     options = {"movflags": "+faststart"}
     with (
         aside(output) as partial,
@@ -70,8 +119,9 @@ def write_segments(path: str | Path, segments: Sequence[Segment], output: str | 
         opened(path) as (container_2, _),  # sound has its own reader: each seeks and decodes at its own pace
     ):
         duration_s, clock = measured(container, stream)
-        placed = _placed(path, segments, duration_s)
-        sources = [_pictures(container, stream, clock, placed, target)]
+        placed = _continued(_placed(path, segments, duration_s))
+        copied = _copied(container, stream, placed, target, best) if copies else None
+        sources = [copied or _pictures(container, stream, clock, placed, target, best)]
         audio = container_2.streams.best("audio")
         if audio is not None:
             sources.append(_sound(container_2, audio, clock, stream_start_s(stream), placed, target))
@@ -107,20 +157,38 @@ def _placed(path: str | Path, segments: Sequence[Segment], duration_s: float) ->
     return placed
 
 
+def _continued(placed: list[Placed]) -> list[Placed]:
+    """Join segments that begin where the one before ends."""
+    joined = placed[:1]
+    for start_s, end_s, output_s in placed[1:]:
+        if abs(start_s - joined[-1][1]) <= TOLERANCE_S:
+            joined[-1] = joined[-1][0], end_s, joined[-1][2]
+        else:
+            joined.append((start_s, end_s, output_s))
+    return joined
+
+
+def _copied(
+    container: Any, stream: Any, placed: list[Placed], target: Any, best: bool
+) -> Iterator[tuple[float, Any]] | None:
+    """Write the pictures, copied but for the ends of segments; None where no whole group lies in one.
+
+    It yields (second, packet).
+    """
+    groups = Groups(container, stream, best)
+    runs = groups.runs(placed)
+    return groups.packets(groups.stream_in(target), placed, runs) if any(run.count for run in runs) else None
+
+
 def _pictures(
-    container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any
+    container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any, best: bool
 ) -> Iterator[tuple[float, Any]]:
-    """Write the pictures, copied if that is exact.
+    """Write the pictures, all encoded.
 
     It yields (second, packets).
     """
-    suited = stream.codec_context.name in COPIED_CODECS and "mp4" in container.format.name
-    if suited and all(packet is not None for packet in _copied_packets(container, stream, placed)):
-        copy = target.add_stream_from_template(stream)
-        copy.codec_context.sample_aspect_ratio = PixelShape(stream).now()
-        tell_colours(copy.codec_context)
-        return _for_stream(copy, _copied_packets(container, stream, placed))
-    encoder = target.add_stream("libx264", rate=stream.average_rate or 25, options={"crf": "18", "bf": "0"})
+    options = {"crf": "18", "bf": "0", "preset": "medium" if best else "veryfast"}
+    encoder = target.add_stream("libx264", rate=stream.average_rate or 25, options=options)
     encoder.thread_type = "FRAME"
     return _encoded(encoder, _output_pictures(container, stream, clock, placed, encoder.codec_context))
 
@@ -144,68 +212,6 @@ def _encoded(encoder: Any, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]
         time_s = frame.time
         yield time_s, encoder.encode(frame)
     yield time_s, encoder.encode(None)
-
-
-def _for_stream(target_stream: Any, packets: Iterator[Any]) -> Iterator[tuple[float, Any]]:
-    """Assign packets to a stream of the output."""
-    for packet in packets:
-        packet.stream = target_stream
-        yield float(packet.dts * packet.time_base), packet
-
-
-def _copied_packets(container: Any, stream: Any, placed: list[Placed]) -> Iterator[Any]:
-    """Move the packets of the segments to the output's clock.
-
-    None and the end come where they cannot be had as they are.
-    """
-    last_dts = -math.inf
-    for start_s, end_s, output_s in placed:
-        shift = None
-        for packet in _whole_groups(container, stream, start_s, end_s):
-            if packet is not None and shift is None:
-                # One shift for the whole segment keeps the distances of its packets, to the tick
-                shift = round(output_s / stream.time_base) - packet.pts
-            if packet is None or packet.dts + shift <= last_dts:
-                yield None
-                return
-            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-            last_dts = packet.dts
-            yield packet
-
-
-def _whole_groups(container: Any, stream: Any, start_s: float, end_s: float) -> Iterator[Any]:
-    """Read the packets with the pictures from start_s to end_s.
-
-    None comes last if they hold other pictures too or need others.
-    """
-    origin, slack = stream.start_time or 0, max(1, round(MAX_CUT_ERROR_S / stream.time_base))
-    start, end = (origin + round(time_s / stream.time_base) for time_s in (start_s, end_s))
-    container.seek(start, stream=stream)
-    faults, stop = Faults(), start
-    for packet in readable_packets(container, stream, faults, Clock(container, (stream,))):
-        if packet.pts is None or (packet.is_keyframe and packet.pts >= end - slack):
-            break
-        if packet.dts is None or packet.pts < start - slack or _changes_form(packet, stream.codec_context):
-            faults.add()
-        if faults.count or (stop == start and not (packet.is_keyframe and packet.pts <= start + slack)):
-            break
-        stop = max(stop, packet.pts + packet.duration)
-        yield packet
-    if faults.count or stop == start or abs(stop - end) > slack:
-        yield None
-
-
-def _changes_form(packet: Any, codec: Any) -> bool:
-    """Tell whether a packet brings parameters (as of another size) that the header of its stream does not hold."""
-    if packet.has_sidedata("new_extradata"):
-        return True
-    data, at, kinds = bytes(packet) if packet.is_keyframe else b"", 0, PARAMETERS.get(codec.name, ())
-    while at + LENGTH_BYTES < len(data):
-        begin, size = at + LENGTH_BYTES, int.from_bytes(data[at : at + LENGTH_BYTES], "big")
-        if data[begin] & 0x7E in kinds and data[begin : begin + size] not in (codec.extradata or b""):
-            return True
-        at = begin + size
-    return False
 
 
 def _kept_frames(container: Any, stream: Any, clock: Clock, placed: list[Placed]) -> Iterator[tuple[float, Any]]:

@@ -3,7 +3,8 @@
 from itertools import pairwise
 
 from hiersum_hf.records import Segment
-from hiersum_hf.video.reader import Reading, iter_frames
+from hiersum_hf.video.faults import Reading
+from hiersum_hf.video.reader import iter_frames
 from hiersum_hf.video.writer import write_segments
 from tests.makers.ruler import number_in
 from tests.makers.videos import EVERY
