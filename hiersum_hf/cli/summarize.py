@@ -64,6 +64,17 @@ def add(commands: Any) -> None:
         nargs="+",
         help="write only these of the files below: summary.mp4 summary.srt",
     )
+    summarize.add_argument(
+        "--render",
+        choices=["copy", "smart", "encode"],
+        default="smart",
+        help="pictures of summary.mp4: smart = copied where whole groups of them lie in a segment, its ends encoded; "
+        "copy = all copied, segments widen to whole groups; encode = all encoded as H.264, which plays everywhere "
+        "(%(default)s)",
+    )
+    summarize.add_argument(
+        "--quality", action="store_true", help="encode a little closer to the source, in 2.6 times as long"
+    )
     summarize.add_argument("--dry-run", action="store_true", help="only say what would be read and written")
     summarize.add_argument("--json", action="store_true", help="print each summary.json in one line on stdout")
     _add_texts(summarize.add_argument_group("texts"))
@@ -272,8 +283,12 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
         shots=args.shots,
     )  # fmt: skip
     for budget, folder in folders.items():
-        summary = scored.summarize(budget, args.chosen_by)
-        write_summary(summary, video, folder, scored.sentences, args.overwrite, args.files or FILES)
+        as_written: list[Summary] = []
+        write_summary(
+            scored.summarize(budget, args.chosen_by), video, folder, scored.sentences, args.overwrite,
+            args.files or FILES, render=args.render, quality=args.quality, written=as_written.append,
+        )  # fmt: skip
+        summary = as_written[0]
         for warning in summary.warnings:
             print(f"note: {printable(warning)}", file=sys.stderr)
         if args.json:

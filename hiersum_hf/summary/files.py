@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from urllib.parse import quote
@@ -19,16 +20,18 @@ from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
 from hiersum_hf.summary.page import summary_page
 from hiersum_hf.summary.plot import PICTURE_WIDTH, contact_sheet, plot_summary
+from hiersum_hf.summary.widened import widened
 from hiersum_hf.texts.subtitles import write_srt
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.reader import iter_frames, opened
-from hiersum_hf.video.writer import write_segments
+from hiersum_hf.video.writer import whole_groups, write_segments
 
 
 FILES = (
     "summary.mp4", "summary.json", "summary.srt", "summary.html", "summary.md", "scores.png", "sheet.png", "cuts.txt",
     "chapters.vtt",
 )  # fmt: skip
+PICTURED = {"summary.html", "sheet.png"}  # hold pictures of the short video
 MAX_PICTURES = 60  # on the contact sheet and the page; the best-scored segments have one
 PICTURE_FPS = 8.0
 CUTS_HEAD = """ffconcat version 1.0
@@ -82,6 +85,9 @@ def write_summary(
     overwrite: bool = False,
     files: Collection[str] = FILES,
     progress: Callable[[str, float], None] | None = None,
+    render: str = "smart",
+    quality: bool = False,
+    written: Callable[[Summary], None] | None = None,
 ) -> Path:
     """Write the summary into a folder, as `FILES` or some of them.
 
@@ -97,11 +103,16 @@ def write_summary(
         files: Which of `FILES` to write.
         progress: Is told "files" and the share of them that is written. What it raises ends the work, and nothing new
             is left in the folder.
+        render: How the pictures of the short video come about, as `write_segments` takes it; "copy" widens the
+            segments of the summary to whole groups of pictures.
+        quality: Encode pictures in 2.6 times as long, a little closer to the source.
+        written: Is told the summary as it was written: with notes on the pictures, and with its wider segments.
 
     Raises:
         FileExistsError: The folder is there and `overwrite` is not given.
         OSError: It cannot be written, for example a full disk; nothing new is left in it.
-        HierSumError: The name of the video has a line break or is not in UTF-8, or there is no such file of a summary.
+        HierSumError: The name of the video has a line break or is not in UTF-8, there is no such file of a summary, or
+            its pictures cannot be copied and are asked to be.
     """
     expect_type("summary", summary, Summary, "a Summary")
     folder = Path(folder)
@@ -109,8 +120,13 @@ def write_summary(
     refuse_existing(folder, overwrite)
     refuse_video(Path(video), folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if render == "copy":
+        summary = widened(summary, whole_groups(video, summary.segments))
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name[:60]}.", dir=folder.parent))
     try:
+        if {"summary.mp4", *PICTURED} & {*files}:
+            notes = write_segments(video, summary.segments, partial / "summary.mp4", render, quality)
+            summary = replace(summary, warnings=(*summary.warnings, *notes))
         for number, _ in enumerate(_write_files(summary, Path(video), partial, folder, sentences, files), 1):
             if progress is not None:
                 progress("files", number / len(files))
@@ -123,6 +139,8 @@ def write_summary(
         raise OSError(error.errno, f"{folder}: the disk is full; the unfinished summary was removed") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    if written is not None:
+        written(summary)
     return folder
 
 
@@ -144,13 +162,10 @@ def _write_files(
     """Write some of `FILES` into `partial` and yield each name.
 
     Links are right once they lie in `folder`. The pictures of the page and of the sheet are those of the short video,
-    which goes again where it is not wanted.
+    which is there and goes again where it is not wanted.
     """
     link, short = relative_path(video, folder), partial / "summary.mp4"
-    pictured = {"summary.html", "sheet.png"} & {*files}
-    if pictured or short.name in files:
-        write_segments(video, summary.segments, short)
-    pictures = segment_pictures(summary, short) if pictured else {}
+    pictures = segment_pictures(summary, short) if PICTURED & {*files} else {}
     if short.name in files:
         yield short.name
     else:

@@ -58,9 +58,9 @@ class Vp9:
         """Tell whether a packet that is marked as a key frame is one of any kind."""
         return self.begins(packet)
 
-    def options(self, best: bool) -> dict[str, str]:
-        """Give the encoder's options; `best` takes its time."""
-        speed = {"deadline": "good", "cpu-used": "3"} if best else {"deadline": "realtime", "cpu-used": "7"}
+    def options(self, quality: bool) -> dict[str, str]:
+        """Give the encoder's options; `quality` takes its time."""
+        speed = {"deadline": "good", "cpu-used": "3"} if quality else {"deadline": "realtime", "cpu-used": "7"}
         return {"crf": "16", "b": "0", "lag-in-frames": "0", "auto-alt-ref": "0"} | speed
 
     def joined(self, header: bytes) -> bytes:
@@ -117,9 +117,9 @@ class Av1(Vp9):
             yield head >> 3 & 15, data[at : at + size]
             at += size
 
-    def options(self, best: bool) -> dict[str, str]:
+    def options(self, quality: bool) -> dict[str, str]:
         os.environ.setdefault("SVT_LOG", "0")  # else it tells its settings on stderr
-        return {"crf": "14", "preset": "7" if best else "10", "svtav1-params": "pred-struct=1:lp=1"}
+        return {"crf": "14", "preset": "7" if quality else "10", "svtav1-params": "pred-struct=1:lp=1"}
 
 
 class Avc(Vp9):
@@ -194,12 +194,12 @@ class Avc(Vp9):
     def is_key(self, packet: Any) -> bool:
         return self.begins(packet) or -RECOVERY_POINT in self._kinds(packet)
 
-    def options(self, best: bool) -> dict[str, str]:
+    def options(self, quality: bool) -> dict[str, str]:
         if self.header[1] not in self._PROFILES:
             raise NotExactError(f"no encoder here makes its profile, number {self.header[1]}")
         own = {"profile": self._PROFILES[self.header[1]], "level": f"{self.header[3] / 10:g}"}
         own |= {"x264-params": f"sps-id={self._id}"}
-        return {"crf": "18", "bf": "0", "preset": "medium" if best else "veryfast"} | own
+        return {"crf": "18", "bf": "0", "preset": "medium" if quality else "veryfast"} | own
 
     def joined(self, header: bytes) -> bytes:
         ours, written = _split(header), self.header[:5]
@@ -269,9 +269,9 @@ class Hevc(Avc):
     def is_key(self, packet: Any) -> bool:
         return self.begins(packet)
 
-    def options(self, best: bool) -> dict[str, str]:
+    def options(self, quality: bool) -> dict[str, str]:
         own = "log-level=none:bframes=0:repeat-headers=0:info=0:open-gop=0:pools=none:frame-threads=1"
-        return {"crf": "18", "preset": "veryfast" if best else "ultrafast", "x265-params": own}
+        return {"crf": "18", "preset": "veryfast" if quality else "ultrafast", "x265-params": own}
 
     def joined(self, header: bytes) -> bytes:
         lists = {head & 63: (head, [*units]) for head, units in self._lists}

@@ -63,19 +63,19 @@ class Groups:
 
     Args:
         container, stream: Of the open file.
-        best: Encode what cannot be copied as well as the encoder can, in several times as long.
+        quality: Encode what cannot be copied as well as the encoder can, in several times as long.
 
     Raises:
         NotExactError: They cannot be copied.
     """
 
-    def __init__(self, container: Any, stream: Any, best: bool = False):
+    def __init__(self, container: Any, stream: Any, quality: bool = False):
         codec = stream.codec_context.codec.canonical_name
         if codec not in FORMS:
             raise NotExactError(f"{codec} is not one of {', '.join(FORMS)}")
         if not any(name in container.format.name for name in CONTAINERS):
             raise NotExactError("it is none of .mp4, .mov, .mkv and .webm")
-        self._container, self._stream, self._best = container, stream, best
+        self._container, self._stream, self._quality = container, stream, quality
         self._form = FORMS[codec](stream.codec_context.extradata or b"")
         self._origin_s, doublings = stream_start_s(stream), 0
         while stream.time_base / 2**doublings > 1 / MIN_RATE:
@@ -121,7 +121,8 @@ class Groups:
             self._container.seek(int((self._origin_s + target_s) / stream.time_base), stream=stream)
             packets = ((self._time_s(packet), packet) for packet in self._container.demux(stream) if packet.size)
             first = next(packets, None)
-            if first is not None and (first[0] <= time_s + MAX_CUT_ERROR_S or not target_s):
+            begins = first is not None and first[1].is_keyframe and first[0] <= time_s + MAX_CUT_ERROR_S
+            if first is not None and (begins or not target_s):
                 yield first
                 yield from packets
                 return
@@ -235,7 +236,7 @@ class Groups:
         for field in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(codec, field, getattr(frame, field))
         codec.flags |= Flags.global_header | Flags.frame_duration
-        codec.options, codec.thread_type = self._form.options(self._best), "FRAME"
+        codec.options, codec.thread_type = self._form.options(self._quality), "FRAME"
         try:
             codec.open()
         except av.error.FFmpegError as error:

@@ -37,7 +37,7 @@ RENDERS = "copy", "smart", "encode"
 
 
 def write_segments(
-    path: str | Path, segments: Sequence[Segment], output: str | Path, render: str = "smart", best: bool = False
+    path: str | Path, segments: Sequence[Segment], output: str | Path, render: str = "smart", quality: bool = False
 ) -> list[str]:
     """Cut segments out of a video and join them in an .mp4.
 
@@ -56,7 +56,7 @@ def write_segments(
         output: The .mp4.
         render: "smart" = as said; "encode" = all pictures are encoded; "copy" = none are, segments widen to whole
             groups of pictures (`whole_groups`).
-        best: Encode by x264's preset medium instead of veryfast, in 2.6 times as long.
+        quality: Encode by x264's preset medium instead of veryfast, in 2.6 times as long.
 
     Returns:
         Notes for a user: why pictures were encoded though they should not have been.
@@ -77,12 +77,12 @@ def write_segments(
     if render == "copy":
         segments = whole_groups(path, segments)
     try:
-        _write(path, segments, output, render != "encode", best)
+        _write(path, segments, output, render != "encode", quality)
     except NotExactError as reason:
         if render == "copy":
             raise _not_copied(path, reason) from reason
-        _write(path, segments, output, False, best)
-        return [f"{path}: all its pictures are encoded anew, none are copied: {reason}."]
+        _write(path, segments, output, False, quality)
+        return [f"{Path(path).name}: all its pictures are encoded anew, none are copied: {reason}."]
     return []
 
 
@@ -108,7 +108,7 @@ def _not_copied(path: str | Path, reason: NotExactError) -> InputError:
     return InputError(f"{told} Choose to render smart or encode.")
 
 
-def _write(path: str | Path, segments: Sequence[Segment], output: Path, copies: bool, best: bool) -> None:
+def _write(path: str | Path, segments: Sequence[Segment], output: Path, copies: bool, quality: bool) -> None:
     """Write the output, with copied pictures or with encoded ones alone."""
     options = {"movflags": "+faststart"}
     with (
@@ -120,8 +120,8 @@ def _write(path: str | Path, segments: Sequence[Segment], output: Path, copies: 
     ):
         duration_s, clock = measured(container, stream)
         placed = _continued(_placed(path, segments, duration_s))
-        copied = _copied(container, stream, placed, target, best) if copies else None
-        sources = [copied or _pictures(container, stream, clock, placed, target, best)]
+        copied = _copied(container, stream, placed, target, quality) if copies else None
+        sources = [copied or _pictures(container, stream, clock, placed, target, quality)]
         audio = container_2.streams.best("audio")
         if audio is not None:
             sources.append(_sound(container_2, audio, clock, stream_start_s(stream), placed, target))
@@ -169,25 +169,25 @@ def _continued(placed: list[Placed]) -> list[Placed]:
 
 
 def _copied(
-    container: Any, stream: Any, placed: list[Placed], target: Any, best: bool
+    container: Any, stream: Any, placed: list[Placed], target: Any, quality: bool
 ) -> Iterator[tuple[float, Any]] | None:
     """Write the pictures, copied but for the ends of segments; None where no whole group lies in one.
 
     It yields (second, packet).
     """
-    groups = Groups(container, stream, best)
+    groups = Groups(container, stream, quality)
     runs = groups.runs(placed)
     return groups.packets(groups.stream_in(target), placed, runs) if any(run.count for run in runs) else None
 
 
 def _pictures(
-    container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any, best: bool
+    container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any, quality: bool
 ) -> Iterator[tuple[float, Any]]:
     """Write the pictures, all encoded.
 
     It yields (second, packets).
     """
-    options = {"crf": "18", "bf": "0", "preset": "medium" if best else "veryfast"}
+    options = {"crf": "18", "bf": "0", "preset": "medium" if quality else "veryfast"}
     encoder = target.add_stream("libx264", rate=stream.average_rate or 25, options=options)
     encoder.thread_type = "FRAME"
     return _encoded(encoder, _output_pictures(container, stream, clock, placed, encoder.codec_context))

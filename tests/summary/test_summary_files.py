@@ -31,6 +31,7 @@ from hiersum_hf.summary.files import (
 from hiersum_hf.texts.subtitles import read_subtitles
 from hiersum_hf.video.reader import probe
 from tests.makers.summaries import SENTENCES, make_summary
+from tests.makers.videos import write_video
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,35 @@ def test_only_the_files_that_are_wanted_are_written(source, tmp_path, files):
     assert sorted(file.name for file in folder.iterdir()) == files
     if files == ["summary.html"]:
         assert "data:image/jpeg;base64," in (folder / "summary.html").read_text(), "pictures need no short video"
+
+
+def test_copied_pictures_widen_the_segments_of_all_files(source, tmp_path):
+    """Else the subtitles and the page run away from the short video."""
+    summary = make_summary(source.name, ((2.2, 2.4, 0.5), (2.6, 3.3, 0.9), (5.2, 6.0, 0.5)))
+    summary = replace(summary, steps=({"text": "Paint", "segments": [0, 1, 2], "found": True},))
+    told = []
+    folder = write_summary(summary, source, tmp_path / "out", SENTENCES, render="copy", written=told.append)
+    content = json.loads((folder / "summary.json").read_text())
+    assert content["segments"] == [
+        {"start_s": 2.0, "end_s": 3.5, "score": 0.9},
+        {"start_s": 5.0, "end_s": 6.0, "score": 0.5},
+    ]
+    assert content["steps"][0]["segments"] == [0, 1]
+    assert content["warnings"][-1] == (
+        "Segments were widened to whole groups of pictures, which are copied: 0.8 s more in all, borders moved by up "
+        "to 0.2 s."
+    )
+    assert told[0].to_dict() == content
+    assert probe(folder / "summary.mp4").duration_s == pytest.approx(2.5, abs=0.01)
+    assert [s.start_s for s in read_subtitles(folder / "summary.srt")] == pytest.approx([0.2, 1.5], abs=1e-3)
+
+
+def test_a_summary_says_why_pictures_were_not_copied(source, tmp_path):
+    write_video(tmp_path / "old.mp4", seconds=6)
+    folder = write_summary(make_summary("old.mp4"), tmp_path / "old.mp4", tmp_path / "out")
+    note = "old.mp4: all its pictures are encoded anew, none are copied: mpeg4 is not one of h264, hevc, vp9, av1."
+    assert json.loads((folder / "summary.json").read_text())["warnings"] == ["No checkpoint given.", note]
+    assert note in (folder / "summary.md").read_text()
 
 
 @pytest.mark.parametrize(("files", "found"), [(["summary.avi"], "'summary.avi'"), ([], "none")])

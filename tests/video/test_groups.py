@@ -11,7 +11,10 @@ import pytest
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
+from hiersum_hf.video.bitstream import FORMS, Hevc
+from hiersum_hf.video.groups import Groups
 from hiersum_hf.video.writer import whole_groups, write_segments
+from tests.makers.pictures import joined, oriented, quarters, tags, told
 from tests.makers.ruler import Film, off, sound_lag_s
 from tests.makers.videos import psnr
 
@@ -50,11 +53,9 @@ def textured(film, folder, monkeypatch):
 
 
 def pictures(path):
-    """(second after the first picture, array) of all pictures of a file, as they are stored."""
+    """(second, array) of all pictures of a file, as they are stored."""
     with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        begin_s = float((stream.start_time or 0) * stream.time_base)
-        return [(frame.time - begin_s, frame.to_ndarray()) for frame in container.decode(stream)]
+        return [(frame.time, frame.to_ndarray()) for frame in container.decode(video=0)]
 
 
 def images(timed):
@@ -69,7 +70,8 @@ def compared(path, spans, output):
     """The PSNR of every picture of the output in the order shown, infinite where it is equal to the source's."""
     source, written, found, begin_s = pictures(path), pictures(output), [], 0.0
     for from_s, to_s in spans:
-        want = [(t - from_s, image) for t, image in source if from_s - 1e-6 <= t < to_s - 1e-6]
+        shown = [(t - source[0][0], image) for t, image in source]
+        want = [(t - from_s, image) for t, image in shown if from_s - 1e-6 <= t < to_s - 1e-6]
         got = [(t - begin_s, image) for t, image in written if -1e-4 <= t - begin_s < to_s - from_s - 1e-4]
         assert [t for t, _ in got] == pytest.approx([t for t, _ in want], abs=1.1e-3)
         found += [psnr(*(a * (255 / peak(a)) for a in both)) for both in zip(images(want), images(got), strict=True)]
@@ -168,7 +170,7 @@ def test_kinds_of_sources_are_copied_where_they_can_be(tmp_path, monkeypatch, ki
 )
 def test_what_cannot_be_continued_is_encoded_and_told(tmp_path, film, why):
     path = film.write(tmp_path)
-    told = [f"{path}: all its pictures are encoded anew, none are copied: {why}."]
+    told = [f"{path.name}: all its pictures are encoded anew, none are copied: {why}."]
     assert rendered(path, SPANS, tmp_path / "out.mp4") == told
     assert off(tmp_path / "out.mp4", SPANS, film.times(), None).wrong == []
     assert rendered(path, SPANS, tmp_path / "out.mp4", render="encode") == []
@@ -190,3 +192,117 @@ def test_what_cannot_be_copied_is_refused_where_copies_are_asked_for(tmp_path, f
     with pytest.raises(InputError, match=r"expected pictures that can be copied, found that they cannot: .*smart"):
         rendered(film.write(tmp_path), SPANS, tmp_path / "out.mp4", render="copy")
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_parameter_sets_of_two_encoders_lie_in_one_header(tmp_path, codec):
+    """Players look for them there, and take those that a picture names."""
+    path = Film(**SMALL, codec=codec, options=x265() if codec == "libx265" else x264(sps_id=0)).write(tmp_path)
+    rendered(path, [(0.2, 2.0)], tmp_path / "out.mp4")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "out.mp4")) as written:
+        codecs = [container.streams.video[0].codec_context for container in (source, written)]
+        form = FORMS[codecs[0].name](codecs[0].extradata)
+        assert all(one in codecs[1].extradata for one in form.sets)
+        assert len(codecs[1].extradata) > len(codecs[0].extradata) + 10
+        units = [unit for packet in written.demux(video=0) for unit in form._units(memoryview(packet))]
+        assert not {form.kind(unit) for unit in units} & {form.kind(one) for one in form.sets}
+
+
+def relabelled(path, output, every):
+    """A copy in which each so-manieth picture is called a key frame."""
+    with av.open(str(path)) as source, av.open(str(output), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                packet.is_keyframe, packet.stream = packet.is_keyframe or number % every == 0, stream
+                target.mux(packet)
+    return output
+
+
+@pytest.mark.parametrize("believed", [False, True], ids=["by its units", "by decoding it"])
+def test_key_frames_that_are_none_are_found(tmp_path, monkeypatch, believed):
+    """A player that begins there shows grey smears."""
+    film = Film(**SMALL, codec="libx265", options=x265(bframes=0), gop=50)
+    path = relabelled(textured(film, tmp_path, monkeypatch), tmp_path / "lying.mkv", 20)
+    if believed:
+        monkeypatch.setattr(Hevc, "begins", lambda self, packet: packet.is_keyframe)
+    (note,) = rendered(path, [(0.5, 3.0)], tmp_path / "out.mp4")
+    assert note.endswith(": no decoder can begin at its key frame at 0.80 s.")
+    assert off(tmp_path / "out.mp4", [(0.5, 3.0)], film.times(), None).wrong == []
+
+
+def test_an_index_that_lies_about_key_frames_is_passed_over(tmp_path, monkeypatch):
+    """Of H.264 FFmpeg looks itself what is one, but goes where the index says."""
+    film = Film(**SMALL, options={"bf": "0"}, gop=50)
+    path = relabelled(textured(film, tmp_path, monkeypatch), tmp_path / "lying.mkv", 20)
+    spans = [(0.9, 1.3), (1.7, 3.0)]
+    assert rendered(path, spans, tmp_path / "out.mp4") == []
+    found = compared(path, spans, tmp_path / "out.mp4")
+    assert (sum(map(math.isinf, found)), len(found)) == (25, 42)
+    assert min(found) > 40
+
+
+def test_a_key_frame_that_shows_something_else_where_a_decoder_begins_is_found(tmp_path, monkeypatch):
+    path = textured(Film(**SMALL, options=B_FRAMES), tmp_path, monkeypatch)
+    believed = Groups._check
+
+    def check(self, packets):
+        believed(self, packets)
+        self._looks[packets[0].pts] = b"another"
+
+    monkeypatch.setattr(Groups, "_check", check)
+    (note,) = rendered(path, SPANS, tmp_path / "out.mp4")
+    assert note.endswith(": its key frame at 0.48 s shows another picture when it comes first.")
+
+
+def test_parameters_that_change_on_the_way_are_not_copied(tmp_path):
+    parts = [
+        Film(f"{k}.h264", **SMALL, options=x264(bframes=0, cabac=k), count=50, first=50 * k).write(tmp_path)
+        for k in (0, 1)
+    ]
+    path = joined(parts, tmp_path / "joined.mkv")
+    (note,) = rendered(path, [(0.3, 3.7)], tmp_path / "out.mp4")
+    assert note.endswith(": its parameter sets change on the way.")
+    assert off(tmp_path / "out.mp4", [(0.3, 3.7)], Film().times(), None).wrong == []
+
+
+def test_encoded_ends_stand_as_the_copied_pictures_do(tmp_path):
+    path = oriented(Film(**SMALL, options=B_FRAMES).write(tmp_path), (0, 1, -1, 0), tmp_path / "phone.mp4")
+    rendered(path, SPANS, tmp_path / "out.mp4")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "out.mp4")) as written:
+        turns = [{frame.rotation for frame in container.decode(video=0)} for container in (source, written)]
+    assert turns[0] == turns[1] != {0}
+
+
+def test_encoded_ends_have_the_colours_of_copied_pictures(tmp_path):
+    """PQ in 10 bit: else a joint changes the brightness of everything."""
+    images = [quarters((64, 48))] * 50
+    options = x265(keyint=10, min_keyint=10)
+    path = told(
+        tmp_path / "hdr.mp4", images, 9, tags=(9, 9, 16), pix_fmt="yuv420p10le", codec="libx265", options=options
+    )
+    assert rendered(path, [(0.3, 1.5)], tmp_path / "out.mp4") == []
+    assert tags(tmp_path / "out.mp4") == tags(path)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert {(f.format.name, f.colorspace, f.color_primaries, f.color_trc) for f in frames} == {
+        ("yuv420p10le", 9, 9, 16)
+    }
+    assert min(compared(path, [(0.3, 1.5)], tmp_path / "out.mp4")) > 40
+
+
+@pytest.mark.parametrize("spans", [[(1.1, 1.7), (1.7, 3.1)], [(1.1, 3.1)]])
+def test_segments_that_continue_each_other_are_one(tmp_path, monkeypatch, spans):
+    path = textured(Film(**SMALL, options=B_FRAMES), tmp_path, monkeypatch)
+    rendered(path, spans, tmp_path / "out.mp4")
+    assert sum(map(math.isinf, compared(path, spans, tmp_path / "out.mp4"))) == 42  # from 1.44 s on
+
+
+def test_more_time_gives_better_ends(tmp_path, monkeypatch):
+    path = textured(Film(**SMALL, options=B_FRAMES), tmp_path, monkeypatch)
+    sizes = []
+    for quality in (False, True):
+        rendered(path, SPANS, tmp_path / "out.mp4", render="encode", quality=quality)
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            sizes.append(sum(packet.size for packet in container.demux(video=0)))
+    assert sizes[0] != sizes[1]
