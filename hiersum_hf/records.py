@@ -6,9 +6,11 @@ Sentences, videos with features, summaries. Times are in seconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ Ints = NDArray[np.int64]
 TITLED = 3  # texts of a description from which on the first is its title
 _ENUMERATED = re.compile(r"\s*((step|part)\b|\d+\s*[.):]|[-*•])", re.IGNORECASE)
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 120  # of `Summary.to_svg`, without the line of times below
+LISTED_SUFFIXES = 6
 CLOCK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
 
@@ -290,6 +293,15 @@ def first_step(texts: Sequence[str]) -> int:
 def counted(count: int, noun: str) -> str:
     """Count a noun, as in "1 video" and "2 videos"."""
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def by_suffix(names: Iterable[str]) -> str:
+    """Count names of files by their suffix, as in "2 .jpg, 1 .part"."""
+    suffixes = sorted(PurePath(name).suffix.lower() or "without suffix" for name in names)
+    counts = Counter(suffixes).most_common()
+    more = sum(count for _, count in counts[LISTED_SUFFIXES:])
+    told = [f"{count} {suffix}" for suffix, count in counts[:LISTED_SUFFIXES]]
+    return ", ".join([*told, f"{more} others"] if more else told)
 
 
 def clock_step(duration_s: float) -> int:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from hiersum_hf.features.video_encoder import DTYPES
+from hiersum_hf.files.escape import printable
 
 
 EXTRACT_HELP = """examples:
@@ -60,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     """Extract features and print the report; 1 where a video failed."""
     from hiersum_hf.inference.extract import choose_settings, extract, find_videos, format_report
 
-    videos = find_videos(args.videos)
+    videos, notes = find_videos(args.videos)
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
     settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
     report = extract(videos, args.output, settings, args.device, args.batch_size)
     print(json.dumps(report) if args.json else format_report(report))

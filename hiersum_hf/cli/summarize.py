@@ -43,7 +43,8 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Make a short version of videos. Subtitles and a description are found where they lie beside a "
         "video under its\nname (talk.srt or talk.en.vtt; talk.txt, talk.json, or what a downloader leaves: "
-        "talk.info.json,\ntalk.description), subtitles also inside the video.",
+        "talk.info.json,\ntalk.description), subtitles also inside the video. What else a folder holds is counted in a "
+        "note.",
         epilog=SUMMARIZE_HELP,
     )
     summarize.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, folders of them or quoted patterns")
@@ -210,7 +211,9 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
 
     _check_flags(args)
     budgets = {_name(*parse_budget(text)): text for text in args.budget or ["0.15"]}
-    videos = find_videos(args.videos)
+    videos, notes = find_videos(args.videos)
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
     if len(videos) > 1 and (args.subtitles or args.description):
         raise HierSumError(
             f"--subtitles and --description: expected one video, found {len(videos)}. Texts beside a video under its "

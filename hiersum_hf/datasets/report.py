@@ -14,7 +14,7 @@ import numpy as np
 
 from hiersum_hf.files.escape import in_card, printable
 from hiersum_hf.labels import POSITIVE_RATES
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.records import VideoRecord, by_suffix
 from hiersum_hf.results import SCRIPTED, SCRIPTS
 
 
@@ -138,7 +138,10 @@ def format_listing(listing: Mapping[str, Any]) -> str:
 
 
 def _findings(findings: Mapping[str, Sequence[str]]) -> list[str]:
-    return [f"{kind:<14} {len(items):,}: {', '.join(items[:5])}" for kind, items in findings.items() if items]
+    told = {
+        kind: by_suffix(items) if kind == "passed_over" else ", ".join(items[:5]) for kind, items in findings.items()
+    }
+    return [f"{kind:<14} {len(items):,}: {told[kind]}" for kind, items in findings.items() if items]
 
 
 def dataset_card(report: Mapping[str, Any], name: str) -> str:

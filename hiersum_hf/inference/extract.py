@@ -19,29 +19,53 @@ from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.records import counted
+from hiersum_hf.records import by_suffix, counted
 from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
+from hiersum_hf.texts.find import companion
 from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
 
-def find_videos(inputs: Sequence[str | Path]) -> list[Path]:
+def find_videos(inputs: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
     """Find the videos behind names of files, folders and patterns, each once, in their order.
 
     Subfolders are not read.
+
+    Returns:
+        The videos, and a line for each folder or pattern that holds other things than videos and texts of theirs.
 
     Raises:
         FileNotFoundError: A name with no video behind it.
     """
     videos: dict[Path, None] = {}
+    notes = []
     for name in map(str, inputs):
         path = Path(name)
-        listed = sorted(path.iterdir()) if path.is_dir() else sorted(map(Path, glob(name, recursive=True)))
-        found = [p for p in listed if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES and p.name[0] != "."]
-        found = [path] if path.is_file() else found
+        if path.is_file():
+            videos[path] = None
+            continue
+        listed = path.iterdir() if path.is_dir() else map(Path, glob(name, recursive=True))
+        shown = sorted(file for file in listed if not file.name.startswith("."))
+        found = [file for file in shown if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
+        others = _passed_over(shown, found, path.is_dir())
         if not found:
-            raise FileNotFoundError(f"{name}: expected a video, a folder of videos or a pattern, found no video")
+            told = f"; {others}" if others else ""
+            raise FileNotFoundError(f"{name}: expected a video, a folder of videos or a pattern, found no video{told}")
+        notes += [f"{name}: {others}"] if others else []
         videos |= dict.fromkeys(found)
-    return list(videos)
+    return list(videos), notes
+
+
+def _passed_over(listed: Sequence[Path], videos: Sequence[Path], is_folder: bool) -> str:
+    """Count what is neither a video nor a text beside one, by suffix; "" where there is nothing."""
+    known, names = set(videos), dict[Path, set[str]]()
+    for video in videos:
+        names.setdefault(video.parent, set()).add(video.stem)
+    beside = {path: companion(path, names.get(path.parent, ())) for path in listed if path not in known}
+    others = [path for path, found in beside.items() if found is None or found[1] == "labels"]
+    files, folders = [path.name for path in others if path.is_file()], sum(path.is_dir() for path in others)
+    told = [f"{counted(len(files), 'file')}: {by_suffix(files)}"] if files else []
+    told += [f"{counted(folders, 'subfolder')} ('**/*' reads these too)"] if folders and is_folder else []
+    return f"passed over {'; '.join(told)}" if told else ""
 
 
 def choose_settings(

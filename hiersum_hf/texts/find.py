@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,19 +159,38 @@ def read_tags(words: str) -> tuple[str, int] | None:
     return ("" if language == "und" else language), part
 
 
+def companion(file: Path, names: Container[str]) -> tuple[str, str, tuple[str, int]] | None:
+    """Tell which video a file is named like, and what it is of it.
+
+    Args:
+        file: Its name alone counts.
+        names: Of the videos in its folder, without suffix. The longest one that fits owns the file (talk.2.srt is that
+            of talk.2.mp4).
+
+    Returns:
+        Name of the video, kind ("subtitles", "description", "labels", or "info", a downloader's), and the tags of
+        subtitles as `read_tags` gives them. None where the file is no video's companion.
+    """
+    kind, name = SIDE_FILES.get(file.suffix.lower()), file.stem
+    if name not in names and file.name.endswith(f"{INFO}.json"):
+        kind, name = "info", name.removesuffix(INFO)
+    words: list[str] = []
+    while kind == "subtitles" and name not in names and "." in name:
+        name, _, word = name.rpartition(".")
+        words.insert(0, word)
+    tags = read_tags(".".join(words))
+    return None if kind is None or name not in names or tags is None else (name, kind, tags)
+
+
 def _named_like(video: Path) -> Iterator[tuple[Path, str, tuple[str, int]]]:
-    """List the files beside a video that bear its name: file, kind, and language and part of its tags."""
+    """List the texts beside a video that bear its name: file, kind, and language and part of its tags."""
     listed = sorted(video.parent.iterdir()) if video.parent.is_dir() else []
-    longer = {f"{file.stem}." for file in listed if file.suffix.lower() in VIDEO_SUFFIXES}
-    longer = {name for name in longer if name.startswith(f"{video.stem}.") and name != f"{video.stem}."}
+    names = {file.stem for file in listed if file.suffix.lower() in VIDEO_SUFFIXES} | {video.stem}
     for file in listed:
-        kind, words = SIDE_FILES.get(file.suffix.lower()), file.stem.removeprefix(video.stem)
-        words = "" if file.name == f"{video.stem}{INFO}.json" else words
-        if kind is None or not file.stem.startswith(video.stem) or f"{file.stem}.".startswith(tuple(longer)):
-            continue
-        tags = read_tags(words[1:]) if words[:1] in ("", ".") else None
-        if tags is not None and (kind == "subtitles" or (kind == "description" and not words)):
-            yield file, kind, tags
+        if file.name.startswith(video.stem) and (found := companion(file, names)) and found[0] == video.stem:
+            _, kind, tags = found
+            if kind != "labels":
+                yield file, "description" if kind == "info" else kind, tags
 
 
 def _inside(

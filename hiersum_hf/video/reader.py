@@ -18,6 +18,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.format import Flags
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, STANDS_S, Clock, may_start_again
@@ -27,10 +28,6 @@ from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressiv
 from hiersum_hf.video.pieces import CODECS, Piece, ReadAll, codec_of, decoded, key_pieces, sampled_pieces
 
 
-# What phones, cameras, receivers, discs and editors call files that FFmpeg reads and that hold pictures
-VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
-VIDEO_SUFFIXES |= {".mts", ".m2ts", ".m2t", ".trp", ".3gp", ".3g2", ".vob", ".mpe", ".m2v", ".mod", ".tod", ".asf"}
-VIDEO_SUFFIXES |= {".f4v", ".qt", ".divx", ".mk3d", ".mxf", ".dv", ".dav", ".wtv", ".rm", ".rmvb", ".nut", ".ivf"}
 TOLERANCE_S = 1e-6
 # A header may claim anything; this stops it from asking for all time, and the sizes of a picture for all memory.
 MAX_DURATION_S = 7 * 24 * 3600.0
@@ -43,8 +40,23 @@ NOT_FAST = "its key frames do not stand for all of it, so other pictures were lo
 # FFmpeg's names of formats that hold what they show; others (playlists, scripts) open further files and addresses.
 FORMATS = (
     "mov,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,gxf,dv,rm,swf,nut,nsv,wtv,ivf,gif,apng,mjpeg,yuv4mpegpipe,"
-    "mpegvideo,m4v,h263,h264,hevc,vvc,vc1,av1,obu,mp3,aac,wav,flac"
+    "mpegvideo,m4v,h263,h264,hevc,vvc,vc1,av1,obu,dhav,mp3,aac,wav,flac"
 )
+# What files with pictures are called: FFmpeg's own lists for these formats, but for sound, stills and manifests, ...
+_NO_VIDEO = "aac apng avif flac gif heic heif ism isma m2a m4a m4b mka mks mp2 mp3 mpa mpo ogg ra wav wma"
+# ... and what phones, cameras, receivers, discs and editors call such files beside that
+_ALSO_VIDEO = (
+    "3gp2 3gpp amv divx dvr-ms evo m1v m2p m2v mod mp4v mpe mpeg4 mpv mp2v nsv ogm ogv ogx qt rec rmvb tod tp trp "
+    "vob vro xvid"
+)
+VIDEO_SUFFIXES = {
+    f".{suffix}"
+    for suffix in chain(
+        *(av.ContainerFormat(name).extensions for name in FORMATS.split(",") if name in av.formats_available),
+        _ALSO_VIDEO.split(),
+    )
+    if suffix not in _NO_VIDEO.split()
+}
 ITS_OWN = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 ITS_PARTS = {"format_whitelist": f"{FORMATS},concat", "protocol_whitelist": "file,subfile"}
 
@@ -231,7 +243,10 @@ def iter_frames(
             if watch is not None:
                 watch(time_s, frame)
             if moments.want(time_s) and time_s > last_s:
+                last_s = time_s
                 yield time_s, images.image(frame)
+        if last_s < 0:
+            _refuse_raw(container)
         if reading is not None:
             faults.report(reading, file.path, stream, announced_s, clock)
             reading.warnings += [f"{file.path}: {NOT_FAST}"] * key_frames
@@ -377,7 +392,19 @@ def measured(container: Any, stream: Any) -> tuple[float, Clock]:
         for _ in readable_packets(container, stream, Faults(), clock):
             pass
         duration_s = clock.end_s(stream_start_s(stream))
+        if duration_s * float(stream.guessed_rate or 0) < 1:
+            _refuse_raw(container)
     return _not_too_long(container, duration_s), clock
+
+
+def _refuse_raw(container: Any) -> None:
+    """Refuse a file of pictures alone that does not tell when they are shown, as encoders and cameras write it."""
+    if container.format.flags & Flags.no_timestamps.value:
+        found = f"none ({container.format.long_name})"
+        raise InputError(
+            f"{container.name}: expected times of the pictures, found {found}. Put them into a container with times: "
+            f"ffmpeg -i {Path(container.name).name} video.mp4"
+        )
 
 
 def clock_of_pass(container: Any, stream: Any, listens: bool = False) -> Clock:
@@ -399,7 +426,8 @@ def _announced_s(container: Any, stream: Any) -> float:
     Raises ValueError above `MAX_DURATION_S`.
     """
     late = (container.start_time or 0) / av.time_base > LATE_S
-    if late or may_start_again(container):
+    guessed = container.format.flags & Flags.no_timestamps.value  # of a raw stream FFmpeg guesses it by the bit rate
+    if guessed or may_start_again(container) or (late and not stream.duration):
         return 0.0
     end_s, sound = (container.duration or 0) / av.time_base, container.streams.best("audio")
     if stream.duration:

@@ -51,7 +51,7 @@ def extract_features(place: Path) -> None:
     from hiersum_hf.inference import extract
 
     extract.load_video_encoder = colour_encoder
-    videos = extract.find_videos([place / "given/videos"])
+    videos, _ = extract.find_videos([place / "given/videos"])
     if extract.extract(videos, place / "out", extract.FrameSettings("colour", 4.0), "cpu")["failed"]:
         raise ValueError("a whole video was refused")
 

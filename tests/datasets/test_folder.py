@@ -9,6 +9,7 @@ import pytest
 from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.datasets.readers.open import open_reader
 from hiersum_hf.datasets.readers.side_files import read_features, read_segments, score_segments
+from hiersum_hf.datasets.report import format_listing
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
 from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER
 from hiersum_hf.records import Encoders, Segment, Sentence
@@ -76,7 +77,7 @@ def test_a_video_with_features_alone(tmp_path):
     assert record.encoders == Encoders("some/clip", "", 1.0, "none")
     assert record.duration_s == 5.0, "until the end of the last frame's turn"
     without = {kind: ["a"] for kind in ("without_subtitles", "without_description", "without_labels")}
-    assert reader.findings == without | {"unreadable": []}
+    assert reader.findings == without | {"unreadable": [], "passed_over": []}
 
 
 def test_which_side_file_belongs_to_which_video(tmp_path):
@@ -184,6 +185,24 @@ def test_cut_off_features(one):
         read_features(one / "array.npy")
 
 
+def test_files_of_no_video_are_counted_by_suffix(one):
+    for name in (
+        "cover.jpg",
+        "b.jpg",
+        "talk.mp4.part",
+        "alone.txt",
+        "My [cut].final.srt",
+        ".hidden",
+        "My [cut].de.srt",
+    ):
+        (one / name).touch()
+    reader = FolderReader(one)
+    found = ["My [cut].final.srt", "alone.txt", "b.jpg", "cover.jpg", "talk.mp4.part"]
+    assert reader.findings["passed_over"] == found
+    listing = format_listing({"videos": 1, "splits": {}, "findings": reader.findings})
+    assert listing.splitlines()[-1] == "passed_over    5: 2 .jpg, 1 .part, 1 .srt, 1 .txt"
+
+
 def test_a_broken_video_is_named_and_listed(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     write_npz(tmp_path / "good.npz", text_features=None, description_features=None)
@@ -222,6 +241,7 @@ def test_real_videos(test_data, tmp_path):
     videos = ["nasa_13013", "sintel_trailer"]
     assert reader.findings == {
         "without_subtitles": [], "without_description": videos, "without_labels": videos, "unreadable": [],
+        "passed_over": [],
     }  # fmt: skip
     sintel = reader.read("sintel_trailer")
     assert sintel.encoders == Encoders(*settings)

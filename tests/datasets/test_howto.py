@@ -93,6 +93,7 @@ def test_what_each_video_lacks(articles, videos):
         "outside_views": [],
         "not_fetched": [IDS[2]],
         "strays": ["list"],
+        "passed_over": [],
     }
 
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from itertools import chain
 
 import av
@@ -17,7 +16,7 @@ from hiersum_hf.features.cache import FrameSettings
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.inference import extract
 from hiersum_hf.inference.extract import choose_settings, device_of_rank, find_videos, format_report, share
-from hiersum_hf.video.reader import VIDEO_SUFFIXES
+from hiersum_hf.video.reader import FORMATS, VIDEO_SUFFIXES
 from tests.makers.encoders import colour_encoder
 from tests.makers.extraction import SETTINGS, run
 from tests.makers.folders import contents
@@ -34,7 +33,7 @@ def on_batch():
     open(sys.argv[3], "a").write("x")
 
 extract.load_video_encoder = lambda *which: colour_encoder(on_batch=on_batch)
-videos = extract.find_videos([sys.argv[1]])
+videos, _ = extract.find_videos([sys.argv[1]])
 extract.extract(videos, sys.argv[2], extract.FrameSettings("colour", 2.0))
 """
 
@@ -100,7 +99,7 @@ def test_ranks_share_the_work_and_make_what_one_makes(videos, batches, tmp_path,
 def test_shares_are_of_like_size(tmp_path):
     for i in range(10):
         (tmp_path / f"{i}.mp4").write_bytes(bytes(100 + i))
-    files = find_videos([tmp_path])
+    files, _ = find_videos([tmp_path])
     shares = [share(files, rank, 3) for rank in range(3)]
     assert sorted(chain.from_iterable(shares)) == files
     assert sorted(map(len, shares)) == [3, 3, 4]
@@ -129,17 +128,100 @@ def test_what_cameras_and_receivers_leave_are_videos(tmp_path):
         "talk.srt",
     ):
         (tmp_path / name).touch()
-    assert [path.name for path in find_videos([tmp_path])] == ["00001.MTS", "VTS_01_1.VOB", "clip.mxf", "phone.3gp"]
+    assert [path.name for path in find_videos([tmp_path])[0]] == ["00001.MTS", "VTS_01_1.VOB", "clip.mxf", "phone.3gp"]
 
 
-def test_suffixes_are_those_of_formats_that_can_be_read():
-    """PyAV knows them, but for some that files of other formats have, whose content tells."""
+def test_every_suffix_of_ffmpegs_video_formats_is_a_video(tmp_path):
+    others = {
+        f".{suffix}"
+        for suffix in [
+            "aac",
+            "avif",
+            "flac",
+            "gif",
+            "heic",
+            "m4a",
+            "mka",
+            "mks",
+            "mp3",
+            "mpo",
+            "ogg",
+            "png",
+            "jpg",
+            "txt",
+            "wav",
+            "wma",
+        ]
+    }
+    assert not VIDEO_SUFFIXES & others, "sound, stills and texts"
+    videos = [
+        "264",
+        "265",
+        "3gp",
+        "avc",
+        "dif",
+        "dvr-ms",
+        "f4v",
+        "gxf",
+        "h264",
+        "hevc",
+        "ismv",
+        "ivf",
+        "m1v",
+        "m2p",
+        "mj2",
+        "mjpg",
+        "mpv",
+        "ogm",
+        "rmvb",
+        "swf",
+        "tp",
+        "vro",
+        "y4m",
+    ]
+    assert {f".{suffix}" for suffix in videos} <= VIDEO_SUFFIXES
     readable = set()
-    for name in av.formats_available:
-        with suppress(ValueError):
-            readable |= av.ContainerFormat(name).extensions
-    others = {".divx", ".mod", ".mpe", ".qt", ".rmvb", ".tod", ".trp"}
-    assert {suffix.removeprefix(".") for suffix in VIDEO_SUFFIXES - others} <= readable
+    for name in FORMATS.split(","):
+        readable |= {f".{suffix}" for suffix in av.ContainerFormat(name).extensions}
+    sound_and_stills = others | {".apng", ".heif", ".ism", ".isma", ".m2a", ".m4b", ".mp2", ".mpa", ".ra"}
+    assert readable - VIDEO_SUFFIXES <= sound_and_stills, "a version of FFmpeg that knows more is told apart by hand"
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (["talk.mp4"], ""),
+        (["talk.mp4", "talk.srt", "talk.en.sdh.vtt", "talk.txt", "talk.info.json", "talk.description"], ""),
+        (["talk.mp4", "talk.jpg", "talk.f137.mp4.part", "b.jpg"], "passed over 3 files: 2 .jpg, 1 .part"),
+        (["talk.mp4", "other.txt", "talk.en.txt"], "passed over 2 files: 2 .txt"),
+        (["talk.mp4", "talk.2.srt"], "passed over 1 file: 1 .srt"),
+        (["talk.mp4", "talk.2.mp4", "talk.2.srt"], ""),
+        (["talk.mp4", "talk.final.srt", "talk.csv"], "passed over 2 files: 1 .csv, 1 .srt"),
+        (["talk.mp4", "b.mkv.crdownload", "README", ".DS"], "passed over 2 files: 1 .crdownload, 1 without suffix"),
+        (["talk.mp4", "sound.MP3", "sound.ogg", "Cover.JPG"], "passed over 3 files: 1 .jpg, 1 .mp3, 1 .ogg"),
+        (["talk.mp4", "more/x.mp4"], "passed over 1 subfolder ('**/*' reads these too)"),
+        (["talk.mp4", "a.pdf", "m/x.mp4"], "passed over 1 file: 1 .pdf; 1 subfolder ('**/*' reads these too)"),
+        (["talk.mp4", *(f"x.{k}" for k in "abcdefgh")],
+         f"passed over 8 files: {', '.join(f'1 .{k}' for k in 'abcdef')}, 2 others"),
+    ],
+)  # fmt: skip
+def test_what_a_folder_holds_beside_videos_is_counted(tmp_path, names, note):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    videos, notes = find_videos([tmp_path])
+    assert notes == ([f"{tmp_path}: {note}"] if note else [])
+    assert {video.name for video in videos} == {"talk.mp4", "talk.2.mp4"} & set(names)
+
+
+def test_what_a_pattern_finds_beside_videos_is_counted_and_a_named_file_is_not(tmp_path):
+    for name in ("talk.mp4", "talk.srt", "a/more.mkv", "a/more.de.vtt", "a/talk.srt", "notes.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    _, notes = find_videos([f"{tmp_path}/**/*", tmp_path / "notes.pdf"])
+    assert notes == [f"{tmp_path}/**/*: passed over 2 files: 1 .pdf, 1 .srt"]
+    with pytest.raises(FileNotFoundError, match=r"found no video; passed over 1 file: 1 \.pdf$"):
+        find_videos([f"{tmp_path}/*.pdf"])
 
 
 def test_find_videos(videos, monkeypatch):
@@ -147,7 +229,7 @@ def test_find_videos(videos, monkeypatch):
         (videos / name).parent.mkdir(exist_ok=True)
         (videos / name).write_text("")
     monkeypatch.chdir(videos)
-    names = lambda *inputs: [str(path) for path in find_videos(inputs)]  # noqa: E731
+    names = lambda *inputs: [str(path) for path in find_videos(inputs)[0]]  # noqa: E731
     assert names("4.mp4", "[0-2].mp4", "1.mp4") == ["4.mp4", "0.mp4", "1.mp4", "2.mp4"]
     assert names("My [cut].mp4", "0.srt") == ["My [cut].mp4", "0.srt"], "a file that is named is taken as it is"
     assert names(".") == [*(f"{i}.mp4" for i in range(6)), "My [cut].mp4"]
@@ -197,7 +279,7 @@ def test_outputs_that_cannot_be(videos, batches, tmp_path):
     with pytest.raises(ValueError, match="expected another folder than that of the videos"):
         run(videos, tmp_path / "videos")
     with pytest.raises(ValueError, match="batch_size: expected at least 1, found 0"):
-        extract.extract(find_videos([videos]), tmp_path / "out", SETTINGS, "cpu", batch_size=0)
+        extract.extract(find_videos([videos])[0], tmp_path / "out", SETTINGS, "cpu", batch_size=0)
     assert not batches
 
 

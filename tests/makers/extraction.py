@@ -9,4 +9,4 @@ SETTINGS = FrameSettings("colour", 2.0)
 
 
 def run(folder, output):
-    return extract.extract(find_videos([folder]), output, SETTINGS, "cpu")
+    return extract.extract(find_videos([folder])[0], output, SETTINGS, "cpu")

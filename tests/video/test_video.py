@@ -241,3 +241,21 @@ def test_ten_hours_take_no_more_memory_than_one(tmp_path):
         assert count == hours * 3600
         peaks_mb.append(peak_mb)
     assert peaks_mb[1] < peaks_mb[0] + 20
+
+
+def test_raw_streams_are_measured_or_refused_with_what_to_do(tmp_path):
+    """FFmpeg guesses the length of raw MPEG by its bit rate, and raw H.264 tells no times at all."""
+    for name, codec in (("a.m1v", "mpeg1video"), ("b.264", "libx264")):
+        with av.open(str(tmp_path / name), "w", format={"b.264": "h264"}.get(name, codec)) as container:
+            stream = container.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for i in range(50):
+                image = np.full((48, 64, 3), 4 * i, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+    assert probe(tmp_path / "a.m1v").duration_s == pytest.approx(2, abs=0.05)
+    assert len(list(iter_frames(tmp_path / "a.m1v", 2))) in (4, 5)
+    told = r"b\.264: expected times of the pictures, found none \(raw H\.264 video\)\. .*ffmpeg -i b\.264 video\.mp4"
+    for read in (probe, lambda video: list(iter_frames(video, 2))):
+        with pytest.raises(ValueError, match=told):
+            read(tmp_path / "b.264")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from hiersum_hf.datasets.readers.side_files import NPZ_TEXTS, read_features, rea
 from hiersum_hf.labels import threshold_labels
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
-from hiersum_hf.texts.find import SIDE_FILES, read_tags
+from hiersum_hf.texts.find import SIDE_FILES, companion
 from hiersum_hf.texts.subtitles import read_description, read_subtitles
 from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
@@ -78,7 +78,7 @@ class FolderReader:
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """Videos that lack a part, and those that do not open.
+        """Videos that lack a part, those that do not open, and files that are of no video.
 
         The parts are subtitles (in a file or in the video), description and labels.
         """
@@ -93,7 +93,7 @@ class FolderReader:
                 found["without_subtitles"] += [] if self.sentences(name) else [name]
             except ValueError as error:
                 found["unreadable"].append(f"{name}: {error}")
-        return found
+        return found | {"passed_over": self._passed_over()}
 
     def read(self, video_id: str) -> VideoRecord:
         """Read a video with the features, texts and labels that it has.
@@ -169,6 +169,14 @@ class FolderReader:
         if not path.is_dir():
             raise FileNotFoundError(f"{self.path}: expected a folder of videos, found no such folder")
         return _index(path, tuple(sorted(os.listdir(path))), self.language)
+
+    def _passed_over(self) -> list[str]:
+        """List the files that are neither videos nor companions of one, hidden ones aside."""
+        index, path = self._files(), Path(self.path)
+        known = {file for files in index.values() for file in files.values()}
+        others = [file for file in map(path.joinpath, sorted(os.listdir(path))) if file not in known]
+        visible = [file for file in others if not file.name.startswith(".") and file.is_file()]
+        return [file.name for file in visible if not companion(file, index)]
 
     def _encode_frames(self, video: Path) -> dict[str, Any]:
         from hiersum_hf.features.cache import FrameSettings, frame_features
@@ -250,34 +258,24 @@ def _index(path: Path, listing: tuple[str, ...], language: str) -> dict[str, dic
             known = index.setdefault(file.stem, {}).setdefault(kind, file)
             if known != file:
                 raise InputError(f"{path}: expected one video named {file.stem}, found {known.name} and {file.name}")
-    for _, name, kind, file in sorted(_side(file, index, language) for file in listed):
-        if name in index and kind:
-            index[name].setdefault(kind, file)
+    for _, name, kind, file in sorted(_sides(listed, index, language)):
+        index[name].setdefault(kind, file)
     return index
 
 
-def _side(file: Path, names: Container[str], language: str) -> tuple[tuple[int, int], str, str, Path]:
-    """Tell what a side file is.
+def _sides(
+    files: Sequence[Path], names: Container[str], language: str
+) -> Iterator[tuple[tuple[int, int], str, str, Path]]:
+    """List the side files of videos: rank among files of the kind, NAME, kind and the file.
 
-    Returns:
-        Rank among files of this kind, NAME, kind and the file; the kind is "" for other files.
+    Subtitles without a language come first, then LANG, then LANG-REGION, then any other; what holds only signs and the
+    like comes last.
     """
-    # NAME.LANG.srt belongs to NAME: first one without a language, then LANG, then LANG-REGION, then any other; what
-    # holds only signs and the like comes last.
-    suffix, name, rank = file.suffix.lower(), file.stem, 0
-    if file.name.endswith(".info.json"):
-        return (0, 0), name.removesuffix(".info"), "info", file
-    if SIDE_FILES.get(suffix) == "subtitles":
-        words: list[str] = []
-        while name not in names and "." in name:
-            name, _, word = name.rpartition(".")
-            words.insert(0, word)
-        if (tags := read_tags(".".join(words))) is None:
-            return (0, 0), file.stem, "", file
-        tag, part = tags
-        rank = 0 if not tag else 1 if tag == language else 2 if tag.startswith(f"{language}-") else 3
-        rank += 4 * part
-    return (rank, [*SIDE_FILES, suffix].index(suffix)), name, SIDE_FILES.get(suffix, ""), file
+    for file in files:
+        if found := companion(file, names):
+            name, kind, (tag, part) = found
+            rank = 0 if not tag else 1 if tag == language else 2 if tag.startswith(f"{language}-") else 3
+            yield (rank + 4 * part, list(SIDE_FILES).index(file.suffix.lower())), name, kind, file
 
 
 @lru_cache(maxsize=1)

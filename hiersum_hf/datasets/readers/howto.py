@@ -119,7 +119,7 @@ class HowToReader(ReplayLabels):
 
         `not_fetched` are articles' videos, `strays` lone info.json files.
         """
-        wanted, in_folder = self._wanted(), self.folder.findings
+        wanted, in_folder, articles = self._wanted(), self.folder.findings, Path(self.articles or "").name
         mute = set(in_folder["without_subtitles"])
         kept = {video.name for video in wanted.values()}
         return {
@@ -142,6 +142,7 @@ class HowToReader(ReplayLabels):
             "outside_views": [video.video_id for video in self.videos if not self.takes(video.views)],
             "not_fetched": list(self.not_fetched),
             "strays": list(self.strays),
+            "passed_over": [name for name in in_folder["passed_over"] if not (name.endswith(INFO) or name == articles)],
         }
 
     @property
