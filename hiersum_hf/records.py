@@ -46,7 +46,7 @@ class Encoders:
     It travels with records and checkpoints.
 
     Args:
-        video, text: Ids of the encoders, "" where there are no such features.
+        video, text: Ids of the encoders, "" where there are no such features or nobody knows what made them.
         sample_fps: Frames a second that were encoded.
         normalization: What was done to the frame features after the encoder, such as a dequantisation, by name.
     """
@@ -288,6 +288,11 @@ def first_step(texts: Sequence[str]) -> int:
     are none of them.
     """
     return int(len(texts) >= TITLED and not _ENUMERATED.match(texts[0]))
+
+
+def rate_of(times_s: Floats) -> float:
+    """Find how many frames a second have these times; a single frame counts as one a second."""
+    return 1 / float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
 
 
 def counted(count: int, noun: str) -> str:

@@ -22,8 +22,7 @@ DATA_SETS = "tvsum, summe, bliss, mrhisum, mosu, smmrhisum, smvideoxum, wikihow,
 PREPARE_HELP = """what --source holds, and an example of each:
   tvsum, summe  the eccv16 .h5; TVSum's ydata-tvsum50.mat or -anno.tsv beside it is found, --ratings names another and
                 the folder of SumMe's own annotations (GT/NAME.mat). Either is a source without features too
-      hiersum prepare tvsum --source downloads/tvsum --output prepared/tvsum \\
-          --text-encoder sentence-transformers/all-mpnet-base-v2
+      hiersum prepare tvsum --source downloads/tvsum --output prepared/tvsum
       hiersum prepare tvsum --source own.h5 --ratings ydata-tvsum50.mat --output prepared/own --video-encoder ID \\
           --captions captions.json --text-features captions.h5 --text-encoder ID
       hiersum prepare summe --source GT                          (no --output: only says what is there)
@@ -102,8 +101,8 @@ def _add_features(group: Any) -> None:
     group.add_argument(
         "--video-encoder",
         metavar="ID",
-        help="a CLIP-like model for frames (folder, howto); what made their features, where the file does not say "
-        "(tvsum, summe)",
+        help="a CLIP-like model or efficientnet-lite0 for frames, default as `hiersum summarize` (folder, howto); what "
+        "made their features, where the file does not say (tvsum, summe)",
     )
     group.add_argument(
         "--cache", metavar="DIR", help="frame features by `hiersum extract`, read and added to (folder, howto)"
@@ -118,7 +117,8 @@ def _add_features(group: Any) -> None:
         "--text-encoder",
         metavar="ID",
         help="a Sentence-BERT or CLIP for texts without features (longer ones than it reads, 77 tokens for CLIP, go in "
-        "pieces); with --text-features also the name of what made those",
+        "pieces); default beside features of frames: that of .[offline] where it is installed, else the Hub's, as "
+        "`hiersum summarize`; with --text-features also the name of what made those",
     )
     group.add_argument(
         "--ratings",
@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
         _convert_pickles(args, settings)
     if "youtube8m" in settings:
         _add_youtube8m(args, settings.pop("youtube8m"))
-    reader, source = open_reader(args.dataset, args.source, **settings)
+    reader, source = open_reader(args.dataset, args.source, encodes_texts=True, **settings)
     if args.output is None:
         return _list(reader, args.json)
     report = prepare(

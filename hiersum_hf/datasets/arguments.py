@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hiersum_hf.features.text_encoder import default_extractor
+
 
 @dataclass
 class DataArguments:
@@ -47,6 +49,9 @@ class DataArguments:
         default="unknown", metadata={"help": "What the frame features were made with, where the file does not say."}
     )
     text_encoder: str = field(
-        default="sentence-transformers/all-mpnet-base-v2",
-        metadata={"help": "Encoder of titles and sentences that have no features yet."},
+        default_factory=lambda: str(default_extractor().text_encoder),
+        metadata={
+            "help": "Encoder of titles and sentences that have no features yet. Default: that of `.[offline]` where it "
+            "is installed, else the Hub's."
+        },
     )

@@ -49,7 +49,7 @@ class Profile:
 def _encoder_ids(record: VideoRecord) -> dict[str, str]:
     """Name what made the record's features, as far as it is known."""
     made, ids = record.encoders, {}
-    if made is not None and record.video_features.size:
+    if made is not None and made.video and record.video_features.size:
         ids = {"video": made.video, "normalization": made.normalization}
     if made is not None and record.text_features.size + record.description_features.size:
         ids["text"] = made.text

@@ -23,7 +23,7 @@ from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
-from hiersum_hf.records import Encoders, VideoRecord, row_counts
+from hiersum_hf.records import Encoders, VideoRecord, rate_of, row_counts
 from hiersum_hf.scoring.network import encoder_mismatch, encoders_of
 from hiersum_hf.synthetic.demo import DEMO_VIDEOS, demo_parts
 
@@ -165,7 +165,7 @@ def extractor_of(
         text_encoder = (spoken.encoders and spoken.encoders.text) or args.text_encoder
         text_dim = (spoken.text_features if len(spoken.text_features) else spoken.description_features).shape[1]
     extractor = HierSumFeatureExtractor(
-        video_encoder=known[0].video,
+        video_encoder=known[0].video or args.video_encoder,
         text_encoder=text_encoder,
         video_dim=first.video_features.shape[1],
         text_dim=text_dim,
@@ -225,10 +225,9 @@ def choose_split(
 
 def _named(record: VideoRecord, args: DataArguments) -> VideoRecord:
     """Name encoders by the flags and the rate by the times."""
-    # Seconds between frames; a single frame counts as one a second.
-    period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
     has_text = len(record.text_features) + len(record.description_features) > 0
-    return replace(record, encoders=Encoders(args.video_encoder, args.text_encoder if has_text else "", 1 / period_s))
+    text, fps = args.text_encoder if has_text else "", rate_of(record.frame_times_s)
+    return replace(record, encoders=Encoders(args.video_encoder, text, fps))
 
 
 def embed_all(records: list[VideoRecord], text_encoder: str) -> list[VideoRecord]:

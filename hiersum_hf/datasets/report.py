@@ -28,7 +28,7 @@ MISSING: dict[str, Callable[[VideoRecord], bool]] = {
     "annotators": lambda r: r.user_scores is None,
     "shots": lambda r: r.shots is None,
     "views": lambda r: r.views is None,
-    "encoders": lambda r: r.encoders is None and r.video_features.size > 0,
+    "encoders": lambda r: not (r.encoders and r.encoders.video) and r.video_features.size > 0,
 }
 ENCODERS = {"video": "video encoder", "normalization": "normalization", "text": "text encoder"}
 CARD = """---

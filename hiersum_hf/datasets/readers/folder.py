@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.datasets.readers.side_files import NPZ_TEXTS, read_features, read_segments, score_segments
+from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.labels import threshold_labels
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
@@ -43,7 +44,8 @@ class FolderReader:
 
     Args:
         path: The folder; its subfolders are not read.
-        video_encoder, text_encoder: Ids for `hiersum_hf.features.video_encoder` and `hiersum_hf.features.text_encoder`.
+        video_encoder, text_encoder: Ids for `hiersum_hf.features.video_encoder` and `hiersum_hf.features.text_encoder`;
+            default: those of `hiersum summarize`.
         sample_fps: Frames a second to encode.
         threshold: A frame is important iff its score reaches this (not given in the paper).
         language: Taken where there are subtitles in several languages; where it is missing, the first by name.
@@ -53,8 +55,8 @@ class FolderReader:
     """
 
     path: str | Path
-    video_encoder: str = "openai/clip-vit-base-patch32"
-    text_encoder: str = "sentence-transformers/all-mpnet-base-v2"
+    video_encoder: str = field(default_factory=lambda: str(default_extractor().video_encoder))
+    text_encoder: str = field(default_factory=lambda: str(default_extractor().text_encoder))
     sample_fps: float = 2.0
     threshold: float = 0.5
     language: str = "en"

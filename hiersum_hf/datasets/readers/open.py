@@ -25,6 +25,7 @@ from hiersum_hf.datasets.readers.tvsum import TVSumReader
 from hiersum_hf.datasets.readers.tvsum_ratings import RATINGS
 from hiersum_hf.datasets.readers.wikihow import WikiHowReader
 from hiersum_hf.datasets.text_features import EmbeddedReader
+from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.texts.encoding import check_encoding
@@ -65,17 +66,21 @@ def check_settings(name: str, settings: Collection[str]) -> None:
             raise InputError(f"--{setting.replace('_', '-')}: expected {expected}; found with {name}")
 
 
-def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader, Sequence[Path]]:
+def open_reader(
+    name: str, source: str | Path, encodes_texts: bool = False, **settings: Any
+) -> tuple[Reader, Sequence[Path]]:
     """Open the reader of this data set.
 
     Args:
         name: One of `NAMES`.
         source: The folder, or the feature file of tvsum and summe, or the curves of replay. Annotations without
             features: TVSum's ratings (.mat, .tsv), the folder of SumMe's.
+        encodes_texts: Give texts without features those of the default text encoder where `settings` name none, as far
+            as the frames have features and no other text has some. False: they stay without; folder and howto always
+            have an encoder.
         settings: Fields of the reader, see `KNOWN_BY`. `video_encoder` is that of frames, of tvsum and summe what made
             their features where the file does not say; `text_encoder` that of texts that have no features yet, and of
-            `text_features` where they are given. With no text encoder, texts of data sets
-            other than folder and howto stay without features.
+            `text_features` where they are given.
 
     Returns:
         The reader, and the files and folders whose change should be noticed.
@@ -107,6 +112,8 @@ def open_reader(name: str, source: str | Path, **settings: Any) -> tuple[Reader,
     else:
         reader, files = _open(name, source, {key: settings[key] for key in settings if key != "text_encoder"})
     text_encoder = settings.get("text_encoder")
+    if text_encoder is None and encodes_texts:
+        return EmbeddedReader(reader, str(default_extractor().text_encoder), is_default=True), files
     computable = text_encoder and text_encoder not in PRECOMPUTED  # else titles stay without features
     return EmbeddedReader(reader, str(text_encoder)) if computable else reader, files
 
@@ -144,7 +151,7 @@ def prepare(
     Raises:
         FileNotFoundError, OSError, ValueError: As `open_reader` and `hiersum_hf.datasets.prepare.prepare`.
     """
-    reader, files = open_reader(name, source, **settings)
+    reader, files = open_reader(name, source, encodes_texts=True, **settings)
     return write_prepared(
         reader,
         output,

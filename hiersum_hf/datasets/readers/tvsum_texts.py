@@ -24,7 +24,7 @@ from hiersum_hf.files.json_file import cached_json_object
 from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
-from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_times_s
+from hiersum_hf.records import Encoders, Sentence, VideoRecord, rate_of, sentence_times_s
 from hiersum_hf.texts.subtitles import read_subtitles
 
 
@@ -132,8 +132,7 @@ class TextFiles:
             return encoders
         if encoders is None:
             # A rate has to be named with an encoder; it is what the frames' own times show.
-            period_s = float(np.median(np.diff(record.frame_times_s))) if len(record.frame_times_s) > 1 else 1.0
-            encoders = Encoders(UNKNOWN, "", 1 / period_s)
+            encoders = Encoders(UNKNOWN, "", rate_of(record.frame_times_s))
         if encoders.text not in ("", self.text_encoder):
             raise InputError(
                 f"{self.text_features}: expected text features by {encoders.text!r} like the group's, "
