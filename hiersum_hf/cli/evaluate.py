@@ -276,7 +276,10 @@ def _evaluate_folds(
     split = DataArguments(data=args.data, ratings=args.ratings, split_file=args.split_file, split_seed=args.split_seed)
     if any(map(needs_checkpoint, args.scorer)):
         allowed = args.allow_encoder_mismatch
-        return evaluate_run(args.scorer, split, allow_encoder_mismatch=allowed, device=args.device, **about), [], None
+        results = evaluate_run(
+            args.scorer, split, allow_encoder_mismatch=allowed, device=args.device, known=data.video_ids, **about
+        )
+        return results, [], None
     folds, known = [], data.video_ids
     for k in range(count_folds(split)):
         records, _, name = data.part("test", args.split_file, k, args.split_seed)

@@ -6,7 +6,7 @@ Letters: N sampled frames.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def evaluate_run(
     seed: int = 0,
     protocol: str | None = None,
     command: str | None = None,
+    known: Collection[str] = (),
 ) -> Results:
     """Measure every fold's checkpoint of runs on its own test part.
 
@@ -69,6 +70,7 @@ def evaluate_run(
         seed: Of the random draws and the intervals.
         protocol: Name of the protocol; default: the data set's first.
         command: What to run to get the results again.
+        known: Ids of all videos of the data set; the log names others that a file of scores has.
 
     Raises:
         FileNotFoundError: A fold is missing.
@@ -78,7 +80,8 @@ def evaluate_run(
     trained = [_trained(run, data) for run in runs]
     folds = []
     for k in range(len(trained[0])):
-        folds.append(_score_fold(scorers, replace(data, fold=k), allow_encoder_mismatch, device))
+        folds.append(_score_fold(scorers, replace(data, fold=k), allow_encoder_mismatch, device, known))
+        known = ()  # strange ids of a file are told once
         for run, results in zip(runs, trained, strict=True):
             if odd := set(results[k].per_video) ^ set(folds[k].scored.scores or ()):
                 found = f"found others in one of both: {', '.join(sorted(odd)[:5])}"
@@ -150,7 +153,13 @@ def _warn_of_earlier_splits(folder: Path, dataset: str, split: str | None) -> No
         )
 
 
-def _score_fold(scorers: Sequence[str | Path], data: DataArguments, allow_encoder_mismatch: bool, device: str) -> Fold:
+def _score_fold(
+    scorers: Sequence[str | Path],
+    data: DataArguments,
+    allow_encoder_mismatch: bool,
+    device: str,
+    known: Collection[str] = (),
+) -> Fold:
     """Score the test part of a fold by each run's checkpoint and by what has a name, together."""
     parts: Mapping[str, Sequence[VideoRecord]] = {}
 
@@ -163,7 +172,7 @@ def _score_fold(scorers: Sequence[str | Path], data: DataArguments, allow_encode
     each = [by_checkpoint(run, test_part, None, device, allow_encoder_mismatch) for run in runs]
     records = each[0].records
     ridge = ridge_scores(parts["train"], parts["validation"], records)
-    each += [by_name(str(scorer), records, ridge) for scorer in scorers if not needs_checkpoint(scorer)]
+    each += [by_name(str(scorer), records, ridge, known) for scorer in scorers if not needs_checkpoint(scorer)]
     return Fold(together(each), ridge)
 
 

@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.modeling.errors_hiersum import InputError
-from hiersum_hf.records import Sentence
+from hiersum_hf.records import Sentence, counted
 from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
-from hiersum_hf.texts.tracks import NO_TRACK, PARTIAL, base_language, embedded_subtitles, from_pictures_on
+from hiersum_hf.texts.tracks import (
+    NO_TRACK,
+    PARTIAL,
+    WHOLE,
+    base_language,
+    embedded_subtitles,
+    from_pictures_on,
+    letters_of,
+)
 from hiersum_hf.video.reader import VIDEO_SUFFIXES, VideoFile
 
 
@@ -39,6 +47,8 @@ INFO = ".info"  # NAME.info.json is what a downloader says of NAME
 
 # Words between NAME and suffix that name no language: 1 = sounds are described too; others are `tracks.PARTIAL`
 FULL = {"sdh": 1, "cc": 1, "default": 0, "orig": 0, "original": 0, "auto": 0, "asr": 0, "full": 0}
+PART = 2  # in `read_tags`: only signs, foreign lines and the like
+SPARSE = 1.0  # letters a second: a file with fewer may hold only these; speech has 10 and more; not given in the paper
 RUN = 12  # letters by which texts are compared; not given in the paper
 
 
@@ -76,8 +86,13 @@ def read_texts(
     beside, source = side_files(path, language), f"the subtitles of {path}"
     is_file = isinstance(subtitles, str | os.PathLike)
     if subtitles is None:
-        subtitles, file, notes = _beside(beside.get("subtitles", ()), partial(subtitles_and_notes, encoding=encoding))
+        read = partial(subtitles_and_notes, encoding=encoding)
+        subtitles, file, notes = _beside(beside.get("subtitles", ()), read)
         source, is_file = str(file), True
+        if file is not None:
+            fuller = fuller_texts(video, file, subtitles, duration_s, beside["subtitles"], read, language)
+            if fuller is not None:
+                subtitles, source, is_file, notes = fuller
     elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
     if subtitles is not None:
@@ -103,6 +118,62 @@ def read_texts(
     return sentences, texts, notes + warnings
 
 
+def fuller_texts(
+    video: str | Path | VideoFile,
+    file: Path,
+    sentences: Sequence[Sentence],
+    duration_s: float,
+    files: Sequence[Path],
+    read: Callable[[Path], tuple[list[Sentence], list[str]]],
+    language: str | None = None,
+) -> tuple[list[Sentence], str, bool, list[str]] | None:
+    """Find what holds far more of what is said than a subtitle file of foreign lines or signs alone.
+
+    Only a file whose name says so, or with hardly any text, is compared: with the other files beside the video, and
+    with the tracks inside it in its language, else in any (where no language is asked for).
+
+    Args:
+        video: The video file.
+        file: The subtitle file that comes first.
+        sentences: What it holds.
+        duration_s: Length of the video.
+        files: All subtitle files beside the video, the best first.
+        read: Reads a subtitle file.
+        language: That was asked for.
+
+    Returns:
+        Sentences, where they are from, whether that is a file, and what to note; None where the file stays.
+    """
+    path = video.path if isinstance(video, VideoFile) else Path(video)
+    tag, part = (companion(file, {path.stem}) or ("", "", ("", 0)))[2]
+    letters = letters_of(sentences)
+    if part != PART and letters >= SPARSE * duration_s:
+        return None
+    best, best_source, is_file, notes = list(sentences), "", False, list[str]()
+    for other in files[files.index(file) + 1 :]:
+        other_tag, _ = (companion(other, {path.stem}) or ("", "", ("", 0)))[2]
+        if "" in (tag, other_tag) or base_language(tag) == base_language(other_tag):
+            found, _, said = _beside([other], read)
+            if found and letters_of(found) > letters_of(best):
+                best, best_source, is_file, notes = found, str(other), True, said
+    for wanted in dict.fromkeys((language or tag or None, language)):
+        try:
+            found, source, lost = embedded_subtitles(video, wanted)
+        except (InputError, FileNotFoundError):
+            continue
+        if letters_of(found) > letters_of(best):
+            best, best_source, is_file = found, source, False
+            notes = [f"Subtitles read from {source}.", *lost]
+        if found:
+            break
+    enough = 0 if part == PART else SPARSE * duration_s
+    if letters >= WHOLE * letters_of(best) or letters_of(best) < enough:
+        return None
+    other_name = Path(best_source).name if is_file else best_source
+    holds = f"holds {counted(letters, 'letter')}, {other_name} {letters_of(best)}"
+    return best, best_source, is_file, [*notes, f"{file.name}, found beside the video, is passed over: it {holds}."]
+
+
 def side_files(video: str | Path, language: str | None = None) -> dict[str, list[Path]]:
     """Find the files beside a video that are named like it.
 
@@ -126,7 +197,7 @@ def side_files(video: str | Path, language: str | None = None) -> dict[str, list
         else:
             continue
         form = list(SIDE_FILES).index(file.suffix.lower()), file.name.endswith(f"{INFO}.json")
-        found.append((part == 2, rank, part, form, kind, file))
+        found.append((part == PART, rank, part, form, kind, file))
     kinds: dict[str, list[Path]] = {}
     for *_, kind, file in sorted(found):
         kinds.setdefault(kind, []).append(file)
@@ -149,7 +220,7 @@ def read_tags(words: str) -> tuple[str, int] | None:
     for word in words.split(".") if words else ():
         mark = word.lower()
         if PARTIAL.fullmatch(mark):
-            part = 2
+            part = PART
         elif mark in FULL or (mark == "hi" and language):  # alone it is Hindi
             part = max(part, FULL.get(mark, 1))
         elif not language and tag_is_valid(mark.removesuffix("-orig")):
@@ -201,9 +272,9 @@ def _inside(
     Returns:
         Sentences, where they come from, and what to note.
     """
-    found, source = embedded_subtitles(video, language)
+    found, source, lost = embedded_subtitles(video, language)
     if found:
-        return found, source, [f"Subtitles read from {source}."]
+        return found, source, [f"Subtitles read from {source}.", *lost]
     unread = [] if source.endswith(NO_TRACK) else [f"{source}."]
     if transcribe is None:
         return found, source, unread

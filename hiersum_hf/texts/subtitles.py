@@ -111,16 +111,14 @@ def subtitles_and_notes(
     return sorted((s for s in sentences if s.text), key=lambda sentence: sentence.start_s), []
 
 
-def sentences_of_events(events: Iterable[Any], source: str) -> list[Sentence]:
+def sentences_of_events(events: Iterable[Any], source: str) -> tuple[list[Sentence], list[str]]:
     """Turn pysubs2 events into sentences.
 
-    They are cleaned as `read_subtitles` says. Those that end before they start are left out, with a warning that names
-    `source`.
+    They are cleaned as `read_subtitles` says. Those that end before they start are left out, with a note that names
+    `source` and counts them.
     """
     read = _cues_of_events(events)
-    if read.lost:
-        logger.warning("%s: %s: left out.", source, _lost(read))
-    return _sentences(read.cues)
+    return _sentences(read.cues), [f"{source}: {_lost(read)}: left out."] if read.lost else []
 
 
 def fit_to_video(

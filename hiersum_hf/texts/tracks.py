@@ -73,7 +73,9 @@ def text_tracks(video: str | Path | VideoFile) -> list[SubtitleTrack]:
     return [track for track in subtitle_tracks(video) if track.is_text]
 
 
-def embedded_subtitles(video: str | Path | VideoFile, language: str | None = None) -> tuple[list[Sentence], str]:
+def embedded_subtitles(
+    video: str | Path | VideoFile, language: str | None = None
+) -> tuple[list[Sentence], str, list[str]]:
     """Read the sentences of the text track that suits best.
 
     The default track comes first, unless another of its language holds far more text: what is on signs is often the
@@ -84,7 +86,8 @@ def embedded_subtitles(video: str | Path | VideoFile, language: str | None = Non
         language: "en", "eng" and "en-GB" all find English; among those, the same tag comes first. Default: any.
 
     Returns:
-        (sentences, what was read): no sentences if there is no such track, and the second part says what is there.
+        (sentences, what was read, notes): no sentences if there is no such track, and the second part says what is
+        there. A note counts the cues of the track that are left out.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -103,14 +106,20 @@ def embedded_subtitles(video: str | Path | VideoFile, language: str | None = Non
     while ranked:
         alike = [track for track in ranked if _kind(track) == _kind(ranked[0])]
         read = {track: _sentences(video, track, str(path)) for track in alike}
-        letters = {track: sum(len(one.text) for one in sentences) for track, sentences in read.items()}
+        letters = {track: letters_of(sentences) for track, (sentences, _) in read.items()}
         fullest = max(letters.values())
         for track in alike:
             if fullest and letters[track] >= WHOLE * fullest:
-                return read[track], f"subtitle {track} of {path}"
+                sentences, notes = read[track]
+                return sentences, f"subtitle {track} of {path}", notes
         ranked = [track for track in ranked if track not in read]
     found = f"no usable text among subtitle {', '.join(map(str, tracks))}" if tracks else NO_TRACK
-    return [], f"{path} has {found}"
+    return [], f"{path} has {found}", []
+
+
+def letters_of(sentences: Sequence[Sentence]) -> int:
+    """Count the letters of sentences: how much is said in them."""
+    return sum(len(sentence.text) for sentence in sentences)
 
 
 def _kind(track: SubtitleTrack) -> tuple[bool, str]:
@@ -179,8 +188,8 @@ def _described(stream: Any) -> SubtitleTrack:
     )
 
 
-def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -> list[Sentence]:
-    """Read the sentences of a track."""
+def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -> tuple[list[Sentence], list[str]]:
+    """Read the sentences of a track, and what to note of them."""
     events = []
     with _opened(video, to_read=True) as container:
         stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
@@ -190,7 +199,7 @@ def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -
             end_s = begin_s + float((packet.duration or 0) * packet.time_base)
             for item in stream.decode(packet):
                 events.append(_event(item.ass.decode("utf-8", "replace"), round(begin_s * 1000), round(end_s * 1000)))
-    return sentences_of_events(events, name)
+    return sentences_of_events(events, f"{name}, {track}")
 
 
 def _event(line: str, begin_ms: int, end_ms: int) -> SSAEvent:

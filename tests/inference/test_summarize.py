@@ -41,7 +41,7 @@ def encoded(monkeypatch):
     monkeypatch.setattr(Source, "_encode_file", encode)
     facts = VideoInfo("talk.mp4", 20.0, 25.0, 64, 48, False)
     monkeypatch.setattr(VideoFile, "info", property(lambda _: facts))
-    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda video, language: ([], "nothing"))
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda video, language: ([], "nothing", []))
     return seen
 
 
@@ -157,7 +157,8 @@ def test_files_beside_the_video_are_found_by_its_name(tmp_path):
 @pytest.fixture
 def talk(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([Sentence("Inside.", 0, 2)], "track 2 (eng) of talk")
+        "hiersum_hf.texts.find.embedded_subtitles",
+        lambda *_: ([Sentence("Inside.", 0, 2)], "track 2 (eng) of talk", []),
     )
     return tmp_path / "talk.mp4"
 
@@ -199,7 +200,9 @@ def test_subtitles_that_reach_past_the_end_are_named_with_the_offset(talk):
 
 
 def test_speech_is_recognised_where_there_are_no_subtitles(tmp_path, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "talk.mp4 has no subtitle track"))
+    monkeypatch.setattr(
+        "hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "talk.mp4 has no subtitle track", [])
+    )
     monkeypatch.setattr("hiersum_hf.texts.speech.transcribe", lambda *asked: [Sentence(str(asked[1:]), 0.0, 2.0)])
     sentences, _, notes = read_texts(tmp_path / "talk.mp4", 10.0, language="de", transcribe="tiny", device="cpu")
     assert [s.text for s in sentences] == ["('de', 'tiny', 'cpu')"]

@@ -22,7 +22,9 @@ def lay(folder: Path, *names: str) -> list[str]:
 
 @pytest.fixture
 def talk(tmp_path, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "talk.mp4 has no subtitle track"))
+    monkeypatch.setattr(
+        "hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "talk.mp4 has no subtitle track", [])
+    )
     return tmp_path / "talk.mp4"
 
 
@@ -114,7 +116,7 @@ def test_a_title_that_is_spoken_too_is_a_description(talk, about):
 
 def test_a_track_that_is_no_text_is_told(talk, monkeypatch):
     told = "talk.mp4 has no usable text among subtitle track 2 (eng, dvb_subtitle, not text)"
-    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], told))
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], told, []))
     assert f"{told}." in read_texts(talk, 10.0)[2]
 
 
@@ -128,7 +130,7 @@ ABOUT = ("How to cook a leek", "Cook it well.", "All recipes:", "Intro", "<Untit
 
 
 def test_what_a_downloader_leaves_describes_the_video(tmp_path, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "it has no subtitle track"))
+    monkeypatch.setattr("hiersum_hf.texts.find.embedded_subtitles", lambda *_: ([], "it has no subtitle track", []))
     video = tmp_path / "How to cook a leek [abc123def45].mp4"
     told = tuple(text for text in ABOUT if text != "<Untitled>")
     (tmp_path / f"{video.stem}.description").write_text(INFO["description"])

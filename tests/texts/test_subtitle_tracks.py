@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.records import Sentence
+from hiersum_hf.texts import tracks
 from hiersum_hf.texts.find import read_texts
 from hiersum_hf.texts.tracks import base_language, embedded_subtitles, subtitle_tracks, text_tracks
 from hiersum_hf.video.reader import VideoFile
@@ -85,7 +87,7 @@ def test_tracks_are_listed_as_the_file_describes_them(film):
 
 
 def test_the_default_track_is_read_as_sentences(film):
-    sentences, read = embedded_subtitles(film)
+    sentences, read, _ = embedded_subtitles(film)
     assert sentences == [Sentence("Good morning.", 1.0, 2.5), Sentence("Bye.", 3.0, 3.5)]
     assert read == f"subtitle track 4 (eng, Full) of {film}"
 
@@ -107,7 +109,7 @@ def test_a_missing_language_is_an_error_that_lists_the_others(film, language):
 
 
 def test_an_empty_track_gives_nothing_and_says_so(film):
-    sentences, read = embedded_subtitles(film, "fr")
+    sentences, read, _ = embedded_subtitles(film, "fr")
     assert (sentences, read) == ([], f"{film} has no usable text among subtitle track 3 (fre)")
 
 
@@ -116,13 +118,13 @@ def test_pictures_and_signs_are_no_subtitles(tmp_path):
         tmp_path / "a.mkv", (pictures(tmp_path), "eng", "", DEFAULT), (srt(tmp_path, "EXIT"), "eng", "", FORCED)
     )
     assert embedded_subtitles(path) == ([], f"{path} has no usable text among subtitle track 1 (eng, hdmv_pgs_subtitle"
-                                        ", not text), track 2 (eng, forced)")  # fmt: skip
+                                        ", not text), track 2 (eng, forced)", [])  # fmt: skip
 
 
 def test_without_a_default_the_first_track_with_text_counts(tmp_path):
     tracks = [(srt(tmp_path, text), "und", "", NONE) for text in ("", "One.", "Two.")]
     path = video(tmp_path / "a.mkv", *tracks)
-    assert embedded_subtitles(path) == ([Sentence("One.", 1.0, 1.5)], f"subtitle track 2 (und) of {path}")
+    assert embedded_subtitles(path) == ([Sentence("One.", 1.0, 1.5)], f"subtitle track 2 (und) of {path}", [])
 
 
 @pytest.mark.parametrize("title", ["Signs & Songs", ""])
@@ -146,7 +148,7 @@ def test_the_default_track_counts_where_others_say_little_more(tmp_path):
 
 def test_a_file_without_tracks_is_no_error_in_any_language(tmp_path):
     path = video(tmp_path / "a.mp4")
-    assert embedded_subtitles(path) == embedded_subtitles(path, "en") == ([], f"{path} has no subtitle track")
+    assert embedded_subtitles(path) == embedded_subtitles(path, "en") == ([], f"{path} has no subtitle track", [])
 
 
 def test_times_count_from_the_first_picture(tmp_path):
@@ -184,7 +186,7 @@ def test_a_real_file_with_two_tracks(test_data):
         (2, "eng", "mov_text"),
         (5, "eng", "mov_text"),
     ]
-    (first, second), read = embedded_subtitles(path, "en")
+    (first, second), read, _ = embedded_subtitles(path, "en")
     assert (first.start_s, first.end_s, second.start_s, second.end_s) == pytest.approx((0.21, 12.47, 12.47, 16.57))
     assert first.text.startswith("NAR: This is")
     assert first.text.endswith("Greenbelt, Maryland.")
@@ -201,3 +203,79 @@ def test_a_subtitle_file_counts_from_the_start_of_the_container(tmp_path):
         assert (sentence.start_s, sentence.end_s) == pytest.approx((1.0, 3.0), abs=0.03)
     (sentence,), _, _ = read_texts(video, 4.0, [(3.0, 4.0, "Sift the flour.")])
     assert (sentence.start_s, sentence.end_s) == (3.0, 4.0), "sentences in Python have the pictures' times"
+
+
+FULL = ("What do you want to eat today?", "A soup with noodles, please.", "A large one for the two of us.")
+
+
+def beside(folder: Path, name: str, *texts: str) -> Path:
+    """A subtitle file beside the videos of the folder, written like the others."""
+    (folder / "made").mkdir(exist_ok=True)
+    return srt(folder / "made", *texts).rename(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "language", "first"),
+    [
+        ("ep.forced.en.srt", ["Ramen"], None, "What"),
+        ("ep.signs.srt", ["Ramen", "EXIT"], None, "What"),
+        ("ep.srt", ["Ramen"], None, "What"),  # by what it holds alone
+        ("ep.en.forced.srt", ["Ramen"], "en", "What"),
+        ("ep.de.forced.srt", ["Nudeln"], "de", "Nudeln"),  # no German track is there
+        ("ep.de.forced.srt", ["Nudeln"], None, "What"),
+        ("ep.forced.srt", [text + " And more." for text in FULL], None, "And more."),
+        ("ep.en.srt", ["What do we eat?", "A soup, I guess, and noodles.", "For us two."], None, "What do we"),
+    ],
+)
+def test_a_file_of_foreign_lines_does_not_hide_a_full_track(tmp_path, name, texts, language, first):
+    film = video(tmp_path / "ep.mkv", (srt(tmp_path, *FULL), "eng", "", NONE))
+    file = beside(tmp_path, name, *texts)
+    sentences, _, notes = read_texts(film, 30.0, language=language)
+    assert sentences[0].text.startswith(first) or sentences[1].text == first
+    told = [note for note in notes if f"{name}, found beside the video, is passed over: it holds" in note]
+    read = sum(len(sentence.text) for sentence in sentences)
+    assert bool(told) == (first == "What")
+    assert all(f"subtitle track 1 (eng) of {film} {read}." in note for note in told)
+    assert file.exists()
+
+
+def test_a_full_file_beside_the_video_comes_before_foreign_lines_without_a_mark(tmp_path):
+    film = video(tmp_path / "ep.mkv")
+    for name, texts in (("ep.srt", ["Ramen"]), ("ep.en.srt", FULL), ("ep.fr.srt", FULL[:2])):
+        beside(tmp_path, name, *texts)
+    sentences, _, notes = read_texts(film, 30.0)
+    assert [sentence.text for sentence in sentences] == [*FULL]
+    assert "Read from ep.en.srt, found beside the video." in notes
+    assert "ep.srt, found beside the video, is passed over: it holds 5 letters, ep.en.srt 88." in notes
+
+
+def test_little_speech_stays_where_nothing_else_holds_more(tmp_path):
+    film = video(tmp_path / "ep.mkv", (srt(tmp_path, "EXIT"), "eng", "", FORCED))
+    beside(tmp_path, "ep.srt", "Ramen")
+    sentences, _, notes = read_texts(film, 30.0)
+    assert [sentence.text for sentence in sentences] == ["Ramen"]
+    assert notes == ["Read from ep.srt, found beside the video."]
+
+
+def test_a_prepared_folder_takes_the_full_track_too(tmp_path, caplog):
+    video(tmp_path / "ep.mkv", (srt(tmp_path, *FULL), "eng", "", NONE))
+    for stray in tmp_path.glob("[0-9].srt"):
+        stray.unlink()
+    beside(tmp_path, "ep.forced.srt", "Ramen")
+    assert [sentence.text for sentence in FolderReader(tmp_path).sentences("ep")] == [*FULL]
+    assert "ep.forced.srt, found beside the video, is passed over" in caplog.text
+
+
+def test_lost_cues_of_a_track_are_counted_in_the_notes(tmp_path):
+    path = tmp_path / "cues.srt"
+    path.write_text("1\n00:00:01,000 --> 00:00:01,500\nOne.\n\n2\n00:00:02,000 --> 00:00:02,500\nTwo.\n")
+    film = video(tmp_path / "a.mkv", (path, "eng", "", NONE))
+    read = tracks._event
+    late = lambda line, begin, end: read(line, begin, begin - 500 if "Two" in line else end)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracks, "_event", late)
+        path.unlink()
+        sentences, _, notes = read_texts(film, 3.0)
+    assert [sentence.text for sentence in sentences] == ["One."]
+    lost = "1 of 2 cues without times that can be read, the first 'from 2.0 s to 1.5 s: Two.': left out."
+    assert notes[:2] == [f"Subtitles read from subtitle track 1 (eng) of {film}.", f"{film}, track 1 (eng): {lost}"]

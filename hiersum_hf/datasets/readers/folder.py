@@ -28,8 +28,8 @@ from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.labels import threshold_labels
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
-from hiersum_hf.texts.find import SIDE_FILES, companion
-from hiersum_hf.texts.subtitles import read_description, read_subtitles
+from hiersum_hf.texts.find import SIDE_FILES, companion, fuller_texts, side_files
+from hiersum_hf.texts.subtitles import read_description, subtitles_and_notes
 from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
 
@@ -144,14 +144,26 @@ class FolderReader:
         )
 
     def sentences(self, video_id: str) -> list[Sentence]:
-        """Read the subtitle file, else the video's first text track."""
+        """Read the subtitle file, else the video's text track.
+
+        The track comes first where it holds far more than a file of foreign lines or signs alone.
+        """
         from hiersum_hf.texts.tracks import embedded_subtitles, from_pictures_on
+        from hiersum_hf.video.reader import probe
 
         files = self.files(video_id)
-        if "subtitles" in files:
-            sentences = read_subtitles(files["subtitles"], self.subtitle_encoding)
-            return from_pictures_on(files["video"], sentences) if "video" in files else sentences
-        return embedded_subtitles(files["video"])[0] if "video" in files else []
+        file, video = files.get("subtitles"), files.get("video")
+        if file is None:
+            sentences, _, notes = embedded_subtitles(video) if video else ([], "", [])
+            return _logged(sentences, notes)
+        read = partial(subtitles_and_notes, encoding=self.subtitle_encoding)
+        sentences, notes = read(file)
+        if video is None:
+            return _logged(sentences, notes)
+        others = [file, *(other for other in side_files(video).get("subtitles", ()) if other != file)]
+        fuller = fuller_texts(video, file, sentences, probe(video).duration_s, others, read)
+        sentences, _, is_file, notes = fuller or (sentences, "", True, notes)
+        return _logged(from_pictures_on(video, sentences) if is_file else sentences, notes)
 
     def files(self, video_id: str) -> dict[str, Path]:
         """Find the video's files by kind.
@@ -220,6 +232,13 @@ class FolderReader:
         for key in missing:
             features[key] = _text_encoder(self.text_encoder, self.device).encode(texts[key])
         return features
+
+
+def _logged(sentences: list[Sentence], notes: Sequence[str]) -> list[Sentence]:
+    """Log the notes of sentences."""
+    for note in notes:
+        logger.warning("%s", note)
+    return sentences
 
 
 def _duration_s(files: dict[str, Path], stored: dict[str, Any]) -> float:
