@@ -427,7 +427,7 @@ def _announced_s(container: Any, stream: Any) -> float:
     """
     late = (container.start_time or 0) / av.time_base > LATE_S
     guessed = container.format.flags & Flags.no_timestamps.value  # of a raw stream FFmpeg guesses it by the bit rate
-    if guessed or may_start_again(container) or (late and not stream.duration):
+    if late or guessed or may_start_again(container):
         return 0.0
     end_s, sound = (container.duration or 0) / av.time_base, container.streams.best("audio")
     if stream.duration:
