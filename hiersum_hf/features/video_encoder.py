@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -104,16 +104,22 @@ class VideoEncoder:
 
         if batch_size < 1:
             raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
-        features, times_s = [np.zeros((0, self.dim), np.float32)], []
+        features, times_s = [np.zeros((1, self.dim), np.float32)], []
+        before: Any = None  # the picture of the last feature
         bar = tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding")
         with bar, closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
             for batch in batches(decoded, batch_size):
                 times_s += [time_s for time_s, _ in batch]
-                features.append(self._encode_in_parts([image for _, image in batch]))
+                images = [image for _, image in batch]
+                is_new = [not _is_same(image, last) for last, image in pairwise([before, *images])]
+                new = self._encode_in_parts([image for image, encode in zip(images, is_new, strict=True) if encode])
+                # Row 0 is that of the last picture so far; each new picture moves one row on
+                features.append(np.concatenate([features[-1][-1:], new])[np.cumsum(is_new)])
+                before = images[-1]
                 bar.update(len(batch))
                 if tell is not None:
                     tell(times_s[-1])
-        return np.concatenate(features), np.array(times_s, np.float64)
+        return np.concatenate(features)[1:], np.array(times_s, np.float64)
 
     def _encode_in_parts(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Encode as `encode`, in halves where memory is short.
@@ -127,6 +133,16 @@ class VideoEncoder:
                 raise
         half = len(images) // 2  # out of the handler, which keeps what the first try held
         return np.concatenate([self._encode_in_parts(images[:half]), self._encode_in_parts(images[half:])])
+
+
+def _is_same(image: np.ndarray, last: np.ndarray | None) -> bool:
+    """Tell whether two pictures are equal in every bit.
+
+    A few rows tell most others apart.
+    """
+    if last is None or image.shape != last.shape:
+        return False
+    return np.array_equal(image[::64], last[::64]) and np.array_equal(image, last)
 
 
 def is_out_of_memory(error: Exception) -> bool:

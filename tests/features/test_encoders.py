@@ -164,6 +164,47 @@ def test_leaving_early_stops_decoding():
     assert paced.decoded <= 4 + 2 * 4 + 1
 
 
+class Counting:
+    """An encoder that notes which pictures it is given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def encode(self, names, batch_size):
+        images = {name: np.full((130, 2, 3), ord(name), np.uint8) for name in names}
+        images["'"] = images["a"].copy()
+        images["'"][129, 1, 2] += 1  # one number of one row that the first glance misses
+        frames = [(float(k), images[name].copy()) for k, name in enumerate(names)]
+        features, times_s = encoders.VideoEncoder("counting", 1, self.embed).encode_stream(frames, batch_size)
+        assert times_s.tolist() == list(range(len(names)))
+        return features[:, 0].tolist()
+
+    def embed(self, images):
+        self.seen += [image.astype(float).mean() for image in images]
+        return torch.tensor([[image.astype(float).mean()] for image in images], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+@pytest.mark.parametrize(
+    ("names", "encoded"), [("aaaaaaa", 1), ("abc", 3), ("aabbbbba", 3), ("aaa'a", 3), ("a", 1), ("abab", 4)]
+)
+def test_equal_pictures_are_encoded_once_and_others_never_skipped(names, encoded, batch_size):
+    counting = Counting()
+    found = counting.encode(names, batch_size)
+    assert len(counting.seen) == encoded
+    expected = [float(np.float32(97 + 1 / 780)) if name == "'" else float(ord(name)) for name in names]
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert (found[3] != found[2]) == ("'" in names) if names == "aaa'a" else True
+
+
+def test_pictures_of_another_size_are_no_equals():
+    seen = []
+    encoder = encoders.VideoEncoder("size", 1, lambda images: seen.extend(images) or torch.zeros(len(images), 1))
+    black = [np.zeros(shape, np.uint8) for shape in ((4, 6, 3), (6, 4, 3), (6, 4, 3), (1, 1, 3))]
+    features, _ = encoder.encode_stream(enumerate(black), batch_size=8)
+    assert (len(features), len(seen)) == (4, 3)
+
+
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_no_batch_size_is_an_error_not_a_video_without_frames(batch_size):
     with pytest.raises(ValueError, match=f"batch_size: expected at least 1, found {batch_size}"):
