@@ -51,7 +51,10 @@ def add(commands: Any) -> None:
         "--batch-size", type=int, default=16, metavar="N", help="frames encoded together (%(default)s)"
     )
     extract.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="precision of the encoder (%(default)s), a file for each"
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="precision of the encoder (%(default)s), a file for each; efficientnet-lite0 refuses bfloat16",
     )
     extract.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     extract.add_argument("--json", action="store_true", help="print the report as JSON on stdout and nothing else")

@@ -160,7 +160,10 @@ def _add_scores(group: Any) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="frames encoded together (%(default)s)")
     group.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="precision of the frame encoder (%(default)s)"
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="precision of the frame encoder (%(default)s); efficientnet-lite0 refuses bfloat16",
     )
     group.add_argument(
         "--fast",

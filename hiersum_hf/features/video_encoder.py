@@ -165,11 +165,17 @@ def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float
 
     Raises:
         ImportError: The package behind "efficientnet-lite0" is missing.
-        ValueError: The model cannot be loaded, or has no image features, or no such dtype.
+        ValueError: The model cannot be loaded, or has no image features, or no such dtype, or one that moves the
+            features.
     """
     refuse_precomputed(encoder_id, "video file")
     if dtype not in DTYPES:
         raise HierSumError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
+    if encoder_id == OFFLINE_VIDEO_ENCODER and dtype == "bfloat16":
+        raise HierSumError(
+            f"dtype: expected float32 or float16 for {encoder_id}, found 'bfloat16', which moves its features (their "
+            "cosine with those in float32 falls to 0.96), and no checkpoint is trained on such. Leave it out."
+        )
     embed = _efficientnet(device) if encoder_id == OFFLINE_VIDEO_ENCODER else _clip(encoder_id, device)
     if dtype != "float32":
         import torch

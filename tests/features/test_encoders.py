@@ -220,6 +220,11 @@ def test_a_lower_precision_gives_nearly_the_same(clip_folder, dtype):
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
+def test_half_precision_that_moves_efficientnets_features_is_refused():
+    with pytest.raises(ValueError, match="expected float32 or float16 for efficientnet-lite0, found 'bfloat16'"):
+        load_video_encoder(OFFLINE_VIDEO_ENCODER, dtype="bfloat16")
+
+
 def test_an_unknown_precision_is_named(clip_folder):
     with pytest.raises(ValueError, match="dtype: expected one of float32, float16, bfloat16, found 'int8'"):
         load_video_encoder(str(clip_folder), dtype="int8")
