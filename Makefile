@@ -11,7 +11,7 @@ READY := .venv/.ready
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[offline,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[offline,onnx,dev]"
 	touch $@
 
 demo: $(READY)  ## train on the demo set, evaluate, summarize a rendered video; about 5 minutes

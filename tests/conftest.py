@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,8 @@ from hiersum_hf.synthetic import features as synthetic
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CACHE = tempfile.TemporaryDirectory(prefix="hiersum-tests-")
 settings.register_profile("same everywhere", derandomize=True, database=None, deadline=None)
 settings.load_profile("same everywhere")
-os.environ["HF_DATASETS_CACHE"] = CACHE.name  # not the user's, which grows with every run
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,7 @@ def serve(
     port: int | None = None,
     max_upload_mb: float = MAX_UPLOAD_MB,
     device: str = "auto",
+    runtime: str | None = None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -92,9 +93,10 @@ def serve(
         port: Default: what GRADIO_SERVER_PORT says, else the first free one from 7860 on.
         max_upload_mb: Larger uploads are cut off.
         device: "auto" takes a GPU if there is one.
+        runtime: What computes the frame encoder, as `load_scorer` takes it.
 
     Raises:
-        ImportError: Gradio is not installed.
+        ImportError: Gradio or the runtime is not installed.
         OSError: The port is taken, or the address is not this machine's.
         ValueError: No such checkpoint or device.
     """
@@ -103,7 +105,7 @@ def serve(
     if host or port:  # Gradio would try a hundred ports, after minutes of loading
         family = socket.AF_INET6 if ":" in (host or "") else socket.AF_INET
         socket.create_server((host or "127.0.0.1", port or 0), family=family).close()
-    scorer = load_scorer(model, device=device)
+    scorer = load_scorer(model, device=device, runtime=runtime)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else the uploads would stay
     with tempfile.TemporaryDirectory(prefix="hiersum-app-") as folder:
         page = launch(scorer, Path(folder), scorer.checkpoint, host, port, max_upload_mb)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from hiersum_hf.features.runtime import RUNTIMES
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
@@ -36,6 +37,11 @@ def add(commands: Any) -> None:
         "--max-upload-mb", type=float, default=500, metavar="MB", help="larger uploads are refused (%(default)s)"
     )
     app.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
+    app.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what computes the frame encoder; the features are the same; default: the fastest that is installed",
+    )
     app.set_defaults(run=run)
 
 
@@ -46,5 +52,5 @@ def run(args: argparse.Namespace) -> int:
         raise HierSumError(f"--max-upload-mb: expected a positive number, found {args.max_upload_mb}")
     if args.port is not None and not 0 < args.port < 65536:
         raise HierSumError(f"--port: expected a number from 1 to 65535, found {args.port}")
-    serve(args.model, args.host, args.port, args.max_upload_mb, args.device)
+    serve(args.model, args.host, args.port, args.max_upload_mb, args.device, args.runtime)
     return 0

@@ -10,6 +10,7 @@ import json
 import sys
 from typing import Any
 
+from hiersum_hf.features.runtime import RUNTIMES
 from hiersum_hf.features.video_encoder import DTYPES
 from hiersum_hf.files.escape import printable
 
@@ -57,6 +58,12 @@ def add(commands: Any) -> None:
         help="precision of the encoder (%(default)s), a file for each; efficientnet-lite0 refuses bfloat16",
     )
     extract.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
+    extract.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what computes the encoder; the features are the same; default: the fastest that is installed, on a "
+        'CPU onnx of pip install "hiersum-hf[onnx]"',
+    )
     extract.add_argument("--json", action="store_true", help="print the report as JSON on stdout and nothing else")
     extract.set_defaults(run=run)
 
@@ -69,6 +76,6 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
-    report = extract(videos, args.output, settings, args.device, args.batch_size)
+    report = extract(videos, args.output, settings, args.device, args.batch_size, args.runtime)
     print(json.dumps(report) if args.json else format_report(report))
     return 1 if report["failed"] else 0

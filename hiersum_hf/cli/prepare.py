@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiersum_hf.features.runtime import RUNTIMES
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
@@ -112,6 +113,12 @@ def _add_features(group: Any) -> None:
         metavar="NAME",
         help="encoding of subtitle files, such as windows-1254; default: UTF-8, else a guess, which is said (folder, "
         "howto)",
+    )
+    group.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what computes the frame encoder; the features are the same; default: the fastest that is installed, on a "
+        'CPU onnx of pip install "hiersum-hf[onnx]" (folder, howto)',
     )
     group.add_argument(
         "--text-encoder",

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiersum_hf.features.runtime import RUNTIMES
 from hiersum_hf.features.video_encoder import DTYPES
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -171,6 +172,12 @@ def _add_scores(group: Any) -> None:
         help="look at key frames alone, at most one a second: reads many times faster, the summary is a little worse; "
         "not with a checkpoint trained at another rate",
     )
+    group.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what computes the frame encoder; the features are the same; default: the fastest that is installed, on a "
+        'CPU onnx of pip install "hiersum-hf[onnx]"',
+    )
     group.add_argument("--cache", metavar="DIR", help="keep frames' features there, as `hiersum extract` does")
 
 
@@ -179,7 +186,7 @@ def run(args: argparse.Namespace) -> int:
 
     folders = _folders(args)
     args.chosen_by = _selection(args)
-    scorer = load_scorer(args.model, args.level, args.device, args.dtype, args.fast)
+    scorer = load_scorer(args.model, args.level, args.device, args.dtype, args.fast, args.runtime)
     failed = []
     for number, video in enumerate(folders, 1):
         if len(folders) > 1:

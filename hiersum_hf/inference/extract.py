@@ -109,6 +109,7 @@ def extract(
     settings: FrameSettings,
     device: str = "auto",
     batch_size: int = 16,
+    runtime: str | None = None,
 ) -> dict[str, Any]:
     """Put features of the videos into the folder and return a report.
 
@@ -116,6 +117,14 @@ def extract(
 
     Under `accelerate launch` or torchrun (environment: RANK, WORLD_SIZE, LOCAL_RANK) it does its rank's share, and the
     ranks need no word from each other.
+
+    Args:
+        videos: As `find_videos` gives them.
+        output: Folder of features, new or from earlier runs.
+        settings: As `choose_settings` gives them.
+        device: "auto" takes the GPU of this rank, if there is one.
+        batch_size: Frames encoded together.
+        runtime: What computes the encoder, as `load_video_encoder` takes it.
 
     Returns:
         rank, world_size, settings, `videos` {path: {file, frames, found, warnings}}, `failed` {path: reason}, video_s
@@ -130,7 +139,7 @@ def extract(
     if batch_size < 1:
         raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    encoder = load_video_encoder(settings.video_encoder, device_of_rank(device), settings.dtype)
+    encoder = load_video_encoder(settings.video_encoder, device_of_rank(device), settings.dtype, runtime)
     output.mkdir(parents=True, exist_ok=True)
     if not os.access(output, os.W_OK):
         raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.features.runtime import choose_runtime
 from hiersum_hf.features.text_encoder import FAST_FPS, TextEncoder, default_extractor, fast_extractor, load_text_encoder
 from hiersum_hf.features.video_encoder import VideoEncoder, load_video_encoder, refuse_precomputed
 from hiersum_hf.modeling.errors_hiersum import CheckpointError, HierSumError
@@ -29,6 +30,7 @@ class Scorer:
         device: Of networks and encoders.
         dtype: Precision of the frame encoder.
         fast: Look at key frames alone.
+        runtime: Of the frame encoder, as `load_video_encoder` takes it.
     """
 
     extractor: HierSumFeatureExtractor
@@ -38,11 +40,12 @@ class Scorer:
     device: str = "cpu"
     dtype: str = "float32"
     fast: bool = False
+    runtime: str | None = None
 
     @cached_property
     def video_encoder(self) -> VideoEncoder:
         """The frame encoder, loaded when first used."""
-        return load_video_encoder(self.extractor.video_encoder, self.device, self.dtype)
+        return load_video_encoder(self.extractor.video_encoder, self.device, self.dtype, self.runtime)
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -68,6 +71,7 @@ def load_scorer(
     device: str = "auto",
     dtype: str = "float32",
     fast: bool = False,
+    runtime: str | None = None,
 ) -> Scorer:
     """Load a checkpoint as a scorer, or several, or the training-free scorer.
 
@@ -80,8 +84,10 @@ def load_scorer(
         device: "auto" takes a GPU if there is one.
         dtype: Precision of the frame encoder, as `load_video_encoder` takes it.
         fast: Look at key frames alone, at most one a second.
+        runtime: What computes the frame encoder, as `load_video_encoder` takes it.
 
     Raises:
+        ImportError: The runtime that is asked for is not installed.
         HierSumError: No such device, not a checkpoint of this model, one that was not trained at the level, one for
             features that cannot be computed from a video file, one for other features than the first, or with `fast`
             one that was trained at another sample rate.
@@ -90,8 +96,9 @@ def load_scorer(
     if level is not None and not models:
         raise HierSumError(f"Level {level!r} needs a checkpoint: the training-free scorer has no levels.")
     device = str(torch_device(device))
+    choose_runtime(runtime, device, dtype)  # refuses before anything is read
     if not models:
-        return Scorer(fast_extractor() if fast else default_extractor(), device=device, dtype=dtype, fast=fast)
+        return Scorer(fast_extractor() if fast else default_extractor(), device=device, dtype=dtype, fast=fast, runtime=runtime)
     loaded = [load_checkpoint(one, device) for one in models]
     networks, extractor = [network for network, _ in loaded], loaded[0][1]
     for one, (_, other) in zip(models, loaded, strict=True):
@@ -101,7 +108,7 @@ def load_scorer(
     if fast and extractor.sample_fps != FAST_FPS:
         expected = f"expected a checkpoint trained at {FAST_FPS:g} frame a second, the rate of key frames alone"
         raise CheckpointError(f"{models[0]}: {expected}, found {extractor.sample_fps:g}. Leave out --fast (fast=True).")
-    scorer = Scorer(extractor, networks, ", ".join(map(str, models)), level, device, dtype, fast)
+    scorer = Scorer(extractor, networks, ", ".join(map(str, models)), level, device, dtype, fast, runtime)
     scorer.refuse_frames()
     for network in networks:
         usable_level(network.config, level, has_description=True)  # refuses one that was not trained

@@ -31,9 +31,10 @@ def folder(tmp_path):
 
 def test_json_names_the_file_of_each_video(folder, loaded, tmp_path, capsys):
     flags = ["--video-encoder", "colour", "--sample-fps", "1", "--dtype", "bfloat16", "--device", "cpu", "--json"]
+    flags += ["--runtime", "torch"]
     assert main(["extract", str(folder), "--output", str(tmp_path / "out"), *flags]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert loaded == [("colour", "cpu", "bfloat16")]
+    assert loaded == [("colour", "cpu", "bfloat16", "torch")]
     assert report["settings"] == {"video_encoder": "colour", "sample_fps": 1.0, "dtype": "bfloat16"}
     files = {video["file"] for video in report["videos"].values()}
     assert files == {str(file) for file in (tmp_path / "out").iterdir()}

@@ -121,7 +121,8 @@ def test_a_prepared_folder_is_the_data_set(source, tmp_path, capsys, name):
 
 def test_flags_that_a_data_set_does_not_know_are_refused(tmp_path, capsys):
     """A dropped --quantile would leave other labels than the user believes."""
-    flags = {"choices": {"text_alignment": "a2summ-positional", "dequantization": "official", "convert_pickles": None}}
+    flags = {"choices": {"text_alignment": "a2summ-positional", "dequantization": "official", "runtime": "torch"}}
+    flags["choices"]["convert_pickles"] = None
     for setting, known in KNOWN_BY.items():
         value = flags["choices"].get(setting, "1")
         flag = [f"--{setting.replace('_', '-')}"] + ([] if value is None else [value])

@@ -157,7 +157,7 @@ def test_preparing_a_folder_reads_and_fills_the_cache(video, tmp_path, monkeypat
     """What `hiersum extract` encoded is not encoded again by `hiersum prepare folder --cache`."""
     cache, asked = tmp_path / "cache", []
 
-    def load(encoder_id, device="cpu"):
+    def load(encoder_id, device="cpu", runtime=None):
         asked.append(encoder_id)
         return colour_encoder(encoder_id)
 

@@ -8,7 +8,7 @@ import torch
 from hiersum_hf.features.video_encoder import VideoEncoder
 
 
-def colour_encoder(encoder_id="colour", device="cpu", dtype="float32", on_batch=lambda: None):
+def colour_encoder(encoder_id="colour", device="cpu", dtype="float32", runtime=None, on_batch=lambda: None):
     """The mean colour of a picture, as `load_video_encoder` would give it."""
 
     def embed(images):

@@ -52,6 +52,7 @@ class FolderReader:
         device: Torch device of the encoders.
         cache: Folder of frame features (`hiersum extract`), read and added to; None: nothing is kept.
         subtitle_encoding: Of the subtitle files; None: UTF-8, else a guess, which is logged.
+        runtime: What computes the frame encoder, as `load_video_encoder` takes it.
     """
 
     path: str | Path
@@ -63,6 +64,7 @@ class FolderReader:
     device: str = "cpu"
     cache: str | Path | None = field(default=None, repr=False)  # what is read does not depend on it
     subtitle_encoding: str | None = None
+    runtime: str | None = field(default=None, repr=False)  # nor on this
 
     @property
     def video_ids(self) -> list[str]:
@@ -196,7 +198,7 @@ class FolderReader:
         from hiersum_hf.features.cache import FrameSettings, frame_features
 
         settings = FrameSettings(self.video_encoder, float(self.sample_fps))
-        load = partial(_video_encoder, self.video_encoder, self.device)
+        load = partial(_video_encoder, self.video_encoder, self.device, self.runtime)
         found = frame_features(video, settings, load, self.cache)
         for warning in found.warnings:
             logger.warning(warning)
@@ -300,10 +302,10 @@ def _sides(
 
 
 @lru_cache(maxsize=1)
-def _video_encoder(encoder_id: str, device: str) -> Any:
+def _video_encoder(encoder_id: str, device: str, runtime: str | None) -> Any:
     from hiersum_hf.features.video_encoder import load_video_encoder
 
-    return load_video_encoder(encoder_id, device)
+    return load_video_encoder(encoder_id, device, runtime=runtime)
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ from hiersum_hf.datasets.readers.tvsum import TVSumReader
 from hiersum_hf.datasets.readers.tvsum_ratings import RATINGS
 from hiersum_hf.datasets.readers.wikihow import WikiHowReader
 from hiersum_hf.datasets.text_features import EmbeddedReader
+from hiersum_hf.features.runtime import choose_runtime
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -40,7 +41,7 @@ KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "threshold": (*CURVES, "folder"),
     **dict.fromkeys(("quantile", "intro_bins", "min_views", "max_views"), CURVES),
     "video_encoder": ("folder", "howto", *TVSUM),
-    **dict.fromkeys(("cache", "subtitle_encoding"), ("folder", "howto")),
+    **dict.fromkeys(("cache", "subtitle_encoding", "runtime"), ("folder", "howto")),
     "text_encoder": NAMES,
     **dict.fromkeys(("ratings", "text_features", "captions", "text_alignment"), TVSUM),
     "dequantization": ("mrhisum",),
@@ -100,8 +101,10 @@ def open_reader(
         raise InputError(f"{cache}: expected a cache outside {source}, whose files must stay as they are meanwhile.")
     if "subtitle_encoding" in settings:
         check_encoding(settings["subtitle_encoding"], "--subtitle-encoding")
+    if "runtime" in settings:
+        choose_runtime(settings["runtime"], "cpu")
     if name == "howto":
-        of_folder = ("video_encoder", "text_encoder", "cache", "subtitle_encoding")
+        of_folder = ("video_encoder", "text_encoder", "cache", "subtitle_encoding", "runtime")
         encoders = {key: settings.pop(key) for key in of_folder if key in settings}
         articles = _first(source, "how_to_steps.tar.gz")
         return HowToReader.open(FolderReader(source, **encoders), articles, **settings), [source]
