@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +34,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", 
 INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
 EFFICIENTNET_SIZE = 224
 PART = 8  # images computed together on a CPU
+MODES = {2: "bilinear", 3: "bicubic"}  # of Pillow, as PyTorch calls them
 # Ids of features that come with a data set (docs/features.md) or are made up
 PRECOMPUTED = {
     "unknown",
@@ -265,6 +267,7 @@ def _module_folder(encoder_id: str) -> str:
 
 def _image_processor(encoder_id: str, folder: str) -> Any:
     """Load the image processor without torchvision."""
+    from transformers.image_processing_backends import PilBackend
     from transformers.image_processing_base import ImageProcessingMixin
 
     # its short name asks for torchvision in transformers 5.17
@@ -279,7 +282,30 @@ def _image_processor(encoder_id: str, folder: str) -> Any:
             "versions of transformers; put the new name into a copy of the model"
         )
     load: Any = AutoImageProcessor.from_pretrained  # without types in transformers
-    return load(encoder_id, subfolder=folder, backend="pil")
+    processor = load(encoder_id, subfolder=folder, backend="pil")
+    if getattr(type(processor), "resize", None) is PilBackend.resize:  # not a way of its own
+        processor.resize = partial(_resize, processor.resize)
+    return processor
+
+
+def _resize(resize: Any, image: np.ndarray, size: Any, resample: Any = None, **more: Any) -> np.ndarray:
+    """Resize (3, H, W) as an image processor, large pictures without the detour over Pillow.
+
+    That takes a tenth of the time. At half the size and below no number differs by more than 1/255; where a picture
+    keeps more, a few in a million differ by 2/255, so it takes the detour, which costs little there.
+    """
+    from transformers.image_transforms import get_resize_output_image_size
+
+    if size.shortest_edge and not size.longest_edge:
+        edge, layout = size.shortest_edge, "channels_first"
+        target = get_resize_output_image_size(image, edge, default_to_square=False, input_data_format=layout)
+    else:
+        target = (size.height, size.width)
+    is_known = resample in MODES and image.dtype == np.uint8 and len(image) == 3 and None not in target
+    if not is_known or image.shape[1] < 2 * target[0] or image.shape[2] < 2 * target[1]:
+        found: np.ndarray = resize(image, size, resample, **more)
+        return found
+    return resized(np.moveaxis(image, 0, -1), target, MODES[resample])[0].numpy()
 
 
 def _efficientnet(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:

