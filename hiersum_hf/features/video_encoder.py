@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from xxhash import xxh3_128_digest
 
 from hiersum_hf.features.runtime import choose_runtime, forward_on
 from hiersum_hf.files.json_file import read_json
@@ -89,7 +90,7 @@ class VideoEncoder:
         """Encode a stream of timed frames.
 
         A thread of its own decodes while this one encodes. At most three batches are in memory at a time: one is
-        encoded, two are decoded ahead.
+        encoded, two are decoded ahead. A picture that was there before, equal in every number, is not encoded again.
 
         Args:
             frames: (time_s, image) as `hiersum_hf.video.reader.iter_frames` yields them.
@@ -109,22 +110,27 @@ class VideoEncoder:
 
         if batch_size < 1:
             raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
-        features, times_s = [np.zeros((1, self.dim), np.float32)], []
-        before: Any = None  # the picture of the last feature
+        features: list[np.ndarray] = [np.zeros((0, self.dim), np.float32)]
+        times_s: list[float] = []
+        rows: list[int] = []  # of each frame's picture among those that differ
+        row_of: dict[Any, int] = {}
         bar = tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding")
         with bar, closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
             for batch in batches(decoded, batch_size):
-                times_s += [time_s for time_s, _ in batch]
-                images = [image for _, image in batch]
-                is_new = [not _is_same(image, last) for last, image in pairwise([before, *images])]
-                new = self._encode_in_parts([image for image, encode in zip(images, is_new, strict=True) if encode])
-                # Row 0 is that of the last picture so far; each new picture moves one row on
-                features.append(np.concatenate([features[-1][-1:], new])[np.cumsum(is_new)])
-                before = images[-1]
+                new = []
+                for time_s, image in batch:
+                    content = _content(image)
+                    if content not in row_of:
+                        row_of[content] = len(row_of)
+                        new.append(image)
+                    rows.append(row_of[content])
+                    times_s.append(time_s)
+                features.append(self._encode_in_parts(new))
                 bar.update(len(batch))
                 if tell is not None:
                     tell(times_s[-1])
-        return np.concatenate(features)[1:], np.array(times_s, np.float64)
+        found = np.concatenate(features)
+        return found if len(found) == len(rows) else found[rows], np.array(times_s, np.float64)
 
     def _encode_in_parts(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Encode as `encode`, in halves where memory is short.
@@ -140,14 +146,9 @@ class VideoEncoder:
         return np.concatenate([self._encode_in_parts(images[:half]), self._encode_in_parts(images[half:])])
 
 
-def _is_same(image: np.ndarray, last: np.ndarray | None) -> bool:
-    """Tell whether two pictures are equal in every bit.
-
-    A few rows tell most others apart.
-    """
-    if last is None or image.shape != last.shape:
-        return False
-    return np.array_equal(image[::64], last[::64]) and np.array_equal(image, last)
+def _content(image: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    """Tell equal pictures by their shape and a hash (128 bits) of all numbers."""
+    return image.shape, xxh3_128_digest(np.ascontiguousarray(image).data)
 
 
 def is_out_of_memory(error: Exception) -> bool:

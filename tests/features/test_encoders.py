@@ -173,7 +173,7 @@ class Counting:
     def encode(self, names, batch_size):
         images = {name: np.full((130, 2, 3), ord(name), np.uint8) for name in names}
         images["'"] = images["a"].copy()
-        images["'"][129, 1, 2] += 1  # one number of one row that the first glance misses
+        images["'"][129, 1, 2] += 1  # one number
         frames = [(float(k), images[name].copy()) for k, name in enumerate(names)]
         features, times_s = encoders.VideoEncoder("counting", 1, self.embed).encode_stream(frames, batch_size)
         assert times_s.tolist() == list(range(len(names)))
@@ -186,7 +186,7 @@ class Counting:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
 @pytest.mark.parametrize(
-    ("names", "encoded"), [("aaaaaaa", 1), ("abc", 3), ("aabbbbba", 3), ("aaa'a", 3), ("a", 1), ("abab", 4)]
+    ("names", "encoded"), [("aaaaaaa", 1), ("abc", 3), ("aabbbbba", 2), ("aaa'a", 2), ("a", 1), ("abacbc", 3)]
 )
 def test_equal_pictures_are_encoded_once_and_others_never_skipped(names, encoded, batch_size):
     counting = Counting()
