@@ -98,7 +98,9 @@ def load_scorer(
     device = str(torch_device(device))
     choose_runtime(runtime, device, dtype)  # refuses before anything is read
     if not models:
-        return Scorer(fast_extractor() if fast else default_extractor(), device=device, dtype=dtype, fast=fast, runtime=runtime)
+        return Scorer(
+            fast_extractor() if fast else default_extractor(), device=device, dtype=dtype, fast=fast, runtime=runtime
+        )
     loaded = [load_checkpoint(one, device) for one in models]
     networks, extractor = [network for network, _ in loaded], loaded[0][1]
     for one, (_, other) in zip(models, loaded, strict=True):
