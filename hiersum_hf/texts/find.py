@@ -87,12 +87,11 @@ def read_texts(
     is_file = isinstance(subtitles, str | os.PathLike)
     if subtitles is None:
         read = partial(subtitles_and_notes, encoding=encoding)
-        subtitles, file, notes = _beside(beside.get("subtitles", ()), read)
-        source, is_file = str(file), True
+        texts_of_file, file, notes = _beside(beside.get("subtitles", ()), read)
+        subtitles, source, is_file = texts_of_file, str(file), True
         if file is not None:
-            fuller = fuller_texts(video, file, subtitles, duration_s, beside["subtitles"], read, language)
-            if fuller is not None:
-                subtitles, source, is_file, notes = fuller
+            fuller = fuller_texts(video, file, texts_of_file, duration_s, beside["subtitles"], read, language)
+            subtitles, source, is_file, notes = fuller or (subtitles, source, is_file, notes)
     elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
     if subtitles is not None:
@@ -144,7 +143,7 @@ def fuller_texts(
     Returns:
         Sentences, where they are from, whether that is a file, and what to note; None where the file stays.
     """
-    path = video.path if isinstance(video, VideoFile) else Path(video)
+    path = Path(video.path if isinstance(video, VideoFile) else video)
     tag, part = (companion(file, {path.stem}) or ("", "", ("", 0)))[2]
     letters = letters_of(sentences)
     if part != PART and letters >= SPARSE * duration_s:

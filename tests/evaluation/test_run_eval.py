@@ -287,3 +287,14 @@ def test_seeds_are_averaged_in_every_fold(trained, folder, data, demo_extractor,
 def test_a_source_that_is_a_folder_has_drawn_folds(tmp_path):
     """SumMe's annotations are a folder of .mat files, which is not a prepared one."""
     assert count_folds(DataArguments(data=str(tmp_path))) == 5
+
+
+@pytest.mark.slow
+def test_ids_of_a_scores_file_that_the_data_lacks_are_named_beside_runs(folder, data, demo_records, tmp_path, caplog):
+    scores = {record.video_id: [0.5] * len(record.frame_times_s) for record in demo_records[:10]}
+    for k, name in enumerate(scores):
+        scores[name][k] = 1.0
+    write_json(tmp_path / "s.json", scores | {"elsewhere": [1.0]})
+    words = ["--scorer", str(folder), "--scorer", str(tmp_path / "s.json"), "--folds", "--device", "cpu"]
+    assert main(["evaluate", "tvsum", "--data", str(data), *words]) == 0
+    assert caplog.text.count("s.json: leaves unused what it has of videos that the data lacks: elsewhere\n") == 1
