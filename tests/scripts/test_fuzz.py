@@ -65,11 +65,11 @@ def put(file, *path):
     return change
 
 
-def declared(shape):
+def declared(shape, *path):
     def change(files):
         from fuzzing.damage import Declared
 
-        put("t.h5", "video_1", "features", Declared(shape))(files)
+        put(*(path or ("t.h5", "video_1", "features")), Declared(shape))(files)
 
     return change
 
@@ -156,6 +156,12 @@ def test_whole_files_are_accepted(fuzzing, tmp_path):
         ("tvsum-h5", scribble("t.h5", b"SNOD", b"XXXX"), "t.h5: expected a complete HDF5 file, found a broken one"),
         ("tvsum-mat", put("a.mat", "tvsum50", "title", [np.zeros(20_000, np.uint16)]), "entry 1: .* 10000 letters"),
         ("mrhisum-h5", put("mr_hisum.h5", "video_2", np.zeros(9)), "video video_2: expected a Group, found a Dataset"),
+        ("smmrhisum-h5", put("sm_mrhisum.h5", "video_2", np.zeros(9)), "video video_2: expected a Group, found a Data"),
+        (
+            "smvideoxum-h5",
+            declared((2**40, 8), "sm_videoxum.h5", "video_2", "gtscores"),
+            "video_2: .*shape .1099511627776",
+        ),
         ("trimodal-h5", put("mosu_gt.h5", "video_1", np.array(3)), "video video_1: expected a Group"),
         ("trimodal-h5", put("mosu_feat_text_roberta.h5", "video_1", np.array(3.0)), "found none"),
         ("features-h5", put("features.h5", "b", {"features": np.ones((2, 3)), "times_s": np.array("x")}), "video b: "),

@@ -48,6 +48,7 @@ from hiersum_hf.summary.shots import clip_shots
 
 logger = logging.getLogger(__name__)
 
+MAX_ANNOTATORS = 1000  # of a video; the published files have ten
 MRHISUM_ENCODER = "sentence-transformers/clip-ViT-B-32"  # of frames and texts
 VIDEOXUM_ENCODER = "videoxum-clip"  # a CLIP fine-tuned on VideoXum, of frames and texts
 WIDTH = 512
@@ -227,9 +228,10 @@ class SMVideoXumReader:
         )
 
     def _records(self) -> dict[str, list[str]]:
-        """List the records of each video."""
-        users = {name: row_count(found.get("gtscores")) or 1 for name, found in _shapes(self.h5).items()}
-        return {name: [f"{name}:{user}" for user in range(count)] for name, count in users.items()}
+        """List the records of each video; one that claims none or too many annotators has one, which is refused."""
+        users = {name: row_count(found.get("gtscores")) for name, found in _shapes(self.h5).items()}
+        counts = {name: count if 0 < count <= MAX_ANNOTATORS else 1 for name, count in users.items()}
+        return {name: [f"{name}:{user}" for user in range(count)] for name, count in counts.items()}
 
 
 def _files(folder: Path, h5: str, *others: str) -> list[Any]:

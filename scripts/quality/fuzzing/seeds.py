@@ -64,6 +64,7 @@ LABELS = "start_s,end_s,score\n0,1.5,0.5\n1.5,3,1\n"
 RATINGS = "a\tVT\t1,2,3,4\na\tVT\t1,1,5,4\nb\tBK\t3,3\n"
 SPLIT = {"train_keys": ["x/video_1"], "val_keys": [], "test_keys": ["x/video_2"]}
 LONG_SPLIT = {"train_keys": ["video_1"], "val_keys": [], "test_keys": ["video_2"]}
+SHORT_SPLIT = {"train": ["video_1"], "val": [], "test": ["video_2"]}
 SPLIT_YML = """- train_keys: [../x/video_1, &a video_3]
   test_keys:
   - video_2
@@ -279,6 +280,33 @@ def tvsum_text_folders() -> list[dict[str, Any]]:
 def mrhisum_folders() -> list[dict[str, Any]]:
     groups = {f"video_{k}": curve_group() | {"features": rows(5, 1024)} for k in (1, 2)}
     return [{"mr_hisum.h5": groups, "metadata.csv": METADATA, "mr_hisum_split.json": LONG_SPLIT}]
+
+
+def smmrhisum_folders() -> list[dict[str, Any]]:
+    group: dict[str, Any] = {
+        "n_frames": np.array(180), "change_points": np.array([[0, 2], [2, 4], [4, 5]]),
+        "gt_summary": np.array([0, 1, 0, 0, 1, 0], np.float32),
+        "gtscores": np.array([0.2, 0.9, 0.1, 0.1, 0.8, 0.3]), "video_embeddings": rows(6, 512),
+    }  # fmt: skip
+    groups = {f"video_{k}": group | spoken_members(2) for k in (1, 2)}
+    return [{"sm_mrhisum.h5": groups, "sm_mrhisum_split.json": SHORT_SPLIT, "metadata.csv": METADATA}]
+
+
+def smvideoxum_folders() -> list[dict[str, Any]]:
+    chosen = np.eye(3, 6, dtype=np.float32)
+    group = {"n_frames": np.array(6), "gtscores": chosen, "video_embeddings": rows(6, 512)}
+    groups = {f"video_{k}": group | spoken_members((3, 2)) for k in (1, 2)}
+    return [{"sm_videoxum.h5": groups, "sm_videoxum_split.json": SHORT_SPLIT}]
+
+
+def spoken_members(scripts: int | tuple[int, ...]) -> dict[str, Any]:
+    """Two transcripts of six seconds, and scripts of so many rows."""
+    said, by_second = rows(2, 512), np.zeros((6, 512), np.float32)
+    by_second[0:2], by_second[3:5] = said
+    script = rows(int(np.prod(scripts)), 512).reshape((*np.atleast_1d(scripts), 512))
+    times_s = np.array([[0.0, 2.0], [3.0, 5.0]])
+    texts = {"transcript_embeddings": said, "transcript_timestamps": times_s, "aligned_transcripts": by_second}
+    return texts | {"script_embeddings": script}
 
 
 def trimodal_folders() -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from hiersum_hf.datasets.readers.mrhisum import MrHiSumReader
 from hiersum_hf.datasets.readers.pickles import convert_pickled_arrays
 from hiersum_hf.datasets.readers.replay import read_replays
 from hiersum_hf.datasets.readers.replay_reader import ReplayReader
+from hiersum_hf.datasets.readers.sdmvsum import SMMrHiSumReader, SMVideoXumReader
 from hiersum_hf.datasets.readers.side_files import read_features, read_segments
 from hiersum_hf.datasets.readers.trimodal import TrimodalReader
 from hiersum_hf.datasets.readers.tvsum import TVSumReader
@@ -253,6 +254,12 @@ TARGETS = {
     "summe-mat": Target(one("Scuba.mat", seeds.summe_mat), lambda folder: whole(AnnotationReader(folder)), CONTAINERS),
     "mrhisum-h5": Target(
         seeds.mrhisum_folders, lambda folder: whole(MrHiSumReader.from_folder(folder)), CONTAINERS, "*.h5"
+    ),
+    "smmrhisum-h5": Target(
+        seeds.smmrhisum_folders, lambda folder: whole(SMMrHiSumReader.from_folder(folder)), CONTAINERS, "*.[hj]*"
+    ),
+    "smvideoxum-h5": Target(
+        seeds.smvideoxum_folders, lambda folder: whole(SMVideoXumReader.from_folder(folder)), CONTAINERS, "*.[hj]*"
     ),
     "trimodal-h5": Target(
         seeds.trimodal_folders, lambda folder: whole(TrimodalReader.from_folder(folder)), CONTAINERS, "*.h5"
