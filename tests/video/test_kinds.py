@@ -13,6 +13,7 @@ SPANS = [(0.413, 1.213), (1.213, 1.813), (2.513, 3.653)]  # never on a picture's
 B_FRAMES, NO_B_FRAMES = {"bf": "3", "preset": "fast"}, {"bf": "0", "preset": "fast"}
 QUIET = {"x265-params": "log-level=none"}
 UNEVEN_S = [0.0, 0.04, 0.11, 0.3, 0.5, 0.51, 0.9, 1.0, 1.04, 1.3, 1.35, 1.9, 2.0, 2.6, 2.7, 2.74, 3.1, 3.5, 3.9]
+NO_LENGTH, M2TS = {"flvflags": "no_duration_filesize"}, {"mpegts_m2ts_mode": "1"}
 NTSC, FILM = Fraction(30000, 1001), Fraction(24000, 1001)
 FIRST_5_S = [5 + k / 25 for k in range(100)]
 
@@ -80,6 +81,22 @@ KINDS = {
     "flv of H.264": Film("film.flv", options=B_FRAMES),
     "wmv": Film("film.wmv", "wmv2", "wmav2"),
     "3gp": Film("film.3gp", "mpeg4", muxer="3gp", layout="mono"),
+    "mkv without a length": Film("film.mkv", options=B_FRAMES, muxing={"live": "1"}),
+    "webm of a browser": Film(
+        "film.webm", "libvpx", "libopus", times_s=UNEVEN_S, options={"deadline": "realtime"}, muxing={"live": "1"}
+    ),
+    "flv of a live stream": Film("film.flv", options=B_FRAMES, begin_s=3600.0, muxing=NO_LENGTH),
+    "flv whose pictures begin late": Film("film.flv", times_s=FIRST_5_S[:], sound_s=(3.0, 9.0), begin_s=-3.0),
+    "wmv of uneven times": Film("film.wmv", "wmv2", "wmav2", times_s=UNEVEN_S),
+    "mkv whose pictures begin late": Film("film.mkv", times_s=FIRST_5_S[:], sound_s=(3.0, 9.0), begin_s=-3.0),
+    "ts whose pictures begin late": Film("film.ts", times_s=FIRST_5_S[:], sound_s=(3.0, 9.0), begin_s=-3.0),
+    "mts of a camcorder": Film(
+        "film.mts", sound="ac3", options=B_FRAMES, rate=50, count=200, muxer="mpegts", muxing=M2TS
+    ),
+    "vob of a disc": Film("film.vob", "mpeg2video", "ac3", options={"bf": "2"}, muxer="vob"),
+    "mxf of an archive": Film("film.mxf", "mpeg2video", "pcm_s16le", options={"bf": "2"}),
+    "dv": Film("film.avi", "dvvideo", "pcm_s16le", size=(720, 576), pix_fmt="yuv420p"),
+    "ogv": Film("film.ogv", "libvpx", "libopus", options={"deadline": "realtime"}),
     "nut": Film("film.nut", options=B_FRAMES, sound="pcm_s16le"),
 }
 
