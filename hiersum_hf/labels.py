@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
@@ -30,6 +29,8 @@ def mean_ranks(user_scores: np.ndarray) -> np.ndarray:
     Returns:
         (N,) float32 in [0, 1], 0 the least and 1 the best frame; all 0 where nobody tells frames apart.
     """
+    from scipy.stats import rankdata  # takes a second to load
+
     mean = rankdata(user_scores, axis=1).mean(axis=0)
     least, spread = mean.min(initial=np.inf), np.ptp(mean) if len(mean) else 0.0
     scaled: np.ndarray = (mean - least) / spread if spread else np.zeros_like(mean)

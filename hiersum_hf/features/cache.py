@@ -20,7 +20,9 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,10 +115,14 @@ def frame_features(
     if stored is not None:
         return stored
     reading, glances = Reading(), Glances()
-    encoder = load()
     try:
         frames = iter_frames(video, settings.sample_fps, reading, watch, listen, settings.key_frames)
         frames = glances.watch(frames)
+        with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
+            loading = pool.submit(load)
+            first = list(islice(frames, 1))  # decoded while the encoder loads
+            encoder = loading.result()
+        frames = chain(first, frames)
         features, times_s = encoder.encode_stream(frames, batch_size, total, tell)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
