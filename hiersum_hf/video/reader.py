@@ -36,7 +36,7 @@ MAX_REORDERED = 16  # pictures that an encoder may store before one that is show
 SOUND_STEP_S = 1.0  # after so much sound a packet is decoded to see what it is
 LAST_PACKETS = 3  # before a part, any of which may be called corrupt
 FAST = "key frames alone were looked at."
-NOT_FAST = "its key frames do not stand for all of it, so other pictures were looked at, too."
+NOT_FAST = "its key frames alone do not do, so other pictures were looked at, too."
 # FFmpeg's names of formats that hold what they show; others (playlists, scripts) open further files and addresses.
 FORMATS = (
     "mov,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,gxf,dv,rm,swf,nut,nsv,wtv,ivf,gif,apng,mjpeg,yuv4mpegpipe,"
