@@ -18,7 +18,7 @@ import numpy as np
 from av.codec.context import Flags
 from av.video.frame import PictureType
 
-from hiersum_hf.video.bitstream import CHANGED, DAMAGED, FORMS, Hevc, NotExactError
+from hiersum_hf.video.bitstream import CHANGED, DAMAGED, DEEP_BITS, FORMS, Hevc, NotExactError
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.picture import PixelShape, tell_colours
 from hiersum_hf.video.reader import MAX_REORDERED, TOLERANCE_S
@@ -154,7 +154,8 @@ class Groups:
                 start_s = time_s if abs(time_s - start_s) <= MAX_CUT_ERROR_S else start_s
             elif not times_s or time_s < times_s[0]:  # leading pictures need some before the key frame
                 head_key = packet.pts if packet.is_keyframe and time_s <= start_s else head_key
-                early_s += [time_s] * (start_s - TOLERANCE_S <= time_s < end_s - TOLERANCE_S)
+                if start_s - TOLERANCE_S <= time_s < end_s - TOLERANCE_S:
+                    early_s.append(time_s)
                 over += time_s >= end_s - TOLERANCE_S
                 if over > MAX_REORDERED:
                     break
@@ -164,8 +165,10 @@ class Groups:
                 raise NotExactError("its edit list leaves pictures out")
             if begins and over and whole_at is None:
                 whole_at = len(times_s)
-            keys += [(len(times_s), packet.pts)] * packet.is_keyframe
-            first += [packet] * (len(first) < CHECKED)
+            if packet.is_keyframe:
+                keys.append((len(times_s), packet.pts))
+            if len(first) < CHECKED:
+                first.append(packet)
             times_s.append(time_s)
             ends_s = max(ends_s, time_s + float((packet.duration or 0) * self._stream.time_base))
             if over > MAX_REORDERED and not (whole and whole_at is None):
@@ -236,7 +239,7 @@ class Groups:
         for field in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(codec, field, getattr(frame, field))
         codec.flags |= Flags.global_header | Flags.frame_duration
-        codec.options, codec.thread_type = self._form.options(self._quality), "FRAME"
+        codec.options, codec.thread_type = self._form.options(self._quality, frame.format.name == DEEP_BITS), "FRAME"
         try:
             codec.open()
         except av.error.FFmpegError as error:
