@@ -15,6 +15,7 @@ from hiersum_hf.video.bitstream import FORMS, Hevc
 from hiersum_hf.video.groups import Groups
 from hiersum_hf.video.writer import whole_groups, write_segments
 from tests.makers.pictures import joined, oriented, quarters, tags, told
+from tests.makers.player import played
 from tests.makers.ruler import Film, off, sound_lag_s
 from tests.makers.videos import psnr
 
@@ -137,7 +138,7 @@ KINDS = {
     "VP9, hidden pictures": (Film("film.webm", "libvpx-vp9", "libopus", options=ALT), 60),
     "AV1": (Film(codec="libsvtav1", options=PRESET), 60),
     "AV1 in .webm": (Film("film.webm", "libsvtav1", "libopus", options=PRESET), 60),
-    "AV1, 10 bit": (Film(codec="libsvtav1", options=PRESET, pix_fmt="yuv420p10le"), 60),
+    "AV1, 10 bit": (Film(codec="libsvtav1", options={"preset": "7"}, pix_fmt="yuv420p10le"), 60),
 }
 
 
@@ -156,6 +157,14 @@ def test_kinds_of_sources_are_copied_where_they_can_be(tmp_path, monkeypatch, ki
     assert (measured.wrong, measured.silent) == ([], 0)
     assert measured.sound_s < 0.02
     assert_plays(tmp_path / "out.mp4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["H.264", "VP9", "AV1"])
+def test_a_browser_plays_every_picture_through_the_joints(tmp_path, monkeypatch, kind):
+    path = textured(KINDS[kind][0], tmp_path, monkeypatch)
+    rendered(path, SPANS, tmp_path / "out.mp4")
+    assert played(tmp_path / "out.mp4") == ("ended", "3.14", "79")
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def rows(times: dict[str, np.ndarray], decode: dict[str, Any], found: Summary, a
         step("selection", times["selection"] - times["shots"], whole),
         step("model, shots and selection", scoring, whole, wanted("decode", 1 / 0.03)),
         step(f"writing, {cuts}", times["writing"], times["bare cut"],
-             wanted("bare PyAV, the same cuts and settings", 1 / 1.3)),
+             wanted("bare PyAV, the same cuts by x264 medium", 1 / 0.35)),
         step("the other files", times["files"] - times["writing"], whole),
         row("all", times["all"][0], found.duration_s, f"processor {times['all'][1]:.3g} s; reference: playing time"),
     ]  # fmt: skip
