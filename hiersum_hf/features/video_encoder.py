@@ -139,7 +139,7 @@ class VideoEncoder:
         """
         try:
             return self.encode(images)
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:  # ONNX Runtime's are of a kind of their own
             if len(images) == 1 or not is_out_of_memory(error):
                 raise
         half = len(images) // 2  # out of the handler, which keeps what the first try held

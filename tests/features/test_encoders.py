@@ -164,6 +164,20 @@ def test_leaving_early_stops_decoding():
     assert paced.decoded <= 4 + 2 * 4 + 1
 
 
+def test_a_batch_for_which_onnx_runtime_finds_no_memory_is_halved():
+    """Its errors are no RuntimeErrors."""
+    pictures = [np.full((2, 2, 3), k, np.uint8) for k in range(5)]
+
+    def embed(images):
+        if len(images) > 2:
+            raise Exception("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory")
+        return torch.tensor([[float(image.mean())] for image in images])
+
+    encoder = encoders.VideoEncoder("hungry", 1, embed)
+    features, _ = encoder.encode_stream([(float(k), image) for k, image in enumerate(pictures)], batch_size=5)
+    np.testing.assert_array_equal(features[:, 0], range(5))
+
+
 class Counting:
     """An encoder that notes which pictures it is given."""
 
