@@ -516,7 +516,7 @@ def picture_packets(
     """Read the packets of the pictures; those of the sound go to `listen`."""
     origin_s, heard_s = stream_start_s(stream), -math.inf
     for packet in readable_packets(container, stream, faults, clock):
-        if packet.stream_index == stream.index:
+        if packet.stream.index == stream.index:
             yield packet
             continue
         if listen is not None:
@@ -537,7 +537,7 @@ def readable_packets(container: Any, stream: Any, faults: Faults, clock: Clock) 
             for packet in container.demux(*clock.streams):
                 failed = 0 if packet.pts is not None else failed
                 begins_part = clock.place(packet)
-                if packet.stream_index == stream.index:
+                if packet.stream.index == stream.index:
                     # FFmpeg calls one of the last packets before a part corrupt, as what follows is not its own
                     if doubted:
                         doubted = [] if begins_part else [left - 1 for left in doubted]

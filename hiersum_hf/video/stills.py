@@ -179,7 +179,7 @@ def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
         if stream is not None:
             clock = Clock(container, (pictures, stream))
             for packet in readable_packets(container, pictures, Faults(), clock):
-                if packet.stream_index == stream.index:
+                if packet.stream.index == stream.index:
                     sound.hear(packet, stream_start_s(pictures))
     return sound.at(edges_s)
 

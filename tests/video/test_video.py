@@ -259,3 +259,21 @@ def test_raw_streams_are_measured_or_refused_with_what_to_do(tmp_path):
     for read in (probe, lambda video: list(iter_frames(video, 2))):
         with pytest.raises(ValueError, match=told):
             read(tmp_path / "b.264")
+
+
+@pytest.mark.parametrize("sample_fps", [EVERY, 12])
+def test_the_last_pictures_come_where_sound_is_stored_first(tmp_path, sample_fps):
+    """A decoder keeps the last pictures back until it is told of the end, which PyAV marks as that of stream 0."""
+    path = synthetic(tmp_path / "a.mp4", [k / 25 for k in range(75)], tone_hz=440)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "b.mp4"), "w") as target:
+        order = sorted(source.streams, key=lambda stream: stream.type)  # audio, video
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in order}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.streams.best("video").index == 1
+    times_s, wanted_s = ([time_s for time_s, _ in iter_frames(one, sample_fps)] for one in (tmp_path / "b.mp4", path))
+    assert times_s == pytest.approx(wanted_s)
+    assert times_s[-1] > 2.88
