@@ -27,7 +27,7 @@ from hiersum_hf.video.reader import MAX_REORDERED, TOLERANCE_S
 CONTAINERS = "mp4", "matroska"  # whose packets have times, and whose headers tell the parameters
 MAX_CUT_ERROR_S = 0.001  # cuts this close to a key frame fall on it
 MAX_LATE_S = 0.1  # a later first frame lets the frame on screen at the segment's start come first
-MIN_RATE = 10_000  # ticks a second of written video
+MIN_RATE = 45_000  # ticks a second of written video
 CHECKED = 4  # packets from a key frame on that are decoded to see whether a decoder can begin there
 Placed = tuple[float, float, float]  # a segment's start_s and end_s, and the second of the output where it begins
 
