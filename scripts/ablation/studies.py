@@ -227,7 +227,7 @@ RATINGS: dict[str, dict[str, Any]] = {
     "features not centred": {"center_features": False},
     "no place in the video": {"relative_position": False},
     "no linear path": {"linear_path": False},
-    "four times the epochs": {"num_train_epochs": 12},
+    "four times the epochs": {"num_train_epochs": 8},
 }
 PAPER_PARTS: dict[str, dict[str, Any]] = {
     "with the contrasts": {"inter_weight": 0.1, "intra_weight": 1.0},

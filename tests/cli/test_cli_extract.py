@@ -35,7 +35,8 @@ def test_json_names_the_file_of_each_video(folder, loaded, tmp_path, capsys):
     assert main(["extract", str(folder), "--output", str(tmp_path / "out"), *flags]) == 0
     report = json.loads(capsys.readouterr().out)
     assert loaded == [("colour", "cpu", "bfloat16", "torch")]
-    assert report["settings"] == {"video_encoder": "colour", "sample_fps": 1.0, "dtype": "bfloat16"}
+    wanted = {"video_encoder": "colour", "sample_fps": 1.0, "dtype": "bfloat16", "key_frames": False}
+    assert report["settings"] == wanted
     files = {video["file"] for video in report["videos"].values()}
     assert files == {str(file) for file in (tmp_path / "out").iterdir()}
     assert [video["frames"] for video in report["videos"].values()] == [3, 3]
