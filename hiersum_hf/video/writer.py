@@ -110,7 +110,7 @@ def _not_copied(path: str | Path, reason: NotExactError) -> InputError:
 
 def _write(path: str | Path, segments: Sequence[Segment], output: Path, copies: bool, quality: bool) -> None:
     """Write the output, with copied pictures or with encoded ones alone."""
-    options = {"movflags": "+faststart"}
+    options = {"movflags": "+faststart", "movie_timescale": str(VIDEO_TICKS)}  # of edit lists, else milliseconds
     with (
         aside(output) as partial,
         _write_errors(output),
