@@ -18,6 +18,7 @@ from hiersum_hf.texts.cues import Cues, resolved
 
 JSON_FORMS = "YouTube's json3 or Whisper's JSON (with segments, chunks, transcription or words)"
 XML_FORMS = "TTML (.ttml, .dfxp) or YouTube's srv1, srv2 or srv3"
+MOST_S = 1e8  # three years: no time of a film
 TTML = "http://www.w3.org/ns/ttml"
 
 _FORMER_TTML = re.compile(r"http://www\.w3\.org/20\d\d/\d\d/ttaf1")  # DFXP; the same elements under an older name
@@ -75,12 +76,12 @@ def _listed(items: list[Any]) -> Cues:
         start_s = end_s = text = None  # type: Any
         match item:
             case {"tStartMs": int(start), "segs": [*pieces]}:
-                start_s, end_s = start / 1000, (start + _whole(item.get("dDurationMs"))) / 1000
+                start_s, end_s = _seconds(start), _seconds(start + _whole(item.get("dDurationMs")))
                 text = "".join(str(piece.get("utf8", "")) for piece in pieces if isinstance(piece, dict))
             case {"timestamp": [start_s, end_s], "text": text} | {"start": start_s, "end": end_s, "text": text}:
                 pass
             case {"offsets": {"from": int(start), "to": int(end)}, "text": text}:
-                start_s, end_s = start / 1000, end / 1000
+                start_s, end_s = _seconds(start), _seconds(end)
             case {"start": start_s, "end": end_s, "word": text}:
                 pass
         if not isinstance(text, str) or not _ascend(start_s, end_s):
@@ -94,7 +95,11 @@ def _listed(items: list[Any]) -> Cues:
 
 
 def _ascend(start_s: Any, end_s: Any) -> bool:
-    return all(isinstance(t, int | float) and math.isfinite(t) for t in (start_s, end_s)) and start_s <= end_s
+    return all(isinstance(t, int | float) and abs(t) < MOST_S for t in (start_s, end_s)) and start_s <= end_s
+
+
+def _seconds(ticks_ms: int) -> float:
+    return ticks_ms / 1000 if abs(ticks_ms) < MOST_S * 1000 else math.inf
 
 
 def _whole(value: Any) -> int:

@@ -285,13 +285,13 @@ def _cues_of_events(events: Iterable[Any]) -> Cues:
     """Turn pysubs2 events into cues."""
     cues, lost = [], []
     for event in events:
+        if event.text.count("{") > MAX_BRACES:
+            event.text = event.text.replace("{", "")
         if not event.is_text or event.effect.strip().lower() == "fx":  # one "fx" event for each syllable of a song
             continue
         if event.end < event.start:
             lost.append(f"from {event.start / 1000} s to {event.end / 1000} s: {event.text}")
             continue
-        if event.text.count("{") > MAX_BRACES:
-            event.text = event.text.replace("{", "")
         cues.append(Sentence(html.unescape(event.plaintext), event.start / 1000, event.end / 1000))
     return Cues(cues, tuple(lost))
 

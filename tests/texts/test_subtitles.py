@@ -319,3 +319,26 @@ def test_subtitles_all_outside_are_refused_with_the_shift_that_would_help(shift_
 def test_subtitles_of_another_video_are_refused():
     with pytest.raises(ValueError, match="Do these subtitles belong to this video"):
         fit_to_video([Sentence("a", 30.0, 31.0), Sentence("b", 90.0, 91.0)], 20.0, "a.srt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", {"segments": [{"start": 0, "end": 1, "text": "Cut."}, {"start": 2, "end": 1e308, "text": "No."}]}),
+        ("a.json3", {"wireMagic": "pb3", "events": [
+            {"tStartMs": 0, "dDurationMs": 1000, "segs": [{"utf8": "Cut."}]},
+            {"tStartMs": 10**400, "dDurationMs": 1000, "segs": [{"utf8": "No."}]}]}),
+    ],
+)  # fmt: skip
+def test_times_that_no_film_has_are_left_out(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(json.dumps(content))
+    assert read_subtitles(path) == [Sentence("Cut.", 0.0, 1.0)]
+
+
+def test_a_cue_of_many_braces_is_no_drawing(monkeypatch):
+    """They are taken away before pysubs2 1.8 looks at the cue, for which it can take long."""
+    monkeypatch.setattr(subtitles, "MAX_BRACES", 2)
+    drawing = pysubs2.SSAEvent(500, 1500, text=r"{\p1}{a}{b}Cut it.")
+    (cue,) = subtitles._cues_of_events([drawing]).cues
+    assert cue.text.endswith("Cut it.")

@@ -45,6 +45,35 @@ AUTO = "WEBVTT\nKind: captions\nLanguage: en\n\n" + "".join(
     for k in range(5)
 )
 VTT = "WEBVTT\n\nNOTE a note\n\nSTYLE\n::cue { color: red }\n\nintro\n00:01.000 --> 00:02.000\n<v Ann>Hi, all.</v>\n"
+JSON3 = {"wireMagic": "pb3", "events": [{"tStartMs": 0, "dDurationMs": 5000, "id": 1}, *(
+    {"tStartMs": 1000 * k, "dDurationMs": 1900, "segs": [{"utf8": "so"}, {"utf8": f" line {k}", "tOffsetMs": 320}]}
+    for k in range(4)
+)]}  # fmt: skip
+WHISPER = {"text": "Cut it. Glue it.", "language": "en", "segments": [
+    {"id": k, "start": 1.0 * k, "end": k + 0.9, "text": f" Cut it {k}.", "words": [
+        {"word": " Cut", "start": 1.0 * k, "end": k + 0.3, "probability": 0.9}]} for k in range(3)]}  # fmt: skip
+SRV3 = """<?xml version="1.0" encoding="utf-8" ?><timedtext format="3"><head><pen id="1"/></head><body>
+<p t="0" d="1900" w="1"><s ac="252">so</s><s t="320"> line</s></p><p t="1000" d="900">Cut &amp;amp; glue.</p>
+</body></timedtext>
+"""
+SRV1 = (
+    '<?xml version="1.0"?><transcript><text start="0.5" dur="1.5">Cut.</text><text start="2">End.</text></transcript>'
+)
+TTML = """<tt xmlns="http://www.w3.org/ns/ttml" xmlns:ttp="http://www.w3.org/ns/ttml#parameter" ttp:frameRate="25"
+ ttp:tickRate="10000000" xml:lang="en"><body><div begin="1s"><p begin="00:00:00:10" dur="1.5s">Cut<br/>it.</p>
+<p begin="20000000t" end="30000000t"><span>Glue it.</span></p></div></body></tt>
+"""
+SAMI = """<SAMI><HEAD><STYLE TYPE="text/css"><!-- .EN {Name:English; lang:en-US;} --></STYLE></HEAD><BODY>
+<SYNC Start=500><P Class=EN>Cut it.<SYNC Start=1500><P Class=EN>&nbsp;<SYNC Start=2000><P Class=EN>Glue it.
+</BODY></SAMI>
+"""
+MPL2 = "[5][15]Cut it.|Then\n[20][30]/Glue it.\n"
+SBV = "0:00:00.500,0:00:01.500\nCut it.\n\n0:00:02.000,0:00:03.000\nGlue it.\n"
+LRC = "[ar: Ann]\n[offset:+100]\n[00:00.50]Cut it.\n[00:01.50][00:04.00]<00:01.60>Glue <00:01.90>it.\n"
+SPOKEN_TSV = "start\tend\ttext\n500\t1500\tCut it.\n2000\t3000\tGlue it.\n"
+TRANSCRIPT = "0:01\nCut it.\n0:02\nGlue it.\n1:00:03\nEnd.\n"
+SCORES = {"video_1": [0.1, 0.5, 0.2, 0.9], "video_2": [1, 2, 3, 4]}
+SCORES_CSV = "id,index,score\n" + "".join(f"{i},{k},{v}\n" for i, row in SCORES.items() for k, v in enumerate(row))
 CURVES: list[dict[str, Any]] = [
     {"video_id": "aaaaaaaaaaa", "title": "Chair", "views": "4,821,905 views", "heatMarkers": [
         {"heatMarkerRenderer": {"timeRangeStartMillis": k * 500, "markerDurationMillis": 500,

@@ -36,9 +36,10 @@ from hiersum_hf.datasets.schema import schema, to_row, to_table
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.comparison import compare
 from hiersum_hf.features.cache import stored_features
-from hiersum_hf.records import VideoRecord, sentence_times_s
+from hiersum_hf.records import Encoders, VideoRecord, sentence_times_s
 from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import read_object
+from hiersum_hf.scoring.scores_file import read_scores
 from hiersum_hf.texts.subtitles import read_description, read_subtitles, write_srt
 from hiersum_hf.texts.tracks import embedded_subtitles
 from hiersum_hf.training.flags import parser, recipe_words
@@ -123,6 +124,16 @@ def subtitles(folder: Path) -> None:
 def description(folder: Path) -> None:
     (file,) = folder.iterdir()
     assert all(isinstance(text, str) and text.strip() for text in read_description(file)), "empty texts"
+
+
+def scores(folder: Path) -> None:
+    """Somebody's scores of two videos of four frames."""
+    (file,) = folder.iterdir()
+    times_s = np.arange(4, dtype=float)
+    features, encoders = np.zeros((4, 2), np.float32), Encoders(None, None, None)
+    videos = [VideoRecord(name, features, times_s, 4.0, encoders) for name in seeds.SCORES]
+    found = read_scores(file, videos)
+    assert all(found[one.video_id].shape == (4,) and np.isfinite(found[one.video_id]).all() for one in videos), "odd"
 
 
 def replays(folder: Path) -> None:
@@ -210,6 +221,22 @@ TARGETS = {
     "vtt": Target(one("a.vtt", seeds.VTT), subtitles),
     "auto-captions": Target(one("a.vtt", seeds.AUTO), subtitles),
     "ass": Target(one("a.ass", seeds.ASS), subtitles),
+    "json3": Target(one("a.json", seeds.JSON3), subtitles),
+    "srv": Target(one("a.srv3", seeds.SRV3, seeds.SRV1), subtitles),
+    "whisper": Target(one("a.json", seeds.WHISPER), subtitles),
+    "whisper-tsv": Target(one("a.tsv", seeds.SPOKEN_TSV), subtitles),
+    "ttml": Target(one("a.ttml", seeds.TTML), subtitles),
+    "sami": Target(one("a.smi", seeds.SAMI), subtitles),
+    "mpl2": Target(one("a.mpl", seeds.MPL2), subtitles),
+    "sbv": Target(one("a.sbv", seeds.SBV), subtitles),
+    "lrc": Target(one("a.lrc", seeds.LRC), subtitles),
+    "transcript": Target(one("a.txt", seeds.TRANSCRIPT), subtitles),
+    "scores-json": Target(one("s.json", seeds.SCORES), scores),
+    "scores-csv": Target(one("s.csv", seeds.SCORES_CSV), scores),
+    "scores-npz": Target(one("s.npz", lambda: {k: np.array(v, np.float32) for k, v in seeds.SCORES.items()}), scores),
+    "scores-h5": Target(
+        one("s.h5", lambda: {k: np.array(v, np.float32) for k, v in seeds.SCORES.items()}), scores, CONTAINERS
+    ),
     "description-txt": Target(one("d.txt", "Chair\nCut it.\n"), description),
     "description-json": Target(one("d.json", seeds.ARTICLE, *seeds.DESCRIPTIONS), description),
     "replay": Target(one("curves.json", seeds.CURVES), replays),
