@@ -192,6 +192,7 @@ class FillsUp(TrainerCallback):
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_training_costs_the_steps_since_the_last_checkpoint(
     tmp_path, demo_records, demo_extractor
 ):

@@ -167,6 +167,7 @@ def test_ridge_on_tvsum(test_data, capsys):
     assert metrics["spearman_rho"] == pytest.approx(0.2572, abs=3e-3)
 
 
+@pytest.mark.slow
 def test_checkpoint_and_its_encoders(data, checkpoint, tmp_path, demo_extractor, capsys):
     code, out, _ = evaluate(capsys, "tvsum", "--data", data, "--scorer", checkpoint)
     assert code == 0
@@ -182,6 +183,7 @@ def test_checkpoint_and_its_encoders(data, checkpoint, tmp_path, demo_extractor,
     assert "'random-projection'" in json.loads(out)["encoder_mismatch"]
 
 
+@pytest.mark.slow
 def test_parts_of_a_split_and_of_drawn_folds(data, tmp_path, demo_records, capsys):
     """Nobody wants figures on videos that a checkpoint was trained on: the test part alone is measured."""
     names = [record.video_id for record in demo_records[:12]]
@@ -365,6 +367,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(data, tmp_path, capsys):
     assert sorted(path.name for path in out.iterdir()) == ["notes.txt", "results.json"]
 
 
+@pytest.mark.slow
 def test_overwriting_leaves_what_others_keep_in_a_folder_called_videos(data, tmp_path, capsys):
     (tmp_path / "videos").mkdir()
     mine, earlier = tmp_path / "videos" / "mine.png", tmp_path / "videos" / "a-0123456789ab.png"
@@ -376,6 +379,7 @@ def test_overwriting_leaves_what_others_keep_in_a_folder_called_videos(data, tmp
     assert not earlier.exists()
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_is_in_the_json(data, tmp_path, capsys):
     evaluate(capsys, "tvsum", "--data", data, "--scorer", "uniform", "--output", tmp_path / "u")
     other = tmp_path / "u" / "results.json"

@@ -30,6 +30,7 @@ def prepare(name, source, output, *more):
     return main(["prepare", name, "--source", str(source), "--output", str(output), *more])
 
 
+@pytest.mark.slow
 def test_prepare_prints_what_it_found_and_trains_from_the_folder(tvsum, tmp_path, capsys):
     assert prepare("tvsum", tvsum, tmp_path / "out") == 0
     assert re.search(r"^videos +10$", capsys.readouterr().out, re.MULTILINE)

@@ -85,6 +85,7 @@ def figures_of(folder, arguments, fold):
     return [mean_metrics([record], scores) for record in records], list(scores)
 
 
+@pytest.mark.slow
 def test_each_fold_is_measured_on_its_own_test_videos(run, folder, data, demo_records):
     code, out, err = run(folder, "--folds", 5, "--data", data)
     assert code == 0, err
@@ -142,6 +143,7 @@ def test_published_splits_that_test_a_video_twice(run, tmp_path, data, demo_extr
     assert not (tmp_path / "run" / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_every_fold_is_read_at_its_own_level(run, folder, data):
     config = HierSumConfig.from_pretrained(folder / "fold_1")
     config.default_level, config.trained_levels = "parent", ["child", "parent"]

@@ -190,12 +190,14 @@ def test_an_interruption_ends_the_reading_and_nothing_else(path, act):
     act("time.sleep(60)")
     assert total(path) == 12
     worker = h5_process._idle[0]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which is off in jobs in the background
     interrupt = partial(signal.pthread_kill, threading.main_thread().ident, signal.SIGINT)
     timer = threading.Timer(0.5, interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         total(path, "bad")
     timer.join()
+    signal.signal(signal.SIGINT, before)
     assert worker.process.returncode == -signal.SIGKILL
     assert total(path) == 12
 

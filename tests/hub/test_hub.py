@@ -108,6 +108,7 @@ def test_a_push_leaves_folders_alone_that_no_push_made(hub, run, demo_records, t
     assert files == {"data-00000.parquet", "dataset_info.json", "report.json", "README.md", "data-extra/more.parquet"}
 
 
+@pytest.mark.slow
 def test_a_public_repository_does_not_get_what_is_private(hub, run):
     push(run, "org/hiersum")
     with pytest.raises(ValueError, match="org/hiersum: expected a private repository, found a public one"):
@@ -298,6 +299,7 @@ TRAIN = ["--data", "set.h5", "--output_dir", "run", *SMALL]
 TO = ["--push_to_hub", "True", "--hub_model_id", "org/hiersum"]
 
 
+@pytest.mark.slow
 def test_a_run_survives_a_failed_push_and_says_how_to_try_again(hub, demo_records, tmp_path, monkeypatch, capsys):
     write_sets(tmp_path, demo_records)
     hub.drop_uploads = True

@@ -252,6 +252,7 @@ def test_another_run_does_not_mix_with_what_is_there(run, folder):
     assert not (folder / "busy" / "checkpoint-9").exists()
 
 
+@pytest.mark.slow
 def test_false_is_no_checkpoint_to_resume(run, folder):
     words = ["--data", "set.h5", "--output_dir", "afresh", *SMALL, "--resume_from_checkpoint", "False"]
     code, _, err = run(*words)

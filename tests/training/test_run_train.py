@@ -160,6 +160,7 @@ def test_a_resumed_run_keeps_its_videos_and_its_levels(run, folder):
     assert load_checkpoint(folder / "resumed")[0].config.trained_levels == ["child", "parent"]
 
 
+@pytest.mark.slow
 def test_validation_chooses_the_level(run, folder, monkeypatch):
     """Chosen on the test part, or always child, the figures would be another experiment's."""
     seen = []
@@ -206,6 +207,7 @@ def base(folder):
 FROM = ["--data", "set.h5", "--max_steps", 2, "--child_steps_per_parent", 1, "--use_cpu", True, "--disable_tqdm", True]
 
 
+@pytest.mark.slow
 def test_starts_from_a_checkpoint(run, folder, base):
     """Its shape comes along; a learning rate of 0 leaves its weights as they are."""
     words = ["--checkpoint", base, *FROM, "--head_dropout", 0.2, "--learning_rate", 0]
