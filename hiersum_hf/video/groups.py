@@ -20,7 +20,7 @@ from av.video.frame import PictureType
 
 from hiersum_hf.video.bitstream import CHANGED, DAMAGED, DEEP_BITS, FORMS, Hevc, NotExactError
 from hiersum_hf.video.faults import stream_start_s
-from hiersum_hf.video.picture import PixelShape, tell_colours
+from hiersum_hf.video.picture import PixelShape, orientation, tell_colours
 from hiersum_hf.video.reader import MAX_REORDERED, TOLERANCE_S
 
 
@@ -76,6 +76,11 @@ class Groups:
         if not any(name in container.format.name for name in CONTAINERS):
             raise NotExactError("it is none of .mp4, .mov, .mkv and .webm")
         self._container, self._stream, self._quality = container, stream, quality
+        if PixelShape(stream).now() != 1:
+            container.seek(stream.start_time or 0, stream=stream)
+            frame = next(container.decode(stream), None)
+            if frame is not None and orientation(frame)[0]:
+                raise NotExactError("it is turned and its pixels are not square, which players show in two ways")
         self._form = FORMS[codec](stream.codec_context.extradata or b"")
         self._origin_s, doublings = stream_start_s(stream), 0
         while stream.time_base / 2**doublings > 1 / MIN_RATE:

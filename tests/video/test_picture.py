@@ -309,3 +309,12 @@ def test_colours_that_nobody_has_are_taken_as_untold(tmp_path):
         image, output = first(tmp_path / "b.mkv"), summary_of(tmp_path / "b.mkv", tmp_path / "out.mp4", 0.0, 0.1)
         assert np.abs(middles(image) - COLOURS).max() <= (2 if (matrix, primaries, transfer) in untold else 40)
         assert psnr(first(output), image) > 25
+
+
+def test_turned_pictures_of_oblong_pixels_are_written_upright(tmp_path):
+    """Players turn the shape of the pixels with the picture, or do not: so none is copied with both told."""
+    told(tmp_path / "a.mp4", [quarters(SD)] * 25, shape=Fraction(3, 2))
+    path = oriented(tmp_path / "a.mp4", ORIENTATIONS["swapped"], tmp_path / "b.mp4")
+    with av.open(str(summary_of(path, tmp_path / "out.mp4", 0.0, 0.5))) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.sample_aspect_ratio) == (48, 64, Fraction(2, 3))
