@@ -31,7 +31,8 @@ from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.training.recipe_files import find_recipe
 
 
-NOT_OF_AN_ARM = ("output_dir", "save_strategy", "logging_steps", "eval_strategy", "fit_on_validation")
+NOT_OF_AN_ARM = ("output_dir", "save_strategy", "save_total_limit", "load_best_model_at_end", "metric_for_best_model",
+                 "logging_steps", "eval_strategy")  # fmt: skip
 
 
 def _baselines(data: Data) -> tuple[Arm, ...]:
@@ -241,11 +242,11 @@ PAPER_PARTS: dict[str, dict[str, Any]] = {
 
 
 def _recipe_arm(name: str, changes: Mapping[str, Any] | None = None, data: Data | None = None) -> Arm:
-    """Return an arm that trains as recipe tvsum does, but for these changes."""
+    """Return an arm that trains as recipe tvsum does, but for these changes, of two epochs, not the best of three."""
     flags = {
         k: v for k, v in load_yaml(find_recipe("tvsum").read_text(encoding="utf-8")).items() if k not in NOT_OF_AN_ARM
     }
-    flags |= {"max_steps": -1, "eval_strategy": "epoch"} | dict(changes or {})
+    flags |= {"max_steps": -1, "eval_strategy": "epoch", "num_train_epochs": 2} | dict(changes or {})
     config = {k: v for k, v in flags.items() if k in HierSumConfig.__annotations__}
     return arm(name, data, config, **{k: v for k, v in flags.items() if k not in config})
 

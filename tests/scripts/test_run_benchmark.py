@@ -156,6 +156,16 @@ def test_made_up_videos_are_what_their_description_says(benchmark):
 
 
 @pytest.mark.slow
+def test_videos_with_scripts_go_through_the_three_commands(benchmark, capsys):
+    main, _ = benchmark
+    main(["scripted", "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["what"] for row in rows] == ["prepare", "train, one pass", "evaluate"]
+    assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
+    assert all(float(row["note"].split()[-2].replace(",", "")) > 100 for row in rows), "MB of the process that worked"
+
+
+@pytest.mark.slow
 def test_videos_are_decoded_and_cut_alike(benchmark, capsys):
     main, _ = benchmark
     main(["video", "--quick", "--json"])

@@ -3,6 +3,7 @@
     python scripts/run_benchmark.py                        # every part, as a Markdown table
     python scripts/run_benchmark.py data --quick --json
     python scripts/run_benchmark.py data --videos 31892    # the size of Mr.HiSum: 40 GB in the temporary folder
+    python scripts/run_benchmark.py scripted               # the size of SM-MrHiSum: 45 GB in the temporary folder
     python scripts/run_benchmark.py selection --data tvsum    # a folder with features and ratings
     python scripts/run_benchmark.py reading --data howto      # a folder with videos and truth.json
 
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes: that it works, not how fast")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw time and memory against length")
-    parser.add_argument("--videos", type=int, help="size of the part data")
+    parser.add_argument("--videos", type=int, help="size of the parts data and scripted")
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="for selection TVSum with features, for reading how-to videos"
     )
@@ -38,7 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     unknown = sorted(set(args.parts) - set(PARTS))
     if unknown:
         parser.error(f"expected parts of {', '.join(PARTS)}; found {', '.join(unknown)}")
-    rows, more = [], {"data": {"videos": args.videos}, "selection": {"data": args.data}, "reading": {"data": args.data}}
+    size, folder = {"videos": args.videos}, {"data": args.data}
+    rows, more = [], {"data": size, "scripted": size, "selection": folder, "reading": folder}
     for part in args.parts or PARTS:
         print(f"measuring {part} ...", file=sys.stderr)
         given = {name: value for name, value in more.get(part, {}).items() if value}
