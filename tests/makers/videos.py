@@ -92,3 +92,26 @@ def write_video(path, brightness=40, seconds=3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def steady(path, rate, count, timecode=None):
+    """A video of `count` frames at an exact rate, with a second of silence, and the time code that its format holds."""
+    codec = "mpeg2video" if path.suffix in (".ts", ".mxf") else "mpeg4"
+    with av.open(str(path), "w") as target:
+        coded = {"gop_timecode": timecode} if timecode and path.suffix == ".ts" else {}
+        pictures = target.add_stream(codec, rate=rate, options=coded)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        if timecode and path.suffix != ".ts":
+            (pictures if path.suffix in (".mp4", ".mov") else target).metadata["timecode"] = timecode
+        sound = target.add_stream("pcm_s16le" if path.suffix == ".mxf" else "mp2", rate=48000, layout="stereo")
+        for k in range(count):
+            image = np.full((48, 64, 3), 40 + 8 * (k % 20), np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = k, 1 / Fraction(rate)
+            target.mux(pictures.encode(frame))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 48000), np.int16), format="s16", layout="stereo")
+        silence.sample_rate, silence.pts, silence.time_base = 48000, 0, Fraction(1, 48000)
+        target.mux(sound.encode(silence))
+        for stream in (pictures, sound):
+            target.mux(stream.encode(None))
+    return path
