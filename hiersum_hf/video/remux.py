@@ -1,0 +1,94 @@
+"""A copy of a video that knows its chapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from hiersum_hf.files.atomic import aside
+from hiersum_hf.modeling.errors_hiersum import InputError
+from hiersum_hf.records import counted
+from hiersum_hf.video.faults import stream_start_s
+from hiersum_hf.video.reader import named_errors, opened
+
+
+WITH_CHAPTERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+TICK = Fraction(1, 1000)
+
+
+def chaptered_name(video: Path) -> str:
+    """Name the copy: NAME.chapters and its suffix, .mkv where the format holds no chapters."""
+    suffix = video.suffix.lower() if video.suffix.lower() in WITH_CHAPTERS else ".mkv"
+    return f"{video.stem}.chapters{suffix}"
+
+
+def copy_with_chapters(video: str | Path, chapters: Sequence[Mapping[str, Any]], output: str | Path) -> list[str]:
+    """Copy a video with chapters instead of its own; no picture and no sound is encoded.
+
+    Args:
+        video: The source.
+        chapters: {start_s, end_s, title}, in seconds of the pictures.
+        output: The copy, its suffix one of `WITH_CHAPTERS`; it appears under its name only when complete.
+
+    Returns:
+        Notes for a user, on streams that the copy cannot hold.
+
+    Raises:
+        InputError: The source is not readable, or the copy cannot hold its pictures.
+        OSError: The copy cannot be written.
+    """
+    output, left = Path(output), list[str]()
+    try:
+        with (
+            aside(output) as partial,
+            opened(video) as (container, stream),
+            av.open(str(partial), "w", format=WITH_CHAPTERS[output.suffix]) as target,
+        ):
+            target.metadata.update(container.metadata)
+            copies = dict[int, Any]()
+            for one in container.streams:
+                if one.type == "data" and one.metadata.get("timecode"):  # the time code, which is written anew
+                    continue
+                try:
+                    copies[one.index] = target.add_stream_from_template(one, opaque=True)
+                except (ValueError, av.error.FFmpegError):
+                    left.append(one.type)
+                    continue
+                copies[one.index].metadata.update(one.metadata)
+            if stream.index not in copies:
+                held = f"{video}: expected pictures that {output.suffix} can hold, found {stream.codec_context.name}"
+                raise InputError(f"{held}. Give the video the suffix .mkv.")
+            target.set_chapters(_marks(chapters, container, stream))
+            for packet in _packets(video, container, copies):
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+    except av.error.FFmpegError as error:
+        told = f"{output}: expected to write a copy with chapters, found: {error.strerror}. Nothing of it is left."
+        raise OSError(error.errno, told) from error
+    return [f"{output.name}: {counted(len(left), 'stream')} left out ({', '.join(left)})."] if left else []
+
+
+def _marks(chapters: Sequence[Mapping[str, Any]], container: Any, stream: Any) -> list[Any]:
+    """Put chapters on the clock of the file; the first begins with it, as sound may before the pictures."""
+    origin_s, begin_s = stream_start_s(stream), (container.start_time or 0) / av.time_base
+    bounds = [
+        (min(origin_s, begin_s) if number == 0 else origin_s + one["start_s"], origin_s + one["end_s"])
+        for number, one in enumerate(chapters)
+    ]
+    return [
+        {"id": number, "start": round(start_s / TICK), "end": round(end_s / TICK), "time_base": TICK}
+        | {"metadata": {"title": one["title"]}}
+        for number, ((start_s, end_s), one) in enumerate(zip(bounds, chapters, strict=True), 1)
+    ]
+
+
+def _packets(video: str | Path, container: Any, copies: Mapping[int, Any]) -> Iterator[Any]:
+    """Read what is copied."""
+    with named_errors(video):
+        for packet in container.demux([one for one in container.streams if one.index in copies]):
+            if packet.size:
+                yield packet

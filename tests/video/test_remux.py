@@ -1,0 +1,71 @@
+"""Copies with chapters: the same packets, the same clock, the same time code."""
+
+import os
+from fractions import Fraction
+
+import av
+import pytest
+
+from hiersum_hf import InputError
+from hiersum_hf.video.remux import chaptered_name, copy_with_chapters
+from hiersum_hf.video.timecode import read_frames
+from tests.makers.videos import steady, synthetic
+
+
+CHAPTERS = ({"start_s": 0.0, "end_s": 1.5, "title": "Grün & <b>"}, {"start_s": 1.5, "end_s": 4.0, "title": "Zwei"})
+
+
+def packets(path, times=True):
+    with av.open(str(path)) as container:
+        streams = [stream for stream in container.streams if stream.type in ("video", "audio")]
+        return sorted(
+            (one.stream.index, bytes(one), round(float(one.pts * one.time_base), 2) * times)
+            for one in container.demux(streams)
+            if one.size
+        )
+
+
+def chapters(path):
+    with av.open(str(path)) as container:
+        begin_s = (container.start_time or 0) / av.time_base
+        return [
+            (round(float(one["start"] * one["time_base"]) - begin_s, 2), one["metadata"]["title"])
+            for one in container.chapters()
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "copy", "code"),
+    [
+        ("a b.mov", "a b.chapters.mov", "10:00:00:00"),
+        ("ü.mp4", "ü.chapters.mp4", None),
+        ("a.MKV", "a.chapters.mkv", "01:00:00:00"),
+        ("a.avi", "a.chapters.mkv", None),
+        ("a.ts", "a.chapters.mkv", None),
+    ],
+)
+def test_a_copy_has_the_same_packets_and_the_chapters(tmp_path, name, copy, code):
+    video = steady(tmp_path / name.lower(), Fraction(25), 100, code).rename(tmp_path / name)
+    output = tmp_path / chaptered_name(video)
+    assert output.name == copy
+    assert copy_with_chapters(video, CHAPTERS, output) == []
+    assert packets(output, name != "a.avi") == packets(video, name != "a.avi")
+    late_s = 0.01 if name == "a.ts" else 0  # its pictures begin after its sound
+    assert chapters(output) == [(0.0, "Grün & <b>"), (1.5 + late_s, "Zwei")]
+    assert read_frames(output).first == read_frames(video).first
+
+
+def test_pictures_that_come_late_keep_their_chapters(tmp_path):
+    video = synthetic(tmp_path / "a.mkv", [k / 25 for k in range(100)], tone_hz=440, begin_s=0.0)
+    copy_with_chapters(video, CHAPTERS, tmp_path / "b.mkv")
+    assert packets(tmp_path / "b.mkv") == packets(video)
+
+
+def test_nothing_is_left_of_a_copy_that_cannot_be_written(tmp_path):
+    video = synthetic(tmp_path / "a.avi", [k / 25 for k in range(10)], codec="ffv1")
+    with pytest.raises(InputError, match=r"a\.avi: expected pictures that \.webm can hold, found ffv1\. Give"):
+        copy_with_chapters(video, CHAPTERS, tmp_path / "b.webm")  # which holds no FFV1
+    (tmp_path / "c.mp4").write_text("no video")
+    with pytest.raises(InputError, match=r"c\.mp4: expected a readable video"):
+        copy_with_chapters(tmp_path / "c.mp4", CHAPTERS, tmp_path / "d.mp4")
+    assert sorted(os.listdir(tmp_path)) == ["a.avi", "c.mp4"]
