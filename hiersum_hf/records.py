@@ -164,6 +164,7 @@ class Summary:
         steps: The texts of the description: {text, segments, found}: numbers from 0 of the segments that show it, and
             whether anything in the video is near it.
         kept, skipped: {start_s, end_s} that had to be, or not to be, in the summary.
+        chapters: {start_s, end_s, title}: the parts of the whole video, one after the other.
     """
 
     video: str
@@ -184,6 +185,7 @@ class Summary:
     steps: tuple[dict[str, Any], ...] = ()
     kept: tuple[dict[str, float], ...] = ()
     skipped: tuple[dict[str, float], ...] = ()
+    chapters: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Turn the summary into plain JSON types, with `schema` 2 in front."""

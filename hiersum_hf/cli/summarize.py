@@ -27,11 +27,13 @@ SUMMARIZE_HELP = """what is written to OUT/<name of the video>/ (with several bu
   summary.mp4 the short video     summary.html player, curve and segments    summary.md   what is said in it
   summary.srt its subtitles       scores.png   scores over time              cuts.txt     the cuts, for ffmpeg and mpv
   chapters.vtt its chapters       sheet.png    a picture of each segment     summary.json all of it as data
+  source_chapters.vtt, .ffmeta (FFmpeg), .txt (lines for YouTube)            chapters of the video itself
 
 examples:
   hiersum summarize talk.mp4 --output summaries
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --output summaries
   hiersum summarize talks 'more/**/*.mkv' --budget 15% --budget 1:30 --output summaries --dry-run
+  hiersum summarize talk.mp4 --export fcpxml,edl --embed-chapters --output summaries
   hiersum summarize repair.mp4 --query "how is the valve seated?" --keep 1:20-1:40 --skip 0-0:30 --output summaries
 """
 
@@ -65,6 +67,17 @@ def add(commands: Any) -> None:
         metavar="NAME",
         nargs="+",
         help="write only these of the files below: summary.mp4 summary.srt",
+    )
+    summarize.add_argument(
+        "--export",
+        metavar="NAME",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        default=[],
+        help="write the cut for editors and players too, to the frame, some of otio,edl,fcpxml,fcp7xml,m3u,ffmpeg; "
+        'otio and fcp7xml (Premiere, Resolve) need pip install "hiersum-hf[editors]"',
+    )
+    summarize.add_argument(
+        "--embed-chapters", action="store_true", help="write a copy of the video with its chapters, NAME.chapters.mp4"
     )
     summarize.add_argument(
         "--render",
@@ -249,6 +262,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
 
 def _check_flags(args: argparse.Namespace) -> None:
     from hiersum_hf.files.atomic import refuse_unwritable
+    from hiersum_hf.summary.export import check_exports
     from hiersum_hf.summary.files import check_files
     from hiersum_hf.texts import speech
     from hiersum_hf.texts.encoding import check_encoding
@@ -256,6 +270,7 @@ def _check_flags(args: argparse.Namespace) -> None:
 
     if args.files is not None:
         check_files(args.files)
+    check_exports(args.export)
     if args.batch_size < 1:
         raise HierSumError(f"--batch-size: expected at least 1, found {args.batch_size}")
     if args.subtitle_encoding is not None:
@@ -300,6 +315,7 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
         write_summary(
             scored.summarize(budget, args.chosen_by), video, folder, scored.sentences, args.overwrite,
             args.files or FILES, render=args.render, quality=args.quality, written=as_written.append,
+            exports=args.export, embed_chapters=args.embed_chapters,
         )  # fmt: skip
         summary = as_written[0]
         for warning in summary.warnings:
@@ -307,7 +323,17 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
         if args.json:
             print(json.dumps(summary.to_dict()), flush=True)
         else:
-            _tell(summary, folder, args.files or FILES)
+            _tell(summary, folder, _written(args, video))
+
+
+def _written(args: argparse.Namespace, video: Path) -> list[str]:
+    """List the files that are written for a video."""
+    from hiersum_hf.summary.export import EXPORTS
+    from hiersum_hf.summary.files import FILES
+    from hiersum_hf.video.remux import chaptered_name
+
+    copies = [chaptered_name(video)] if args.embed_chapters else []
+    return [*(args.files or FILES), *(EXPORTS[name] for name in args.export), *copies]
 
 
 def _tell(summary: Summary, folder: Path, files: Sequence[str]) -> None:
@@ -329,7 +355,6 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     """Say what would be done with a video; no picture is decoded."""
     from hiersum_hf.inference.source import open_source
     from hiersum_hf.inference.summarize import levels_of
-    from hiersum_hf.summary.files import FILES
     from hiersum_hf.summary.selection import check_wishes
     from hiersum_hf.timeline import budget_of
 
@@ -341,10 +366,10 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     notes = [*source.notes, *(levels_of(scorer, source.has_description)[1] if scorer.networks else ())]
     for budget in folders:
         check_wishes(args.chosen_by, str(video), duration_s, budget_of(budget, duration_s).seconds)
-    scored_by = scorer.checkpoint or "training-free"
+    scored_by, files = scorer.checkpoint or "training-free", _written(args, video)
     summaries = [
         {"budget": budget, "seconds": budget_of(budget, duration_s).seconds, "folder": str(folder)}
-        | {"exists": folder.exists(), "files": args.files or FILES}
+        | {"exists": folder.exists(), "files": files}
         for budget, folder in folders.items()
     ]
     if args.json:
@@ -355,8 +380,7 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
     said, described = counted(len(sentences), "sentence"), counted(len(texts), "text")
     about = f"{duration_s:.1f} s, {said}, {described} of description"
     lines = [f"{video}: {about}, scored by: {scored_by}", *(f"  {note}" for note in notes)]
-    files = ", ".join(args.files or FILES)
     for one in summaries:
         there = " (there is one already: needs --overwrite)" if one["exists"] and not args.overwrite else ""
-        lines.append(f"  at most {one['seconds']:.1f} s to {one['folder']}{there}: {files}")
+        lines.append(f"  at most {one['seconds']:.1f} s to {one['folder']}{there}: {', '.join(files)}")
     print("\n".join(map(printable, lines)))

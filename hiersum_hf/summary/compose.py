@@ -16,6 +16,7 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
 from hiersum_hf.records import Budget, Floats, Segment, Sentence, Summary, first_step, sentence_times_s
 from hiersum_hf.scoring.topics import sentence_of_frames
+from hiersum_hf.summary.chapters import source_chapters
 from hiersum_hf.summary.key_shots import choose_shots, frame_edges, score_integral, timed_shots, window_means
 from hiersum_hf.summary.selection import (
     KEYSHOT,
@@ -149,6 +150,16 @@ def summarize_scores(
         steps=_steps(moments, background, spans_s),
         kept=_plain(selection.keep),
         skipped=_plain(selection.skip),
+        chapters=source_chapters(
+            duration_s,
+            edges_s,
+            features,
+            sentences,
+            sentence_scores,
+            background.words,
+            background.steps,
+            background.step_of,
+        ),
     )
 
 

@@ -18,18 +18,21 @@ from hiersum_hf.files.escape import in_markdown
 from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
+from hiersum_hf.summary.chapters import as_ffmetadata, as_vtt, as_youtube
+from hiersum_hf.summary.export import EXPORTS, check_exports, write_exports
 from hiersum_hf.summary.page import summary_page
 from hiersum_hf.summary.plot import PICTURE_WIDTH, contact_sheet, plot_summary
 from hiersum_hf.summary.widened import widened
 from hiersum_hf.texts.subtitles import write_srt
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.reader import iter_frames, opened
+from hiersum_hf.video.remux import chaptered_name, copy_with_chapters
 from hiersum_hf.video.writer import whole_groups, write_segments
 
 
 FILES = (
     "summary.mp4", "summary.json", "summary.srt", "summary.html", "summary.md", "scores.png", "sheet.png", "cuts.txt",
-    "chapters.vtt",
+    "chapters.vtt", "source_chapters.vtt", "source_chapters.ffmeta", "source_chapters.txt",
 )  # fmt: skip
 PICTURED = {"summary.html", "sheet.png"}  # hold pictures of the short video
 MAX_PICTURES = 60  # on the contact sheet and the page; the best-scored segments have one
@@ -54,7 +57,7 @@ def refuse_video(video: Path, folder: Path) -> None:
         ValueError: Its name is not in UTF-8 (old disks have some in Latin-1), or has a line break; or it lies where a
             file of the summary goes.
     """
-    if video.name in FILES and video.resolve() == (folder / video.name).resolve():
+    if video.name in {*FILES, *EXPORTS.values()} and video.resolve() == (folder / video.name).resolve():
         raise HierSumError(
             f"{video}: expected a video elsewhere, found it where its own summary goes. Choose a folder."
         )
@@ -88,6 +91,8 @@ def write_summary(
     render: str = "smart",
     quality: bool = False,
     written: Callable[[Summary], None] | None = None,
+    exports: Collection[str] = (),
+    embed_chapters: bool = False,
 ) -> Path:
     """Write the summary into a folder, as `FILES` or some of them.
 
@@ -107,9 +112,12 @@ def write_summary(
             segments of the summary to whole groups of pictures.
         quality: Encode pictures in 2.6 times as long, a little closer to the source.
         written: Is told the summary as it was written: with notes on the pictures, and with its wider segments.
+        exports: For editors and players, keys of `hiersum_hf.summary.export.EXPORTS`.
+        embed_chapters: Write a copy of the video with its chapters too, NAME.chapters.mp4.
 
     Raises:
         FileExistsError: The folder is there and `overwrite` is not given.
+        ImportError: What writes an export is not installed.
         OSError: It cannot be written, for example a full disk; nothing new is left in it.
         HierSumError: The name of the video has a line break or is not in UTF-8, there is no such file of a summary, or
             its pictures cannot be copied and are asked to be.
@@ -117,6 +125,7 @@ def write_summary(
     expect_type("summary", summary, Summary, "a Summary")
     folder = Path(folder)
     check_files(files)
+    check_exports(exports)
     refuse_existing(folder, overwrite)
     refuse_video(Path(video), folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +135,12 @@ def write_summary(
     try:
         if {"summary.mp4", *PICTURED} & {*files}:
             notes = write_segments(video, summary.segments, partial / "summary.mp4", render, quality)
+            summary = replace(summary, warnings=(*summary.warnings, *notes))
+        if exports:
+            notes = write_exports(summary, Path(video), list_link(Path(video), folder), partial, exports)
+            summary = replace(summary, warnings=(*summary.warnings, *notes))
+        if embed_chapters:
+            notes = copy_with_chapters(video, summary.chapters, partial / chaptered_name(Path(video)))
             summary = replace(summary, warnings=(*summary.warnings, *notes))
         for number, _ in enumerate(_write_files(summary, Path(video), partial, folder, sentences, files), 1):
             if progress is not None:
@@ -175,6 +190,9 @@ def _write_files(
         "summary.md": lambda: markdown(summary, link),
         "cuts.txt": lambda: cut_list(summary.segments, list_link(video, folder), _start_s(video)),
         "chapters.vtt": lambda: chapters(summary),
+        "source_chapters.vtt": lambda: as_vtt((one["start_s"], one["end_s"], one["title"]) for one in summary.chapters),
+        "source_chapters.ffmeta": lambda: as_ffmetadata(summary.chapters),
+        "source_chapters.txt": lambda: as_youtube(summary.chapters),
     }
     others: dict[str, Callable[[Path], None]] = {
         "summary.json": lambda path: write_json(path, summary.to_dict()),
@@ -303,20 +321,13 @@ def chapters(summary: Summary) -> str:
 
     Each names its time in the source and its steps, else its words.
     """
-    cues = ["WEBVTT\n"]
+    cues = []
     for number, (segment, begin_s) in enumerate(zip(summary.segments, begins(summary.segments), strict=True)):
-        end_s = begin_s + segment.end_s - segment.start_s
         said = " ".join(summary.said_in(segment).split())
         said = "; ".join(summary.steps_in(number)) or said
         title = clock(segment.start_s) + (f" {said[:80]}{'…' * (len(said) > 80)}" if said else "")
-        escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        cues.append(f"{_vtt_time(begin_s)} --> {_vtt_time(end_s)}\n{escaped}\n")
-    return "\n".join(cues)
-
-
-def _vtt_time(time_s: float) -> str:
-    minutes, milliseconds = divmod(round(time_s * 1000), 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
+        cues.append((begin_s, begin_s + segment.end_s - segment.start_s, title))
+    return as_vtt(cues)
 
 
 def markdown(summary: Summary, link: str) -> str:

@@ -66,7 +66,7 @@ def test_summarize_writes_a_video_within_the_budget_and_its_papers(video, checkp
     keys = (
         "schema video duration_s budget level scorer fallback segments key_sentences shots scores checkpoint encoders"
     )
-    assert set(summary) == {*keys.split(), "warnings", "selection", "queries", "steps", "kept", "skipped"}
+    assert set(summary) == {*keys.split(), "warnings", "selection", "queries", "steps", "kept", "skipped", "chapters"}
     assert summary["selection"] == {"rule": "importance", "min_segment_s": 3.0, "run_cost": 1.0}
     assert (summary["schema"], summary["level"], summary["scorer"]) == (2, "both", "checkpoint")
     assert summary["budget"] == {"kind": "seconds", "value": 8.0, "seconds": 8.0}

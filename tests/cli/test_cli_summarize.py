@@ -62,6 +62,7 @@ def test_a_line_break_in_a_name_is_refused_before_any_work(command, tmp_path, ca
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--export", "edl,aaf"], "--export: expected some of otio, edl, fcpxml, fcp7xml, m3u, ffmpeg; found 'aaf'"),
         (["--batch-size", "0"], "--batch-size: expected at least 1, found 0"),
         (
             ["--subtitle-encoding", "cp1245"],
@@ -82,3 +83,8 @@ def test_an_output_that_cannot_be_written_to_is_refused_before_any_work(command,
     assert (
         f"out/talk: expected a folder that can be written to, found that {tmp_path} cannot" in capsys.readouterr().err
     )
+
+
+def test_a_dry_run_names_the_exports_and_the_copy(command, capsys):
+    assert main([*command, "--files", "summary.srt", "--export", "edl, m3u", "--embed-chapters"]) == 0
+    assert "out/talk: summary.srt, summary.edl, summary.m3u, talk.chapters.mp4" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from hiersum_hf.records import Budget, Segment, Sentence, Summary
 SENTENCES = (Sentence("Red <b> & *bold*.", 0.5, 1.5), Sentence("Green.", 2.2, 3.8), Sentence("Blue.", 4.5, 5.5))
 
 
-def make_summary(video="talk.mp4", segments=((2.0, 4.0, 0.9), (5.0, 6.0, 0.5)), sentences=SENTENCES[1:]):
+def make_summary(video="talk.mp4", segments=((2.0, 4.0, 0.9), (5.0, 6.0, 0.5)), sentences=SENTENCES[1:], chapters=()):
     """Of a video of 6 s in which each second pair has a colour of its own."""
     times_s = np.arange(12) / 2
     return Summary(
@@ -25,4 +25,5 @@ def make_summary(video="talk.mp4", segments=((2.0, 4.0, 0.9), (5.0, 6.0, 0.5)), 
         checkpoint=None,
         encoders={"video": None, "text": None},
         warnings=("No checkpoint given.",),
+        chapters=chapters,
     )
