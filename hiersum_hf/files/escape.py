@@ -31,6 +31,11 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def one_line(text: str) -> str:
+    """Fold white space, and leave out what no line of text and no XML can hold."""
+    return " ".join("".join(c if c.isprintable() or c in JOINERS else " " for c in text).split())
+
+
 def in_markdown(text: Any) -> str:
     """Write a line that Markdown shows as it is.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hiersum_hf.files.escape import one_line
 from hiersum_hf.records import Floats, Sentence, clock, first_step
 
 
@@ -21,6 +22,7 @@ LEAST = 3  # nor fewer
 TALK_S, MOST = 30.0, 10  # about how long chapters without steps are at least, and how many there are at most
 TITLE = 60  # characters of a title that is made of a sentence
 CLAUSE = 20  # of its first part, if that is to stand for it
+NO_BRACKETS = str.maketrans("<>", "‹›")
 TICKS_S = 1000  # ffmetadata is written in milliseconds
 
 Chapter = dict[str, Any]  # {start_s, end_s, title}, as it stands in a summary
@@ -153,7 +155,7 @@ def _said(start_s: float, end_s: float, sentences: Sequence[Sentence], scores: S
 
 def shortened(text: str) -> str:
     """Shorten a text to a title: its first clause where that says enough, else whole words and an ellipsis."""
-    text = " ".join(text.split()).rstrip(" .,;:!。")
+    text = one_line(text).rstrip(" .,;:!。")
     if len(text) <= TITLE:
         return text
     clauses = [m.start() for m in re.finditer(r"[,;:.!?](?=\s)|\s[–—-]\s|[，。；：！？、]", text[: TITLE + 1])]
@@ -190,9 +192,9 @@ def as_ffmetadata(chapters: Sequence[Mapping[str, Any]]) -> str:
 def as_youtube(chapters: Sequence[Mapping[str, Any]]) -> str:
     """Write chapters as lines of a description, which YouTube and others show as chapters.
 
-    YouTube wants the first at 0:00, at least three, and each at least 10 s long.
+    YouTube wants the first at 0:00, at least three, each at least 10 s long, and no "<" or ">".
     """
-    lines = [f"{clock(round(one['start_s'], 3))} {one['title']}" for one in chapters]
+    lines = [f"{clock(round(one['start_s'], 3))} {one['title']}".translate(NO_BRACKETS) for one in chapters]
     if len(chapters) < LEAST:
         lines += ["", f"({len(chapters)} of at least {LEAST} chapters that YouTube wants: it will show none.)"]
     return "\n".join(lines) + "\n"

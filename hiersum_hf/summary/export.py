@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from hiersum_hf.files.escape import JOINERS
+from hiersum_hf.files.escape import one_line
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Segment, Summary
 from hiersum_hf.video.reader import probe
@@ -151,11 +151,6 @@ def _marks(summary: Summary, number: int, frames: Frames, first: int, stop: int)
         if segment.start_s <= (one["start_s"] + one["end_s"]) / 2 < segment.end_s
     ]
     return (*steps, *(Mark("sentence", one_line(text), a, b) for text, a, b in said if a < b))
-
-
-def one_line(text: str) -> str:
-    """Fold white space, and leave out what no line of text and no XML can hold."""
-    return " ".join("".join(sign if sign.isprintable() or sign in JOINERS else " " for sign in text).split())
 
 
 def edl(timeline: Timeline) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import av
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
+from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.faults import stream_start_s
-from hiersum_hf.video.reader import named_errors, opened
+from hiersum_hf.video.reader import opened
 
 
 WITH_CHAPTERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -41,35 +43,55 @@ def copy_with_chapters(video: str | Path, chapters: Sequence[Mapping[str, Any]],
         InputError: The source is not readable, or the copy cannot hold its pictures.
         OSError: The copy cannot be written.
     """
-    output, left = Path(output), list[str]()
-    try:
-        with (
-            aside(output) as partial,
-            opened(video) as (container, stream),
-            av.open(str(partial), "w", format=WITH_CHAPTERS[output.suffix]) as target,
-        ):
-            target.metadata.update(container.metadata)
-            copies = dict[int, Any]()
-            for one in container.streams:
-                if one.type == "data" and one.metadata.get("timecode"):  # the time code, which is written anew
-                    continue
-                try:
-                    copies[one.index] = target.add_stream_from_template(one, opaque=True)
-                except (ValueError, av.error.FFmpegError):
-                    left.append(one.type)
-                    continue
-                copies[one.index].metadata.update(one.metadata)
-            if stream.index not in copies:
-                held = f"{video}: expected pictures that {output.suffix} can hold, found {stream.codec_context.name}"
-                raise InputError(f"{held}. Give the video the suffix .mkv.")
-            target.set_chapters(_marks(chapters, container, stream))
-            for packet in _packets(video, container, copies):
+    output, left, copies, last = Path(output), list[str](), dict[int, Any](), dict[int, int]()
+    with (
+        aside(output) as partial,
+        _write_errors(output),
+        av.open(str(partial), "w", format=WITH_CHAPTERS[output.suffix]) as target,
+        opened(video) as (container, stream),
+    ):
+        target.metadata.update(container.metadata)
+        for one in container.streams:
+            if one.type == "data" and one.metadata.get("timecode"):  # the time code, which is written anew
+                continue
+            try:
+                copies[one.index] = target.add_stream_from_template(one, opaque=True)
+            except (ValueError, av.error.FFmpegError):
+                left.append(one.type)
+                continue
+            copies[one.index].metadata.update(one.metadata)
+        if stream.index not in copies:
+            held = f"{video}: expected pictures that {output.suffix} can hold, found {stream.codec_context.name}"
+            raise InputError(f"{held}. Give the video the suffix .mkv.")
+        target.set_chapters(_marks(chapters, container, stream))
+        streams = [stream, *(one for one in container.streams if one.index in copies and one.index != stream.index)]
+        clock = Clock(container, streams)
+        for packet in container.demux(streams):
+            if packet.size:
+                clock.place(packet)
+                _ascend(packet, last)
                 packet.stream = copies[packet.stream.index]
-                target.mux(packet)
+                with _write_errors(output):
+                    target.mux(packet)
+    return [f"{output.name}: {counted(len(left), 'stream')} left out ({', '.join(left)})."] if left else []
+
+
+def _ascend(packet: Any, last: dict[int, int]) -> None:
+    """Move a packet that goes back behind the last one of its stream, as no container takes it there."""
+    if packet.dts is not None:
+        dts = max(packet.dts, last.get(packet.stream_index, packet.dts - 1) + 1)
+        last[packet.stream_index] = packet.dts = dts
+        packet.pts = packet.pts if packet.pts is None else max(packet.pts, dts)
+
+
+@contextmanager
+def _write_errors(output: Path) -> Iterator[None]:
+    """Report what the muxer raises as an OSError that names the output."""
+    try:
+        yield
     except av.error.FFmpegError as error:
         told = f"{output}: expected to write a copy with chapters, found: {error.strerror}. Nothing of it is left."
         raise OSError(error.errno, told) from error
-    return [f"{output.name}: {counted(len(left), 'stream')} left out ({', '.join(left)})."] if left else []
 
 
 def _marks(chapters: Sequence[Mapping[str, Any]], container: Any, stream: Any) -> list[Any]:
@@ -84,11 +106,3 @@ def _marks(chapters: Sequence[Mapping[str, Any]], container: Any, stream: Any) -
         | {"metadata": {"title": one["title"]}}
         for number, ((start_s, end_s), one) in enumerate(zip(bounds, chapters, strict=True), 1)
     ]
-
-
-def _packets(video: str | Path, container: Any, copies: Mapping[int, Any]) -> Iterator[Any]:
-    """Read what is copied."""
-    with named_errors(video):
-        for packet in container.demux([one for one in container.streams if one.index in copies]):
-            if packet.size:
-                yield packet

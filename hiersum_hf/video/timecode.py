@@ -15,7 +15,7 @@ import numpy as np
 from hiersum_hf.records import Floats
 from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.faults import Faults, stream_start_s
-from hiersum_hf.video.reader import TOLERANCE_S, named_errors, opened, readable_packets
+from hiersum_hf.video.reader import TOLERANCE_S, named_errors, opened, probe, readable_packets
 
 
 # Rates that have time codes (SMPTE ST 12-1 and -3), in frames a second
@@ -35,7 +35,7 @@ class Frames:
     Args:
         rate: Frames a second, one of `RATES`.
         conformed: Whether this is not the video's own rate.
-        count: How many there are.
+        count: How many there are; of a conformed rate as many as the video lasts.
         first: Number of the first one by the video's time code, 0 where it has none.
         drop: Whether the time code leaves out numbers to keep to the clock (29.97 and 59.94).
         reel: Name of the reel or tape that the time code belongs to, "" where it tells none.
@@ -95,7 +95,7 @@ def read_frames(path: str | Path) -> Frames:
     times_s = times_s[times_s > -TOLERANCE_S]
     rate, why = _rate(times_s, [Fraction(one) for one in told if one])
     notes = [] if why is None else [f"{Path(path).name}: {why} for editors."]
-    count = len(times_s) if why is None else max(1, round(float(times_s[-1:].sum() + _period_s(times_s)) * rate))
+    count = len(times_s) if why is None else max(1, round(probe(path).duration_s * rate))
     coded, turned = _first_picture(path, rate)
     first, drop = read_code(code or coded, rate) or (0, False)
     if code and not _CODE.fullmatch(code):
@@ -180,7 +180,10 @@ def _conformed(rate: Fraction) -> Fraction:
     close = nearest(rate), rate, Fraction(1, 10)
     multiples = [(nearest(rate * n), rate * n, NEAR) for n in range(2, 7)]
     parts = [(nearest(rate / n), rate / n, NEAR) for n in range(2, 7)]
-    return next((one for one, own, near in (close, *multiples, *parts) if abs(one - own) < near * own), close[0])
+    return next(
+        (one for one, own, near in (close, *multiples, *parts) if abs(one - own) < near * own),
+        nearest(max(rate, NO_RATE)),
+    )
 
 
 def _period_s(times_s: Floats) -> float:

@@ -101,6 +101,7 @@ def test_chapters_cover_the_video_and_none_is_too_short(runs, told):
     ("text", "title"),
     [
         ("  Let the dough rest.\n", "Let the dough rest"),
+        ("Let\x1b the\u2028dough\0rest", "Let the dough rest"),
         (
             "So now you want to place the valve back into its seat, making sure that the spring is straight.",
             "So now you want to place the valve back into its seat",
@@ -118,7 +119,7 @@ def test_a_sentence_becomes_a_title(text, title):
 
 
 def test_descriptions_of_youtube_have_lines_that_it_takes():
-    assert as_youtube(CHAPTERS) == "0:00 Grün & <b>\n1:01 a=b; #c\\d\n1:01:40 End\n"
+    assert as_youtube(CHAPTERS) == "0:00 Grün & ‹b›\n1:01 a=b; #c\\d\n1:01:40 End\n"
     assert as_youtube(CHAPTERS[:2]).endswith("(2 of at least 3 chapters that YouTube wants: it will show none.)\n")
 
 

@@ -1,5 +1,6 @@
 """Cuts for editors and players, read back by other programs' readers, equal to the frame."""
 
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -205,6 +206,23 @@ def test_a_playlist_gives_the_address_of_a_name_that_players_would_unescape(vide
     timeline = read_timeline(summary_of(letters), video)
     path = export.playlist([Segment(0, 1, 1)], timeline, list_link(video, video.parent)).splitlines()[-1]
     assert path == (video.as_uri() if found else f"./{letters}")
+
+
+@pytest.mark.parametrize("name", ["-y; touch x; '$(touch x)'.mp4", '`touch x` "$HOME" \\.mp4', "12:30.mp4"])
+def test_a_name_is_a_name_to_the_shell(video, tmp_path, name):
+    video = video.rename(video.with_name(name))
+    write_exports(summary_of(name), video, list_link(video, tmp_path / "out"), tmp_path, ["ffmpeg"])
+    words = shlex.split((tmp_path / "summary.sh").read_text(encoding="utf-8"), comments=True)
+    assert words[:3] == ["ffmpeg", "-i", f"$(dirname $0)/./../{name}"]
+    assert words[3] == "-filter_complex"
+
+
+def test_a_slide_that_stands_to_the_end_is_all_there(tmp_path):
+    video = synthetic(tmp_path / "talk.mp4", [0, 0.5, 1.2], tone_hz=440)  # of 3 s of sound
+    timeline = read_timeline(make_summary("talk.mp4", ((1.5, 2.9, 0.5),)), video)
+    assert [(clip.first, clip.stop) for clip in timeline.clips] == [
+        (int(1.5 * timeline.frames.rate) + 1, int(2.9 * timeline.frames.rate) + 1)
+    ]
 
 
 def test_a_segment_behind_the_pictures_is_left_out(video):

@@ -69,3 +69,17 @@ def test_nothing_is_left_of_a_copy_that_cannot_be_written(tmp_path):
     with pytest.raises(InputError, match=r"c\.mp4: expected a readable video"):
         copy_with_chapters(tmp_path / "c.mp4", CHAPTERS, tmp_path / "d.mp4")
     assert sorted(os.listdir(tmp_path)) == ["a.avi", "c.mp4"]
+
+
+def test_recordings_joined_end_to_end_go_on(tmp_path):
+    one = steady(tmp_path / "one.ts", Fraction(25), 50).read_bytes()
+    (tmp_path / "two.ts").write_bytes(one + one)
+    copy_with_chapters(tmp_path / "two.ts", CHAPTERS, tmp_path / "two.mkv")
+    assert len(packets(tmp_path / "two.mkv")) == 2 * len(packets(tmp_path / "one.ts"))
+    assert read_frames(tmp_path / "two.mkv").times_s[-1] == pytest.approx(99 / 25, abs=1.0)
+
+
+def test_a_turned_picture_stays_turned(tmp_path):
+    video = synthetic(tmp_path / "a.mp4", [k / 25 for k in range(10)], rotation=90)
+    copy_with_chapters(video, CHAPTERS, tmp_path / "b.mp4")
+    assert read_frames(video).size == read_frames(tmp_path / "b.mp4").size == (48, 64)
