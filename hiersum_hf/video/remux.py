@@ -60,6 +60,7 @@ def copy_with_chapters(video: str | Path, chapters: Sequence[Mapping[str, Any]],
                 left.append(one.type)
                 continue
             copies[one.index].metadata.update(one.metadata)
+            copies[one.index].disposition = one.disposition
         if stream.index not in copies:
             held = f"{video}: expected pictures that {output.suffix} can hold, found {stream.codec_context.name}"
             raise InputError(f"{held}. Give the video the suffix .mkv.")
