@@ -69,13 +69,16 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Extract features and print the report; 1 where a video failed."""
+    """Extract features and print the report; 1 where a video failed, on every rank."""
     from hiersum_hf.inference.extract import choose_settings, extract, find_videos, format_report
+    from hiersum_hf.inference.ranks import Ranks
 
-    videos, notes = find_videos(args.videos)
-    for note in notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
-    settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
-    report = extract(videos, args.output, settings, args.device, args.batch_size, args.runtime)
-    print(json.dumps(report) if args.json else format_report(report))
-    return 1 if report["failed"] else 0
+    ranks = Ranks.from_environment()
+    with ranks.together():
+        videos, notes = find_videos(args.videos)
+        for note in notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
+        settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
+        report = extract(videos, args.output, settings, args.device, args.batch_size, args.runtime, ranks)
+        print(json.dumps(report) if args.json else format_report(report))
+    return 1 if any(told.get("failed", 1) for told in report["ranks"]) else 0

@@ -19,6 +19,7 @@ from hiersum_hf.records import clock, counted
 
 
 if TYPE_CHECKING:
+    from hiersum_hf.inference.ranks import Ranks
     from hiersum_hf.inference.scorer import Scorer
     from hiersum_hf.records import Summary
     from hiersum_hf.summary.selection import Selection
@@ -34,6 +35,8 @@ examples:
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --output summaries
   hiersum summarize talks 'more/**/*.mkv' --budget 15% --budget 1:30 --output summaries --dry-run
   hiersum summarize talk.mp4 --export fcpxml,edl --embed-chapters --output summaries
+  accelerate launch --multi_gpu --num_processes 4 --num_machines 1 --mixed_precision no --dynamo_backend no \\
+      -m hiersum_hf summarize talks --output summaries
   hiersum summarize repair.mp4 --query "how is the valve seated?" --keep 1:20-1:40 --skip 0-0:30 --output summaries
 """
 
@@ -54,7 +57,7 @@ def add(commands: Any) -> None:
     summarize.add_argument(
         "--output", metavar="OUT", required=True, help="folder that gets a folder for each video, as below"
     )
-    summarize.add_argument("--overwrite", action="store_true", help="replace earlier summaries there")
+    summarize.add_argument("--overwrite", action="store_true", help="replace earlier summaries, finished ones too")
     summarize.add_argument(
         "--budget",
         action="append",
@@ -195,13 +198,27 @@ def _add_scores(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from hiersum_hf.inference.ranks import Ranks
+
+    ranks = Ranks.from_environment()
+    with ranks.together():
+        return _run(args, ranks)
+
+
+def _run(args: argparse.Namespace, ranks: Ranks) -> int:
+    from hiersum_hf.inference.extract import device_of_rank
+    from hiersum_hf.inference.ranks import Failures, tell_all
     from hiersum_hf.inference.scorer import load_scorer
 
     folders = _folders(args)
     args.chosen_by = _selection(args)
-    scorer = load_scorer(args.model, args.level, args.device, args.dtype, args.fast, args.runtime)
-    failed = []
-    for number, video in enumerate(folders, 1):
+    failures = Failures(None if args.dry_run else Path(args.output), ranks)
+    if not folders:
+        return 0
+    device = args.device if ranks.world_size == 1 else device_of_rank(args.device)
+    scorer = load_scorer(args.model, args.level, device, args.dtype, args.fast, args.runtime)
+    number = 0
+    for number, video in enumerate(ranks.take([*folders]), 1):
         if len(folders) > 1:
             print(f"[{number}/{len(folders)}] {printable(str(video))}", file=sys.stderr)
         try:
@@ -209,19 +226,27 @@ def run(args: argparse.Namespace) -> int:
         except (ValueError, OSError) as error:
             if len(folders) == 1:
                 raise
-            failed.append(video.name)
+            failures.add(video, error)
             print(f"hiersum: error: {printable(str(error))}", file=sys.stderr)
+    failed = failures.reasons
     if failed:
-        names = printable(", ".join(failed))
-        print(f"hiersum: {len(failed)} of {len(folders)} videos failed: {names}", file=sys.stderr)
-    return 1 if failed else 0
+        names = printable(", ".join(Path(name).name for name in failed))
+        print(f"hiersum: {len(failed)} of {number} videos failed: {names}", file=sys.stderr)
+    told = ranks.finish({"videos": number - len(failed), "failed": len(failed)})
+    if len(told) > 1 and ranks.rank == 0:
+        failures.merge()
+        print("\n".join(map(printable, tell_all(told, Path(args.output)))), file=sys.stderr)
+    return 1 if any(one.get("failed", 1) for one in told) else 0
 
 
 def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     """Return for each video the folder of each budget, and refuse what cannot be written.
 
+    Summaries that are finished are passed over, with a note. What each video and its texts are now is put in
+    `args.made_with`.
+
     Raises:
-        FileExistsError: An earlier summary is there, without --overwrite.
+        FileExistsError: A summary made of or with something else is there, without --overwrite.
         FileNotFoundError: There is no such video.
         ImportError: What recognises speech or finds cuts is asked for and not installed.
         NotADirectoryError, PermissionError: A folder that cannot be written to.
@@ -230,6 +255,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     """
     from hiersum_hf.inference.extract import find_videos
     from hiersum_hf.summary.files import output_folder, refuse_existing, refuse_video
+    from hiersum_hf.summary.finished import difference
     from hiersum_hf.timeline import parse_budget
 
     _check_flags(args)
@@ -242,6 +268,8 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
             f"--subtitles and --description: expected one video, found {len(videos)}. Texts beside a video under its "
             "name are found without them."
         )
+    args.made_with = _made_with(args, videos)
+    finished = 0
     folders: dict[Path, dict[str, Path]] = {}
     owners: dict[Path, Path] = {}
     for video in videos:
@@ -250,14 +278,40 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
             raise HierSumError(
                 f"{output_folder(video, args.output)}: expected one video for it, found {owner}, {video}"
             )
-        several = len(budgets) > 1
-        folders[video] = {
-            text: output_folder(video, args.output, name if several else None) for name, text in budgets.items()
-        }
-        for folder in folders[video].values():
-            refuse_existing(folder, args.overwrite or args.dry_run)
+        for name, text in budgets.items():
+            folder = output_folder(video, args.output, name if len(budgets) > 1 else None)
+            made_with = args.made_with[video] | {"budget": name}
+            differs = None if args.overwrite else difference(folder, made_with, _written(args, video))
+            if differs == "":
+                finished += 1
+                continue
+            refuse_existing(folder, args.overwrite or args.dry_run, differs)
             refuse_video(video, folder)
+            folders.setdefault(video, {})[text] = folder
+    if finished:
+        print(f"note: {finished} finished before, of the same video and settings: passed over", file=sys.stderr)
     return folders
+
+
+def _made_with(args: argparse.Namespace, videos: Sequence[Path]) -> dict[Path, dict[str, Any]]:
+    """Return what the summary of each video depends on, but for the budget."""
+    from hiersum_hf.features.text_encoder import default_extractor
+    from hiersum_hf.summary.finished import file_facts
+    from hiersum_hf.texts.find import texts_beside
+
+    names = (
+        "render", "quality", "query", "keep", "skip", "selection", "min_segment", "level", "shots", "dtype", "fast",
+        "language", "subtitle_encoding", "transcribe",
+    )  # fmt: skip
+    settings = {name.replace("_", "-"): getattr(args, name) for name in names}
+    settings["model"] = args.model or default_extractor().video_encoder
+    settings["weights"] = [file_facts(Path(model).glob("*.safetensors")) for model in args.model or ()]
+    given = [Path(file) for file in (args.subtitles, args.description) if file]
+    beside = texts_beside(videos)
+    return {
+        video: {"video": file_facts([video]), "texts": file_facts([*beside[video], *given])} | settings
+        for video in videos
+    }
 
 
 def _check_flags(args: argparse.Namespace) -> None:
@@ -304,6 +358,7 @@ def _name(kind: str, value: float) -> str:
 def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
     from hiersum_hf.inference.summarize import score_video
     from hiersum_hf.summary.files import FILES, write_summary
+    from hiersum_hf.timeline import parse_budget
 
     scored = score_video(
         video, scorer, args.subtitles, args.description, language=args.language, transcribe=args.transcribe,
@@ -316,6 +371,7 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
             scored.summarize(budget, args.chosen_by), video, folder, scored.sentences, args.overwrite,
             args.files or FILES, render=args.render, quality=args.quality, written=as_written.append,
             exports=args.export, embed_chapters=args.embed_chapters,
+            made_with=args.made_with[video] | {"budget": _name(*parse_budget(budget))},
         )  # fmt: skip
         summary = as_written[0]
         for warning in summary.warnings:

@@ -18,6 +18,7 @@ from hiersum_hf.features.cache import FrameSettings, frame_features
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.escape import printable
+from hiersum_hf.inference.ranks import Failures, Ranks, tell_all
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import by_suffix, counted
 from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
@@ -110,13 +111,14 @@ def extract(
     device: str = "auto",
     batch_size: int = 16,
     runtime: str | None = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Put features of the videos into the folder and return a report.
 
     What is there already stays.
 
-    Under `accelerate launch` or torchrun (environment: RANK, WORLD_SIZE, LOCAL_RANK) it does its rank's share, and the
-    ranks need no word from each other.
+    Under `accelerate launch` or torchrun it does its rank's share and returns once all ranks are through, as `Ranks`
+    says. What fails is written to the folder as `Failures` does.
 
     Args:
         videos: As `find_videos` gives them.
@@ -125,10 +127,11 @@ def extract(
         device: "auto" takes the GPU of this rank, if there is one.
         batch_size: Frames encoded together.
         runtime: What computes the encoder, as `load_video_encoder` takes it.
+        ranks: This rank among others; default: as the environment says.
 
     Returns:
         rank, world_size, settings, `videos` {path: {file, frames, found, warnings}}, `failed` {path: reason}, video_s
-        and wall_s.
+        and wall_s, and in `ranks` what each rank tells: how many `videos` it did and how many `failed`, or its `error`.
 
     Raises:
         NotADirectoryError, PermissionError: The output cannot be written to.
@@ -138,18 +141,18 @@ def extract(
     _check_output(output, videos)
     if batch_size < 1:
         raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    ranks = ranks or Ranks.from_environment()
     encoder = load_video_encoder(settings.video_encoder, device_of_rank(device), settings.dtype, runtime)
     output.mkdir(parents=True, exist_ok=True)
     if not os.access(output, os.W_OK):
         raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")
     start_s = time.perf_counter()
-    done, failed, video_s = {}, {}, 0.0
-    for video in _progress(share(videos, rank, world_size), rank, world_size):
+    done, failures, video_s = {}, Failures(output, ranks), 0.0
+    for video in _progress(ranks, videos):
         try:
             frames = frame_features(video, settings, lambda: encoder, output, batch_size)
         except (ValueError, FileNotFoundError, PermissionError) as error:
-            failed[str(video)] = str(error)
+            failures.add(video, error)
             continue
         done[str(video)] = {
             "file": str(frames.file),
@@ -158,15 +161,12 @@ def extract(
             "warnings": frames.warnings,
         }
         video_s += 0.0 if frames.found else frames.times_s[-1] + 1 / settings.sample_fps
-    about = {"rank": rank, "world_size": world_size, "settings": vars(settings), "videos": done, "failed": failed}
+    told = ranks.finish({"videos": len(done), "failed": len(failures.reasons)})
+    if len(told) > 1 and ranks.rank == 0:
+        failures.merge()
+    about = {"rank": ranks.rank, "world_size": ranks.world_size, "settings": vars(settings)}
+    about |= {"output": str(output), "videos": done, "failed": failures.reasons, "ranks": told}
     return about | {"video_s": round(float(video_s), 3), "wall_s": round(time.perf_counter() - start_s, 3)}
-
-
-def share(videos: Sequence[Path], rank: int, world_size: int) -> list[Path]:
-    """Return a rank's videos: sizes are dealt out, largest first, copies of a video to the same rank."""
-    sizes = sorted({video.stat().st_size for video in videos}, reverse=True)
-    rank_of = {size: number % world_size for number, size in enumerate(sizes)}
-    return [video for video in videos if rank_of[video.stat().st_size] == rank]
 
 
 def device_of_rank(name: str) -> str:
@@ -190,7 +190,10 @@ def format_report(report: dict[str, Any]) -> str:
         f"{report['video_s'] / max(wall_s, 1e-9):.1f} x as fast as they play",
     ]
     lines += [f"{rank}note: {printable(note)}" for video in videos for note in video["warnings"]]
-    return "\n".join(lines + [f"{rank}failed: {printable(reason)}" for reason in report["failed"].values()])
+    lines += [f"{rank}failed: {printable(reason)}" for reason in report["failed"].values()]
+    if report["rank"] == 0 and len(report["ranks"]) > 1:
+        lines += tell_all(report["ranks"], Path(report["output"]))
+    return "\n".join(lines)
 
 
 def _check_output(output: Path, videos: Sequence[Path]) -> None:
@@ -200,8 +203,8 @@ def _check_output(output: Path, videos: Sequence[Path]) -> None:
         raise HierSumError(f"{output}: expected another folder than that of the videos")
 
 
-def _progress(videos: list[Path], rank: int, world_size: int) -> Any:
+def _progress(ranks: Ranks, videos: Sequence[Path]) -> Any:
     from tqdm import tqdm
 
-    name = f"rank {rank}" if world_size > 1 else "extracting"
-    return tqdm(videos, unit="video", desc=name, position=rank, disable=None)
+    name, total = (f"rank {ranks.rank}", None) if ranks.world_size > 1 else ("extracting", len(videos))
+    return tqdm(ranks.take(videos), unit="video", desc=name, position=ranks.rank, total=total, disable=None)

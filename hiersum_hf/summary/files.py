@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -20,6 +22,7 @@ from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
 from hiersum_hf.summary.chapters import as_ffmetadata, as_vtt, as_youtube
 from hiersum_hf.summary.export import EXPORTS, check_exports, write_exports
+from hiersum_hf.summary.finished import MADE_WITH
 from hiersum_hf.summary.page import summary_page
 from hiersum_hf.summary.plot import PICTURE_WIDTH, contact_sheet, plot_summary
 from hiersum_hf.summary.widened import widened
@@ -68,8 +71,13 @@ def refuse_video(video: Path, folder: Path) -> None:
         raise HierSumError(f"{video}: expected a name without line breaks, found {link!r}. No cut list can hold it.")
 
 
-def refuse_existing(folder: Path, overwrite: bool) -> None:
+def refuse_existing(folder: Path, overwrite: bool, differs: str | None = None) -> None:
     """Refuse a folder that cannot become a summary's, before any work.
+
+    Args:
+        folder: Where the summary shall lie.
+        overwrite: A summary may be there.
+        differs: How that one differs, as `difference` says.
 
     Raises:
         FileExistsError: It is there and may not be overwritten.
@@ -77,7 +85,10 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
     """
     refuse_unwritable(folder, "summaries")
     if os.path.lexists(folder) and not overwrite:
-        raise FileExistsError(f"{folder}: expected no such folder yet. Give --overwrite to replace the summary in it.")
+        found = f", or a summary made alike, found one with {differs}" if differs else ""
+        raise FileExistsError(
+            f"{folder}: expected no such folder yet{found}. Give --overwrite to replace the summary in it."
+        )
 
 
 def write_summary(
@@ -93,6 +104,7 @@ def write_summary(
     written: Callable[[Summary], None] | None = None,
     exports: Collection[str] = (),
     embed_chapters: bool = False,
+    made_with: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the summary into a folder, as `FILES` or some of them.
 
@@ -114,6 +126,7 @@ def write_summary(
         written: Is told the summary as it was written: with notes on the pictures, and with its wider segments.
         exports: For editors and players, keys of `hiersum_hf.summary.export.EXPORTS`.
         embed_chapters: Write a copy of the video with its chapters too, NAME.chapters.mp4.
+        made_with: What the summary depends on, by name, kept beside it for `difference`; default: nothing is kept.
 
     Raises:
         FileExistsError: The folder is there and `overwrite` is not given.
@@ -131,8 +144,9 @@ def write_summary(
     folder.parent.mkdir(parents=True, exist_ok=True)
     if render == "copy":
         summary = widened(summary, whole_groups(video, summary.segments))
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name[:60]}.", dir=folder.parent))
+    partial = folder.parent / f".{folder.name[:60]}.{secrets.token_hex(4)}"
     try:
+        partial.mkdir()
         if {"summary.mp4", *PICTURED} & {*files}:
             notes = write_segments(video, summary.segments, partial / "summary.mp4", render, quality)
             summary = replace(summary, warnings=(*summary.warnings, *notes))
@@ -145,9 +159,14 @@ def write_summary(
         for number, _ in enumerate(_write_files(summary, Path(video), partial, folder, sentences, files), 1):
             if progress is not None:
                 progress("files", number / len(files))
-        folder.mkdir(exist_ok=True)
-        for file in partial.iterdir():
-            os.replace(file, folder / file.name)
+        if made_with is not None:
+            (partial / MADE_WITH).write_text(json.dumps(made_with), encoding="utf-8")
+        if not folder.exists():
+            os.replace(partial, folder)  # all at once
+        else:
+            (folder / MADE_WITH).unlink(missing_ok=True)
+            for file in sorted(partial.iterdir(), key=lambda file: file.name == MADE_WITH):  # which comes last
+                os.replace(file, folder / file.name)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

@@ -203,6 +203,20 @@ def side_files(video: str | Path, language: str | None = None) -> dict[str, list
     return kinds
 
 
+def texts_beside(videos: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Find the texts beside each video that bear its name, as `side_files` does, listing each folder once."""
+    folders: dict[Path, dict[str, list[Path]]] = {}
+    for video in videos:
+        folders.setdefault(video.parent, {})[video.stem] = []
+    for folder, texts in folders.items():
+        listed = sorted(folder.iterdir()) if os.access(folder, os.R_OK) else []
+        names = {file.stem for file in listed if file.suffix.lower() in VIDEO_SUFFIXES} | {*texts}
+        for file in listed:
+            if (found := companion(file, names)) and found[0] in texts and found[1] != "labels":
+                texts[found[0]].append(file)
+    return {video: folders[video.parent][video.stem] for video in videos}
+
+
 def read_tags(words: str) -> tuple[str, int] | None:
     """Read what stands between NAME and the suffix of a subtitle file.
 

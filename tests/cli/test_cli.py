@@ -17,6 +17,7 @@ from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
 from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER
 from hiersum_hf.records import Sentence
 from hiersum_hf.summary.files import FILES
+from hiersum_hf.summary.finished import MADE_WITH
 from hiersum_hf.synthetic import features as synthetic
 from hiersum_hf.texts.subtitles import read_subtitles, write_srt
 from hiersum_hf.video.reader import probe
@@ -59,7 +60,7 @@ def arguments(video, output, *more):
 def test_summarize_writes_a_video_within_the_budget_and_its_papers(video, checkpoint, tmp_path, capsys):
     assert main(arguments(video, tmp_path, "--model", checkpoint, "--budget", "8s", "--json")) == 0
     folder = tmp_path / "clip"
-    assert {file.name for file in folder.iterdir()} == set(FILES)
+    assert {file.name for file in folder.iterdir()} == {*FILES, MADE_WITH}
     assert not list(tmp_path.glob(".*")), "nothing half-made may stay behind"
     summary = json.loads((folder / "summary.json").read_text())
     assert json.loads(capsys.readouterr().out) == summary, "--json prints the same and nothing else"
@@ -105,7 +106,7 @@ def test_a_folder_is_done_but_for_what_fails(films, video, checkpoint, tmp_path,
     assert "Read from whole.srt, found beside the video." in err
     written = tmp_path / "out" / "whole"
     assert {folder.name for folder in written.iterdir()} == {"0.5", "4s"}
-    assert all({file.name for file in folder.iterdir()} == set(FILES) for folder in written.iterdir())
+    assert all({file.name for file in folder.iterdir()} == {*FILES, MADE_WITH} for folder in written.iterdir())
     assert not (tmp_path / "out" / "broken").exists()
 
 

@@ -15,7 +15,8 @@ from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
 from hiersum_hf.features.cache import FrameSettings
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.inference import extract
-from hiersum_hf.inference.extract import choose_settings, device_of_rank, find_videos, format_report, share
+from hiersum_hf.inference.extract import choose_settings, device_of_rank, find_videos, format_report
+from hiersum_hf.inference.ranks import Ranks
 from hiersum_hf.video.reader import FORMATS, VIDEO_SUFFIXES
 from tests.makers.encoders import colour_encoder
 from tests.makers.extraction import SETTINGS, run
@@ -100,7 +101,7 @@ def test_shares_are_of_like_size(tmp_path):
     for i in range(10):
         (tmp_path / f"{i}.mp4").write_bytes(bytes(100 + i))
     files, _ = find_videos([tmp_path])
-    shares = [share(files, rank, 3) for rank in range(3)]
+    shares = [list(Ranks(rank, 3).take(files)) for rank in range(3)]
     assert sorted(chain.from_iterable(shares)) == files
     assert sorted(map(len, shares)) == [3, 3, 4]
 
