@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.levels_hiersum import READING_LEVELS
@@ -216,6 +217,7 @@ def _check(args: argparse.Namespace) -> None:
         raise HierSumError(f"--diagnose: expected a scorer with scores for every frame, found {without[0]!r}")
     if without and len(args.scorer) > 1:
         raise HierSumError(f"scorer: expected several with scores for every frame, found {without[0]!r} among them")
+    refuse_uri(args.output or "")
     for name in ("results.json", "report.html", "videos"):
         if args.output and (Path(args.output) / name).exists() and not args.overwrite:
             raise FileExistsError(f"{args.output}: expected no {name} there yet. Give --overwrite to replace it.")

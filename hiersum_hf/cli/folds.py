@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
+from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.results import format_table
@@ -62,6 +63,7 @@ def run(argv: Sequence[str]) -> None:
         video_encoder=args.video_encoder,
     )
     output = args.output or args.run / "results.json"
+    refuse_uri(output)
     if args.folds != (count := count_folds(data)):
         raise HierSumError(
             f"--folds: expected {count}, as many as {data.split_file or data.data} has, found {args.folds}."

@@ -29,7 +29,7 @@ from hiersum_hf.datasets.consistency import Profile
 from hiersum_hf.datasets.manifest import claim, claimed, make_plan
 from hiersum_hf.datasets.report import dataset_card, facts, make_report
 from hiersum_hf.datasets.schema import ARRAYS, schema, to_row, to_table
-from hiersum_hf.files.atomic import aside, write_text
+from hiersum_hf.files.atomic import aside, refuse_uri, write_text
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 
@@ -107,6 +107,7 @@ def prepare(
     """
     if min(num_proc, videos_per_file) < 1:
         raise HierSumError(f"num_proc, videos_per_file: expected at least 1, found {num_proc} and {videos_per_file}")
+    refuse_uri(output)
     output, ids = Path(output), list(reader.video_ids)
     if not ids:
         raise HierSumError(f"{source[0]}: expected videos, found none.")

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
-from hiersum_hf.files.atomic import aside
+from hiersum_hf.files.atomic import aside, refuse_uri
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.video.faults import Reading
 from hiersum_hf.video.reader import TOLERANCE_S, VideoFile, iter_frames
@@ -110,6 +110,7 @@ def frame_features(
             the video.
     """
     path = video.path if isinstance(video, VideoFile) else video
+    refuse_uri(cache or "")
     file = None if cache is None else feature_file(cache, path, settings)
     stored = None if file is None else stored_features(file)
     if stored is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from hiersum_hf.modeling.errors_hiersum import HierSumError
+
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter is a drive of Windows
 
 
 @contextmanager
@@ -28,7 +32,9 @@ def aside(path: str | Path) -> Iterator[Path]:
 
     Raises:
         OSError: No room, or no right to write there; names `path`.
+        HierSumError: It is an address.
     """
+    refuse_uri(path)
     path = Path(os.path.abspath(path))
     partial = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.partial")
     try:
@@ -74,13 +80,28 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def refuse_uri(path: str | Path) -> None:
+    """Refuse an address such as s3://bucket/x, which would become a folder of this machine called "s3:".
+
+    Raises:
+        HierSumError: It is one, also where `Path` took one of its slashes.
+    """
+    if URI.match(str(path)):
+        raise HierSumError(
+            f"{path}: expected a path on this machine, found an address. Give a folder, a mounted one too, and copy it "
+            "there afterwards."
+        )
+
+
 def refuse_unwritable(folder: Path, content: str) -> None:
     """Refuse a folder that cannot be made or written to.
 
     Raises:
         NotADirectoryError: It or a folder above it is a file.
         PermissionError: It cannot be written to.
+        HierSumError: It is an address.
     """
+    refuse_uri(folder)
     there = next(above for above in (folder, *folder.parents) if above.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{there}: expected a folder for {content}, found a file.")

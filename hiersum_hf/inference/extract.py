@@ -17,6 +17,7 @@ import torch
 from hiersum_hf.features.cache import FrameSettings, frame_features
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
+from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.files.escape import printable
 from hiersum_hf.inference.ranks import Failures, Ranks, tell_all
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -137,6 +138,7 @@ def extract(
         NotADirectoryError, PermissionError: The output cannot be written to.
         ValueError: The output is the videos' own folder, where features mean other videos; no such encoder.
     """
+    refuse_uri(output)
     output = Path(output)
     _check_output(output, videos)
     if batch_size < 1:

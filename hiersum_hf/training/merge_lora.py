@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from hiersum_hf.files.atomic import aside
+from hiersum_hf.files.atomic import aside, refuse_uri
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.hub.card import LICENCE, card_data, write_card
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -46,7 +46,8 @@ def merge(adapter: str, output: Path) -> None:
 
 
 def _refuse_full(output: Path, adapter: str) -> None:
-    """Refuse an output in which something would be lost."""
+    """Refuse an output in which something would be lost, and an address."""
+    refuse_uri(output)
     if output.exists() and (output.is_file() or any(output.iterdir())):
         same = ", found the adapter, which would be lost" if output.resolve() == Path(adapter).resolve() else ""
         raise FileExistsError(f"{output}: expected a new or empty folder{same}.")

@@ -17,7 +17,7 @@ from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.evaluation.evaluate import mean_metrics
-from hiersum_hf.files.atomic import refuse_unwritable
+from hiersum_hf.files.atomic import refuse_unwritable, refuse_uri
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -78,6 +78,7 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
         ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError: As said, with what to do.
     """
     run = run_folder(args)
+    refuse_uri(run)
     check_start(run, given.get("checkpoint"))
     if resumed := checkpoint_to_resume(args):
         # A checkpoint of another run's folder must be of the same flags too.

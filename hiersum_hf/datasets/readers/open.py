@@ -28,6 +28,7 @@ from hiersum_hf.datasets.text_features import EmbeddedReader
 from hiersum_hf.features.runtime import choose_runtime
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.features.video_encoder import PRECOMPUTED
+from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.texts.encoding import check_encoding
 
@@ -97,6 +98,7 @@ def open_reader(
         raise FileNotFoundError(f"{source}: expected the source of {name}, found nothing there.")
     check_finished(source)
     cache = settings.get("cache")
+    refuse_uri(cache or "")
     if cache and Path(cache).resolve().is_relative_to(source.resolve()):
         raise InputError(f"{cache}: expected a cache outside {source}, whose files must stay as they are meanwhile.")
     if "subtitle_encoding" in settings:

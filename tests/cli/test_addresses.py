@@ -1,0 +1,37 @@
+"""An address as an output made a folder called "s3:" on this machine and looked like success."""
+
+import os
+
+import pytest
+
+from hiersum_hf.cli.main import main
+from hiersum_hf.files.atomic import refuse_uri
+from tests.makers.videos import write_video
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/x", "file:///tmp/x"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract", "v.mp4", "--output"],
+        ["summarize", "v.mp4", "--output"],
+        ["summarize", "v.mp4", "--output", "out", "--cache"],
+        ["prepare", "folder", "--source", ".", "--output"],
+        ["prepare", "folder", "--source", ".", "--output", "out", "--skip-bad", "--cache"],
+        ["train", "tvsum", "--data", "none.h5", "--output_dir"],
+        ["evaluate", "tvsum", "--data", "none.h5", "--scorer", "random", "--output"],
+        ["merge", "adapter"],
+    ],
+    ids=" ".join,
+)
+def test_an_address_is_refused_and_nothing_is_made(words, address, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "v.mp4")
+    assert main([*words, address]) == 2
+    assert "expected a path on this machine, found an address" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["v.mp4"]
+
+
+@pytest.mark.parametrize("path", ["out", "./s3:/x", r"C:\videos", "C:/videos", "12:30", ""])
+def test_paths_are_no_addresses(path):
+    refuse_uri(path)
