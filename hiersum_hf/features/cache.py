@@ -173,11 +173,16 @@ def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) 
         raise FileNotFoundError(f"{video}: expected a video file, found no such file")
     with Path(video).open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    encoder_id, sample_fps, dtype = settings.video_encoder, float(settings.sample_fps), settings.dtype
     # <content>-<settings>: 128 and 32 bits of SHA-256, so that two videos hardly share a name
+    return Path(cache, f"{content[:32]}-{settings_name(settings)}.npz")
+
+
+def settings_name(settings: FrameSettings) -> str:
+    """Name what features are made with, but for the video, in 8 digits."""
+    encoder_id, sample_fps, dtype = settings.video_encoder, float(settings.sample_fps), settings.dtype
     made_with = [FEATURE_VERSION, encoder_id, sample_fps, dtype, _files_of(encoder_id)]
     made_with += ["key frames"] * settings.key_frames
-    return Path(cache, f"{content[:32]}-{hashlib.sha256(json.dumps(made_with).encode()).hexdigest()[:8]}.npz")
+    return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()[:8]
 
 
 def stored_features(file: Path) -> FrameFeatures | None:

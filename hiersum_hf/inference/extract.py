@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from hiersum_hf.features.cache import FrameSettings, frame_features
+from hiersum_hf.features.cache import FrameSettings, frame_features, settings_name
+from hiersum_hf.features.done import Done
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.atomic import refuse_uri
@@ -150,12 +151,19 @@ def extract(
         raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")
     start_s = time.perf_counter()
     done, failures, video_s = {}, Failures(output, ranks), 0.0
+    before = Done(output, settings_name(settings))
     for video in _progress(ranks, videos):
         try:
+            facts = before.facts(video)
+            if known := before.find(facts):
+                done[str(video)] = known._asdict() | {"file": str(output / known.file), "found": True}
+                continue
             frames = frame_features(video, settings, lambda: encoder, output, batch_size)
         except (ValueError, FileNotFoundError, PermissionError) as error:
             failures.add(video, error)
             continue
+        name = Path(str(frames.file)).name
+        before.add(facts, name, len(frames.times_s), frames.warnings)
         done[str(video)] = {
             "file": str(frames.file),
             "frames": len(frames.times_s),

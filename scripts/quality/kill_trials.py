@@ -34,6 +34,7 @@ sys.path.insert(0, str(REPO))
 TRAIN = ["--hidden_size", "16", "--num_layers", "1", "--num_attention_heads", "2", "--child_steps_per_parent", "1",
          "--max_steps", "8", "--save_steps", "2", "--use_cpu", "True", "--disable_tqdm", "True"]  # fmt: skip
 TOLERANCE = 1e-6
+KEPT = (".plan.json", ".made_with.json")
 
 
 # The jobs. Each works in the folder `place`, where `given` holds its input, and leaves its output in `place`/out.
@@ -146,8 +147,8 @@ def final_files(out: Path) -> list[Path]:
 
 
 def left_over(out: Path) -> int:
-    """Working files that the second start did not remove; `.plan.json` belongs to a prepared folder."""
-    return len([*out.rglob(".*"), *out.rglob(".*/*")]) - (out / ".plan.json").is_file()
+    """Working files that the second start did not remove; those that belong there are named `KEPT`."""
+    return sum(path.name not in KEPT and path.suffix != ".jsonl" for path in [*out.rglob(".*"), *out.rglob(".*/*")])
 
 
 def is_broken(path: Path) -> bool:

@@ -38,7 +38,7 @@ def test_json_names_the_file_of_each_video(folder, loaded, tmp_path, capsys):
     wanted = {"video_encoder": "colour", "sample_fps": 1.0, "dtype": "bfloat16", "key_frames": False}
     assert report["settings"] == wanted
     files = {video["file"] for video in report["videos"].values()}
-    assert files == {str(file) for file in (tmp_path / "out").iterdir()}
+    assert files == {str(file) for file in (tmp_path / "out").glob("*.npz")}
     assert [video["frames"] for video in report["videos"].values()] == [3, 3]
 
 

@@ -1,5 +1,5 @@
-"""What lies in a folder."""
+"""What lies in a folder, hidden files aside."""
 
 
 def contents(folder):
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.startswith(".")}
