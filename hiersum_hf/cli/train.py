@@ -79,6 +79,8 @@ def _train(words: Sequence[str]) -> int:
 
     flags = parse(words)
     from hiersum_hf.training.folds import train_folds
+    from hiersum_hf.training.ranks import warn_of_restarts
     from hiersum_hf.training.run import train
 
+    warn_of_restarts(flags)
     return train_folds(words, flags) if flags.start.folds else train(words)

@@ -23,6 +23,7 @@ from hiersum_hf.training.sampler import SCHEDULES
 NO_FLAG = ("video_dim", "text_dim", "sample_fps", "default_level", "trained_levels", "trained_on")
 AT_LEAST_1 = ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size")
 ABOVE_0 = ("num_train_epochs", "save_steps", "logging_steps", "eval_steps")
+RESUME = {"true": "True", "false": None, "auto": "auto"}  # anything else is a folder
 SAMPLING = ("random", "group_by_length")  # the Trainer's others leave the alternation out
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "max_grad_norm", "seed", "data_seed")
 
@@ -104,8 +105,13 @@ class HierSumTrainingArguments(TrainingArguments):
                 f"found {self.metric_for_best_model}."
             )
         word = str(self.resume_from_checkpoint or "False")
-        if word.lower() in ("true", "false"):
-            self.resume_from_checkpoint = "True" if word.lower() == "true" else None
+        if word.lower() in RESUME:
+            self.resume_from_checkpoint = RESUME[word.lower()]
+        if self.overwrite and self.resume_from_checkpoint == "auto":
+            raise HierSumError(
+                "overwrite: expected False with --resume_from_checkpoint auto, which goes on with what is there, found "
+                "True. Leave one of them out."
+            )
         check_and_fill: Callable[[], None] = super().__post_init__  # untyped in Transformers
         check_and_fill()
         if self.load_best_model_at_end and self.save_strategy == "no":

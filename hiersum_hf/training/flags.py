@@ -68,6 +68,14 @@ class StartArguments:
         },
     )
 
+    ranks: int | None = field(
+        default=None,
+        metadata={
+            "help": "Processes that the batch flags are meant for; default: as many as are started. On another number "
+            "gradient_accumulation_steps changes so that a step sees the same videos. A run keeps it in recipe.yaml."
+        },
+    )
+
     def __post_init__(self) -> None:
         if self.lora_r is None and (self.lora_alpha is not None or self.lora_dropout):
             raise HierSumError("lora_alpha and lora_dropout belong to an adapter: expected --lora_r with its rank.")
@@ -76,7 +84,7 @@ class StartArguments:
                 "lora_r: expected --checkpoint. An adapter adjusts a trained network; random weights that stay as they "
                 "are cannot be adjusted to anything."
             )
-        for name in ("lora_r", "lora_alpha"):
+        for name in ("lora_r", "lora_alpha", "ranks"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise HierSumError(f"{name} must be at least 1, got {value}.")
@@ -246,18 +254,29 @@ def write_recipe(run: Path, given: Mapping[str, Any]) -> None:
     write_text(run / "recipe.yaml", f"{AGAIN}\n{flags}")
 
 
+def kept_flags(run: Path) -> dict[str, Any]:
+    """Read recipe.yaml of a run; none where there is none.
+
+    Raises:
+        ValueError: Not a recipe, an unknown flag in it, or a value of the wrong kind.
+    """
+    path, flags = run / "recipe.yaml", parser()
+    return _given(flags, recipe_words(path, flags))[0] if path.is_file() else {}
+
+
 def recipe_differences(run: Path, given: Mapping[str, Any]) -> list[str]:
     """Compare recipe.yaml of a run with what is given now.
 
     Returns:
-        A text for each flag that differs; none where there is no recipe.yaml.
+        A text for each flag that differs, but for the ranks; none where there is no recipe.yaml.
     """
     path = run / "recipe.yaml"
     if not path.is_file():
         return []
     found, expected = read_recipe(path), _plain(given)
     names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
-    return [f"{name} {found.get(name)!r}, now {expected.get(name)!r}" for name in names if name not in NOT_IN_A_RECIPE]
+    names = [name for name in names if name not in (*NOT_IN_A_RECIPE, "ranks")]
+    return [f"{name} {found.get(name)!r}, now {expected.get(name)!r}" for name in names]
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:

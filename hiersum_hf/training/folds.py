@@ -13,8 +13,9 @@ from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.files.escape import printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.results import format_table
-from hiersum_hf.training.flags import Flags, parse
-from hiersum_hf.training.preflight import check_start, refuse_other_recipe, run_folder
+from hiersum_hf.training.flags import Flags, kept_flags, parse
+from hiersum_hf.training.preflight import check_processes, check_start, refuse_other_recipe, run_folder
+from hiersum_hf.training.ranks import claimed
 from hiersum_hf.training.resume import last_checkpoint
 from hiersum_hf.training.run import command, train
 
@@ -22,13 +23,15 @@ from hiersum_hf.training.run import command, train
 def train_folds(words: Sequence[str], flags: Flags) -> int:
     """Train every fold that is not complete, then evaluate all together."""
     run, args = run_folder(flags.training), flags.training
-    _check_folds(run, flags)
-    old = [run, *run.glob("fold_*")] if args.overwrite else []
-    for own in _folds_to_train(run, words, flags):
-        train(own, old)
-        old = []
-    if args.process_index == 0:
-        _evaluate_folds(run, words, flags)
+    check_processes(args)
+    with claimed(args):
+        _check_folds(run, flags)
+        old = [run, *run.glob("fold_*")] if args.overwrite else []
+        for own in _folds_to_train(run, words, flags):
+            train(own, old)
+            old = []
+        if args.process_index == 0:
+            _evaluate_folds(run, words, flags)
     return 0
 
 
@@ -37,7 +40,7 @@ def _check_folds(run: Path, flags: Flags) -> None:
     args = flags.training
     if (run / "results.json").exists() and not args.overwrite:
         raise FileExistsError(f"{run}: expected no finished run there. Give --overwrite True to replace it.")
-    if args.resume_from_checkpoint or "fold" in flags.given:
+    if args.resume_from_checkpoint not in (None, "auto") or "fold" in flags.given:
         raise HierSumError(
             "--folds True trains or resumes every fold: expected no --fold, no --resume_from_checkpoint."
         )
@@ -52,18 +55,25 @@ def _folds_to_train(run: Path, words: Sequence[str], flags: Flags) -> list[list[
     All are planned before any rank writes anything.
     """
     todo = []
+    kept = None if flags.training.overwrite else _ranks_of_folds(run)
     for k in range(count_folds(flags.data)):
         folder = run / f"fold_{k}"
         own = [*words, "--folds", "False", "--fold", str(k), "--output_dir", str(folder)]
         if not flags.training.overwrite:
             refuse_other_recipe(folder, parse(own).given)
             last = last_checkpoint(folder) if folder.is_dir() else None
-            own += ["--resume_from_checkpoint", last] if last else ["--overwrite", "True"]
+            own += ["--resume_from_checkpoint", last or "False", "--overwrite", str(not last)]
+            own += ["--ranks", str(kept)] if kept and not last else []
         if flags.training.overwrite or not (folder / "results.json").exists():
             todo.append(own)
         else:
             logging.info("%s: complete, skipped.", folder)
     return todo
+
+
+def _ranks_of_folds(run: Path) -> int | None:
+    """Find the ranks that the folds trained so far are meant for."""
+    return next((ranks for fold in sorted(run.glob("fold_*")) if (ranks := kept_flags(fold).get("ranks"))), None)
 
 
 def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:

@@ -62,7 +62,8 @@ USED_MOST: dict[str, dict[str, str | None]] = {  # None: as `--help-all` says
     "output": {
         "output_dir": "Folder of the run.",
         "overwrite": None,
-        "resume_from_checkpoint": "True goes on from the run's last whole checkpoint, a folder from that one.",
+        "resume_from_checkpoint": "True goes on from the run's last whole checkpoint, auto too, or begins where "
+        "there is none; a folder from that one.",
         "save_strategy": "When to keep a checkpoint to resume from.",
         "eval_strategy": "When to measure the validation part.",
         "metric_for_best_model": "With --load_best_model_at_end True: by what the checkpoint is chosen.",

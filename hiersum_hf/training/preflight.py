@@ -17,7 +17,7 @@ from transformers.trainer_utils import SaveStrategy, sort_checkpoints
 
 from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.evaluation.evaluate import mean_metrics
-from hiersum_hf.files.atomic import refuse_unwritable, refuse_uri
+from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -25,7 +25,7 @@ from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import text_labels
 from hiersum_hf.scoring.training_free import score_frames
 from hiersum_hf.training.arguments import HierSumTrainingArguments
-from hiersum_hf.training.flags import recipe_differences, write_recipe
+from hiersum_hf.training.flags import Flags, kept_flags, recipe_differences, write_recipe
 from hiersum_hf.training.resume import last_checkpoint
 
 
@@ -58,6 +58,7 @@ MAY_CHANGE = (  # of a run that goes on
     "push_to_hub",
     "hub_model_id",
     "hub_private_repo",
+    "gradient_accumulation_steps",  # `kept_ranks` compares what a step sees
 )
 IGNORED = -100  # a frame label that teaches nothing
 LABELS_LOOKED_AT = 200  # records at most, of a set that may be on disk
@@ -68,11 +69,11 @@ def run_folder(args: HierSumTrainingArguments) -> Path:
     return Path(str(args.output_dir))
 
 
-def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
-    """Refuse a run that would do harm or could not be written.
+def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> str | None:
+    """Refuse a run that would do harm; find the checkpoint to go on from.
 
-    It must not overwrite an earlier run or the checkpoint that it starts from, go on with another recipe, or train in
-    other processes than asked for. Nothing is made here, neither a folder nor a repository.
+    It must not overwrite an earlier run or the checkpoint that it starts from, or go on with another recipe. Nothing is
+    made here, neither a folder nor a repository.
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError: As said, with what to do.
@@ -87,9 +88,8 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> None:
     elif not args.overwrite:
         refuse_finished(run)
         refuse_other_recipe(run, given)
-    refuse_unwritable(run.absolute(), "the run")
-    check_processes(args)
     check_hub_flags(args, given)
+    return resumed
 
 
 def check_selection(args: HierSumTrainingArguments, data: DataArguments) -> None:
@@ -136,7 +136,7 @@ def _chain(checkpoint: str | None) -> list[Path]:
 def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
     """Return the checkpoint to go on from, None for a new run.
 
-    With "True" it is the last whole one of the run.
+    With "True" it is the last whole one of the run, with "auto" too, where there is one.
 
     Raises:
         FileNotFoundError: There is none.
@@ -144,13 +144,13 @@ def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
     given, run = args.resume_from_checkpoint, run_folder(args)
     if not given:
         return None
-    if given == "True":
+    if given in ("True", "auto"):
         found = last_checkpoint(run) if run.is_dir() else None
-        if found is None:
+        if found is None and given == "True":
             raise FileNotFoundError(f"{run}: expected a whole checkpoint to resume from, found none.")
         return found
     if not Path(given).is_dir():
-        raise FileNotFoundError(f"resume_from_checkpoint: expected True, False or a folder, found {given!r}.")
+        raise FileNotFoundError(f"resume_from_checkpoint: expected True, False, auto or a folder, found {given!r}.")
     return given
 
 
@@ -175,11 +175,82 @@ def refuse_to_resume(run: Path, given: Mapping[str, Any]) -> None:
         ValueError: Another flag changed; names each.
     """
     changed = [d for d in recipe_differences(run, given) if not d.startswith(("save_", "logging_"))]
-    if differences := [each for each in changed if each.split()[0] not in MAY_CHANGE]:
+    may_change = (*MAY_CHANGE, *(() if _sorts_by_length(given) else ("per_device_train_batch_size",)))
+    if differences := [each for each in changed if each.split()[0] not in may_change]:
         raise HierSumError(
             f"{run / 'recipe.yaml'}: expected the flags of the run to resume, found {'; '.join(differences)}. Another "
             "split, for one, would train on its test videos."
         )
+
+
+def _sorts_by_length(given: Mapping[str, Any]) -> bool:
+    """Tell whether the order of the videos depends on the batch size."""
+    return given.get("train_sampling_strategy") == "group_by_length"
+
+
+def kept_ranks(flags: Flags, resumed: str | None) -> int:
+    """Return the number of ranks that the batch flags of a run are meant for.
+
+    It is that of recipe.yaml where the run goes on or begins again.
+
+    Raises:
+        HierSumError: A step would see another number of videos than it did.
+    """
+    args, run = flags.training, run_folder(flags.training)
+    folders = [run, Path(resumed).resolve().parent] if resumed else [] if args.overwrite else [run]
+    there = [folder for folder in folders if (folder / "recipe.yaml").is_file()]
+    kept = kept_flags(there[0]) if there else {}
+    ranks: int = flags.start.ranks or kept.get("ranks") or args.world_size
+    then = kept.get("ranks", ranks)
+    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        then *= kept.get(name, getattr(HierSumTrainingArguments, name))
+    now = args.per_device_train_batch_size * args.gradient_accumulation_steps * ranks
+    if there and then != now:
+        raise HierSumError(
+            f"{there[0] / 'recipe.yaml'}: expected {then} videos a step, per_device_train_batch_size x "
+            f"gradient_accumulation_steps x ranks, found {now}. Leave these flags as they were."
+        )
+    return ranks
+
+
+def share_step(args: HierSumTrainingArguments, ranks: int) -> None:
+    """Spread the batches of a step of so many ranks over those that were started.
+
+    Levels, videos and batches of every step stay the same; `gradient_accumulation_steps` changes.
+
+    Raises:
+        HierSumError: They do not divide the batches of a step; says what does.
+    """
+    accumulated, started = args.gradient_accumulation_steps, args.world_size
+    accelerate: Any = args.accelerator_config  # Transformers has filled it by now
+    if ranks == started or accelerate.split_batches:  # which spreads every batch over the ranks
+        return
+    batches = ranks * accumulated
+    if batches < 1 or batches % started:
+        raise HierSumError(
+            f"ranks: expected a number of processes that divides the {batches} batches of a step ({ranks} ranks x "
+            f"gradient_accumulation_steps {accumulated}), found {started}. {_way_out(args, batches)}"
+        )
+    args.gradient_accumulation_steps = batches // started
+    logger.info(
+        f"{started} ranks in place of {ranks}: gradient_accumulation_steps is {batches // started} in place of "
+        f"{accumulated}, and a step sees the same videos."
+    )
+
+
+def _way_out(args: HierSumTrainingArguments, batches: int) -> str:
+    """Say with how many processes, or which flags, a step sees the same videos."""
+    numbers = [str(n) for n in range(1, batches + 1) if batches % n == 0]
+    way = f"Start {' or '.join(numbers)} of them (--num_processes)"
+    size, started = args.per_device_train_batch_size, args.world_size
+    share, rest = divmod(size * batches, started)
+    if rest or args.train_sampling_strategy == "group_by_length":  # which sorts the videos of a batch
+        return f"{way}."
+    parts = next(parts for parts in range(1, share + 1) if share % parts == 0 and share // parts <= size)
+    return (
+        f"{way}, or add --ranks {started} --per_device_train_batch_size {share // parts} "
+        f"--gradient_accumulation_steps {parts}: the same videos in other batches."
+    )
 
 
 def refuse_other_recipe(run: Path, given: Mapping[str, Any]) -> None:

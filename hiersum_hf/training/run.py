@@ -50,11 +50,10 @@ from hiersum_hf.training.preflight import (
     check_metric,
     check_parent_text,
     check_records,
-    check_run,
     check_selection,
-    checkpoint_to_resume,
     run_folder,
 )
+from hiersum_hf.training.ranks import begun
 from hiersum_hf.training.trainer import HierSumTrainer
 
 
@@ -89,8 +88,13 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
         0, or 1 if the finished run could not be pushed.
     """
     flags = parse(words)
+    with begun(flags) as resumed:
+        return _train(words, flags, resumed, replaced)
+
+
+def _train(words: Sequence[str], flags: Flags, resumed: str | None, replaced: Sequence[Path]) -> int:
+    """Train in a folder that the run has to itself."""
     args = flags.training
-    check_run(args, flags.given)
     check_selection(args, flags.data)
     if args.push_to_hub:
         claim_repository(str(args.hub_model_id), args.hub_private_repo)
@@ -101,7 +105,7 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
     config = beginning.model.config
     check_metric(args, config.trained_levels, beginning.parts["validation"], dataset_name(flags.data))
     trainer = _trainer(flags, beginning, replaced)
-    _fit(trainer, config)
+    _fit(trainer, config, resumed)
     selects = not flags.data.fit_on_validation
     validation, levels = trainer.evaluate() if selects else {}, trainer.evaluation_levels()  # on every rank
     if not trainer.is_world_process_zero():
@@ -187,15 +191,15 @@ def _trainer(flags: Flags, beginning: Beginning, replaced: Sequence[Path]) -> Hi
     )
 
 
-def _fit(trainer: HierSumTrainer, config: HierSumConfig) -> None:
+def _fit(trainer: HierSumTrainer, config: HierSumConfig, resumed: str | None) -> None:
     """Train, or go on from a checkpoint, and save.
 
     The trained levels in the config are those of the weights that are kept.
     """
     args = trainer.args
-    if resume := checkpoint_to_resume(args):
-        config.trained_levels = trained_levels(resume)
-    trainer.train(resume_from_checkpoint=resume)
+    if resumed:
+        config.trained_levels = trained_levels(resumed)
+    trainer.train(resume_from_checkpoint=resumed)
     if args.load_best_model_at_end and trainer.state.best_model_checkpoint:
         config.trained_levels = trained_levels(trainer.state.best_model_checkpoint)
     trainer.save_model()

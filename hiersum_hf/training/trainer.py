@@ -113,6 +113,11 @@ class HierSumTrainer(Trainer):
             self._means()
         return output
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Save the random state of every rank before rank 0 ends the checkpoint."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
+
     def _refuse_a_plan(self, checkpoint: str | bool) -> None:
         """Refuse a checkpoint with a plan that this run would not follow.
 

@@ -103,7 +103,7 @@ FIGURES = "eval_child_f1, eval_child_kendall_tau, eval_child_spearman_rho,"
         (["--learning_rate", "-1"], "learning_rate must be finite and not negative, got -1.0"),
         (["--weight_decay", "nan"], "weight_decay must be finite and not negative, got nan"),
         (["--max_grad_norm", "inf"], "max_grad_norm must be finite and not negative, got inf"),
-        (["--resume_from_checkpoint", "ture"], "expected True, False or a folder, found 'ture'"),
+        (["--resume_from_checkpoint", "ture"], "expected True, False, auto or a folder, found 'ture'"),
         (["--resume_from_checkpoint", "TRUE"], "bad: expected a whole checkpoint to resume from, found none"),
     ],
 )
