@@ -194,13 +194,15 @@ def kept_ranks(flags: Flags, resumed: str | None) -> int:
     It is that of recipe.yaml where the run goes on or begins again.
 
     Raises:
-        HierSumError: A step would see another number of videos than it did.
+        HierSumError: A step would see another number of videos than it did, or recipe.yaml has no number of ranks.
     """
     args, run = flags.training, run_folder(flags.training)
     folders = [run, Path(resumed).resolve().parent] if resumed else [] if args.overwrite else [run]
     there = [folder for folder in folders if (folder / "recipe.yaml").is_file()]
     kept = kept_flags(there[0]) if there else {}
     ranks: int = flags.start.ranks or kept.get("ranks") or args.world_size
+    if ranks < 1:
+        raise HierSumError(f"{there[0] / 'recipe.yaml'}: ranks must be at least 1, got {ranks}. Correct it.")
     then = kept.get("ranks", ranks)
     for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
         then *= kept.get(name, getattr(HierSumTrainingArguments, name))
@@ -226,7 +228,7 @@ def share_step(args: HierSumTrainingArguments, ranks: int) -> None:
     if ranks == started or accelerate.split_batches:  # which spreads every batch over the ranks
         return
     batches = ranks * accumulated
-    if batches < 1 or batches % started:
+    if batches % started:
         raise HierSumError(
             f"ranks: expected a number of processes that divides the {batches} batches of a step ({ranks} ranks x "
             f"gradient_accumulation_steps {accumulated}), found {started}. {_way_out(args, batches)}"

@@ -11,7 +11,7 @@ import pytest
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.training import ranks
 from hiersum_hf.training.flags import parse, read_recipe
-from hiersum_hf.training.preflight import share_step
+from hiersum_hf.training.preflight import kept_ranks, share_step
 from tests.makers.commands import SMALL, launch
 from tests.makers.data_sets import write_sets
 
@@ -83,6 +83,15 @@ def test_auto_begins_then_goes_on_with_the_videos_of_a_step(run, folder):
         assert f"ranks, found {found}. Leave these flags as they were." in err
     code, _, err = run(*words, "--per_device_train_batch_size", 8, "--ranks", 1)
     assert code == 0, err
+
+
+def test_ranks_of_a_recipe_that_are_none_are_named(folder):
+    (folder / "edited").mkdir()
+    for found, message in ((-2, "ranks must be at least 1, got -2. Correct it."), ("many", "ranks: expected a whole")):
+        (folder / "edited" / "recipe.yaml").write_text(f"ranks: {found}\n")
+        recipe = parse(["--use_cpu", "True", "--output_dir", str(folder / "edited")])
+        with pytest.raises(HierSumError, match=message):
+            kept_ranks(recipe, None)
 
 
 def plan(world_size, size=4, accumulated=1, sampling="random", splits=False):
