@@ -228,8 +228,8 @@ def test_the_wheel_works_elsewhere(wheel, tmp_path):
         "from importlib.util import find_spec; from urllib.request import urlopen\n"
         "from hiersum_hf.app import page as app; from hiersum_hf.inference import summarize\n"
         "if find_spec('gradio'):\n"
-        "    page = app.launch(summarize.Scorer(HierSumFeatureExtractor()), Path('served').absolute())\n"
-        "    print('app:', urlopen(page.local_url).status); page.close()\n"
+        "    with app.launch(summarize.Scorer(HierSumFeatureExtractor()), Path('served').absolute()) as page:\n"
+        "        print('app:', urlopen(page.local_url).status)\n"
         "from hiersum_hf.cli.main import main; main(['--help'])\n"
     )
     # -I: neither the working folder nor the editable install may help

@@ -11,6 +11,7 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 APP_HELP = """examples:
   hiersum app
+  hiersum app --mcp
   hiersum app --model org/hiersum --host 0.0.0.0 --port 8080 --max-upload-mb 200
 """
 
@@ -22,7 +23,8 @@ def add(commands: Any) -> None:
         help="serve a page where videos are uploaded and summarized",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Serve a page where videos are uploaded and summarized, until Ctrl-C. It needs\n"
-        'pip install "hiersum-hf[app]". Uploads go to this machine only and are deleted when the page is closed.',
+        'pip install "hiersum-hf[app]". Uploads go to this machine only and are deleted when the page is closed.\n'
+        "Programs call it too: docs/service.md.",
         epilog=APP_HELP,
     )
     app.add_argument(
@@ -42,6 +44,11 @@ def add(commands: Any) -> None:
         choices=RUNTIMES,
         help="what computes the frame encoder; the features are the same; default: the fastest that is installed",
     )
+    app.add_argument(
+        "--mcp",
+        action="store_true",
+        help='offer the same to agents as an MCP tool, at /mcp; needs pip install "hiersum-hf[mcp]"',
+    )
     app.set_defaults(run=run)
 
 
@@ -52,5 +59,5 @@ def run(args: argparse.Namespace) -> int:
         raise HierSumError(f"--max-upload-mb: expected a positive number, found {args.max_upload_mb}")
     if args.port is not None and not 0 < args.port < 65536:
         raise HierSumError(f"--port: expected a number from 1 to 65535, found {args.port}")
-    serve(args.model, args.host, args.port, args.max_upload_mb, args.device, args.runtime)
+    serve(args.model, args.host, args.port, args.max_upload_mb, args.device, args.runtime, args.mcp)
     return 0

@@ -8,39 +8,22 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import unquote
 from urllib.request import urlopen
 
 import av
-import numpy as np
 import pytest
 
-from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.app.page import launch
-from hiersum_hf.app.visits import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, safe_name, score_upload, view
+from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.app.page import GENERAL_RULE, MADE_UP, judge_of, launch, lengths, view
+from hiersum_hf.app.visits import KEEP_S, MAX_DESCRIPTION, Visits, for_visitors, safe_name, score_upload
 from hiersum_hf.cli.main import main
-from hiersum_hf.inference.scorer import Scorer
-from hiersum_hf.inference.source import Encoded, Source
-from hiersum_hf.records import VideoRecord
 from hiersum_hf.summary.files import FILES
 from hiersum_hf.video.reader import probe
 from tests.makers.limits import small_disk
 
 
 SAID = "1\n00:00:00,200 --> 00:00:02,000\nGreen <script>document.title = 'stolen'</script> & ${document.title = 1}.\n"
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """6 s of changing colours."""
-    path = tmp_path_factory.mktemp("clip") / "clip.webm"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libvpx", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for i in range(60):
-            image = np.full((48, 64, 3), 40 * (i // 10), np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.fixture
@@ -57,55 +40,65 @@ def upload(tmp_path, clip):
     return put
 
 
-@pytest.fixture
-def scorer(monkeypatch):
-    """Reads files as they are, but sees the same frames in every video."""
-
-    def encode(source, *_):
-        features = np.random.default_rng(0).random((12, 8), np.float32)
-        times_s = np.arange(12) / 2
-        record = VideoRecord(source.video_id, features, times_s, source.duration_s, description=source.description)
-        return Encoded(record, source.notes)
-
-    monkeypatch.setattr(Source, "_encode_file", encode)
-    return Scorer(HierSumFeatureExtractor("eyes", "words", 8, 8))
-
-
 def folders(root):
     return sorted(path.name for path in Path(root).iterdir()) if Path(root).exists() else []
 
 
 def test_an_upload_becomes_a_page_and_files_to_download(scorer, upload, tmp_path):
     visits = Visits(scorer, tmp_path / "visits")
-    html = visits.start("one", upload(), upload("said.srt", SAID.encode()), "Colours\n\nAnd more", 50)
+    given = upload(), upload("said.srt", SAID.encode()), "Colours\n\nAnd <b>more</b>"
+    made = visits.start("one", *given, "50%")
     scored = visits.of["one"].scored
-    assert scored.record.description == ("Colours", "And more")
-    addresses = re.findall(r'(?:src|href)="gradio_api/file=([^"]+)"', html)
-    assert all(Path(address).is_file() for address in addresses)
-    assert {Path(address).name for address in addresses} == {*FILES, "my_talk-summary-50.zip"}
-    page = Path(addresses[0]).read_text()
-    assert '"source": "../my_talk.webm"' in page, "the player finds the video beside the summary's folder"
-    assert "<script>document" not in page
-    assert 'sandbox="allow-scripts"' in html
+    assert scored.record.description == ("Colours", "And <b>more</b>")
     assert "No checkpoint given" in " ".join(scored.warnings)
+    html = view(made, tmp_path / "visits")
+    addresses = [unquote(one) for one in re.findall(r'(?:src|href|poster)="summaries/([^"]+)"', html)]
+    assert str(tmp_path) not in html
+    assert all((tmp_path / "visits" / address).is_file() for address in addresses)
+    shown = {"summary.mp4", "summary.html", "my_talk-summary-3s.zip", "my_talk-summary-3s.jpg"}
+    assert {Path(address).name for address in addresses} == shown
+    with zipfile.ZipFile(made.archive) as archive:
+        assert {Path(name).name for name in archive.namelist() if not name.endswith("/")} == {*FILES}
+    page = (made.folder / "summary.html").read_text()
+    assert '"source": "../my_talk.webm"' in page, "the player finds the video beside the summary's folder"
+    assert "<script>document" not in page + html
+    assert "<b>more" not in html
+    assert html.index("<video") < html.index("<iframe"), "the short video first"
+    assert 'sandbox="allow-scripts"' in html
 
 
 def test_another_length_follows_without_reading_the_video_again(scorer, upload, tmp_path, monkeypatch):
     visits = Visits(scorer, tmp_path)
-    assert visits.again("one", 30) is None, "nothing was uploaded yet"
-    visits.start("one", upload(), None, None, 80)
+    assert visits.again("one", "3s") is None, "nothing was uploaded yet"
+    visits.start("one", upload(), None, None, "80%")
     monkeypatch.setattr("hiersum_hf.app.visits.score_video", None)
-    short = re.search(r"file=([^\"]+)/summary.html", visits.again("one", 20))[1]
-    assert probe(Path(short, "summary.mp4")).duration_s < 1.5
-    written = Path(short, "summary.json").stat().st_mtime_ns
-    visits.again("one", 20.4)
-    assert Path(short, "summary.json").stat().st_mtime_ns == written, "made once"
+    short = visits.again("one", "1.2s").folder
+    assert probe(short / "summary.mp4").duration_s < 1.5
+    written = (short / "summary.json").stat().st_mtime_ns
+    visits.start("one", upload(), None, None, "1.2s")
+    assert (short / "summary.json").stat().st_mtime_ns == written, "made once"
+
+
+def test_the_length_is_asked_for_in_units_that_suit_the_video():
+    assert (lengths(6)["value"], lengths(6)["maximum"], lengths(6)["step"]) == (pytest.approx(0.9), 3.0, 0.1)
+    assert "in seconds (your video has 1:30)" in lengths(90)["label"]
+    assert (lengths(1200)["value"], lengths(1200)["maximum"]) == (pytest.approx(3), 10.0)
+    assert "in minutes (your video has 20:00)" in lengths(1200)["label"]
+
+
+def test_visitors_are_told_what_chooses(scorer, tmp_path):
+    assert judge_of(scorer) == GENERAL_RULE
+    network = HierSumModel(HierSumConfig(video_dim=4, text_dim=4, hidden_size=16, num_layers=1))
+    real = replace(scorer, networks=(network,), checkpoint=str(tmp_path))
+    assert judge_of(real) == f"The model `{tmp_path.name}` chooses."
+    network.config.trained_on = [{"dataset": "demo", "split": "demo"}]
+    assert MADE_UP in judge_of(real)
 
 
 def test_visitors_have_nothing_in_common(scorer, upload, tmp_path):
     root = tmp_path / "visits"
     visits = Visits(scorer, root)
-    pages = [visits.start(who, upload("talk.webm"), None, "", 50) for who in ("one", "two")]
+    pages = [view(visits.start(who, upload("talk.webm"), None, "", "50%"), root) for who in ("one", "two")]
     one, two = (visits.of[who].folder for who in ("one", "two"))
     assert one != two
     assert len(one.name) >= 20, "not to be guessed"
@@ -114,10 +107,10 @@ def test_visitors_have_nothing_in_common(scorer, upload, tmp_path):
     visits.end("one")
     assert folders(root) == [two.name]
     assert upload("talk.webm").exists(), "equal uploads are one file: the other visitor may need it"
-    visits.start("two", upload("talk.webm"), None, "new", 50)
+    visits.start("two", upload("talk.webm"), None, "new", "50%")
     assert folders(root) == [visits.of["two"].folder.name] != [two.name]
-    assert visits.of["two"].uploads[0].exists(), "its new visit needs it"
-    kept = visits.of["two"].uploads[0]
+    assert visits.of["two"].uploads[0].path.exists(), "its new visit needs it"
+    kept = visits.of["two"].uploads[0].path
     visits.end("two")
     visits.end("never seen")
     assert folders(root) == []
@@ -126,9 +119,9 @@ def test_visitors_have_nothing_in_common(scorer, upload, tmp_path):
 
 def test_what_was_never_closed_goes_after_an_hour(scorer, upload, tmp_path):
     visits = Visits(scorer, tmp_path / "visits")
-    visits.start("gone", upload(), None, "", 50)
+    visits.start("gone", upload(), None, "", "50%")
     visits.of["gone"] = replace(visits.of["gone"], since_s=time.monotonic() - KEEP_S - 1)
-    visits.start("new", upload(), None, "", 50)
+    visits.start("new", upload(), None, "", "50%")
     assert folders(tmp_path / "visits") == [visits.of["new"].folder.name]
 
 
@@ -204,20 +197,26 @@ def test_visitors_see_no_folder_of_the_server(text, shown):
     assert re.fullmatch(shown, for_visitors(text, Path("/srv/my app/visits")))
 
 
-def test_a_disk_that_was_full_leaves_nothing_half_made(scorer, upload, tmp_path):
+def test_a_disk_that_was_full_leaves_nothing_half_made(scorer, upload, tmp_path, monkeypatch):
     """Cut short while the files are written, and while the archive is."""
+
+    def archived(*given):
+        with small_disk():
+            return pack(*given)
+
     visit = score_upload(scorer, tmp_path / "visits", upload())
-    with small_disk(), pytest.raises(OSError, match="summary-50: the disk is full"):
-        visit.summarize(50)
-    folder = visit.summarize(50)
-    archive = folder.with_name("my_talk-summary-50.zip")
-    archive.unlink()
-    with small_disk(), pytest.raises(OSError, match="too large"):
-        visit.summarize(50)
-    assert not archive.exists()
-    visit.summarize(50)
-    assert zipfile.is_zipfile(archive)
-    assert sorted(path.name for path in visit.folder.iterdir()) == [folder.name, archive.name, "my_talk.webm"]
+    with small_disk(), pytest.raises(OSError, match="summary-3s: the disk is full"):
+        visit.summarize("50%")
+    pack = shutil.make_archive
+    monkeypatch.setattr(shutil, "make_archive", archived)
+    with pytest.raises(OSError, match="too large"):
+        visit.summarize("50%")
+    monkeypatch.setattr(shutil, "make_archive", pack)
+    assert not list(visit.folder.glob("*.zip"))
+    made = visit.summarize("50%")
+    assert zipfile.is_zipfile(made.archive)
+    names = [made.folder.name, made.poster.name, made.archive.name, "my_talk.webm"]
+    assert sorted(path.name for path in visit.folder.iterdir()) == names
 
 
 def test_a_description_is_never_a_path(scorer, upload, tmp_path):
@@ -249,10 +248,6 @@ def test_names_are_made_harmless(name, safe):
     assert safe_name(name) == safe
 
 
-def test_addresses_are_quoted():
-    assert 'src="gradio_api/file=/tmp/a%22%3E%20b/summary.html"' in view(Path('/tmp/a"> b'))
-
-
 def test_the_command_says_what_is_wrong(capsys, monkeypatch):
     assert main(["app", "--max-upload-mb", "0"]) == 2
     assert "--max-upload-mb: expected a positive number, found 0.0" in capsys.readouterr().err
@@ -272,9 +267,8 @@ def served(scorer, tmp_path, monkeypatch):
     """The app's address."""
     pytest.importorskip("gradio", reason="Gradio is not installed")
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # put back after the test
-    page = launch(scorer, tmp_path / "server", max_upload_mb=1)
-    yield page.local_url
-    page.close()
+    with launch(scorer, tmp_path / "server", max_upload_mb=1) as page:
+        yield page.local_url
 
 
 def status(address: str) -> int:
@@ -294,27 +288,32 @@ def test_the_server_gives_out_nothing_else(served, tmp_path):
     for path in ("/etc/passwd", tmp_path / "server" / "visits", tmp_path / "server" / "secret.txt", __file__):
         assert status(f"{files}{path}") == 403, path
     assert status(f"{files}{tmp_path}/server/visits/../secret.txt") == 403
+    for path in ("", "..%2fsecret.txt", "%2e%2e/secret.txt", "/etc/passwd"):
+        assert status(f"{served}summaries/{path}") == 404, path
 
 
 def visit(browser, address):
     page = browser.new_context().new_page()
     page.goto(address)
-    page.get_by_role("button", name="Summarize").wait_for()
+    page.get_by_role("button", name="Make the short video").wait_for()
     return page
 
 
 def summarized(page, video, subtitles=None):
-    """Uploads, presses the button and gives the frame of the summary, whose player has read its video."""
+    """Uploads, presses the button and gives the frame within the whole video, whose player has read it."""
     inputs = page.locator("input[type=file]")
-    if subtitles is not None:
-        inputs.nth(1).set_input_files(subtitles)
-        page.get_by_text(subtitles.stem).first.wait_for()
     inputs.nth(0).set_input_files(video)
-    page.get_by_text(video.stem[:5]).first.wait_for()
-    page.get_by_role("button", name="Summarize").click()
+    page.get_by_text("your video has 0:06").wait_for()
+    if subtitles is not None:
+        page.get_by_text("Subtitles and steps").click()
+        inputs.last.set_input_files(subtitles)
+        page.get_by_text(subtitles.stem).first.wait_for()
+    page.get_by_role("button", name="Make the short video").click()
+    page.get_by_title("Short video", exact=True).wait_for()
+    page.get_by_text("within the whole video").click()
     page.locator("iframe[title=Summary]").wait_for()
     frame = page.locator("iframe[title=Summary]").element_handle().content_frame()
-    frame.wait_for_function("document.getElementById('video').readyState > 0")
+    frame.wait_for_function("document.getElementById('video')?.readyState > 0")
     return frame
 
 
@@ -323,26 +322,28 @@ def test_two_visitors_in_a_real_browser(served, browser, upload, tmp_path):
     one, two = visit(browser, served), visit(browser, served)
     frame = summarized(one, upload("first.webm"), upload("said.srt", SAID.encode()))
     other = summarized(two, upload("<b>second.webm", upload().read_bytes() + b"\0"))
+    one.wait_for_function("document.querySelector('video[title=\\'Short video\\']').readyState > 0")
+    assert str(tmp_path) not in one.inner_html(".short") + frame.content(), "no folder of the server"
     assert frame.locator("h1").inner_text() == "first.webm"
     assert "second" in other.locator("h1").inner_text()
-    assert "first" not in two.content() + other.content()
+    assert "first.webm" not in two.content() + other.content()
     for card in (frame.locator("ol button").last, frame.locator("ol button").first):
         card.click()
         begin_s = int(re.match(r"0:(\d\d)", card.inner_text())[1])
         frame.wait_for_function(f"Math.floor(video.currentTime) === {begin_s} && !video.seeking")
-    assert one.title() == "Video summary", "no text of a file was run"
+    assert one.title() == "Short video", "no text of a file was run"
     assert frame.title() == "first.webm: summary"
-    link = one.get_by_role("link", name="all as .zip")
+    link = one.get_by_role("link", name="everything as .zip")
     link.scroll_into_view_if_needed()
     one.wait_for_timeout(500)  # a click at once would still meet the frame that was there
     with one.expect_download() as download:
         link.click()
-    assert download.value.suggested_filename == "first-summary-15.zip"
+    assert download.value.suggested_filename == "first-summary-0.9s.zip"
     address = frame.url
     assert status(address) == 200
     one.context.close()
     two.wait_for_timeout(2000)
-    assert status(address) == 403, "deleted when the page is closed"
+    assert status(address) == 404, "deleted when the page is closed"
     assert status(other.url) == 200
     assert len(folders(tmp_path / "server" / "visits")) == 1
 
@@ -354,7 +355,4 @@ def test_a_browser_is_told_what_is_refused(served, browser, upload):
     page.get_by_text("exceed the maximum allowed size").wait_for()
     page = visit(browser, served)
     page.locator("input[type=file]").nth(0).set_input_files(upload("text.mp4", b"just text\n" * 20))
-    page.get_by_text("text").first.wait_for()
-    page.wait_for_timeout(1000)
-    page.get_by_role("button", name="Summarize").click()
     page.get_by_text("text.mp4: expected a readable video").wait_for()
