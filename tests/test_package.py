@@ -229,7 +229,7 @@ def test_the_wheel_works_elsewhere(wheel, tmp_path):
         "from hiersum_hf.app import page as app; from hiersum_hf.inference import summarize\n"
         "if find_spec('gradio'):\n"
         "    with app.launch(summarize.Scorer(HierSumFeatureExtractor()), Path('served').absolute()) as page:\n"
-        "        print('app:', urlopen(page.local_url).status)\n"
+        "        print('app:', urlopen(page.local_url).status)\n    page.close()\n"
         "from hiersum_hf.cli.main import main; main(['--help'])\n"
     )
     # -I: neither the working folder nor the editable install may help

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hiersum_hf.app.calls import WORDS, Progress, Upload
+from hiersum_hf.app.calls import WORDS, CallerGone, Progress, Upload
 from hiersum_hf.app.service import ADDRESS, ARGUMENTS, PURPOSE, address_of, answers, sandboxed
 from hiersum_hf.app.visits import (
     KEEP_S,
@@ -70,7 +70,7 @@ def build_page(visits: Visits, uploads: Path, max_upload_mb: float = MAX_UPLOAD_
                         progress(state.share, desc=WORDS[state.step])
                     else:
                         made = state.value
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, CallerGone) as error:
             raise refused(error, escape) from error
         return gr.skip() if made is None else view(made, visits.root)
 
@@ -115,7 +115,7 @@ def build_page(visits: Visits, uploads: Path, max_upload_mb: float = MAX_UPLOAD_
             async with aclosing(answers(visits, uploads, str(http.base_url), *given)) as states:
                 async for state in states:
                     yield state
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, CallerGone) as error:
             raise refused(error, str) from error
 
     with gr.Blocks(title="Short video", analytics_enabled=False, delete_cache=(KEEP_S // 6, KEEP_S)) as page:
@@ -259,7 +259,7 @@ def launch(
 ) -> Iterator[Any]:
     """Run a server whose files all lie in `folder`, as `serve`, and give the page.
 
-    At the end the server is stopped and nothing works any more.
+    At the end nothing works any more. The page's `close()` stops the server, too; with pages open it takes seconds.
     """
     from starlette.routing import Mount
     from starlette.staticfiles import StaticFiles
@@ -291,4 +291,3 @@ def launch(
         yield page
     finally:
         visits.worker.close()
-        page.close(verbose=False)

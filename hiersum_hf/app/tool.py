@@ -12,7 +12,7 @@ from mcp.server.fastmcp import Context, FastMCP
 from mcp.server.fastmcp.exceptions import ToolError
 from pydantic import Field
 
-from hiersum_hf.app.calls import WORDS
+from hiersum_hf.app.calls import WORDS, CallerGone
 from hiersum_hf.app.service import DOCS, PURPOSE, answers
 from hiersum_hf.app.visits import Visits, for_visitors
 
@@ -49,7 +49,7 @@ def mcp_server(visits: Visits, uploads: Path, host: str | None = None) -> FastMC
                     if last["step"] in WORDS:
                         at = list(WORDS).index(last["step"]) + last["share"]
                         await context.report_progress(at, len(WORDS), WORDS[last["step"]])
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, CallerGone) as error:
             raise ToolError(for_visitors(str(error), visits.root)) from error
         return last
 

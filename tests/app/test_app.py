@@ -269,6 +269,7 @@ def served(scorer, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # put back after the test
     with launch(scorer, tmp_path / "server", max_upload_mb=1) as page:
         yield page.local_url
+    page.close(verbose=False)
 
 
 def status(address: str) -> int:

@@ -196,6 +196,7 @@ def served(scorer, tmp_path, monkeypatch):
     before = {*threading.enumerate()}
     with launch(scorer, tmp_path / "server", max_upload_mb=1, mcp=True) as page:
         yield page.local_url
+    page.close(verbose=False)
     left = {*threading.enumerate()} - before
     assert not [thread.name for thread in left if thread.name.startswith("summaries")]
 
