@@ -53,9 +53,18 @@ def add(commands: Any) -> None:
         "note.",
         epilog=SUMMARIZE_HELP,
     )
-    summarize.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, folders of them or quoted patterns")
+    summarize.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video files, folders of them, quoted patterns, or addresses (https://...), which yt-dlp of "
+        'pip install "hiersum-hf[url]" fetches once; whether you may is yours to know: mind rights and terms',
+    )
     summarize.add_argument(
         "--output", metavar="OUT", required=True, help="folder that gets a folder for each video, as below"
+    )
+    summarize.add_argument(
+        "--downloads", metavar="DIR", help="folder for what is fetched from addresses; default: OUT/downloads"
     )
     summarize.add_argument("--overwrite", action="store_true", help="replace earlier summaries, finished ones too")
     summarize.add_argument(
@@ -260,7 +269,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
 
     _check_flags(args)
     budgets = {_name(*parse_budget(text)): text for text in args.budget or ["0.15"]}
-    videos, notes = find_videos(args.videos)
+    videos, notes = find_videos(_fetched(args))
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     if len(videos) > 1 and (args.subtitles or args.description):
@@ -312,6 +321,29 @@ def _made_with(args: argparse.Namespace, videos: Sequence[Path]) -> dict[Path, d
         video: {"video": file_facts([video]), "texts": file_facts([*beside[video], *given])} | settings
         for video in videos
     }
+
+
+def _fetched(args: argparse.Namespace) -> list[str]:
+    """Fetch the addresses among the videos; a dry run says what it would fetch and goes without.
+
+    Raises as `fetch`.
+    """
+    from hiersum_hf.inference.fetch import fetch, fetched_before, folder_of, is_address
+
+    downloads = args.downloads or Path(args.output) / "downloads"
+    names = []
+    for name in args.videos:
+        if not is_address(name):
+            names.append(name)
+            continue
+        if there := fetched_before(name, downloads):
+            names.append(str(there))
+            continue
+        doing = "would be fetched" if args.dry_run else "is being fetched"
+        print(f"note: {printable(name)} {doing} to {printable(str(folder_of(name, downloads)))}", file=sys.stderr)
+        if not args.dry_run:
+            names.append(str(fetch(name, downloads, args.language)))
+    return names
 
 
 def _check_flags(args: argparse.Namespace) -> None:
