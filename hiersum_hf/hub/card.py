@@ -28,6 +28,7 @@ from hiersum_hf.scoring.training_free import BASELINES
 
 
 LIBRARY = "hiersum-hf"
+TASK = "video-classification"  # the nearest of the Hub's tasks, among which is no summarization of videos
 LICENCE = "apache-2.0"  # of weights that were trained with this project
 TOLD = ("metrics", "ci95", "baselines", "versions", "part", "seed")  # what a card cannot do without
 # In what a prepared folder says of its reader:
@@ -70,14 +71,18 @@ def _card(folder: Path, results: Results | None, extractor: HierSumFeatureExtrac
     from huggingface_hub import ModelCard, ModelCardData
 
     base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
+    base_id = base if base and not Path(base).is_absolute() else None
     stages = _stages(folder / "config.json")
     known = results.ci95.keys() & results.metrics if results else ()
     shown = {name: label for name, label in METRICS.items() if name in known}
     data = ModelCardData(
         license=licence,
         library_name=LIBRARY,
+        pipeline_tag=TASK,
+        datasets=list(dict.fromkeys(stage["dataset"] for stage in stages if stage["dataset"] != "demo")) or None,
         tags=["video-summarization", "hiersum"],
-        base_model=base if base and not Path(base).is_absolute() else None,
+        base_model=base_id,
+        base_model_relation="adapter" if base_id else None,
         model_name=repo_id.split("/")[-1],
         eval_results=_model_index(results, shown) if results else None,
     )

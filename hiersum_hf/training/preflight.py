@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,6 +62,11 @@ MAY_CHANGE = (  # of a run that goes on
     "gradient_accumulation_steps",  # `kept_ranks` compares what a step sees
 )
 IGNORED = -100  # a frame label that teaches nothing
+REPORTERS = {  # of --report_to: the packages of which it needs one
+    "trackio": ("trackio",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+}
 LABELS_LOOKED_AT = 200  # records at most, of a set that may be on disk
 
 
@@ -88,6 +94,7 @@ def check_run(args: HierSumTrainingArguments, given: Mapping[str, Any]) -> str |
     elif not args.overwrite:
         refuse_finished(run)
         refuse_other_recipe(run, given)
+    check_reporters(args)
     check_hub_flags(args, given)
     return resumed
 
@@ -305,6 +312,23 @@ def clear_run(run: Path) -> None:
     for pattern in LEFT_BY_A_RUN:
         for path in run.glob(pattern):
             path.unlink()
+
+
+def check_reporters(args: HierSumTrainingArguments) -> None:
+    """Refuse to report to what is unknown to Transformers or not installed.
+
+    Raises:
+        HierSumError: No such name.
+        ImportError: A package is missing; names its install command.
+    """
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for name in args.report_to or ():
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise HierSumError(f"--report_to: expected one of {', '.join(REPORTERS)} or none, found {name}.")
+        packages = REPORTERS.get(name, ())
+        if packages and not any(map(find_spec, packages)):
+            raise ImportError(f"--report_to {name} needs a package that is not installed: pip install {packages[0]}")
 
 
 def check_processes(args: HierSumTrainingArguments) -> None:

@@ -149,7 +149,9 @@ def test_the_card_of_an_adapter_names_its_base_and_the_repository(results, tmp_p
     path = write_card(tmp_path, results, EXTRACTOR, "org/lora")
     assert "LoRA adapter of `org/base`" in path.read_text()
     assert 'load_checkpoint("org/lora")' in path.read_text()
-    assert ModelCard.load(path).data.base_model == "org/base"
+    data = ModelCard.load(path).data
+    assert (data.base_model, data.base_model_relation) == ("org/base", "adapter")
+    assert data.pipeline_tag == "video-classification"
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/home/me/run"}))
     assert ModelCard.load(write_card(tmp_path, results, EXTRACTOR)).data.base_model is None
 

@@ -13,7 +13,7 @@ from hiersum_hf.datasets.parts import DataArguments, load_parts
 from hiersum_hf.datasets.readers.tvsum import write_tvsum
 from hiersum_hf.training.arguments import HierSumTrainingArguments
 from hiersum_hf.training.flags import parse
-from hiersum_hf.training.preflight import BESIDE_WEIGHTS, check_records, checkpoint_bytes
+from hiersum_hf.training.preflight import BESIDE_WEIGHTS, check_records, check_reporters, checkpoint_bytes
 from tests.makers.commands import SMALL, TINY, launch
 from tests.makers.data_sets import prepared, write_sets
 from tests.makers.records import like_mrhisum
@@ -446,3 +446,15 @@ def test_features_of_several_encoders_are_refused_unless_asked_for(run, folder, 
     assert code == 0, err
     assert wanted in caplog.text
     assert json.loads((folder / "mixed" / "results.json").read_text())["encoder_mismatch"] == wanted
+
+
+def test_where_figures_go_is_checked_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("hiersum_hf.training.preflight.find_spec", lambda name: None)
+    args = HierSumTrainingArguments(str(tmp_path), report_to="trackio")
+    with pytest.raises(ImportError, match=r"--report_to trackio .* pip install trackio"):
+        check_reporters(args)
+    args.report_to = ["trackoi"]
+    with pytest.raises(ValueError, match="expected one of trackio, tensorboard, wandb or none, found trackoi"):
+        check_reporters(args)
+    args.report_to = []
+    check_reporters(args)
