@@ -5,12 +5,20 @@ The plan of the adaptive schedule answers the paper's open question 1 in our way
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list, reduce
 from torch import Tensor
-from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_callback import ExportableState
 
 from hiersum_hf.modeling.configuration_hiersum import LEVELS
@@ -106,6 +114,48 @@ def planned_parent_steps(window: int, losses: Tensor) -> int:
     share = 3 * parent / total if 0 < total < float("inf") else 0.75
     # First the share within [.1, .9], then at least one step of each level, which small windows would round off.
     return min(max(round(window * min(max(share, 0.1), 0.9)), 1), window - 1)
+
+
+def log_line(logs: Mapping[str, Any], step: int, steps: int) -> str:
+    """Write a log of the Trainer as one short line.
+
+    Of the terms of the levels (child/inter) it has the whole losses alone.
+    """
+    shown = {name: value for name, value in logs.items() if "/" not in name or name.endswith("/loss")}
+    told = (f"{name} {value:.4g}" for name, value in shown.items() if isinstance(value, int | float))
+    return f"step {step}/{steps}: {', '.join(told)}"
+
+
+class ShortLogs(ProgressCallback):
+    """The progress bar of Transformers, with logs as lines of text."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.training_bar is not None and logs:
+            logs = {name: value for name, value in logs.items() if name != "total_flos"}
+            self.training_bar.write(log_line(logs, state.global_step, state.max_steps))
+
+
+class ShortPrints(PrinterCallback):
+    """Logs as lines of text where there is no progress bar."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.is_local_process_zero and logs:
+            logs = {name: value for name, value in logs.items() if name != "total_flos"}
+            print(log_line(logs, state.global_step, state.max_steps))
 
 
 class LevelCallback(TrainerCallback):

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer_utils import TrainOutput
 
 from hiersum_hf.files.json_file import read_json_object
@@ -30,7 +30,7 @@ from hiersum_hf.records import VideoRecord, row_counts
 from hiersum_hf.scoring.collator import HierSumCollator
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 from hiersum_hf.training.arguments import HierSumTrainingArguments, and_both
-from hiersum_hf.training.callbacks import LevelCallback, LevelPlanner
+from hiersum_hf.training.callbacks import LevelCallback, LevelPlanner, ShortLogs, ShortPrints
 from hiersum_hf.training.resume import is_whole, last_checkpoint
 from hiersum_hf.training.sampler import AlternatingBatchSampler, LevelDataset
 
@@ -80,6 +80,10 @@ class HierSumTrainer(Trainer):
             data_collator=HierSumCollator(processing_class, args.rank_targets),
             **kwargs,
         )
+        for theirs, ours in ((ProgressCallback, ShortLogs), (PrinterCallback, ShortPrints)):
+            if any(type(callback) is theirs for callback in self.callback_handler.callbacks):
+                self.remove_callback(theirs)
+                self.add_callback(ours)
         self.add_callback(LevelCallback(self))
         if args.schedule == "adaptive":
             self.add_callback(LevelPlanner(args.adaptive_window))
