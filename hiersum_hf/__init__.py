@@ -1,18 +1,19 @@
 """HierSum: video summarization from subtitles and descriptions, as a Transformers model.
 
-Importing the package registers the model with the Auto classes of Transformers and the pipeline with its tasks. The
-names of `__all__` are promised; those that need a decoder, an encoder or the Trainer are loaded when first used.
+Importing the package registers the model with the Auto classes of Transformers and the pipeline with its tasks, but for
+the `hiersum` command, which loads PyTorch only where it computes. The names of `__all__` are promised; those that need
+a decoder, an encoder or the Trainer are loaded when first used.
 """
 
+from __future__ import annotations
+
+import sys
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import CheckpointError, HierSumError, InputError
-from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
-from hiersum_hf.modeling.modeling_hiersum import HierSumModel, HierSumOutput
-from hiersum_hf.modeling.pipeline_hiersum import TASK, HierSumPipeline
 
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from hiersum_hf.hub.push import push
     from hiersum_hf.inference.scorer import load_scorer
     from hiersum_hf.inference.summarize import score_video
+    from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+    from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
+    from hiersum_hf.modeling.modeling_hiersum import HierSumModel, HierSumOutput
+    from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
     from hiersum_hf.records import Segment, Sentence, Summary, VideoRecord
     from hiersum_hf.results import Results
     from hiersum_hf.scoring.checkpoint import load_checkpoint
@@ -41,6 +46,10 @@ __all__ = [
     "stream_prepared", "write_summary",
 ]  # fmt: skip
 _LOADED_ON_USE = {
+    "HierSumConfig": "modeling.configuration_hiersum",
+    "HierSumFeatureExtractor": "modeling.feature_extraction_hiersum",
+    **dict.fromkeys(("HierSumModel", "HierSumOutput"), "modeling.modeling_hiersum"),
+    "HierSumPipeline": "modeling.pipeline_hiersum",
     "HierSumTrainer": "training.trainer",
     "HierSumTrainingArguments": "training.arguments",
     **dict.fromkeys(("Segment", "Sentence", "Summary", "VideoRecord"), "records"),
@@ -86,8 +95,22 @@ def pipeline(model: str | Path, device: str = "auto", **kwargs: Any) -> HierSumP
     Raises:
         ValueError: Not a checkpoint, or no such device.
     """
+    from hiersum_hf.modeling.pipeline_hiersum import TASK, HierSumPipeline
     from hiersum_hf.scoring.checkpoint import load_checkpoint, torch_device
 
     extractor: Any  # the pipelines of Transformers name another kind
     network, extractor = load_checkpoint(model, device)
     return HierSumPipeline(network, feature_extractor=extractor, task=TASK, device=torch_device(device), **kwargs)
+
+
+def _is_command() -> bool:
+    """Tell whether this process is the `hiersum` command, or `python -m hiersum_hf`."""
+    program = [*getattr(sys, "argv", ()), ""][0]
+    return Path(program).name in ("hiersum", "hiersum.exe") or (
+        program == "-m" and ("-m", __name__) in pairwise(sys.orig_argv)
+    )
+
+
+if not _is_command():
+    for _name in ("modeling_hiersum", "pipeline_hiersum"):  # each registers what it holds
+        import_module(f"{__name__}.modeling.{_name}")

@@ -4,18 +4,21 @@ Letters: B videos, N frames, M sentences, K description texts.
 """
 
 # mypy: disable-error-code="no-untyped-call"
-# (Transformers leaves its base class and its Auto classes unannotated)
+# (Transformers leaves its base class unannotated)
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from transformers import AutoFeatureExtractor, AutoProcessor, BatchFeature, FeatureExtractionMixin
+from transformers import BatchFeature, FeatureExtractionMixin
 
-from .configuration_hiersum import HierSumConfig
 from .errors_hiersum import HierSumError
+from .inputs_hiersum import times_to_spans as times_to_spans  # also known under this module's name
 from .levels_hiersum import check_level
+
+
+if TYPE_CHECKING:
+    import torch
 
 
 class HierSumFeatureExtractor(FeatureExtractionMixin):
@@ -36,6 +39,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
     model_input_names = ["video_features", "video_mask", "text_features", "text_mask", "text_spans"]  # noqa: RUF012
     padding_side = "right"
     padding_value = 0.0
+    _auto_class = "AutoFeatureExtractor"  # as `register_for_auto_class` sets it, which loads torch
 
     def __init__(
         self,
@@ -91,11 +95,10 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
                 the video. The message names the video.
         """
         check_level(level)
-        if isinstance(video_features, np.ndarray | torch.Tensor) and video_features.ndim == 2:
+        if getattr(video_features, "ndim", 0) == 2:
             single = (video_features, frame_times_s, text_features, text_times_s, description_features, video_ids)
-            video_features, frame_times_s, text_features, text_times_s, description_features, video_ids = (
-                None if value is None else [value] for value in single
-            )
+            one_each: Any = [None if value is None else [value] for value in single]
+            video_features, frame_times_s, text_features, text_times_s, description_features, video_ids = one_each
         count = len(video_features)
         names = list(video_ids) if video_ids is not None else [f"video {i}" for i in range(count)]
         columns = {
@@ -161,7 +164,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
 
     def _rows(self, name: str, kind: str, features: Any, width: int) -> np.ndarray:
         """Refuse features of another width or with NaN, and scale the others."""
-        if isinstance(features, torch.Tensor):
+        if hasattr(features, "detach"):
             features = features.detach().float().cpu()
         rows = np.asarray(features, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != width:
@@ -222,6 +225,8 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         Returns:
             One dict a video: `scores` (N,) in [0, 1], `times_s` (N,), `sentence_scores` (M,) (empty if there are none).
         """
+        import torch  # seconds, which a video is read in meanwhile
+
         outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
         # Level "both" is not given in the paper: sigmoid of the mean of the levels' logits
         logits = torch.stack([frame_logits(output, score_head) for output in outputs]).mean(0)  # (B, N)
@@ -239,7 +244,7 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         return results
 
 
-def frame_logits(output: Any, score_head: str) -> torch.Tensor:
+def frame_logits(output: Any, score_head: str) -> "torch.Tensor":
     """Read the logits of the head that scores.
 
     Args:
@@ -249,31 +254,13 @@ def frame_logits(output: Any, score_head: str) -> torch.Tensor:
     Returns:
         `torch.Tensor` of shape `(B, N)`, float32 or wider.
     """
+    import torch
+
     wide = torch.promote_types(output.frame_logits.dtype, torch.float32)
     if score_head == "importance":
         logits: torch.Tensor = output.frame_logits.detach().to(wide)
         return logits
     return torch.logit(output.replay_scores.detach().to(wide), eps=1e-6)
-
-
-def times_to_spans(frame_times_s: np.ndarray, text_times_s: np.ndarray) -> np.ndarray:
-    """Turn the times of sentences into frame spans.
-
-    A frame stands for the time until the next one, and a sentence covers every frame whose time it touches (not given
-    in the paper), so that no sentence within the video is lost between two sampled frames.
-
-    Args:
-        frame_times_s (`np.ndarray` of shape `(N,)`): Ascending times in seconds.
-        text_times_s (`np.ndarray` of shape `(M, 2)`): [start_s, end_s).
-
-    Returns:
-        `np.ndarray` of shape `(M, 2)`: [start, end) in frame indices, within [0, N].
-    """
-    # The last frame at or before the start, up to the first at or after the end
-    start = np.searchsorted(frame_times_s, text_times_s[:, 0], side="right") - 1
-    end = np.searchsorted(frame_times_s, text_times_s[:, 1], side="left")
-    start = np.maximum(start, 0)
-    return np.stack([start, np.maximum(start, end)], axis=1)
 
 
 def pad(arrays: Sequence[np.ndarray], value: float = 0) -> np.ndarray:
@@ -283,8 +270,3 @@ def pad(arrays: Sequence[np.ndarray], value: float = 0) -> np.ndarray:
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = array
     return padded
-
-
-HierSumFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
-AutoFeatureExtractor.register(HierSumConfig, HierSumFeatureExtractor, exist_ok=True)
-AutoProcessor.register(HierSumConfig, HierSumFeatureExtractor, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -23,6 +23,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .attention_hiersum import Alignment, align, alignment_mask, attend, count_pairs
 from .configuration_hiersum import HierSumConfig
 from .errors_hiersum import HierSumError
+from .feature_extraction_hiersum import HierSumFeatureExtractor
 from .levels_hiersum import check_level
 from .losses_hiersum import (
     IGNORE_LABEL,
@@ -686,3 +687,5 @@ class HierSumModel(HierSumPreTrainedModel):
 HierSumModel.register_for_auto_class("AutoModel")
 AutoConfig.register("hiersum", HierSumConfig, exist_ok=True)
 AutoModel.register(HierSumConfig, HierSumModel, exist_ok=True)
+AutoFeatureExtractor.register(HierSumConfig, HierSumFeatureExtractor, exist_ok=True)
+AutoProcessor.register(HierSumConfig, HierSumFeatureExtractor, exist_ok=True)

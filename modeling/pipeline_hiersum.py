@@ -19,21 +19,14 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
 from .errors_hiersum import HierSumError
+from .inputs_hiersum import CHOICE, check_given, known_features
 from .levels_hiersum import levels_to_read
 from .levels_hiersum import usable_level as usable_level  # also known under this module's name
 
 
 TASK = "video-summarization"
 PACKAGE = "hiersum_hf"
-INSTALL = "pip install hiersum-hf"
-# What a video is given as
-TEXT_FEATURES = ("text_features", "text_times_s", "description_features")
-FEATURES = ("video_features", "frame_times_s", *TEXT_FEATURES)
-FACTS = ("video_id", "duration_s", "sample_fps", "video_encoder", "text_encoder", "normalization")
-CHOICE = ("query", "selection", "min_segment", "keep", "skip")  # how a summary is chosen
-NEEDS_PACKAGE = ("video", "fps", "subtitles", "description", *CHOICE)
 ERRORS = (ValueError, OSError)  # of one video
-RATE_TOLERANCE = 0.25  # a data set with every 15th frame of videos of 24 to 30 frames a second varies as much
 
 
 class HierSumPipeline(ChunkPipeline):
@@ -213,46 +206,6 @@ def unpadded(chunk: dict[str, Any], num_frames: int) -> SimpleNamespace:
         replay_scores=chunk["replay_scores"][:, :num_frames],
         sentence_logits=chunk["sentence_logits"],
     )
-
-
-def check_given(extractor: Any, given: Mapping[str, Any], with_package: bool) -> None:
-    """Refuse what cannot be read, and features of other encoders.
-
-    Args:
-        extractor: Names the checkpoint's encoders.
-        given: What a video is given as.
-        with_package: Whether the package can be imported.
-
-    Raises:
-        ImportError: Anything but features, where there is no package.
-        ValueError: Unknown keys, or features of another encoder or sample rate.
-    """
-    needing = [key for key in NEEDS_PACKAGE if key in given]
-    if needing and not with_package:
-        raise ImportError(f"{', '.join(needing)}: without the package only features can be read. Get it: {INSTALL}")
-    name = given.get("video_id", "video")
-    unknown = sorted(given.keys() - {*FEATURES, *FACTS, *NEEDS_PACKAGE})
-    if unknown or ("video" in given) == ("video_features" in given):
-        others = ", ".join((*NEEDS_PACKAGE[1:], *FEATURES[1:], *FACTS))
-        raise HierSumError(f"{name}: expected 'video' or 'video_features' with any of {others}; found {sorted(given)}.")
-    for key in ("video_encoder", "text_encoder", "normalization"):
-        found, expected = given.get(key), getattr(extractor, key)
-        unused = key == "text_encoder" and not given.keys() & set(TEXT_FEATURES)
-        if found and found != expected and not unused:
-            raise HierSumError(f"{name}: expected features with the {key} {expected!r}, found {found!r}.")
-    found, expected = given.get("sample_fps", extractor.sample_fps), extractor.sample_fps
-    if not abs(found - expected) <= RATE_TOLERANCE * expected:
-        raise HierSumError(f"{name}: expected features of {expected:g} frames a second (sample_fps), found {found:g}.")
-
-
-def known_features(extractor: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the features from what was given, with frame times.
-
-    Without texts if the checkpoint knows none.
-    """
-    known = FEATURES if extractor.text_encoder else FEATURES[:2]
-    times_s = np.arange(len(given["video_features"])) / given.get("sample_fps", extractor.sample_fps)
-    return {"frame_times_s": times_s} | {key: given[key] for key in known if key in given}
 
 
 if TASK not in PIPELINE_REGISTRY.get_supported_tasks():  # a checkpoint's own copy leaves the package's in place

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hiersum_hf import HierSumConfig, metrics
 from hiersum_hf.datasets.schema import schema, to_record, to_row, to_table, without_extensions
 from hiersum_hf.labels import sentence_labels_from_frames
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.texts.subtitles import read_subtitles, write_srt
 from hiersum_hf.training.flags import read_recipe, write_recipe

@@ -6,17 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-
 from hiersum_hf.cli import app, evaluate, extract, merge, prepare, push, summarize, train
 from hiersum_hf.files.escape import printable
 
 
-REFUSALS = (
-    *(ValueError, OSError, ImportError, MemoryError, RecursionError),
-    *(StrictDataclassError, SafetensorError),  # a flag of the config; a full disk
-)
 BY_LIBRARIES = ("train", "merge", "push")  # libraries say some of their errors in several lines
 GOES_ON = {
     "prepare": "; run it again to go on",
@@ -64,12 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args) or 0)
-    except REFUSALS as error:
+    except refusals() as error:
         print(f"hiersum: error: {_said(error, args.command)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"hiersum: interrupted{GOES_ON.get(args.command, '')}", file=sys.stderr)
         return 130  # as shells count: 128 + SIGINT
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the errors that are said in a line, loaded where there is one."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    named = ValueError, OSError, ImportError, MemoryError, RecursionError
+    return *named, StrictDataclassError, SafetensorError  # a flag of the config; a full disk
 
 
 def _said(error: BaseException, command: str) -> str:

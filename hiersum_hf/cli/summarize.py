@@ -217,7 +217,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     from hiersum_hf.inference.extract import device_of_rank
     from hiersum_hf.inference.ranks import Failures, tell_all
-    from hiersum_hf.inference.scorer import load_scorer
+    from hiersum_hf.inference.scorer import open_scorer
 
     folders = _folders(args)
     args.chosen_by = _selection(args)
@@ -225,7 +225,9 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     if not folders:
         return 0
     device = args.device if ranks.world_size == 1 else device_of_rank(args.device)
-    scorer = load_scorer(args.model, args.level, device, args.dtype, args.fast, args.runtime)
+    scorer = open_scorer(args.model, args.level, device, args.dtype, args.fast, args.runtime)
+    if args.dry_run:
+        scorer.load()  # else it loads while the first video is decoded
     number = 0
     for number, video in enumerate(ranks.take([*folders]), 1):
         if len(folders) > 1:
@@ -235,6 +237,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
         except (ValueError, OSError) as error:
             if len(folders) == 1:
                 raise
+            scorer.load()  # what fails for all of them is said once
             failures.add(video, error)
             print(f"hiersum: error: {printable(str(error))}", file=sys.stderr)
     failed = failures.reasons

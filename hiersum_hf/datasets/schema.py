@@ -43,7 +43,7 @@ from datasets import Array2D, Dataset, Features, List, Value
 
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import InputError
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord, sentence_times_s
 
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
+from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory, two_ahead
 from hiersum_hf.files.atomic import aside, refuse_uri
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.video.faults import Reading
@@ -118,13 +118,12 @@ def frame_features(
     reading, glances = Reading(), Glances()
     try:
         frames = iter_frames(video, settings.sample_fps, reading, watch, listen, settings.key_frames)
-        frames = glances.watch(frames)
-        with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
-            loading = pool.submit(load)
-            first = list(islice(frames, 1))  # decoded while the encoder loads
-            encoder = loading.result()
-        frames = chain(first, frames)
-        features, times_s = encoder.encode_stream(frames, batch_size, total, tell)
+        with two_ahead(glances.watch(frames), batch_size) as decoded:
+            with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
+                loading = pool.submit(load)
+                first = list(islice(decoded, 1))  # and up to two batches, while the encoder loads
+                encoder = loading.result()
+            features, times_s = encoder.encode_decoded(chain(first, decoded), batch_size, total, tell)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

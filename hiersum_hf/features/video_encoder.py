@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -89,8 +89,8 @@ class VideoEncoder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Encode a stream of timed frames.
 
-        A thread of its own decodes while this one encodes. At most three batches are in memory at a time: one is
-        encoded, two are decoded ahead. A picture that was there before, equal in every number, is not encoded again.
+        A thread of its own decodes while this one encodes (`two_ahead`). A picture that was there before, equal in
+        every number, is not encoded again.
 
         Args:
             frames: (time_s, image) as `hiersum_hf.video.reader.iter_frames` yields them.
@@ -106,16 +106,25 @@ class VideoEncoder:
             MemoryError, RuntimeError: One image alone does not fit in memory; a batch that does not is halved.
             Exception: Whatever decoding raises.
         """
+        with two_ahead(frames, batch_size) as decoded:
+            return self.encode_decoded(decoded, batch_size, total, tell)
+
+    def encode_decoded(
+        self,
+        decoded: Iterable[tuple[float, np.ndarray]],
+        batch_size: int = 16,
+        total: int | None = None,
+        tell: Callable[[float], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Encode as `encode_stream`, frames that come from `two_ahead`."""
         from tqdm import tqdm
 
-        if batch_size < 1:
-            raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
         features: list[np.ndarray] = [np.zeros((0, self.dim), np.float32)]
         times_s: list[float] = []
         rows: list[int] = []  # of each frame's picture among those that differ
         row_of: dict[Any, int] = {}
         bar = tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding")
-        with bar, closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
+        with bar:
             for batch in batches(decoded, batch_size):
                 new = []
                 for time_s, image in batch:
@@ -406,6 +415,21 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+@contextmanager
+def two_ahead(frames: Iterable[T], batch_size: int) -> Iterator[Iterator[T]]:
+    """Decode up to two batches ahead, in a thread of its own.
+
+    With the one that is encoded three are in memory.
+
+    Raises:
+        HierSumError: No positive batch size.
+    """
+    if batch_size < 1:
+        raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
+    with closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
+        yield decoded
 
 
 def ahead(items: Iterable[T], size: int) -> Generator[T]:

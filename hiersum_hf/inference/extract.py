@@ -12,8 +12,6 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hiersum_hf.features.cache import FrameSettings, frame_features, settings_name
 from hiersum_hf.features.done import Done
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
@@ -183,6 +181,8 @@ def device_of_rank(name: str) -> str:
     """Return the device of this name; "auto" is the GPU of this rank, if there is one."""
     device = torch_device(name)
     if name == "auto" and device.type == "cuda":
+        import torch
+
         return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
     return str(device)
 

@@ -6,7 +6,7 @@ A checkpoint's own copy of that file may be older than the package: what it call
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.inference.source import Encoded, Source, open_source
 from hiersum_hf.inference.summarize import ScoredVideo, ask
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
-from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.records import Summary, sentence_times_s
 from hiersum_hf.scoring.topics import checked_queries
 from hiersum_hf.summary.selection import IMPORTANCE, MIN_SEGMENT_S, Selection
 from hiersum_hf.timeline import parse_budget, parse_spans
+
+
+if TYPE_CHECKING:
+    from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 
 
 class InputReader:

@@ -19,9 +19,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
-
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import counted
@@ -56,6 +53,9 @@ class Ranks:
         rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if world_size == 1 or not {"MASTER_ADDR", "MASTER_PORT"} <= {*os.environ}:
             return cls(rank, world_size)
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
+
         try:
             store, *_ = next(rendezvous("env://", timeout=MEETING))
         except (RuntimeError, ValueError) as error:

@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
 from hiersum_hf.features.cache import FrameSettings, frame_features
+from hiersum_hf.features.video_encoder import VideoEncoder
 from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.modeling.errors_hiersum import InputError
-from hiersum_hf.modeling.pipeline_hiersum import check_given, known_features
+from hiersum_hf.modeling.inputs_hiersum import check_given, known_features
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
 from hiersum_hf.summary.key_shots import frame_edges
 from hiersum_hf.texts.find import read_texts
@@ -89,6 +89,7 @@ class Source:
         cache: str | Path | None = None,
         shots: str = "kts",
         tell: Callable[[float], None] | None = None,
+        load: Callable[[], VideoEncoder] | None = None,
     ) -> Encoded:
         """Compute the features that are not there, decoding the video once.
 
@@ -97,6 +98,7 @@ class Source:
             cache: Folder of features, as `hiersum_hf.features.cache` keeps them; default: none.
             shots: "kts" = where the features change, "cuts" = where the picture changes abruptly (see `CutFinder`).
             tell: As `VideoEncoder.encode_stream` takes it.
+            load: Gives the frame encoder, while the first frames of a file are decoded; default: the scorer's.
 
         Raises:
             ImportError: Cuts are asked for and their detector is not installed.
@@ -107,21 +109,21 @@ class Source:
             raise InputError(f"{self.video_id}: shots: expected 'kts', as this is no video file, found 'cuts'")
         if shots == "cuts" and self.scorer.fast:
             raise InputError(f"{self.video_id}: shots: expected 'kts' with fast: cuts need every frame; found 'cuts'")
+        load = load or (lambda: self.scorer.video_encoder)
         if self.features is not None:
             found, glances = dict(self.features), None
         elif self.file is None:
             glances = Glances()
-            features, times_s = self.scorer.video_encoder.encode_stream(
-                glances.watch(self.frames), batch_size, tell=tell
-            )
+            features, times_s = load().encode_stream(glances.watch(self.frames), batch_size, tell=tell)
             found = {"video_features": features, "frame_times_s": times_s}
         else:
-            return self._encode_file(self.file, batch_size, cache, shots == "cuts", tell)
+            return self._encode_file(self.file, load, batch_size, cache, shots == "cuts", tell)
         return Encoded(self._record(found, self.duration_s), self.notes, glances)
 
     def _encode_file(
         self,
         file: VideoFile,
+        load: Callable[[], VideoEncoder],
         batch_size: int,
         cache: str | Path | None,
         cut: bool,
@@ -133,9 +135,7 @@ class Source:
         cuts, sound = CutFinder() if cut else None, None if self.sentences else Sound()
         watch, listen = cuts.watch if cuts else None, sound.hear if sound else None
         with file, self._named():
-            frames = frame_features(
-                file, settings, lambda: scorer.video_encoder, cache, batch_size, total, watch, listen, tell
-            )
+            frames = frame_features(file, settings, load, cache, batch_size, total, watch, listen, tell)
             end_s = min(self.duration_s, frames.end_s)  # less where the pictures end too early
             edges_s = frame_edges(frames.times_s, end_s)
             if frames.found:  # in the cache: the file was not read
@@ -276,7 +276,7 @@ def _relative(text: str, folder: str | Path) -> str:
 
 def _array(rows: Any) -> np.ndarray:
     """Return rows from any device as an array."""
-    return rows.detach().float().cpu().numpy() if isinstance(rows, torch.Tensor) else np.asarray(rows)
+    return rows.detach().float().cpu().numpy() if hasattr(rows, "detach") else np.asarray(rows)
 
 
 def _copy(file: Any, folder: Path) -> Path:

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.features.video_encoder import is_out_of_memory
+from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory
 from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.inference.source import open_source
 from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError, expect_type
 from hiersum_hf.modeling.levels_hiersum import usable_level
 from hiersum_hf.records import Sentence, Summary, VideoRecord
 from hiersum_hf.scoring.average import average_scores, one_level
-from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.scoring.topics import (
     NONE,
     asked_scores,
@@ -178,9 +177,19 @@ def score_video(
     given = dict(video) if isinstance(video, Mapping) else {"video": video}
     given |= {"subtitles": subtitles, "description": description, "fps": fps}
     source = open_source(scorer, given, language, transcribe, subtitle_encoding=subtitle_encoding)
-    _, notes = levels_of(scorer, source.has_description)
+
+    def load() -> VideoEncoder:
+        scorer.load()
+        levels_of(scorer, source.has_description)  # refuses one that needs a description
+        if scorer.extractor.text_encoder and (source.sentences or source.description or queries):
+            _ = scorer.text_encoder
+        return scorer.video_encoder
+
     tell("texts", 1.0)
-    encoded = source.encode(batch_size, cache, shots, lambda at_s: tell("frames", min(at_s / source.duration_s, 1.0)))
+    encoded = source.encode(
+        batch_size, cache, shots, lambda at_s: tell("frames", min(at_s / source.duration_s, 1.0)), load
+    )
+    _, notes = levels_of(scorer, source.has_description)
     tell("scores", 0.0)
     scored = score_record(encoded.record, scorer, source.sentences, (*encoded.notes, *notes))
     scored = replace(scored, cuts_s=encoded.cuts_s, glances=encoded.glances, heard=encoded.heard)
@@ -213,6 +222,8 @@ def score_record(
     levels, _ = levels_of(scorer, len(record.description_features) > 0)
     if not levels:
         return ScoredVideo(record, training_free_scores(record), None, tuple(sentences), scorer, None, tuple(warnings))
+    from hiersum_hf.scoring.network import predict_scores
+
     try:
         found = [
             predict_scores(network, scorer.extractor, [record], level)[record.video_id]

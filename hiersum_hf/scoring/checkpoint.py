@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
 from transformers.utils import CONFIG_NAME, FEATURE_EXTRACTOR_NAME, SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils.hub import cached_file
 from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, find_adapter_config_file
 
 from hiersum_hf.files.json_file import read_json_object
-from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import CheckpointError, InputError, expect_type
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
-from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.results import Results
 
+
+if TYPE_CHECKING:
+    import torch
+
+    from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
+    from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 
 ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
 MAX_ADAPTERS = 10  # one trained on the other
@@ -35,6 +39,15 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
     Raises:
         ValueError: Not a checkpoint, or one of another model.
     """
+    extractor = open_checkpoint(checkpoint)
+    return load_network(checkpoint, device), extractor
+
+
+def open_checkpoint(checkpoint: str | Path) -> HierSumFeatureExtractor:
+    """Load the feature extractor of a checkpoint, and refuse what is none.
+
+    It needs no PyTorch. Raises what `load_checkpoint` raises.
+    """
     expect_type("checkpoint", checkpoint, (str, Path), "a folder or Hub id")
     config = _config(checkpoint)
     for path in (Path(checkpoint, FEATURE_EXTRACTOR_NAME), Path(checkpoint, ADAPTER_CONFIG_NAME)):
@@ -46,14 +59,28 @@ def load_checkpoint(checkpoint: str | Path, device: str = "cpu") -> tuple[HierSu
     # "owner/name" would be fetched from the Hub and run
     if any(name.endswith("attn_implementation") and "/" in str(value) for name, value in config.items()):
         raise CheckpointError(f"{checkpoint}: expected attention by Transformers itself, found code from the Hub.")
-    try:
-        feature_extractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
+    with _complete(checkpoint):
+        extractor: HierSumFeatureExtractor = HierSumFeatureExtractor.from_pretrained(checkpoint)
+    return extractor
+
+
+def load_network(checkpoint: str | Path, device: str = "cpu") -> HierSumModel:
+    """Load the network of a checkpoint that `open_checkpoint` has opened."""
+    with _complete(checkpoint):
         adapter = find_adapter_config_file(str(checkpoint))
         model: Any = _load_network(checkpoint) if adapter is None else _load_adapter(checkpoint, adapter)
+    model.to(torch_device(device))
+    network: HierSumModel = model.eval()
+    return network
+
+
+@contextmanager
+def _complete(checkpoint: str | Path) -> Iterator[None]:
+    """Name the checkpoint whose files cannot be read."""
+    try:
+        yield
     except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
         raise CheckpointError(f"{checkpoint}: expected a complete HierSum checkpoint: {error}") from None
-    model.to(torch_device(device))
-    return model.eval(), feature_extractor
 
 
 def _config(checkpoint: str | Path) -> dict[str, Any]:
@@ -96,6 +123,8 @@ def read_object(path: Path | None) -> dict[str, Any]:
 
 def _load_network(checkpoint: str | Path) -> HierSumModel:
     """Load the network of an ordinary checkpoint."""
+    from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+
     # An index may name any file, pickles and files of other folders too
     shards = read_object(find_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).get("weight_map") or {}
     if not isinstance(shards, dict) or not all(re.fullmatch(r"[\w.-]+\.safetensors", str(x)) for x in shards.values()):
@@ -120,6 +149,8 @@ def _load_adapter(checkpoint: str | Path, adapter: str) -> HierSumModel:
     The config.json beside the adapter says what was trained.
     """
     from peft import PeftModel  # it takes seconds to import
+
+    from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 
     described = read_object(Path(adapter))
     if described.get("peft_type") != "LORA" or find_file(checkpoint, ADAPTER_WEIGHTS_NAME) is None:
@@ -172,6 +203,8 @@ def with_config(
     Returns:
         The network, and the names of the parameters that started anew: the projections of features of another width.
     """
+    from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+
     sides = ("video", "text")
     anew = [side for side in sides if getattr(config, f"{side}_dim") != getattr(network.config, f"{side}_dim")]
     lost = tuple(f"encoder.embeddings.{side}_projection." for side in {*anew, *renew})
@@ -205,6 +238,8 @@ def torch_device(name: str) -> torch.device:
     Raises:
         ValueError: No such device here.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:  # the only way to know that a device is there and works

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Floats, Sentence, VideoRecord, first_step, sentence_times_s
 from hiersum_hf.scoring.training_free import bridged, shares_space, standardised, unit_rows
 

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Floats, VideoRecord, counted, first_step, sentence_times_s
 from hiersum_hf.timeline import covered_means
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Budget, Floats, Segment, Sentence, Summary, first_step, sentence_times_s
 from hiersum_hf.scoring.topics import sentence_of_frames
 from hiersum_hf.summary.chapters import source_chapters

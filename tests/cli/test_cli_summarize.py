@@ -1,6 +1,8 @@
 """`hiersum summarize` before it works: what a dry run says, and what is refused."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -88,3 +90,25 @@ def test_an_output_that_cannot_be_written_to_is_refused_before_any_work(command,
 def test_a_dry_run_names_the_exports_and_the_copy(command, capsys):
     assert main([*command, "--files", "summary.srt", "--export", "edl, m3u", "--embed-chapters"]) == 0
     assert "out/talk: summary.srt, summary.edl, summary.m3u, talk.chapters.mp4" in capsys.readouterr().out
+
+
+def test_help_and_the_first_frame_wait_for_nothing_heavy(tmp_path):
+    """Importing PyTorch and Transformers takes four seconds of a processor; frames are decoded meanwhile."""
+    heavy = ["torch", "scipy", "sklearn", "matplotlib", "datasets", "sentence_transformers", "transformers.pipelines"]
+    code = (
+        "import sys; sys.argv = ['hiersum']; from hiersum_hf.cli.main import main\n"
+        "for words in (['--help'], ['summarize', '--help'], ['nonsense']):\n"
+        "    try: main(words)\n"
+        "    except SystemExit: pass\n"
+        f"print('after help:', [name for name in {[*heavy, 'av', 'transformers']} if name in sys.modules])\n"
+        "from hiersum_hf.video.picture import Images; image = Images.image\n"
+        "def told(*args):\n"
+        f"    print('first frame:', [name for name in {heavy[1:]} if name in sys.modules]); return image(*args)\n"
+        "Images.image = told; sys.modules['torch'] = None  # whose import fails\n"
+        f"print('code:', main(['summarize', {str(write_video(tmp_path / 'talk.mp4'))!r}, '--output', 'out']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    told = done.stdout.splitlines()
+    assert "after help: []" in told, done.stderr
+    assert "first frame: []" in told, done.stderr
+    assert told[-1] == "code: 2"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hiersum_hf.datasets.readers.bliss import TEXT_ENCODER, VIDEO_ENCODER, BLiSSReader
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Encoders
 from tests.makers.bliss import clip, write_bliss
 from tests.makers.records import round_trip

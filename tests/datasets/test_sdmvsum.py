@@ -9,7 +9,7 @@ import pytest
 from hiersum_hf.datasets.readers import sdmvsum
 from hiersum_hf.datasets.readers.sdmvsum import SMMrHiSumReader, SMVideoXumReader
 from hiersum_hf.datasets.splits import disjoint_folds
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, first_step, sentence_times_s
 from hiersum_hf.scoring.collator import text_labels
 from tests.makers.records import same_record, through_parquet

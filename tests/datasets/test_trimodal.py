@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hiersum_hf.datasets.readers.trimodal import TrimodalReader
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Encoders
 from tests.makers.records import same_record, through_parquet
 from tests.makers.trimodal import METADATA, TEXT, VIDEO, annotation, rows

@@ -102,7 +102,7 @@ def test_a_video_too_long_for_the_memory_is_named(mute, encoded, tmp_path, monke
     def fails(*_):
         raise error
 
-    monkeypatch.setattr("hiersum_hf.inference.summarize.predict_scores", fails)
+    monkeypatch.setattr("hiersum_hf.scoring.network.predict_scores", fails)
     with pytest.raises(ValueError, match=r"talk\.mp4: expected memory for its 40 frames together, found too little: "):
         score_video(tmp_path / "talk.mp4", load_scorer(mute, device="cpu"))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiersum_hf import HierSumFeatureExtractor
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from tests.makers.models import tiny_model
 
 

@@ -23,7 +23,7 @@ from hiersum_hf.files.h5_process import H5Error
 from hiersum_hf.files.json_file import cached_json_object
 from hiersum_hf.labels import sentence_labels_from_frames
 from hiersum_hf.modeling.errors_hiersum import InputError
-from hiersum_hf.modeling.feature_extraction_hiersum import times_to_spans
+from hiersum_hf.modeling.inputs_hiersum import times_to_spans
 from hiersum_hf.records import Encoders, Sentence, VideoRecord, rate_of, sentence_times_s
 from hiersum_hf.texts.subtitles import read_subtitles
 
