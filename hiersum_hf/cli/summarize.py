@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hiersum_hf.records import Summary
     from hiersum_hf.summary.selection import Selection
 
+BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 SUMMARIZE_HELP = """what is written to OUT/<name of the video>/ (with several budgets to OUT/<name>/<budget>/):
   summary.mp4 the short video     summary.html player, curve and segments    summary.md   what is said in it
   summary.srt its subtitles       scores.png   scores over time              cuts.txt     the cuts, for ffmpeg and mpv
@@ -32,6 +34,7 @@ SUMMARIZE_HELP = """what is written to OUT/<name of the video>/ (with several bu
 
 examples:
   hiersum summarize talk.mp4 --output summaries
+  hiersum talk.mp4        # the same: beside the video where no --output is given
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --output summaries
   hiersum summarize talks 'more/**/*.mkv' --budget 15% --budget 1:30 --output summaries --dry-run
   hiersum summarize talk.mp4 --export fcpxml,edl --embed-chapters --output summaries
@@ -61,7 +64,9 @@ def add(commands: Any) -> None:
         'pip install "hiersum-hf[url]" fetches once; whether you may is yours to know: mind rights and terms',
     )
     summarize.add_argument(
-        "--output", metavar="OUT", required=True, help="folder that gets a folder for each video, as below"
+        "--output",
+        metavar="OUT",
+        help="folder that gets a folder for each video, as below; default: summaries, beside the videos (of addresses: here)",
     )
     summarize.add_argument(
         "--downloads", metavar="DIR", help="folder for what is fetched from addresses; default: OUT/downloads"
@@ -275,6 +280,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
     videos, notes = find_videos(_fetched(args))
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
+    args.output = args.output or _beside(videos)
     if len(videos) > 1 and (args.subtitles or args.description):
         raise HierSumError(
             f"--subtitles and --description: expected one video, found {len(videos)}. Texts beside a video under its "
@@ -333,7 +339,9 @@ def _fetched(args: argparse.Namespace) -> list[str]:
     """
     from hiersum_hf.inference.fetch import fetch, fetched_before, folder_of, is_address
 
-    downloads = args.downloads or Path(args.output) / "downloads"
+    if args.output is None and any(map(is_address, args.videos)):
+        args.output = "summaries"
+    downloads = args.downloads or Path(args.output or ".") / "downloads"
     names = []
     for name in args.videos:
         if not is_address(name):
@@ -347,6 +355,20 @@ def _fetched(args: argparse.Namespace) -> list[str]:
         if not args.dry_run:
             names.append(str(fetch(name, downloads, args.language)))
     return names
+
+
+def _beside(videos: Sequence[Path]) -> Path:
+    """Return the folder of summaries beside videos that lie together.
+
+    Raises:
+        HierSumError: They lie in several folders.
+    """
+    folders = {video.parent for video in videos}
+    if len(folders) > 1:
+        raise HierSumError(
+            f"--output: expected a folder for summaries of videos in {len(folders)} folders, found none. Give one."
+        )
+    return folders.pop() / "summaries"
 
 
 def _check_flags(args: argparse.Namespace) -> None:
@@ -391,26 +413,36 @@ def _name(kind: str, value: float) -> str:
 
 
 def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
+    from tqdm import tqdm
+
     from hiersum_hf.inference.summarize import score_video
     from hiersum_hf.summary.files import FILES, write_summary
     from hiersum_hf.timeline import parse_budget
 
+    said: set[str] = set()
+
+    def note(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            print(f"note: {printable(text)}", file=sys.stderr)
+
     scored = score_video(
         video, scorer, args.subtitles, args.description, language=args.language, transcribe=args.transcribe,
         subtitle_encoding=args.subtitle_encoding, queries=args.query, batch_size=args.batch_size, cache=args.cache,
-        shots=args.shots,
+        shots=args.shots, note=note,
     )  # fmt: skip
     for budget, folder in folders.items():
         as_written: list[Summary] = []
-        write_summary(
-            scored.summarize(budget, args.chosen_by), video, folder, scored.sentences, args.overwrite,
-            args.files or FILES, render=args.render, quality=args.quality, written=as_written.append,
-            exports=args.export, embed_chapters=args.embed_chapters,
-            made_with=args.made_with[video] | {"budget": _name(*parse_budget(budget))},
-        )  # fmt: skip
+        chosen = scored.summarize(budget, args.chosen_by)
+        with tqdm(total=100, desc="writing", disable=None, bar_format=BAR) as bar:
+            write_summary(
+                chosen, video, folder, scored.sentences, args.overwrite, args.files or FILES, partial(_show, bar),
+                args.render, args.quality, as_written.append, args.export, args.embed_chapters,
+                made_with=args.made_with[video] | {"budget": _name(*parse_budget(budget))},
+            )  # fmt: skip
         summary = as_written[0]
         for warning in summary.warnings:
-            print(f"note: {printable(warning)}", file=sys.stderr)
+            note(warning)
         if args.json:
             print(json.dumps(summary.to_dict()), flush=True)
         else:
@@ -427,13 +459,13 @@ def _written(args: argparse.Namespace, video: Path) -> list[str]:
     return [*(args.files or FILES), *(EXPORTS[name] for name in args.export), *copies]
 
 
+def _show(bar: Any, step: str, share: float) -> None:
+    """Move a bar of 100 to a share, backwards too where the pictures are written anew."""
+    bar.update(100 * share - bar.n)
+
+
 def _tell(summary: Summary, folder: Path, files: Sequence[str]) -> None:
     print(f"{printable(summary.video)}: {summary.extent}, {summary.asked_for}")
-    for number, segment in enumerate(summary.segments):
-        shows = f"   {printable('; '.join(steps))}" if (steps := summary.steps_in(number)) else ""
-        print(f"  {segment.start_s:8.2f} - {segment.end_s:8.2f} s   score {segment.score:.2f}{shows}")
-    for sentence in summary.key_sentences:
-        print(f"  “{printable(sentence['text'])}”")
     for query in summary.queries:
         times = ", ".join(f"{clock(m['start_s'])} to {clock(m['end_s'])}" for m in query["moments"])
         print(printable(f"Nearest to {query['text']!r}: {times}"))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from hiersum_hf.cli.hush import hush
 from hiersum_hf.files.escape import printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.training.recipe_files import find_recipe, list_recipes
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if told := tell(words):
         print(told)
         return 0
+    hush()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     return _train(with_demo(words))
 

@@ -20,7 +20,8 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -117,12 +118,18 @@ def frame_features(
         return stored
     reading, glances = Reading(), Glances()
     try:
-        frames = iter_frames(video, settings.sample_fps, reading, watch, listen, settings.key_frames)
-        with two_ahead(glances.watch(frames), batch_size) as decoded:
-            with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
-                loading = pool.submit(load)
+        frames: Any = iter_frames(video, settings.sample_fps, reading, watch, listen, settings.key_frames)
+        with closing(frames), two_ahead(glances.watch(frames), batch_size) as decoded:
+            pool = ThreadPoolExecutor(1, thread_name_prefix="load")
+            loading = pool.submit(load)
+            try:
                 first = list(islice(decoded, 1))  # and up to two batches, while the encoder loads
                 encoder = loading.result()
+            except Exception:
+                wait([loading])
+                raise
+            finally:
+                pool.shutdown(wait=False)  # who presses Ctrl-C does not wait
             features, times_s = encoder.encode_decoded(chain(first, decoded), batch_size, total, tell)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):

@@ -141,6 +141,7 @@ def score_video(
     cache: str | Path | None = None,
     shots: str = "kts",
     progress: Callable[[str, float], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> ScoredVideo:
     """Read, decode, encode and score one video.
 
@@ -160,6 +161,8 @@ def score_video(
         shots: "kts" = where the features change, "cuts" = where the picture changes abruptly (see `CutFinder`).
         progress: Is told "texts", "frames" or "scores" and the share of it that is done, in [0, 1]. What it raises
             ends the work, and nothing is left of it.
+        note: Is told what the reader of a summary should know as soon as it is known, most of it before the work; the
+            summary's `warnings` hold all of it.
 
     Raises:
         ImportError: Cuts are asked for and their detector is not installed.
@@ -177,10 +180,14 @@ def score_video(
     given = dict(video) if isinstance(video, Mapping) else {"video": video}
     given |= {"subtitles": subtitles, "description": description, "fps": fps}
     source = open_source(scorer, given, language, transcribe, subtitle_encoding=subtitle_encoding)
+    say = note or (lambda text: None)
+    for text in (*source.notes, *(() if scorer.networks else levels_of(scorer, source.has_description)[1])):
+        say(text)
 
     def load() -> VideoEncoder:
         scorer.load()
-        levels_of(scorer, source.has_description)  # refuses one that needs a description
+        for text in levels_of(scorer, source.has_description)[1]:  # refuses one that needs a description
+            say(text)
         if scorer.extractor.text_encoder and (source.sentences or source.description or queries):
             _ = scorer.text_encoder
         return scorer.video_encoder

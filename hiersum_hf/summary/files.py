@@ -40,6 +40,7 @@ FILES = (
 PICTURED = {"summary.html", "sheet.png"}  # hold pictures of the short video
 MAX_PICTURES = 60  # on the contact sheet and the page; the best-scored segments have one
 PICTURE_FPS = 8.0
+VIDEO_SHARE = 0.9  # of the time that all files take
 CUTS_HEAD = """ffconcat version 1.0
 # The stretches of the source, in seconds of its own clock:
 #   ffmpeg -f concat -safe 0 -i cuts.txt -c:v libx264 OUTPUT.mp4
@@ -148,7 +149,8 @@ def write_summary(
     try:
         partial.mkdir()
         if {"summary.mp4", *PICTURED} & {*files}:
-            notes = write_segments(video, summary.segments, partial / "summary.mp4", render, quality)
+            tell_video = None if progress is None else lambda share: progress("files", VIDEO_SHARE * share)
+            notes = write_segments(video, summary.segments, partial / "summary.mp4", render, quality, tell_video)
             summary = replace(summary, warnings=(*summary.warnings, *notes))
         if exports:
             notes = write_exports(summary, Path(video), list_link(Path(video), folder), partial, exports)
@@ -158,7 +160,7 @@ def write_summary(
             summary = replace(summary, warnings=(*summary.warnings, *notes))
         for number, _ in enumerate(_write_files(summary, Path(video), partial, folder, sentences, files), 1):
             if progress is not None:
-                progress("files", number / len(files))
+                progress("files", VIDEO_SHARE + (1 - VIDEO_SHARE) * number / len(files))
         if made_with is not None:
             (partial / MADE_WITH).write_text(json.dumps(made_with), encoding="utf-8")
         if not folder.exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
@@ -37,7 +37,12 @@ RENDERS = "copy", "smart", "encode"
 
 
 def write_segments(
-    path: str | Path, segments: Sequence[Segment], output: str | Path, render: str = "smart", quality: bool = False
+    path: str | Path,
+    segments: Sequence[Segment],
+    output: str | Path,
+    render: str = "smart",
+    quality: bool = False,
+    tell: Callable[[float], None] | None = None,
 ) -> list[str]:
     """Cut segments out of a video and join them in an .mp4.
 
@@ -57,6 +62,7 @@ def write_segments(
         render: "smart" = as said; "encode" = all pictures are encoded; "copy" = none are, segments widen to whole
             groups of pictures (`whole_groups`).
         quality: Encode by x264's preset medium instead of veryfast, in 2.6 times as long.
+        tell: Is told the share that is written, in [0, 1]; what it raises ends the work, and nothing is left of it.
 
     Returns:
         Notes for a user: why pictures were encoded though they should not have been.
@@ -77,11 +83,11 @@ def write_segments(
     if render == "copy":
         segments = whole_groups(path, segments)
     try:
-        _write(path, segments, output, render != "encode", quality)
+        _write(path, segments, output, render != "encode", quality, tell)
     except NotExactError as reason:
         if render == "copy":
             raise _not_copied(path, reason) from reason
-        _write(path, segments, output, False, quality)
+        _write(path, segments, output, False, quality, tell)
         return [f"{Path(path).name}: all its pictures are encoded anew, none are copied: {reason}."]
     return []
 
@@ -108,7 +114,14 @@ def _not_copied(path: str | Path, reason: NotExactError) -> InputError:
     return InputError(f"{told} Choose to render smart or encode.")
 
 
-def _write(path: str | Path, segments: Sequence[Segment], output: Path, copies: bool, quality: bool) -> None:
+def _write(
+    path: str | Path,
+    segments: Sequence[Segment],
+    output: Path,
+    copies: bool,
+    quality: bool,
+    tell: Callable[[float], None] | None,
+) -> None:
     """Write the output, with copied pictures or with encoded ones alone."""
     options = {"movflags": "+faststart", "movie_timescale": str(VIDEO_TICKS)}  # of edit lists, else milliseconds
     with (
@@ -125,9 +138,12 @@ def _write(path: str | Path, segments: Sequence[Segment], output: Path, copies: 
         audio = container_2.streams.best("audio")
         if audio is not None:
             sources.append(_sound(container_2, audio, clock, stream_start_s(stream), placed, target))
-        for _, packets in heapq.merge(*sources, key=lambda item: item[0]):
+        length_s = sum(end_s - start_s for start_s, end_s, _ in placed)
+        for time_s, packets in heapq.merge(*sources, key=lambda item: item[0]):
             with _write_errors(output):
                 target.mux(packets)
+            if tell is not None:
+                tell(min(time_s / length_s, 1.0))
 
 
 @contextmanager

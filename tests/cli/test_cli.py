@@ -10,11 +10,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
+from transformers.utils import logging as transformers_logging
 
+import hiersum_hf
 from hiersum_hf import HierSumConfig, HierSumFeatureExtractor, HierSumModel
-from hiersum_hf.cli.main import main
+from hiersum_hf.cli.main import COMMANDS, main, with_command
 from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
 from hiersum_hf.features.video_encoder import OFFLINE_VIDEO_ENCODER
+from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
 from hiersum_hf.summary.files import FILES
 from hiersum_hf.summary.finished import MADE_WITH
@@ -344,7 +347,7 @@ def test_help_teaches_and_usage_errors_exit_with_2(capsys):
     assert done.value.code == 0
     assert "hiersum summarize talk.mp4" in capsys.readouterr().out
     with pytest.raises(SystemExit) as done:
-        main(["summarize"])
+        main(["summarize"])  # no video
     assert done.value.code == 2
 
 
@@ -365,6 +368,75 @@ def test_real_videos_with_their_subtitles(test_data, name, tmp_path):
     if retimed.read_text().strip():
         assert max(sentence.end_s for sentence in read_subtitles(retimed)) <= total_s + 0.01
     assert np.isfinite(summary["scores"]["values"]).all()
+
+
+def test_a_video_alone_is_summarized_beside_itself_and_never_over_an_earlier_summary(video, tmp_path, capsys):
+    words = [str(shutil.copy(video, tmp_path)), "--cache", str(video.with_name("kept")), "--files", "summary.mp4"]
+    assert main(words) == 0
+    folder = tmp_path / "summaries" / "clip"
+    result, written = capsys.readouterr().out.splitlines()
+    assert result.startswith("clip.mp4: ")
+    assert " of 17.0 s in " in result
+    assert written == f"Written to {folder}: summary.mp4"
+    before = (folder / "summary.mp4").read_bytes()
+    assert main(words) == 2
+    assert "summaries/clip: expected no such folder yet. Give --overwrite" in capsys.readouterr().err
+    assert (folder / "summary.mp4").read_bytes() == before
+    (tmp_path / "more").mkdir()
+    assert main([words[0], str(shutil.copy(video, tmp_path / "more")), *words[1:]]) == 2
+    assert "--output: expected a folder for summaries of videos in 2 folders" in capsys.readouterr().err
+    assert not transformers_logging.is_progress_bar_enabled(), "no bars of weights"
+
+
+def test_only_what_looks_like_a_path_is_taken_for_a_video(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "films").mkdir()
+    for first in ("talk.mp4", "films", "a/b", "*", "https://x.org/talk"):
+        assert with_command([first, "--json"]) == ["summarize", first, "--json"]
+    (tmp_path / "train").mkdir()
+    for words in ([], ["--version"], ["sumarize", "talk.mp4"], *([name] for name in COMMANDS)):
+        assert with_command(words) == words
+    with pytest.raises(SystemExit) as done:
+        main(["sumarize", "talk.mp4"])
+    assert (done.value.code, "invalid choice: 'sumarize'" in capsys.readouterr().err) == (2, True)
+
+
+def test_notes_come_before_the_work(video, tmp_path, monkeypatch, capsys):
+    def broken(*args):
+        raise InputError("no picture")
+
+    monkeypatch.setattr("hiersum_hf.inference.source.Source.encode", broken)
+    assert main(["summarize", str(video), "--output", str(tmp_path)]) == 2
+    notes = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in notes] == ["note"] * (len(notes) - 1) + ["hiersum"]
+    assert "note: No checkpoint given: scored by the training-free scorer." in notes
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_complete_commands_and_flags(shell, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert done.value.code in (0, None)
+    assert all(word in script for word in (*COMMANDS, "subtitle-encoding"))
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(SystemExit) as done:
+        main(["--print-completion", shell])
+    assert (done.value.code, 'pip install "hiersum-hf[completion]"' in capsys.readouterr().err) == (2, True)
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["--version"])
+    assert (done.value.code, capsys.readouterr().out) == (0, f"hiersum {hiersum_hf.__version__}\n")
+
+
+def test_a_refusal_says_that_what_follows_is_the_launchers(monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert main(["train", "nosuch"]) == 2
+    error, launcher = capsys.readouterr().err.splitlines()
+    assert error.startswith("hiersum: error: nosuch")
+    assert launcher == "hiersum: the launcher tells below, in its own words, that this process ended"
 
 
 @pytest.mark.parametrize(("command", "told"), [("merge", ""), ("extract", "; run it again to go on")])

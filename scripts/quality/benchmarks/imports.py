@@ -25,6 +25,7 @@ LIMIT = 0.3  # seconds
 CALL = "import sys; sys.argv = ['hiersum']; from hiersum_hf.cli.main import main; main({})"
 COMMANDS = {
     "import hiersum_hf": (f"{BASE}; {PACKAGE}", BASE),
+    "hiersum --version": (CALL.format(["--version"]), "pass"),
     "hiersum --help": (CALL.format(["--help"]), "pass"),
     "hiersum summarize --help": (CALL.format(["summarize", "--help"]), "pass"),
     "hiersum with an unknown command": (CALL.format(["nonsense"]), "pass"),
