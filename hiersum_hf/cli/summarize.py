@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
     summarize.add_argument(
         "--output",
         metavar="OUT",
-        help="folder that gets a folder for each video, as below; default: summaries, beside the videos (of addresses: here)",
+        help="folder that gets a folder for each video; default: summaries, beside the videos (of addresses: here)",
     )
     summarize.add_argument(
         "--downloads", metavar="DIR", help="folder for what is fetched from addresses; default: OUT/downloads"

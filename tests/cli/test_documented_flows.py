@@ -51,7 +51,7 @@ def place(test_data, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "section"),
-    [("README.md", "## Data"), ("docs/training.md", "# Training: from data to a checkpoint")],
+    [("README.md", "## Train"), ("docs/training.md", "# Training: from data to a checkpoint")],
 )
 def test_prepare_and_train_as_printed(place, document, section):
     prepare, train, *evaluate = printed(document, section, "hiersum prepare tvsum", "hiersum train", "hiersum evaluate")
@@ -68,7 +68,11 @@ def test_prepare_and_train_as_printed(place, document, section):
 
 @pytest.mark.slow
 def test_training_on_a_feature_file_as_printed(place):
-    (train,) = printed("README.md", "## Training", "hiersum train tvsum")
+    (train,) = printed(
+        "docs/training.md",
+        "A feature file and a recipe with flags that override it, without preparing anything:",
+        "hiersum",
+    )
     assert main([*train, *QUICK]) == 0
     assert load_checkpoint("runs/tvsum")[1].text_encoder == default_extractor().text_encoder
 
