@@ -171,7 +171,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_picture_that_does_not_is_name
     assert 1 < max(sizes) < max(plenty) == 8
     (reason,) = report["failed"].values()
     assert "bright.mp4: expected memory to encode it, found too little" in reason
-    done = contents(tmp_path / "out")
+    done = {name: found for name, found in contents(tmp_path / "out").items() if name.endswith(".npz")}
     assert len(done) == 2
     assert done.items() <= contents(tmp_path / "whole").items()
 

@@ -38,7 +38,7 @@ class Letters:
 def scorer(monkeypatch):
     """Reads files as they are, but sees the same frames in every video; `pace` is how long it looks at each, in s."""
 
-    def encode(source, file, batch_size, cache, cut, tell):
+    def encode(source, file, load, batch_size, cache, cut, tell):
         features = np.random.default_rng(0).random((12, 8), np.float32)
         times_s = np.arange(12) / 2
         for at_s in times_s:

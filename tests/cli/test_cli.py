@@ -379,8 +379,10 @@ def test_a_video_alone_is_summarized_beside_itself_and_never_over_an_earlier_sum
     assert " of 17.0 s in " in result
     assert written == f"Written to {folder}: summary.mp4"
     before = (folder / "summary.mp4").read_bytes()
-    assert main(words) == 2
-    assert "summaries/clip: expected no such folder yet. Give --overwrite" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "1 finished before, of the same video and settings: passed over" in capsys.readouterr().err
+    assert main([*words, "--budget", "5s"]) == 2
+    assert "summaries/clip: expected no such folder yet" in capsys.readouterr().err
     assert (folder / "summary.mp4").read_bytes() == before
     (tmp_path / "more").mkdir()
     assert main([words[0], str(shutil.copy(video, tmp_path / "more")), *words[1:]]) == 2

@@ -28,5 +28,5 @@ def test_values_are_escaped_in_html_and_not_in_markdown(monkeypatch):
 def test_nothing_but_the_curve_is_put_in_as_markup():
     """`safe` switches escaping off, and so does a block without autoescape."""
     pages = [path.read_text() for path in TEMPLATES.glob("*.j2")]
-    assert len(pages) == 2
+    assert len(pages) == 3
     assert re.findall(r"\S+ ?\| ?safe|autoescape", "".join(pages)) == ["summary.to_svg() | safe"]

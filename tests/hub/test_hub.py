@@ -30,7 +30,7 @@ from tests.makers.processes import NO_PACKAGE
 REPO = Path(__file__).parents[2]
 CODE = [
     f"{name}_hiersum.py"
-    for name in ("attention", "configuration", "errors", "feature_extraction", "levels", "losses", "modeling")
+    for name in ("attention", "configuration", "errors", "feature_extraction", "inputs", "levels", "losses", "modeling")
 ]
 COMPLETE = {
     *("config.json", "preprocessor_config.json", "model.safetensors", "pipeline_hiersum.py", "README.md", "LICENSE"),

@@ -111,7 +111,7 @@ def test_ranks_that_do_not_meet_are_said(tmp_path, monkeypatch, capsys):
     def never(*_, **__):
         raise RuntimeError("timed out")
 
-    monkeypatch.setattr("torch.distributed.rendezvous.rendezvous", never)
+    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", never)
     assert main(["extract", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
     assert "nowhere:1: expected 2 ranks to meet there, found: timed out" in capsys.readouterr().err
 
