@@ -222,7 +222,7 @@ def test_the_published_numbers_are_in_their_recipes():
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in ("demo", "lora", "tvsum") else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES],
+    [name if name == "tvsum" else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES],
 )
 def test_every_recipe_trains(trained, name):
     """Two optimiser steps on data of its format leave results at the levels and of the head that it is for."""
