@@ -87,9 +87,10 @@ def refuse_uri(path: str | Path) -> None:
         HierSumError: It is one, also where `Path` took one of its slashes.
     """
     if URI.match(str(path)):
+        address = re.sub(r":/(?!/)", "://", str(path), count=1)
         raise HierSumError(
-            f"{path}: expected a path on this machine, found an address. Give a folder, a mounted one too, and copy it "
-            "there afterwards."
+            f"{address}: expected a path on this machine, found an address. Give a folder, a mounted one too, and copy "
+            "it there afterwards."
         )
 
 
