@@ -286,7 +286,7 @@ def test_what_is_installed_trains_and_pushes(programs, tmp_path):
         assert run("hiersum", "push", "run", "org/hiersum").stdout == f"Pushed: {server.url}/org/hiersum\n"
         assert "model.safetensors" in server.repos["model", "org/hiersum"].files
     launch = ["-m", "accelerate.commands.launch", *RANKS.split(), "-m", "hiersum_hf", "train"]
-    run("python", *launch, "run/recipe.yaml", "--output_dir", "ranks")
+    run("python", *launch, "run/recipe.yaml", "--output_dir", "ranks", "--ranks", "2")
     assert results("ranks")["command"].startswith("accelerate launch -m hiersum_hf train run/recipe.yaml ")
     assert results("ranks")["metrics"].keys() == results("run")["metrics"].keys()
 
