@@ -1,13 +1,14 @@
-# The app. On the CPU: docker build -t hiersum .
-# With CUDA: docker build -t hiersum --build-arg TORCH_INDEX=https://pypi.org/simple .
+# The app: docker build -t hiersum .
+# With another build of PyTorch, for the CPU alone say: --build-arg TORCH="torch --index-url ADDRESS", as pytorch.org tells
 FROM python:3.11-slim
 
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH=torch
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /src
 COPY constraints.txt ./
-RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch
+# hadolint ignore=SC2086
+RUN pip install --constraint constraints.txt ${TORCH}
 COPY pyproject.toml README.md LICENSE ./
 COPY modeling/ modeling/
 COPY hiersum_hf/ hiersum_hf/

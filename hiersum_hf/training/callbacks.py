@@ -122,6 +122,7 @@ def log_line(logs: Mapping[str, Any], step: int, steps: int) -> str:
     Of the terms of the levels (child/inter) it has the whole losses alone.
     """
     shown = {name: value for name, value in logs.items() if "/" not in name or name.endswith("/loss")}
+    shown.pop("total_flos", None)
     told = (f"{name} {value:.4g}" for name, value in shown.items() if isinstance(value, int | float))
     return f"step {step}/{steps}: {', '.join(told)}"
 
@@ -138,7 +139,6 @@ class ShortLogs(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         if self.training_bar is not None and logs:
-            logs = {name: value for name, value in logs.items() if name != "total_flos"}
             self.training_bar.write(log_line(logs, state.global_step, state.max_steps))
 
 
@@ -154,7 +154,6 @@ class ShortPrints(PrinterCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_local_process_zero and logs:
-            logs = {name: value for name, value in logs.items() if name != "total_flos"}
             print(log_line(logs, state.global_step, state.max_steps))
 
 
