@@ -21,13 +21,12 @@ from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.levels_hiersum import READING_LEVELS
 from hiersum_hf.scoring.scores_file import SUFFIXES, needs_checkpoint
-from hiersum_hf.scoring.training_free import BASELINES, RIDGE, WITHOUT_CHECKPOINT, WITHOUT_SCORES
+from hiersum_hf.scoring.training_free import BASELINES, RIDGE, RIDGE_RANKS, WITHOUT_CHECKPOINT, WITHOUT_SCORES
 
 
 if TYPE_CHECKING:
     from hiersum_hf.evaluation.data import EvaluationData
     from hiersum_hf.evaluation.diagnosis import Check
-    from hiersum_hf.evaluation.ridge import RidgeScores
     from hiersum_hf.records import VideoRecord
     from hiersum_hf.results import Results
 
@@ -41,6 +40,7 @@ HELP = f"""scorers:
   position       nearness to the middle of the video
   title          similarity to the description; frames and texts must be of one encoder
   ridge          ridge regression on the frame features, fitted on the other parts of the split and chosen on validation
+  ridge-ranks    the same, fitted on the mean of the annotators' ranks
   human          each annotator against the others
   oracle         mean of the annotators, or the reference itself (it reads the answers)
   shot-oracle    the shots within the budget with the greatest F1
@@ -208,8 +208,10 @@ def _check(args: argparse.Namespace) -> None:
         raise HierSumError("--level: expected a checkpoint as --scorer, its folds and baselines have their own or none")
     if args.part == "all" and (args.split_file or args.fold is not None):
         raise HierSumError("--part all: expected neither --split-file nor --fold")
-    if RIDGE in args.scorer and args.part not in (None, "test"):
-        raise HierSumError(f"--scorer ridge is fitted on train and validation: expected --part test, found {args.part}")
+    ridge = next((one for one in args.scorer if one in (RIDGE, RIDGE_RANKS)), None)
+    if ridge and args.part not in (None, "test"):
+        fitted = f"--scorer {ridge} is fitted on train and validation"
+        raise HierSumError(f"{fitted}: expected --part test, found {args.part}")
     if args.ratings and (args.dataset not in ("tvsum", "summe") or not args.data.endswith((".h5", ".hdf5"))):
         raise HierSumError("--ratings: expected them beside a feature file (.h5) of tvsum or summe")
     without = [one for one in args.scorer if one in WITHOUT_SCORES]
@@ -238,7 +240,7 @@ def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord],
     """
     from hiersum_hf.evaluation.data import EvaluationData
     from hiersum_hf.evaluation.evaluate import evaluate_scores
-    from hiersum_hf.evaluation.scored import by_checkpoint, by_name, together
+    from hiersum_hf.evaluation.scored import by_checkpoint, by_name, fit_ridges, together
 
     data = EvaluationData(args.dataset, args.data, args.ratings, args.video_encoder, args.text_encoder)
     about = {"dataset": args.dataset, "seed": args.seed, "protocol": args.protocol}
@@ -246,22 +248,15 @@ def _evaluate(args: argparse.Namespace) -> tuple[Results, Sequence[VideoRecord],
     if args.folds:
         return _evaluate_folds(data, args, about)
     records, part, split = data.part(args.part, args.split_file, args.fold, args.split_seed)
-    ridge = _fit_ridge(data, records) if part == "test" else None
-    about |= {"part": part, "split": split, "ridge": ridge, "progress": True}
+    ridges = fit_ridges(args.scorer, data.beside, records, progress=True) if part == "test" else {}
+    about |= {"part": part, "split": split, "ridge": ridges.get(RIDGE), "progress": True}
     checkpoints = list(filter(needs_checkpoint, args.scorer))
     allowed = args.allow_encoder_mismatch
     each = [by_checkpoint(one, lambda _: records, args.level, args.device, allowed) for one in checkpoints]
     records = each[0].records if each else records
     named = [one for one in args.scorer if one not in checkpoints]
-    scored = together([*each, *(by_name(one, records, ridge, data.video_ids) for one in named)])
+    scored = together([*each, *(by_name(one, records, ridges, data.video_ids) for one in named)])
     return evaluate_scores(records, scored.scores, **scored.about, **about), records, scored.scores
-
-
-def _fit_ridge(data: EvaluationData, records: Sequence[VideoRecord], progress: bool = True) -> RidgeScores | None:
-    """Fit the ridge baseline on the other parts of the split that the records are the test part of."""
-    from hiersum_hf.evaluation.ridge import ridge_scores
-
-    return ridge_scores(data.beside("train"), data.beside("validation"), records, progress)
 
 
 def _evaluate_folds(
@@ -273,7 +268,7 @@ def _evaluate_folds(
     """
     from hiersum_hf.datasets.arguments import DataArguments
     from hiersum_hf.evaluation.folds import Fold, count_folds, evaluate_folds, evaluate_run
-    from hiersum_hf.evaluation.scored import by_name, together
+    from hiersum_hf.evaluation.scored import by_name, fit_ridges, together
 
     split = DataArguments(data=args.data, ratings=args.ratings, split_file=args.split_file, split_seed=args.split_seed)
     if any(map(needs_checkpoint, args.scorer)):
@@ -285,8 +280,8 @@ def _evaluate_folds(
     folds, known = [], data.video_ids
     for k in range(count_folds(split)):
         records, _, name = data.part("test", args.split_file, k, args.split_seed)
-        ridge = _fit_ridge(data, records, progress=False)
-        folds.append(Fold(together([by_name(one, records, ridge, known) for one in args.scorer]), ridge))
+        ridges = fit_ridges(args.scorer, data.beside, records)
+        folds.append(Fold(together([by_name(one, records, ridges, known) for one in args.scorer]), ridges[RIDGE]))
         known = []  # strange ids of a file are told once
     return evaluate_folds(folds, split=str(name).rsplit("#", 1)[0], **about), [], None
 

@@ -17,14 +17,15 @@ from hiersum_hf.datasets.arguments import DataArguments
 from hiersum_hf.datasets.parts import dataset_name, load_parts, split_name
 from hiersum_hf.datasets.split_files import read_splits
 from hiersum_hf.evaluation.evaluate import against_ridge, evaluate_scores
-from hiersum_hf.evaluation.ridge import RidgeScores, ridge_scores
-from hiersum_hf.evaluation.scored import Scored, by_checkpoint, by_name, together
+from hiersum_hf.evaluation.ridge import RidgeScores
+from hiersum_hf.evaluation.scored import Scored, by_checkpoint, by_name, fit_ridges, together
 from hiersum_hf.evaluation.statistics import mean_interval
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 from hiersum_hf.results import METRICS, Baseline, Figures, FoldResult, Results
 from hiersum_hf.scoring.checkpoint import training_stages
 from hiersum_hf.scoring.scores_file import needs_checkpoint
+from hiersum_hf.scoring.training_free import RIDGE
 
 
 logger = logging.getLogger(__name__)
@@ -171,9 +172,9 @@ def _score_fold(
     runs = [Path(scorer, f"fold_{data.fold}") for scorer in scorers if needs_checkpoint(scorer)]
     each = [by_checkpoint(run, test_part, None, device, allow_encoder_mismatch) for run in runs]
     records = each[0].records
-    ridge = ridge_scores(parts["train"], parts["validation"], records)
-    each += [by_name(str(scorer), records, ridge, known) for scorer in scorers if not needs_checkpoint(scorer)]
-    return Fold(together(each), ridge)
+    ridges = fit_ridges(scorers, parts.__getitem__, records)
+    each += [by_name(str(scorer), records, ridges, known) for scorer in scorers if not needs_checkpoint(scorer)]
+    return Fold(together(each), ridges[RIDGE])
 
 
 def evaluate_folds(folds: Sequence[Fold], seed: int, **about: Any) -> Results:

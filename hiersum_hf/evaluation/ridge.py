@@ -13,6 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hiersum_hf.evaluation.protocols.by_name import users_of
+from hiersum_hf.labels import mean_ranks
 from hiersum_hf.metrics import kendall_tau
 from hiersum_hf.records import Floats, VideoRecord, counted
 from hiersum_hf.results import Figures
@@ -45,6 +46,7 @@ def ridge_scores(
     validation: Iterable[VideoRecord],
     test: Iterable[VideoRecord],
     progress: bool = False,
+    rank_targets: bool = False,
 ) -> RidgeScores | None:
     """Fit a ridge regression on other videos and score these.
 
@@ -59,12 +61,13 @@ def ridge_scores(
         validation: Videos to choose by.
         test: Videos to score.
         progress: Show a bar on stderr.
+        rank_targets: y is the mean of the annotators' ranks, as `labels.mean_ranks`, and the scores are on that scale.
 
     Returns:
         None where a part has no video with features and annotations, or a test video has features of another width,
         or not finite ones.
     """
-    known = _Known()
+    known = _Known(rank_targets)
     for record in tqdm(train, desc="fitting ridge", unit="video", disable=None if progress else True):
         known.add(record)
     if known.table is None:
@@ -112,13 +115,15 @@ class _Known:
     """What is known of the videos that were added.
 
     Attributes:
+        rank_targets: As `ridge_scores` takes it.
         table: (D + 2, D + 2): Z^T Z over all frames, where Z has their features, 1 and y. A ridge regression needs
             nothing else, however many frames there are. None without videos.
         videos: How many were added.
         left_out: How many had no features of the others' width, or no annotations.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rank_targets: bool) -> None:
+        self.rank_targets = rank_targets
         self.table: Floats | None = None
         self.videos = self.left_out = 0
 
@@ -131,7 +136,8 @@ class _Known:
             self.left_out += 1
             return None
         users = users[:, seen]
-        rows = np.column_stack([features[seen], np.ones(len(seen)), users.mean(axis=0)])  # Z
+        y = mean_ranks(users) if self.rank_targets else users.mean(axis=0)
+        rows = np.column_stack([features[seen], np.ones(len(seen)), y])  # Z
         if self.table is None:
             self.table = np.zeros((rows.shape[1], rows.shape[1]))
         self.table += rows.T @ rows

@@ -5,20 +5,20 @@ Letters: N sampled frames, M sentences, K scorers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hiersum_hf.evaluation.data import own_results, with_text_features
-from hiersum_hf.evaluation.ridge import RidgeScores
+from hiersum_hf.evaluation.ridge import RidgeScores, ridge_scores
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Floats, VideoRecord, counted
 from hiersum_hf.scoring.average import average_scores, one_level
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 from hiersum_hf.scoring.scores_file import is_scores_file, read_scores
-from hiersum_hf.scoring.training_free import RIDGE, WITHOUT_SCORES, score_frames, score_sentences
+from hiersum_hf.scoring.training_free import RIDGE, RIDGE_RANKS, WITHOUT_SCORES, score_frames, score_sentences
 
 
 CHECKPOINT = "checkpoint"
@@ -89,10 +89,29 @@ def by_checkpoint(
     )
 
 
+def fit_ridges(
+    scorers: Collection[str | Path],
+    beside: Callable[[str], Iterable[VideoRecord]],
+    records: Sequence[VideoRecord],
+    progress: bool = False,
+) -> dict[str, RidgeScores | None]:
+    """Fit the ridge baseline, and the one on ranks where it is among the scorers, to score these videos.
+
+    `beside` gives the videos of "train" and of "validation".
+    """
+    names = [RIDGE, *(name for name in (RIDGE_RANKS,) if name in scorers)]
+    return {
+        name: ridge_scores(beside("train"), beside("validation"), records, progress, rank_targets=name == RIDGE_RANKS)
+        for name in names
+    }
+
+
 def by_name(
-    scorer: str, records: Sequence[VideoRecord], ridge: RidgeScores | None, known: Collection[str] = ()
+    scorer: str, records: Sequence[VideoRecord], ridges: Mapping[str, RidgeScores | None], known: Collection[str] = ()
 ) -> Scored:
     """Score videos by a scorer that has a name and no checkpoint, or by a file of scores.
+
+    `ridges` has what `fit_ridges` fitted.
 
     Raises:
         HierSumError: The scorer is the ridge regression, which could not be fitted, or as `read_scores`.
@@ -101,12 +120,12 @@ def by_name(
         return Scored(records, read_scores(scorer, records, known), scorer)
     if scorer in WITHOUT_SCORES:
         return Scored(records, None, scorer)
-    if scorer == RIDGE and ridge is None:
-        raise HierSumError(
-            "scorer ridge: expected a split (--fold, --folds or --split-file) whose parts all have features of "
-            "one width, and train and validation annotations; found none."
-        )
-    if scorer == RIDGE and ridge is not None:
+    if scorer in (RIDGE, RIDGE_RANKS):
+        if (ridge := ridges.get(scorer)) is None:
+            raise HierSumError(
+                f"scorer {scorer}: expected a split (--fold, --folds or --split-file) whose parts all have features "
+                "of one width, and train and validation annotations; found none."
+            )
         return Scored(records, ridge.scores, scorer, selected_on="validation")
     scores, spoken = {}, {}
     for record in records:

@@ -319,7 +319,8 @@ SCORERS: dict[str, Callable[[VideoRecord], np.ndarray]] = {
     "training-free": training_free_scores,
 }
 WITHOUT_SCORES = ("random", "human", "shot-oracle")  # an evaluation measures these without scores of frames
-RIDGE = "ridge"  # fitted on the other parts of the split (`evaluation.ridge`)
-WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS, RIDGE)
+# Fitted on the other parts of the split (`evaluation.ridge`): on the mean of the annotators, on that of their ranks
+RIDGE, RIDGE_RANKS = "ridge", "ridge-ranks"
+WITHOUT_CHECKPOINT = (*WITHOUT_SCORES, *SCORERS, RIDGE, RIDGE_RANKS)
 # Beside the scorer in every report, in this order
 BASELINES = ("random", "position", "title", RIDGE, "oracle", "human")

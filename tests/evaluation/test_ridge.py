@@ -62,6 +62,22 @@ def test_weights_are_those_of_scikit_learn():
     assert ridge.scores["v9"] == pytest.approx(expected.predict(parts["test"][0].video_features), rel=1e-5)
 
 
+def test_ranks_are_learned_where_they_are_asked_for():
+    """One annotator of three rates at random on a far larger scale: in ranks he counts no more than the others."""
+    parts, rng = make_parts(), np.random.default_rng(0)
+    for records in parts.values():
+        for record in records:
+            record.user_scores[0] = 1000 * rng.random(60)
+    plain, ranks = (ridge_scores(*parts.values(), rank_targets=wanted) for wanted in (False, True))
+    agreement = {
+        name: np.mean([np.corrcoef(fitted.scores[r.video_id], r.video_features @ RULE)[0, 1] for r in parts["test"]])
+        for name, fitted in (("plain", plain), ("ranks", ranks))
+    }
+    assert agreement["ranks"] > 0.98
+    assert agreement["plain"] < 0.96
+    assert 0 < min(scores.mean() for scores in ranks.scores.values()) < 1
+
+
 def test_averaging_is_chosen_where_neighbours_say_more():
     """Importance that lasts, seen through features that jump from frame to frame."""
     parts = make_parts()
