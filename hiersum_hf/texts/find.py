@@ -91,6 +91,7 @@ def read_texts(
         subtitles, source, is_file = texts_of_file, str(file), True
         if file is not None:
             fuller = fuller_texts(video, file, texts_of_file, duration_s, beside["subtitles"], read, language)
+            notes += nothing_fuller(file, path)
             subtitles, source, is_file, notes = fuller or (subtitles, source, is_file, notes)
     elif is_file and "\n" not in str(subtitles):
         source = str(subtitles)
@@ -144,13 +145,13 @@ def fuller_texts(
         Sentences, where they are from, whether that is a file, and what to note; None where the file stays.
     """
     path = Path(video.path if isinstance(video, VideoFile) else video)
-    tag, part = (companion(file, {path.stem}) or ("", "", ("", 0)))[2]
+    tag, part = _tags(file, path)
     letters = letters_of(sentences)
     if part != PART and letters >= SPARSE * duration_s:
         return None
     best, best_source, is_file, notes = list(sentences), "", False, list[str]()
     for other in files[files.index(file) + 1 :]:
-        other_tag, _ = (companion(other, {path.stem}) or ("", "", ("", 0)))[2]
+        other_tag, _ = _tags(other, path)
         if "" in (tag, other_tag) or base_language(tag) == base_language(other_tag):
             found, _, said = _beside([other], read)
             if found and letters_of(found) > letters_of(best):
@@ -171,6 +172,14 @@ def fuller_texts(
     other_name = Path(best_source).name if is_file else best_source
     holds = f"holds {counted(letters, 'letter')}, {other_name} {letters_of(best)}"
     return best, best_source, is_file, [*notes, f"{file.name}, found beside the video, is passed over: it {holds}."]
+
+
+def nothing_fuller(file: Path, video: str | Path) -> list[str]:
+    """Note that a subtitle file is by its name of signs or foreign lines alone, and read for want of another."""
+    if _tags(file, Path(video))[1] != PART:
+        return []
+    lacking = f"{file.name}: foreign lines or signs alone, by its name, and nothing fuller was found"
+    return [f"{lacking}. What is said may be missing: give a file that has it."]
 
 
 def side_files(video: str | Path, language: str | None = None) -> dict[str, list[Path]]:
@@ -264,6 +273,11 @@ def companion(file: Path, names: Container[str]) -> tuple[str, str, tuple[str, i
         words.insert(0, word)
     tags = read_tags(".".join(words))
     return None if kind is None or name not in names or tags is None else (name, kind, tags)
+
+
+def _tags(file: Path, video: Path) -> tuple[str, int]:
+    """Return the language of a file beside a video and how much of what is said it holds, as `read_tags`."""
+    return (companion(file, {video.stem}) or ("", "", ("", 0)))[2]
 
 
 def _named_like(video: Path) -> Iterator[tuple[Path, str, tuple[str, int]]]:

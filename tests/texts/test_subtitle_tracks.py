@@ -257,6 +257,17 @@ def test_little_speech_stays_where_nothing_else_holds_more(tmp_path):
     assert notes == ["Read from ep.srt, found beside the video."]
 
 
+def test_foreign_lines_alone_are_told(tmp_path, caplog):
+    film = video(tmp_path / "ep.mkv")
+    beside(tmp_path, "ep.en.forced.srt", "Ramen")
+    sentences, _, notes = read_texts(film, 30.0)
+    assert [sentence.text for sentence in sentences] == ["Ramen"]
+    (told,) = [note for note in notes if note.startswith("ep.en.forced.srt: foreign lines or signs alone")]
+    assert "nothing fuller was found" in told
+    assert len(FolderReader(tmp_path).sentences("ep")) == 1
+    assert told in caplog.text
+
+
 def test_a_prepared_folder_takes_the_full_track_too(tmp_path, caplog):
     video(tmp_path / "ep.mkv", (srt(tmp_path, *FULL), "eng", "", NONE))
     for stray in tmp_path.glob("[0-9].srt"):

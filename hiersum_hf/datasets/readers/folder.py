@@ -28,7 +28,7 @@ from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.labels import threshold_labels
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Encoders, Sentence, VideoRecord
-from hiersum_hf.texts.find import SIDE_FILES, companion, fuller_texts, side_files
+from hiersum_hf.texts.find import SIDE_FILES, companion, fuller_texts, nothing_fuller, side_files
 from hiersum_hf.texts.subtitles import read_description, subtitles_and_notes
 from hiersum_hf.video.reader import VIDEO_SUFFIXES
 
@@ -164,7 +164,7 @@ class FolderReader:
             return _logged(sentences, notes)
         others = [file, *(other for other in side_files(video).get("subtitles", ()) if other != file)]
         fuller = fuller_texts(video, file, sentences, probe(video).duration_s, others, read)
-        sentences, _, is_file, notes = fuller or (sentences, "", True, notes)
+        sentences, _, is_file, notes = fuller or (sentences, "", True, notes + nothing_fuller(file, video))
         return _logged(from_pictures_on(video, sentences) if is_file else sentences, notes)
 
     def files(self, video_id: str) -> dict[str, Path]:
