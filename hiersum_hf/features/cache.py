@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hiersum_hf.features.video_encoder import VideoEncoder, is_out_of_memory, two_ahead
+from hiersum_hf.features.video_encoder import VideoEncoder, batch_ahead, is_out_of_memory
 from hiersum_hf.files.atomic import aside, refuse_uri
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.video.faults import Reading
@@ -119,11 +119,11 @@ def frame_features(
     reading, glances = Reading(), Glances()
     try:
         frames: Any = iter_frames(video, settings.sample_fps, reading, watch, listen, settings.key_frames)
-        with closing(frames), two_ahead(glances.watch(frames), batch_size) as decoded:
+        with closing(frames), batch_ahead(glances.watch(frames), batch_size) as decoded:
             pool = ThreadPoolExecutor(1, thread_name_prefix="load")
             loading = pool.submit(load)
             try:
-                first = list(islice(decoded, 1))  # and up to two batches, while the encoder loads
+                first = list(islice(decoded, 1))  # and up to a batch, while the encoder loads
                 encoder = loading.result()
             except Exception:
                 wait([loading])

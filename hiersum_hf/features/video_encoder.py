@@ -20,6 +20,7 @@ from xxhash import xxh3_128_digest
 
 from hiersum_hf.features.runtime import choose_runtime, forward_on
 from hiersum_hf.files.json_file import read_json
+from hiersum_hf.files.memory import give_back_memory
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OFFLINE_VIDEO_ENCODER = "efficientnet-lite0"
 DTYPES = ("float32", "float16", "bfloat16")
-BATCHES_AHEAD = 2  # decoded while one is encoded
+BATCHES_AHEAD = 1  # decoded while one is encoded
+KEPT_FRAMES = 64  # after which memory is given back
 # As CUDA, PyTorch on CPU and ONNX Runtime say it
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Failed to allocate memory")
 INSTALL_OFFLINE = 'pip install "hiersum-hf[offline]"'
@@ -89,7 +91,7 @@ class VideoEncoder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Encode a stream of timed frames.
 
-        A thread of its own decodes while this one encodes (`two_ahead`). A picture that was there before, equal in
+        A thread of its own decodes while this one encodes (`batch_ahead`). A picture that was there before, equal in
         every number, is not encoded again.
 
         Args:
@@ -106,7 +108,7 @@ class VideoEncoder:
             MemoryError, RuntimeError: One image alone does not fit in memory; a batch that does not is halved.
             Exception: Whatever decoding raises.
         """
-        with two_ahead(frames, batch_size) as decoded:
+        with batch_ahead(frames, batch_size) as decoded:
             return self.encode_decoded(decoded, batch_size, total, tell)
 
     def encode_decoded(
@@ -116,7 +118,7 @@ class VideoEncoder:
         total: int | None = None,
         tell: Callable[[float], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Encode as `encode_stream`, frames that come from `two_ahead`."""
+        """Encode as `encode_stream`, frames that come from `batch_ahead`."""
         from tqdm import tqdm
 
         features: list[np.ndarray] = [np.zeros((0, self.dim), np.float32)]
@@ -136,6 +138,8 @@ class VideoEncoder:
                     times_s.append(time_s)
                 features.append(self._encode_in_parts(new))
                 bar.update(len(batch))
+                if len(rows) % KEPT_FRAMES < len(batch):
+                    give_back_memory()
                 if tell is not None:
                     tell(times_s[-1])
         found = np.concatenate(features)
@@ -418,10 +422,10 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 @contextmanager
-def two_ahead(frames: Iterable[T], batch_size: int) -> Iterator[Iterator[T]]:
-    """Decode up to two batches ahead, in a thread of its own.
+def batch_ahead(frames: Iterable[T], batch_size: int) -> Iterator[Iterator[T]]:
+    """Decode up to a batch ahead, in a thread of its own.
 
-    With the one that is encoded three are in memory.
+    With the one that is encoded two are in memory.
 
     Raises:
         HierSumError: No positive batch size.

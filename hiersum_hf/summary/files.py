@@ -17,6 +17,7 @@ import numpy as np
 
 from hiersum_hf.files.atomic import NO_ROOM, refuse_unwritable
 from hiersum_hf.files.escape import in_markdown
+from hiersum_hf.files.memory import give_back_memory
 from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
@@ -149,9 +150,11 @@ def write_summary(
     try:
         partial.mkdir()
         if {"summary.mp4", *PICTURED} & {*files}:
+            give_back_memory()
             tell_video = None if progress is None else lambda share: progress("files", VIDEO_SHARE * share)
             notes = write_segments(video, summary.segments, partial / "summary.mp4", render, quality, tell_video)
             summary = replace(summary, warnings=(*summary.warnings, *notes))
+            give_back_memory()
         if exports:
             notes = write_exports(summary, Path(video), list_link(Path(video), folder), partial, exports)
             summary = replace(summary, warnings=(*summary.warnings, *notes))

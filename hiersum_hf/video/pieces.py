@@ -296,6 +296,7 @@ def decoded(
 def _of_one_form(future: Future[Any], forms: set[Any]) -> Iterator[Any]:
     """Yield the frames of a piece, if all so far have one size and shape; they are let go one by one."""
     frames = deque(future.result())
+    del future  # holds them all
     if len(forms) > 1:
         raise ReadAll("pictures change")
     while frames:
