@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from hiersum_hf.files.changed import listing_stamp
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence, counted
 from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
@@ -280,15 +281,27 @@ def _tags(file: Path, video: Path) -> tuple[str, int]:
     return (companion(file, {video.stem}) or ("", "", ("", 0)))[2]
 
 
-def _named_like(video: Path) -> Iterator[tuple[Path, str, tuple[str, int]]]:
+def _named_like(video: Path) -> Sequence[tuple[Path, str, tuple[str, int]]]:
     """List the texts beside a video that bear its name: file, kind, and language and part of its tags."""
-    listed = sorted(video.parent.iterdir()) if video.parent.is_dir() else []
-    names = {file.stem for file in listed if file.suffix.lower() in VIDEO_SUFFIXES} | {video.stem}
+    is_listed = video.suffix.lower() in VIDEO_SUFFIXES and video.exists()
+    return _texts_of(video.parent, listing_stamp(video.parent), "" if is_listed else video.stem).get(video.stem, ())
+
+
+@lru_cache(maxsize=8)
+def _texts_of(
+    folder: Path, stamp: tuple[int, ...], unlisted: str
+) -> dict[str, list[tuple[Path, str, tuple[str, int]]]]:
+    """List the texts of each video in a folder, and of one that no suffix tells, anew when files came or went."""
+    listed = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = {file.stem for file in listed if file.suffix.lower() in VIDEO_SUFFIXES}
+    names |= {unlisted} - {""}
+    texts: dict[str, list[tuple[Path, str, tuple[str, int]]]] = {}
     for file in listed:
-        if file.name.startswith(video.stem) and (found := companion(file, names)) and found[0] == video.stem:
-            _, kind, tags = found
+        if found := companion(file, names):
+            name, kind, tags = found
             if kind != "labels":
-                yield file, "description" if kind == "info" else kind, tags
+                texts.setdefault(name, []).append((file, "description" if kind == "info" else kind, tags))
+    return texts
 
 
 def _inside(

@@ -1,6 +1,7 @@
 """What lies beside a video is its own only if its name and its content say so."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,19 @@ def test_lines_of_chapters_lose_their_moments():
     said = "1:02:03 - The end\n(12:30) Middle\n- www.example.org -\n***"
     assert lines_about(said) == ["The end", "Middle"]
     assert lines_about("10:30 is when it starts\nhttps://a.example") == ["10:30 is when it starts"]
+
+
+def test_a_folder_of_many_videos_is_listed_once_a_run(tmp_path, monkeypatch):
+    """A million videos, each of which lists the million, would never end."""
+    for number in range(20):
+        for name in (f"{number}.mp4", f"{number}.srt", f"{number}.de.vtt"):
+            (tmp_path / name).touch()
+    os.utime(tmp_path, (1, 1))  # it has been at rest
+    listings, iterdir = [], Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listings.append(folder) or iterdir(folder))
+    for number in range(20):
+        found = side_files(tmp_path / f"{number}.mp4")["subtitles"]
+        assert [file.name for file in found] == [f"{number}.srt", f"{number}.de.vtt"]
+    assert listings == [tmp_path]
+    (tmp_path / "3.en.ttml").touch()
+    assert len(side_files(tmp_path / "3.mp4")["subtitles"]) == 3, "a file that came is found"
