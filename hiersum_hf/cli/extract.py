@@ -29,8 +29,8 @@ def add(commands: Any) -> None:
         "extract",
         help="encode the frames of many videos once",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Encode the frames of videos into a folder with one file for each, named by its content and what "
-        "the\nfeatures are made with. What is there already is not computed again. Each rank does its share.",
+        description="Encode the frames of videos into a folder, named by their content and what the features are made\n"
+        "with and packed into few files. What is there already is not computed again. Each rank does its share.",
         epilog=EXTRACT_HELP,
     )
     extract.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, folders of them, or quoted patterns")
@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
         "--dtype",
         choices=DTYPES,
         default="float32",
-        help="precision of the encoder (%(default)s), a file for each; efficientnet-lite0 refuses bfloat16",
+        help="precision of the encoder (%(default)s), features for each; efficientnet-lite0 refuses bfloat16",
     )
     extract.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     extract.add_argument(

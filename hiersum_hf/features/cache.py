@@ -1,6 +1,7 @@
 """Features of videos' frames, kept in a folder.
 
-There is one file for a video's content and what its features are made with.
+There is one file for a video's content and what its features are made with, on its own or packed with others
+(`hiersum_hf.features.shards`).
 
     CACHE/<content>-<settings>.npz    video_features (N, Dv), frame_times_s (N,), sample_fps, video_encoder,
                                       warnings, end_s, contrast (N,), change (N,)
@@ -17,8 +18,6 @@ import hashlib
 import json
 import logging
 import math
-import zipfile
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
@@ -29,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hiersum_hf.features.shards import BROKEN, holder, open_kept
 from hiersum_hf.features.video_encoder import VideoEncoder, batch_ahead, is_out_of_memory
 from hiersum_hf.files.atomic import aside, refuse_uri
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -41,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 GLANCED = ("contrast", "change")
 STANDS_S = 5.0  # a picture that stands longer is sampled again and again; not given in the paper
-# What numpy raises at a file that was cut off or damaged
-BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 FEATURE_VERSION = 2  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
 
 
@@ -64,7 +62,7 @@ class FrameFeatures(NamedTuple):
 
     Args:
         features, times_s: As `VideoEncoder.encode_stream` gives them.
-        file: Where they are kept, None without a cache.
+        file: Where they are kept, also the name of those that are packed; None without a cache.
         found: They were there already.
         warnings, end_s: As in `hiersum_hf.video.reader.Reading`.
         glances: What the pictures show; None in files of earlier versions.
@@ -192,15 +190,16 @@ def settings_name(settings: FrameSettings) -> str:
 
 
 def stored_features(file: Path) -> FrameFeatures | None:
-    """Read the features of a file.
+    """Read the features of a file, which may be packed.
 
     Returns:
         None if there is no such file or, with a warning, if it is broken.
     """
-    if not file.exists():
-        return None
     try:
-        with np.load(file, allow_pickle=False) as members:
+        source = open_kept(file)
+        if source is None:
+            return None
+        with source, np.load(source, allow_pickle=False) as members:
             features, times_s = members["video_features"], members["frame_times_s"]
             warnings, end_s = tuple(map(str, members["warnings"])), float(members["end_s"])
             glances = Glances(*(members[name].tolist() for name in GLANCED)) if set(GLANCED) <= {*members} else None
@@ -209,7 +208,9 @@ def stored_features(file: Path) -> FrameFeatures | None:
         if features.ndim != 2 or times_s.shape != (len(features),) or not len(features):
             raise HierSumError(f"shapes {features.shape} and {times_s.shape}")
     except BROKEN as error:
-        logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", file, error)
+        shard = holder(file.parent, file.name)
+        where = file if shard in (None, file) else f"{shard}: {file.name}"
+        logger.warning("%s: expected features of frames, found a broken file (%s); computed anew.", where, error)
         return None
     return FrameFeatures(features, times_s, file, True, warnings, end_s, glances)
 

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hiersum_hf.features.shards import holder
+
 
 class DoneVideo(NamedTuple):
     """Name of the file of features, its number of frames, and what the reader should know."""
@@ -58,7 +60,7 @@ class Done:
     def find(self, facts: list[Any]) -> DoneVideo | None:
         """Find what was done of a video; None where its features are not there."""
         known = self.known.get(_short(facts))
-        return known if known and (self.folder / known.file).is_file() else None
+        return known if known and holder(self.folder, known.file) else None
 
     def add(self, facts: list[Any], file: str, frames: int, warnings: Sequence[str]) -> None:
         """Write down a video whose features are there."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from hiersum_hf.features.cache import FrameSettings, frame_features, settings_name
 from hiersum_hf.features.done import Done
+from hiersum_hf.features.shards import Packer, holder
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.atomic import refuse_uri
@@ -115,7 +116,8 @@ def extract(
 ) -> dict[str, Any]:
     """Put features of the videos into the folder and return a report.
 
-    What is there already stays.
+    What is there already is not computed again. Features are packed into shards, 256 videos together, also those of
+    earlier runs that were not.
 
     Under `accelerate launch` or torchrun it does its rank's share and returns once all ranks are through, as `Ranks`
     says. What fails is written to the folder as `Failures` does.
@@ -130,8 +132,9 @@ def extract(
         ranks: This rank among others; default: as the environment says.
 
     Returns:
-        rank, world_size, settings, `videos` {path: {file, frames, found, warnings}}, `failed` {path: reason}, video_s
-        and wall_s, and in `ranks` what each rank tells: how many `videos` it did and how many `failed`, or its `error`.
+        rank, world_size, settings, `videos` {path: {file, name, frames, found, warnings}} with the name of the
+        features in the file, `failed` {path: reason}, video_s and wall_s, and in `ranks` what each rank tells: how many
+        `videos` it did and how many `failed`, or its `error`.
 
     Raises:
         NotADirectoryError, PermissionError: The output cannot be written to.
@@ -148,27 +151,26 @@ def extract(
     if not os.access(output, os.W_OK):
         raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")
     start_s = time.perf_counter()
-    done, failures, video_s = {}, Failures(output, ranks), 0.0
-    before = Done(output, settings_name(settings))
+    done, failures, video_s = dict[str, dict[str, Any]](), Failures(output, ranks), 0.0
+    before, packer = Done(output, settings_name(settings)), Packer(output)
     for video in _progress(ranks, videos):
         try:
             facts = before.facts(video)
             if known := before.find(facts):
-                done[str(video)] = known._asdict() | {"file": str(output / known.file), "found": True}
-                continue
-            frames = frame_features(video, settings, lambda: encoder, output, batch_size)
+                name, frames, found, warnings = known.file, known.frames, True, known.warnings
+            else:
+                made = frame_features(video, settings, lambda: encoder, output, batch_size)
+                name, frames, found, warnings = Path(str(made.file)).name, len(made.times_s), made.found, made.warnings
+                video_s += 0.0 if found else made.times_s[-1] + 1 / settings.sample_fps
+                before.add(facts, name, frames, warnings)
         except (ValueError, FileNotFoundError, PermissionError) as error:
             failures.add(video, error)
             continue
-        name = Path(str(frames.file)).name
-        before.add(facts, name, len(frames.times_s), frames.warnings)
-        done[str(video)] = {
-            "file": str(frames.file),
-            "frames": len(frames.times_s),
-            "found": frames.found,
-            "warnings": frames.warnings,
-        }
-        video_s += 0.0 if frames.found else frames.times_s[-1] + 1 / settings.sample_fps
+        done[str(video)] = {"name": name, "frames": frames, "found": found, "warnings": warnings}
+        packer.add(name)
+    packer.finish()
+    for about_video in done.values():
+        about_video["file"] = str(holder(output, about_video["name"]))
     told = ranks.finish({"videos": len(done), "failed": len(failures.reasons)})
     if len(told) > 1 and ranks.rank == 0:
         failures.merge()

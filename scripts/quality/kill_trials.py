@@ -49,9 +49,10 @@ def prepare_data(place: Path) -> None:
 
 
 def extract_features(place: Path) -> None:
+    from hiersum_hf.features import shards
     from hiersum_hf.inference import extract
 
-    extract.load_video_encoder = colour_encoder
+    extract.load_video_encoder, shards.PACKED = colour_encoder, 2
     videos, _ = extract.find_videos([place / "given/videos"])
     if extract.extract(videos, place / "out", extract.FrameSettings("colour", 4.0), "cpu")["failed"]:
         raise ValueError("a whole video was refused")
@@ -127,6 +128,16 @@ def files_of(out: Path) -> dict[str, Any]:
     return {str(path.relative_to(out)): path.read_bytes() for path in final_files(out)}
 
 
+def features_of(out: Path) -> dict[str, Any]:
+    """Every file under a final name, of shards what they hold: which videos are together depends on the kill."""
+    found, shards = files_of(out), sorted(out.glob("features-*.zip"))
+    for shard in shards:
+        del found[shard.name]
+        with zipfile.ZipFile(shard) as archive:
+            found |= {f"packed {name}": archive.read(name) for name in archive.namelist()}
+    return found
+
+
 def trained(out: Path) -> dict[str, Any]:
     """Weights and figures, rounded by `same`."""
     from safetensors.numpy import load_file
@@ -198,6 +209,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".parquet": read_parquet,
     ".png": read_image,
     ".safetensors": read_weights,
+    ".zip": read_arrays,
 }
 
 
@@ -226,7 +238,7 @@ class Pushed:
 
 JOBS: dict[str, tuple[Callable[[Path], None], Callable[[Path], dict[str, Any]]]] = {
     "prepare": (prepare_data, files_of),
-    "extract": (extract_features, files_of),
+    "extract": (extract_features, features_of),
     "train": (train, trained),
     "summarize": (summarize, files_of),
     "push": (push_run, files_of),

@@ -11,6 +11,7 @@ from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.features.video_encoder import VideoEncoder
 from hiersum_hf.inference import extract
 from tests.makers.encoders import colour_encoder
+from tests.makers.folders import contents
 from tests.makers.videos import write_video
 
 
@@ -29,7 +30,7 @@ def folder(tmp_path):
     return tmp_path / "videos"
 
 
-def test_json_names_the_file_of_each_video(folder, loaded, tmp_path, capsys):
+def test_json_names_the_file_of_each_video_and_the_name_in_it(folder, loaded, tmp_path, capsys):
     flags = ["--video-encoder", "colour", "--sample-fps", "1", "--dtype", "bfloat16", "--device", "cpu", "--json"]
     flags += ["--runtime", "torch"]
     assert main(["extract", str(folder), "--output", str(tmp_path / "out"), *flags]) == 0
@@ -37,8 +38,9 @@ def test_json_names_the_file_of_each_video(folder, loaded, tmp_path, capsys):
     assert loaded == [("colour", "cpu", "bfloat16", "torch")]
     wanted = {"video_encoder": "colour", "sample_fps": 1.0, "dtype": "bfloat16", "key_frames": False}
     assert report["settings"] == wanted
-    files = {video["file"] for video in report["videos"].values()}
-    assert files == {str(file) for file in (tmp_path / "out").glob("*.npz")}
+    (shard,) = (tmp_path / "out").glob("*.zip")
+    assert {video["file"] for video in report["videos"].values()} == {str(shard)}
+    assert {video["name"] for video in report["videos"].values()} == {*contents(tmp_path / "out")}
     assert [video["frames"] for video in report["videos"].values()] == [3, 3]
 
 

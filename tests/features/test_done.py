@@ -48,7 +48,7 @@ def test_a_moved_video_is_found_by_its_content(done):
 
 def test_features_that_have_gone_are_made_anew(done):
     video, out = done
-    for file in out.glob("*.npz"):
+    for file in out.glob("features-*.zip"):
         file.unlink()
     assert not run(video.parent, out)["videos"][str(video)]["found"]
 

@@ -86,7 +86,7 @@ def test_numbers_are_the_same_to_a_millionth(trials):
     assert not trials["same"](one, one | {"more": 1})
 
 
-@pytest.mark.parametrize("name", ["a.json", "a.mp4", "a.npz", "a.parquet", "a.png", "a.safetensors"])
+@pytest.mark.parametrize("name", ["a.json", "a.mp4", "a.npz", "a.parquet", "a.png", "a.safetensors", "a.zip"])
 def test_half_a_file_of_each_kind_is_broken(trials, tmp_path, name):
     (tmp_path / name).write_bytes(b"{")
     assert trials["is_broken"](tmp_path / name)

@@ -218,3 +218,11 @@ def test_the_reference_network_has_the_same_loss_and_gradients(benchmark, monkey
     monkeypatch.setattr(attention, "make_model", other_weights)
     with pytest.raises(RuntimeError, match="expected the same loss and gradients"):
         attention.same_results((2, 60, 9))
+
+
+def test_features_are_few_files_and_found_again(benchmark, capsys):
+    main, _ = benchmark
+    main(["shards", "--quick", "--json"])
+    files, *_ = rows = json.loads(capsys.readouterr().out)["rows"]
+    assert (files["ours"], files["reference"]) == (2, 300)
+    assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)

@@ -6,16 +6,17 @@ costs the processor's time alone, as with a disk that costs nothing. Hashing is 
 
 from __future__ import annotations
 
-import os
 import resource
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from hiersum_hf.features.cache import FrameSettings, feature_file, settings_name, stored_features
 from hiersum_hf.features.done import Done
+from hiersum_hf.features.shards import PACKED
 from hiersum_hf.inference.extract import find_videos
 
 
@@ -46,20 +47,24 @@ def run(quick: bool) -> list[dict]:
 
 
 def make(videos: Path, features: Path, count: int) -> None:
-    """Videos, a file of features for each, all links to one, and the list."""
+    """Videos, the list of what is done, and shards of empty files with the names of their features."""
     videos.mkdir()
     features.mkdir()
     np.savez(features / "one.npz", video_features=np.ones((120, 1280), np.float32), frame_times_s=np.arange(120.0),
              warnings=np.array([], str), end_s=60.0)  # fmt: skip
-    done = Done(features, settings_name(SETTINGS))
+    done, names = Done(features, settings_name(SETTINGS)), list[str]()
     for number in range(count):
         video = videos / f"{number:06d}.mp4"
         with video.open("wb") as file:
             file.truncate(VIDEO_BYTES)
         name = f"{number:032x}-{done.settings}.npz"
-        os.symlink(features / "one.npz", features / name)
+        names.append(name)
         done.add(done.facts(video), name, 120, ())
         done.known.clear()  # it is not to count as memory of the second look
+    for start in range(0, count, PACKED):
+        with zipfile.ZipFile(features / f"features-{start:016x}.zip", "w") as shard:
+            for name in names[start : start + PACKED]:
+                shard.writestr(name, b"")
 
 
 def per_hashed_s(videos: list[Path], features: Path) -> float:
