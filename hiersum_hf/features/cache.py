@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hiersum_hf.features.done import done_in
 from hiersum_hf.features.shards import BROKEN, holder, open_kept
 from hiersum_hf.features.video_encoder import VideoEncoder, batch_ahead, is_out_of_memory
 from hiersum_hf.files.atomic import aside, refuse_uri
@@ -87,6 +88,7 @@ def frame_features(
     watch: Callable[[float, Any], None] | None = None,
     listen: Callable[[Any, float], None] | None = None,
     tell: Callable[[float], None] | None = None,
+    listed: bool = True,
 ) -> FrameFeatures:
     """Give the features of a video's frames.
 
@@ -102,6 +104,7 @@ def frame_features(
         watch: As `iter_frames` takes it; not called for features that are there already.
         listen: As `iter_frames` takes it; not called for features that are there already.
         tell: As `VideoEncoder.encode_stream` takes it.
+        listed: Whether the cache lists the video as done (`hiersum_hf.features.done`), so that it is found unread.
 
     Raises:
         FileNotFoundError: There is no such video.
@@ -110,9 +113,10 @@ def frame_features(
     """
     path = video.path if isinstance(video, VideoFile) else video
     refuse_uri(cache or "")
-    file = None if cache is None else feature_file(cache, path, settings)
+    file, note = (None, lambda _: None) if cache is None else _place(cache, path, settings, listed)
     stored = None if file is None else stored_features(file)
     if stored is not None:
+        note(stored)
         return stored
     reading, glances = Reading(), Glances()
     try:
@@ -142,6 +146,7 @@ def frame_features(
     features, times_s = _standing(features, times_s, reading.length_s, settings.sample_fps, glances)
     computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s, glances)
     _store(computed, settings)
+    note(computed)
     return computed
 
 
@@ -163,6 +168,26 @@ def _standing(
     glances.contrast[:] = np.array(glances.contrast)[rows].tolist()
     glances.change[:] = np.where(is_new, np.array(glances.change)[rows], 0.0).tolist()
     return features[rows], filled_s[order]
+
+
+def _place(
+    cache: str | Path, video: str | Path, settings: FrameSettings, listed: bool
+) -> tuple[Path, Callable[[FrameFeatures], None]]:
+    """Find the file in which the features belong, by the list of what is done, else by the video's content.
+
+    Returns:
+        The file, and what lists the video as done once its features are there.
+    """
+    done = done_in(cache, settings_name(settings))
+    facts = done.facts(Path(video))
+    known = done.find(facts)
+    file = Path(cache, known.file) if known else feature_file(cache, video, settings)
+
+    def note(frames: FrameFeatures) -> None:
+        if listed and not known:
+            done.add(facts, file.name, len(frames.times_s), frames.warnings)
+
+    return file, note
 
 
 def feature_file(cache: str | Path, video: str | Path, settings: FrameSettings) -> Path:

@@ -17,6 +17,8 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,8 +55,15 @@ class Done:
             return
 
     def facts(self, video: Path) -> list[Any]:
-        """Return what tells whether a video is still the same; taken before it is read."""
-        found = video.stat()
+        """Return what tells whether a video is still the same; taken before it is read.
+
+        Raises:
+            FileNotFoundError: There is no such video.
+        """
+        try:
+            found = video.stat()
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{video}: expected a video file, found no such file") from None
         return [os.path.abspath(video), found.st_size, found.st_mtime_ns, found.st_ctime_ns, self.settings]
 
     def find(self, facts: list[Any]) -> DoneVideo | None:
@@ -65,9 +74,19 @@ class Done:
     def add(self, facts: list[Any], file: str, frames: int, warnings: Sequence[str]) -> None:
         """Write down a video whose features are there."""
         line = f"\n{json.dumps([*facts, file, frames, list(warnings)])}\n"  # a line cut off before it ends there
-        with self.lines.open("ab", buffering=0) as lines:
+        with suppress(OSError), self.lines.open("ab", buffering=0) as lines:  # without it the video is read once more
             lines.write(line.encode())
         self.known[_short(facts)] = DoneVideo(file, frames, tuple(warnings))
+
+
+def done_in(folder: str | Path, settings: str) -> Done:
+    """Return the list of a folder, read once in this process."""
+    return _done(os.path.abspath(folder), settings)
+
+
+@lru_cache(maxsize=4)
+def _done(folder: str, settings: str) -> Done:
+    return Done(Path(folder), settings)
 
 
 def _short(facts: list[Any]) -> bytes:

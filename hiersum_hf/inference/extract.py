@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.features.cache import FrameSettings, frame_features, settings_name
-from hiersum_hf.features.done import Done
+from hiersum_hf.features.done import done_in
 from hiersum_hf.features.shards import Packer, holder
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
@@ -152,17 +152,15 @@ def extract(
         raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")
     start_s = time.perf_counter()
     done, failures, video_s = dict[str, dict[str, Any]](), Failures(output, ranks), 0.0
-    before, packer = Done(output, settings_name(settings)), Packer(output)
+    before, packer = done_in(output, settings_name(settings)), Packer(output)
     for video in _progress(ranks, videos):
         try:
-            facts = before.facts(video)
-            if known := before.find(facts):
+            if known := before.find(before.facts(video)):
                 name, frames, found, warnings = known.file, known.frames, True, known.warnings
             else:
                 made = frame_features(video, settings, lambda: encoder, output, batch_size)
                 name, frames, found, warnings = Path(str(made.file)).name, len(made.times_s), made.found, made.warnings
                 video_s += 0.0 if found else made.times_s[-1] + 1 / settings.sample_fps
-                before.add(facts, name, frames, warnings)
         except (ValueError, FileNotFoundError, PermissionError) as error:
             failures.add(video, error)
             continue

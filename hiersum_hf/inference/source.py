@@ -135,7 +135,8 @@ class Source:
         cuts, sound = CutFinder() if cut else None, None if self.sentences else Sound()
         watch, listen = cuts.watch if cuts else None, sound.hear if sound else None
         with file, self._named():
-            frames = frame_features(file, settings, load, cache, batch_size, total, watch, listen, tell)
+            listed = self.folder is None  # a copy of an open file goes
+            frames = frame_features(file, settings, load, cache, batch_size, total, watch, listen, tell, listed)
             end_s = min(self.duration_s, frames.end_s)  # less where the pictures end too early
             edges_s = frame_edges(frames.times_s, end_s)
             if frames.found:  # in the cache: the file was not read

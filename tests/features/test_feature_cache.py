@@ -12,9 +12,12 @@ from hiersum_hf.datasets.readers import folder
 from hiersum_hf.datasets.readers import open as sources
 from hiersum_hf.datasets.readers.side_files import read_features
 from hiersum_hf.features import cache as feature_cache
+from hiersum_hf.features import done
 from hiersum_hf.features.cache import FrameSettings, feature_file, frame_features
 from hiersum_hf.features.video_encoder import VideoEncoder
+from hiersum_hf.video.reader import VideoFile
 from tests.makers.encoders import colour_encoder
+from tests.makers.folders import contents
 from tests.makers.ruler import Film
 from tests.makers.videos import write_video
 
@@ -43,7 +46,8 @@ def test_a_renamed_copy_is_found_and_not_encoded_again(video, tmp_path):
     np.testing.assert_array_equal(again.features, first.features)
     np.testing.assert_array_equal(again.times_s, first.times_s)
     assert (again.features.dtype, again.times_s.dtype) == (np.float32, np.float64)
-    assert os.listdir(cache) == [first.file.name], "nothing half-made may stay behind"
+    assert [*contents(cache)] == [first.file.name]
+    assert len(os.listdir(cache)) == 2, "nothing half-made may stay behind, but the list of what is done"
 
 
 def test_nothing_is_kept_unasked(video, tmp_path):
@@ -165,7 +169,7 @@ def test_preparing_a_folder_reads_and_fills_the_cache(video, tmp_path, monkeypat
     first, again = (folder.FolderReader(video.parent, "colour", cache=cache).read("a") for _ in range(2))
     assert asked == ["colour"]
     np.testing.assert_array_equal(first.video_features, again.video_features)
-    assert [file.suffix for file in cache.iterdir()] == [".npz"]
+    assert [name.partition(".")[2] for name in contents(cache)] == ["npz"]
     with pytest.raises(ValueError, match=r"expected a cache outside .*videos"):
         sources.open_reader("folder", video.parent, cache=video.parent / "cache")
 
@@ -197,3 +201,30 @@ def test_pictures_that_stand_shortly_are_sampled_once(tmp_path):
     path = Film(times_s=[0.0, 4.0, 10.0, 10.04], sound=None).write(tmp_path)
     found = frame_features(path, SETTINGS, colour_encoder)
     assert found.times_s.tolist() == [0.0, 4.0, *[k / 2 for k in range(9, 21)]]
+
+
+def test_a_video_that_is_listed_is_not_read_to_be_found(video, tmp_path, monkeypatch):
+    """Of a second `summarize --cache` or `prepare --cache` no byte of a video is read."""
+    first = frame_features(video, SETTINGS, colour_encoder, tmp_path / "cache")
+    monkeypatch.setattr(feature_cache.hashlib, "file_digest", None)
+    done._done.cache_clear()  # as in another process
+    again = frame_features(VideoFile(video), SETTINGS, never, tmp_path / "cache")
+    assert (again.found, again.file) == (True, first.file)
+    monkeypatch.undo()
+    before = video.stat()
+    video.write_bytes(video.read_bytes()[:-1] + b"?")
+    os.utime(video, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert frame_features(video, SETTINGS, colour_encoder, tmp_path / "cache").file != first.file, "another content"
+
+
+def test_a_copy_of_an_open_file_is_not_listed(video, tmp_path):
+    frame_features(video, SETTINGS, colour_encoder, tmp_path / "cache", listed=False)
+    assert len(os.listdir(tmp_path / "cache")) == 1
+
+
+def test_a_cache_that_cannot_be_written_to_is_read(video, tmp_path):
+    frame_features(video, SETTINGS, colour_encoder, tmp_path / "cache", listed=False)
+    done._done.cache_clear()
+    listing = done.done_in(tmp_path / "cache", feature_cache.settings_name(SETTINGS))
+    listing.lines = tmp_path / "none" / "list"
+    assert frame_features(video, SETTINGS, never, tmp_path / "cache").found
