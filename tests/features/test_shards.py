@@ -1,5 +1,6 @@
 """Features packed together are those of single files, whatever happens meanwhile."""
 
+import errno
 import io
 import os
 import zipfile
@@ -273,3 +274,16 @@ def test_a_second_look_reads_neither_videos_nor_shards(videos, encoded, tmp_path
     monkeypatch.setattr(shards.Shards, "read", None)
     assert all(video["found"] for video in run(videos, tmp_path / "out")["videos"].values())
     assert shards_in(tmp_path / "out") is shards_in(str(tmp_path / "out"))
+
+
+def test_a_disk_that_fills_up_while_packing_loses_nothing(tmp_path, monkeypatch):
+    whole = write(tmp_path / "c")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"c/features-\w+\.zip: expected room for it, found none.* what is done stays"):
+        pack(tmp_path / "c", NAMES)
+    assert contents(tmp_path / "c") == whole
+    assert len(os.listdir(tmp_path / "c")) == len(NAMES), "and no half-written shard"
