@@ -80,5 +80,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"note: {printable(note)}", file=sys.stderr)
         settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
         report = extract(videos, args.output, settings, args.device, args.batch_size, args.runtime, ranks)
-        print(json.dumps(report) if args.json else format_report(report))
+        said = json.dumps(report) if args.json else format_report(report)
+        print(f"{said}\n", end="", flush=True)  # at once, or the end of a long line comes after another rank's
     return 1 if any(told.get("failed", 1) for told in report["ranks"]) else 0

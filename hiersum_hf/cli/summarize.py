@@ -444,7 +444,7 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
         for warning in summary.warnings:
             note(warning)
         if args.json:
-            print(json.dumps(summary.to_dict()), flush=True)
+            print(f"{json.dumps(summary.to_dict())}\n", end="", flush=True)  # at once, beside other ranks
         else:
             _tell(summary, folder, _written(args, video))
 

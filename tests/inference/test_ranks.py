@@ -1,5 +1,6 @@
 """Ranks that share videos: nothing twice, nothing left, and no rank that takes the others with it."""
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from torch.distributed import HashStore
 
 from hiersum_hf.cli.main import main
+from hiersum_hf.inference import extract
 from hiersum_hf.inference.ranks import Failures, Ranks, tell_all
 from tests.makers.videos import write_video
 
@@ -135,3 +137,24 @@ def test_a_launcher_does_not_kill_the_rank_without_bad_files(tmp_path):
     assert sorted(failed) == sorted(str(file) for file in (tmp_path / "videos").glob("bad*"))
     assert sum(told["failed"] for told in reports[0]["ranks"]) == 12
     assert not list((tmp_path / "out").glob("failed-*"))
+
+
+def test_a_long_report_is_one_write(tmp_path, monkeypatch):
+    """Lines of two ranks, which end at the same moment, were cut into each other above 8 kB."""
+    written = []
+
+    class Pipe(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, content):
+            written.append(bytes(content))
+            return len(content)
+
+    report = {"videos": {f"{i}.mp4": {} for i in range(2000)}, "ranks": [{"failed": 0}]}
+    (tmp_path / "a.mp4").touch()
+    monkeypatch.setattr(extract, "extract", lambda *_: report)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(Pipe())))
+    assert main(["extract", str(tmp_path / "a.mp4"), "--output", str(tmp_path / "out"), "--json"]) == 0
+    assert [json.loads(line) for line in written] == [report]
+    assert written[0].endswith(b"}\n")
