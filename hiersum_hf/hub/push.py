@@ -21,6 +21,7 @@ from huggingface_hub import HfApi, errors, hf_hub_url
 from huggingface_hub.errors import LocalTokenNotFoundError
 
 from hiersum_hf.files.json_file import read_json_object
+from hiersum_hf.hub.benchmark import BASELINES, ENTRIES, TASKS, entries
 from hiersum_hf.hub.card import LIBRARY, LICENCE, RULES, card_data, write_card
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
@@ -38,9 +39,10 @@ REPLACED = {  # of an earlier push, where this one does not have them
         "adapter_config.json",
         "*_hiersum.py",
         "LICENSE",
+        ENTRIES,
         *BESIDE_WEIGHTS,
     ],
-    "dataset": ["data-*.parquet"],
+    "dataset": ["data-*.parquet", TASKS, BASELINES],
 }
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NO_COPY = {".gitattributes", "README.md", "LICENSE"}  # what a repository may hold before the first push
@@ -48,7 +50,12 @@ HTTPError: type[Exception] = vars(errors)["HTTPError"]  # of httpx or httpx2, by
 
 
 def push(
-    folder: str | Path, repo_id: str, private: bool | None = None, token: str | None = None, base: str | None = None
+    folder: str | Path,
+    repo_id: str,
+    private: bool | None = None,
+    token: str | None = None,
+    base: str | None = None,
+    benchmark: str | None = None,
 ) -> str:
     """Upload a run, a checkpoint or a prepared data set.
 
@@ -60,6 +67,7 @@ def push(
         private: Whether a repository made for it is private; default: the organisation's setting.
         token: Of the Hub; default: HF_TOKEN or that of `hf auth login`.
         base: Hub id of an adapter's base, where it was trained on a local folder.
+        benchmark: Hub id of a benchmark (`hiersum evaluate --benchmark`) whose leaderboard shall have the results.
 
     Returns:
         The repository's address.
@@ -76,6 +84,8 @@ def push(
     is_data = (folder / MARKS["dataset"]).is_file()
     if is_data and base is not None:
         raise HierSumError(f"{folder}: expected an adapter for base {base}, found a data set.")
+    if is_data and benchmark is not None:
+        raise HierSumError(f"{folder}: expected a checkpoint for benchmark {benchmark}, found a data set.")
     kind = "dataset" if is_data else "model"
     with TemporaryDirectory(prefix="hiersum-push-") as place:
         target = Path(place)
@@ -83,6 +93,8 @@ def push(
             assemble_data(folder, target)
         else:
             assemble_run(folder, target, repo_id, base)
+        if benchmark is not None:
+            _enter(target, benchmark, repo_id, token)
         claim_repository(repo_id, private, token, kind)
         with _clear_errors(repo_id):
             api = HfApi(token=token)
@@ -99,8 +111,8 @@ def push(
 
 
 def _is_replaced(name: str, kind: str) -> bool:
-    """Tell whether a file of a repository is one that a push leaves, which lie at the top."""
-    return "/" not in name and any(fnmatchcase(name, pattern) for pattern in REPLACED[kind])
+    """Tell whether a file of a repository is one that a push leaves, which lie at the top or are ENTRIES."""
+    return ("/" not in name or name == ENTRIES) and any(fnmatchcase(name, pattern) for pattern in REPLACED[kind])
 
 
 def assemble_run(run: Path, target: Path, repo_id: str = "org/hiersum", base: str | None = None) -> None:
@@ -152,6 +164,24 @@ def assemble_data(prepared: Path, target: Path) -> None:
     reader = info.get("reader", "")
     info["reader"] = f"{reader.split('(')[0]}({', '.join(match.group() for match in re.finditer(RULES, reader))})"
     (target / MARKS["dataset"]).write_text(json.dumps(info, indent=1), encoding="utf-8")
+    _copy(prepared, target, (TASKS, BASELINES))
+
+
+def _enter(target: Path, benchmark: str, repo_id: str, token: str | None) -> None:
+    """Add the entries of a run in a benchmark.
+
+    Raises:
+        HierSumError: The run has no results, or the benchmark does not fit.
+    """
+    told = target / "results.json"
+    if not told.is_file():
+        raise HierSumError(
+            f"--benchmark {benchmark}: expected a run with results.json, found none. `hiersum evaluate` writes one."
+        )
+    with _clear_errors(benchmark):
+        found = entries(Results.read(told), benchmark, repo_id, token)
+    (target / ENTRIES).parent.mkdir()
+    (target / ENTRIES).write_text(found, encoding="utf-8")
 
 
 def claim_repository(repo_id: str, private: bool | None = None, token: str | None = None, kind: str = "model") -> None:

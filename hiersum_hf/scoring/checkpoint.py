@@ -92,14 +92,14 @@ def _config(checkpoint: str | Path) -> dict[str, Any]:
     return read_object(Path(found) if found else None)
 
 
-def find_file(checkpoint: str | Path, name: str) -> Path | None:
+def find_file(checkpoint: str | Path, name: str, local_files_only: bool = False) -> Path | None:
     """Find a file of a checkpoint folder or Hub id.
 
-    None where it has none, or the Hub cannot be asked.
+    None where it has none, or the Hub cannot be asked or is not to be (`local_files_only`).
     """
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
     try:
-        found = cached_file(str(checkpoint), name, **quiet)
+        found = cached_file(str(checkpoint), name, local_files_only=local_files_only, **quiet)
     except (OSError, ValueError):  # no such folder, or no id
         return None
     return None if found is None else Path(found)

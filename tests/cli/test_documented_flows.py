@@ -64,6 +64,10 @@ def test_prepare_and_train_as_printed(place, document, section):
     assert load_checkpoint("runs/tvsum")[1].text_encoder == encoder
     for command in evaluate:
         assert main(command) == 0
+    (benchmark,) = printed("docs/hub.md", "## A benchmark", "hiersum evaluate")
+    assert main(benchmark) == 0
+    card = (place / "prepared" / "tvsum" / "README.md").read_text()
+    assert all(f"| {name} | " in card for name in ("random", "position", "ridge", "oracle", "human"))
 
 
 @pytest.mark.slow

@@ -6,17 +6,22 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from huggingface_hub import parse_eval_result_entries
 
 from hiersum_hf import HierSumPipeline
 from hiersum_hf.cli.main import main
 from hiersum_hf.evaluation.evaluate import evaluate_scores
+from hiersum_hf.hub.benchmark import ENTRIES, write_benchmark
 from hiersum_hf.hub.card import write_card
 from hiersum_hf.hub.push import assemble_run, claim_repository, push
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import predict_scores
 from hiersum_hf.training.lora import add_lora
@@ -293,6 +298,57 @@ def test_a_prepared_data_set_goes_without_the_paths_of_this_machine(hub, demo_re
     (folder / "report.json").unlink()
     with pytest.raises(ValueError, match="not finished"):
         push(folder, "org/data")
+
+
+def test_a_data_set_becomes_a_benchmark_that_a_checkpoint_enters(hub, run, demo_records, tmp_path):
+    folder, results = prepared(tmp_path / "data", demo_records[:15], "demo"), Results.read(run / "results.json")
+    theirs = "\n## Terms\nAsk us.\n"
+    with (folder / "README.md").open("a") as card:
+        card.write(theirs)
+    write_benchmark(folder, replace(results, command="hiersum evaluate --data /home/me"))
+    once = (folder / "README.md").read_text()
+    write_benchmark(folder, results)
+    assert (folder / "README.md").read_text() == once
+    assert theirs in once
+    for name in ("random", "position", "human", "oracle"):
+        assert f"| {name} | {results.baselines[name].metrics['captured']:.4f} |" in once
+    push(folder, "org/bench")
+    data = hub.repos["dataset", "org/bench"]
+    assert not any(b"/home/me" in file for file in data.files.values())
+    tasks = yaml.safe_load(data.files["eval.yaml"])
+    assert {*tasks} == {"name", "description", "evaluation_framework", "tasks"}
+    assert {task["id"] for task in tasks["tasks"]} == {*results.ci95}
+    assert all((task["config"], task["split"]) == ("default", "videos") for task in tasks["tasks"]), "as in its card"
+
+    push(run, "org/hiersum", benchmark="org/bench")
+    files = hub.repos["model", "org/hiersum"].files
+    assert set(files) == COMPLETE | {ENTRIES}
+    entered = parse_eval_result_entries(yaml.safe_load(files[ENTRIES]))
+    assert {one.task_id: one.value for one in entered} == {name: results.metrics[name] for name in results.ci95}
+    assert {(one.dataset_id, one.dataset_revision) for one in entered} == {("org/bench", data.sha)}
+    assert {one.source_url for one in entered} == {f"{hub.url}/org/hiersum/blob/main/results.json"}
+    push(run, "org/hiersum")
+    assert set(hub.repos["model", "org/hiersum"].files) == COMPLETE, "figures of other weights would stay"
+
+
+def test_a_benchmark_takes_results_of_its_own_videos_alone(hub, run, demo_records, tmp_path):
+    folder, results = prepared(tmp_path / "data", demo_records[:15], "demo"), Results.read(run / "results.json")
+    with pytest.raises(ValueError, match=r"org/bench: expected a benchmark, a data set on the Hub with eval\.yaml and"):
+        push(run, "org/hiersum", benchmark="org/bench")
+    push(folder, "org/bench")
+    with pytest.raises(ValueError, match=r"org/bench: expected a benchmark, a data set on the Hub with eval\.yaml and"):
+        push(run, "org/hiersum", benchmark="org/bench")
+    write_benchmark(folder, replace(results, part="validation", data_fingerprint="other"))
+    push(folder, "org/bench")
+    told = "part validation, data_fingerprint other, found part test"
+    with pytest.raises(ValueError, match=rf"org/bench: expected results\.json of its own videos and protocol, {told}"):
+        push(run, "org/hiersum", benchmark="org/bench")
+    with pytest.raises(ValueError, match=r"data: expected a checkpoint for benchmark org/bench, found a data set"):
+        push(folder, "org/bench", benchmark="org/bench")
+    bare = shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("results.json"))
+    with pytest.raises(ValueError, match=r"--benchmark org/bench: expected a run with results\.json, found none"):
+        push(bare, "org/hiersum", benchmark="org/bench")
+    assert [name for _, name in hub.repos] == ["org/bench"]
 
 
 TRAIN = ["--data", "set.h5", "--output_dir", "run", *SMALL]

