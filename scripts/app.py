@@ -2,7 +2,7 @@
 
 import os
 
-from hiersum_hf.app.page import serve
+from hiersum_hf.cli.app import serve
 
 
 serve(os.environ.get("HIERSUM_MODEL") or None)

@@ -7,14 +7,9 @@ when its call ends or breaks off, and the summary an hour later.
 """
 
 import os
-import signal
-import socket
-import sys
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +28,7 @@ from hiersum_hf.app.visits import (
     without_folders,
 )
 from hiersum_hf.files.templates import render
-from hiersum_hf.inference.scorer import Scorer, load_scorer
+from hiersum_hf.inference.scorer import Scorer
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import clock, counted
 from hiersum_hf.video.reader import probe
@@ -203,51 +198,6 @@ def view(made: Made, root: Path) -> str:
     )
 
 
-def serve(
-    model: str | list[str] | None = None,
-    host: str | None = None,
-    port: int | None = None,
-    max_upload_mb: float = MAX_UPLOAD_MB,
-    device: str = "auto",
-    runtime: str | None = None,
-    mcp: bool = False,
-) -> None:
-    """Serve the page until it is interrupted.
-
-    Args:
-        model: Folder or Hub id of a checkpoint, or several, as `load_scorer` takes them; default: the training-free
-            scorer.
-        host: Default: what GRADIO_SERVER_NAME says, as on a Space; else 127.0.0.1, which only this machine reaches.
-        port: Default: what GRADIO_SERVER_PORT says, else the first free one from 7860 on.
-        max_upload_mb: Larger uploads are cut off.
-        device: "auto" takes a GPU if there is one.
-        runtime: What computes the frame encoder, as `load_scorer` takes it.
-        mcp: Offer the same as a tool of the Model Context Protocol, at /mcp.
-
-    Raises:
-        ImportError: Gradio, the protocol or the runtime is not installed.
-        OSError: The port is taken, or the address is not this machine's.
-        ValueError: No such checkpoint or device.
-    """
-    if not find_spec("gradio"):
-        raise ImportError('The app needs Gradio: pip install "hiersum-hf[app]"')
-    if mcp and not find_spec("mcp"):
-        raise ImportError('--mcp needs the protocol\'s package: pip install "hiersum-hf[mcp]"')
-    if host or port:  # Gradio would try a hundred ports, after minutes of loading
-        family = socket.AF_INET6 if ":" in (host or "") else socket.AF_INET
-        socket.create_server((host or "127.0.0.1", port or 0), family=family).close()
-    scorer = load_scorer(model, device=device, runtime=runtime)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else the uploads would stay
-    with (
-        tempfile.TemporaryDirectory(prefix="hiersum-app-") as folder,
-        launch(scorer, Path(folder), host, port, max_upload_mb, mcp) as page,
-    ):
-        print(f"Open {page.local_url} in a browser; Ctrl-C ends it.", flush=True)
-        if mcp:
-            print(f"MCP (streamable HTTP): {page.local_url}mcp", flush=True)
-        page.block_thread()
-
-
 @contextmanager
 def launch(
     scorer: Scorer,
@@ -257,7 +207,7 @@ def launch(
     max_upload_mb: float = MAX_UPLOAD_MB,
     mcp: bool = False,
 ) -> Iterator[Any]:
-    """Run a server whose files all lie in `folder`, as `serve`, and give the page.
+    """Run a server whose files all lie in `folder`, as `hiersum app`, and give the page.
 
     At the end nothing works any more. The page's `close()` stops the server, too; with pages open it takes seconds.
     """

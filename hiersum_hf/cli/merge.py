@@ -6,8 +6,11 @@ It makes an ordinary checkpoint of an adapter and its base.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
+
+from hiersum_hf.files.escape import printable
 
 
 MERGE_HELP = """example:
@@ -34,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     """Merge, and say where the checkpoint is."""
     from hiersum_hf.training.merge_lora import merge
 
-    merge(args.adapter, args.output)
+    if merge(args.adapter, args.output) is None:
+        told = f"{args.adapter}: no results.json there, so the merged checkpoint has none: its card says so."
+        print(printable(told), file=sys.stderr)
     print(f"Merged checkpoint: {args.output}")
     return 0

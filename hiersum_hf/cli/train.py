@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.cli.hush import hush
-from hiersum_hf.files.escape import printable_lines
+from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.training.recipe_files import find_recipe, list_recipes
+
+
+if TYPE_CHECKING:
+    from hiersum_hf.training.run import Trained
 
 
 def add(commands: Any) -> None:
@@ -85,4 +90,36 @@ def _train(words: Sequence[str]) -> int:
     from hiersum_hf.training.run import train
 
     warn_of_restarts(flags)
-    return train_folds(words, flags) if flags.start.folds else train(words)
+    if not flags.start.folds:
+        trained = train(words)
+        return _tell(trained) if trained else 0
+    from hiersum_hf.evaluation.folds import format_folds
+    from hiersum_hf.results import format_table
+
+    if results := train_folds(words, flags, _tell):
+        written = f"Written to {flags.training.output_dir}/results.json"
+        print(printable_lines(f"{format_table([results])}\n\n{format_folds(results)}\n\n{written}"))
+    return 0
+
+
+def _tell(trained: Trained) -> int:
+    """Print what a run has left, and push it; a push that fails costs only another try.
+
+    Returns:
+        0, or 1 if the finished run could not be pushed.
+    """
+    from hiersum_hf.hub.push import push
+    from hiersum_hf.results import format_table
+
+    print(printable_lines(format_table(trained.results)))
+    print(f"\nCheckpoint, card and results.json: {trained.folder}")
+    if trained.repo_id is None:
+        return 0
+    try:
+        print(f"Pushed: {push(trained.folder, trained.repo_id, trained.private)}")
+    except (ValueError, OSError) as error:
+        again = shlex.join(["hiersum", "push", str(trained.folder), trained.repo_id])
+        said = printable(" ".join(str(error).split()))
+        print(f"hiersum: {said}\nThe run is complete. Push it: {again}", file=sys.stderr)
+        return 1
+    return 0

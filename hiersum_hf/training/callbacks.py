@@ -154,7 +154,7 @@ class ShortPrints(PrinterCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_local_process_zero and logs:
-            print(log_line(logs, state.global_step, state.max_steps))
+            print(log_line(logs, state.global_step, state.max_steps))  # noqa: T201 (as the callback it stands for)
 
 
 class LevelCallback(TrainerCallback):

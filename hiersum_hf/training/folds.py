@@ -6,33 +6,40 @@ This is `hiersum train --folds True`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
-from hiersum_hf.files.escape import printable_lines
+from hiersum_hf.evaluation.folds import count_folds, evaluate_run
 from hiersum_hf.modeling.errors_hiersum import HierSumError
-from hiersum_hf.results import format_table
+from hiersum_hf.results import Results
 from hiersum_hf.training.flags import Flags, kept_flags, parse
 from hiersum_hf.training.preflight import check_processes, check_start, refuse_other_recipe, run_folder
 from hiersum_hf.training.ranks import claimed
 from hiersum_hf.training.resume import last_checkpoint
-from hiersum_hf.training.run import command, train
+from hiersum_hf.training.run import Trained, command, train
 
 
-def train_folds(words: Sequence[str], flags: Flags) -> int:
-    """Train every fold that is not complete, then evaluate all together."""
+def train_folds(words: Sequence[str], flags: Flags, tell: Callable[[Trained], object]) -> Results | None:
+    """Train every fold that is not complete, then evaluate all together.
+
+    Args:
+        words: The command line behind `hiersum train`.
+        flags: What it says.
+        tell: Is given each fold that is done.
+
+    Returns:
+        Figures of all folds, which are in results.json too; None on other ranks than the first.
+    """
     run, args = run_folder(flags.training), flags.training
     check_processes(args)
     with claimed(args):
         _check_folds(run, flags)
         old = [run, *run.glob("fold_*")] if args.overwrite else []
         for own in _folds_to_train(run, words, flags):
-            train(own, old)
+            if trained := train(own, old):
+                tell(trained)
             old = []
-        if args.process_index == 0:
-            _evaluate_folds(run, words, flags)
-    return 0
+        return _evaluate_folds(run, words, flags) if args.process_index == 0 else None
 
 
 def _check_folds(run: Path, flags: Flags) -> None:
@@ -76,8 +83,8 @@ def _ranks_of_folds(run: Path) -> int | None:
     return next((ranks for fold in sorted(run.glob("fold_*")) if (ranks := kept_flags(fold).get("ranks"))), None)
 
 
-def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:
-    """Write the figures of all folds to results.json, and print them."""
+def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> Results:
+    """Write the figures of all folds to results.json."""
     args = flags.training
     results = evaluate_run(
         [run],
@@ -87,5 +94,4 @@ def _evaluate_folds(run: Path, words: Sequence[str], flags: Flags) -> None:
         command=command(words, args),
     )
     results.write(run / "results.json")
-    table = f"{format_table([results])}\n\n{format_folds(results)}\n\nWritten to {run / 'results.json'}"
-    print(printable_lines(table))
+    return results

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,13 @@ from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import find_file, load_checkpoint, training_stages
 
 
-def merge(adapter: str, output: Path) -> None:
+def merge(adapter: str, output: Path) -> Results | None:
     """Write the merged checkpoint with its card.
 
     The adapter's recipe and results come along; the latter name what was merged.
+
+    Returns:
+        The results, None where the adapter has none.
 
     Raises:
         FileExistsError: The output is a file, or a folder with something in it, as the adapter's and its base's are.
@@ -43,6 +45,7 @@ def merge(adapter: str, output: Path) -> None:
         if recipe := find_file(adapter, "recipe.yaml"):
             shutil.copy(recipe, partial)
         write_card(partial, results, extractor, licence=card_data(adapter).get("license") or LICENCE)
+    return results
 
 
 def _refuse_full(output: Path, adapter: str) -> None:
@@ -66,12 +69,8 @@ def _base_of(adapter: str) -> str:
 
 
 def _results_of(adapter: str, base: str, output: Path) -> Results | None:
-    """Read the adapter's results as those of the merged checkpoint.
-
-    Where there are none, say so.
-    """
+    """Read the adapter's results as those of the merged checkpoint."""
     told = find_file(adapter, "results.json")
     if told is not None:
         return replace(Results.read(told), checkpoint=str(output), merged_from={"adapter": adapter, "base": base})
-    print(f"{adapter}: no results.json there, so the merged checkpoint has none: its card says so.", file=sys.stderr)
     return None

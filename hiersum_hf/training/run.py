@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,16 +20,15 @@ from hiersum_hf.datasets.parts import dataset_name, extractor_of, load_parts, sp
 from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores
 from hiersum_hf.evaluation.report import plot_videos
 from hiersum_hf.evaluation.ridge import ridge_scores
-from hiersum_hf.files.escape import printable, printable_lines
 from hiersum_hf.hub.card import LICENCE, card_data, label_facts, write_card
-from hiersum_hf.hub.push import claim_repository, push
+from hiersum_hf.hub.push import claim_repository
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.modeling_hiersum import HierSumModel
 from hiersum_hf.modeling.pipeline_hiersum import HierSumPipeline
 from hiersum_hf.records import VideoRecord
-from hiersum_hf.results import Results, format_table
+from hiersum_hf.results import Results
 from hiersum_hf.scoring.checkpoint import load_checkpoint
 from hiersum_hf.scoring.network import encoder_mismatch, predict_scores
 from hiersum_hf.scoring.training_free import score_frames
@@ -77,7 +75,19 @@ class Beginning(NamedTuple):
         return self.parts.get("fitted", self.parts["train"])
 
 
-def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
+class Trained(NamedTuple):
+    """What a run has left: its folder, the `results` of the test part, and where it is to be pushed, or None.
+
+    The checkpoint at its default level comes first, then at the others, then scorers without training.
+    """
+
+    folder: Path
+    results: Sequence[Results]
+    repo_id: str | None
+    private: bool | None
+
+
+def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> Trained | None:
     """Run one training from its flags to its results.
 
     Args:
@@ -85,14 +95,14 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> int:
         replaced: Folders of runs that go too with --overwrite True.
 
     Returns:
-        0, or 1 if the finished run could not be pushed.
+        None on other ranks than the first.
     """
     flags = parse(words)
     with begun(flags) as resumed:
         return _train(words, flags, resumed, replaced)
 
 
-def _train(words: Sequence[str], flags: Flags, resumed: str | None, replaced: Sequence[Path]) -> int:
+def _train(words: Sequence[str], flags: Flags, resumed: str | None, replaced: Sequence[Path]) -> Trained | None:
     """Train in a folder that the run has to itself."""
     args = flags.training
     check_selection(args, flags.data)
@@ -109,7 +119,7 @@ def _train(words: Sequence[str], flags: Flags, resumed: str | None, replaced: Se
     selects = not flags.data.fit_on_validation
     validation, levels = trainer.evaluate() if selects else {}, trainer.evaluation_levels()  # on every rank
     if not trainer.is_world_process_zero():
-        return 0
+        return None
     config.default_level = _best_level(validation, levels) if selects else levels[-1]
     compared = any(TAU.format(level) in validation for level in levels) or trainer.state.best_model_checkpoint
     if selects and not compared:
@@ -117,7 +127,8 @@ def _train(words: Sequence[str], flags: Flags, resumed: str | None, replaced: Se
     _save(flags, beginning)
     results = _evaluate(flags, beginning, levels, "validation" if compared else None, command(words, args))
     _leave(flags, beginning, results)
-    return _push(args) if pushing else 0
+    repo_id = str(args.hub_model_id) if pushing else None
+    return Trained(Path(str(args.output_dir)), results, repo_id, args.hub_private_repo)
 
 
 def _read(flags: Flags) -> Beginning:
@@ -229,10 +240,7 @@ def _save(flags: Flags, beginning: Beginning) -> None:
 def _evaluate(
     flags: Flags, beginning: Beginning, levels: Sequence[str], selected_on: str | None, command: str
 ) -> list[Results]:
-    """Measure the test part.
-
-    The checkpoint at its default level comes first, then at the others, then scorers without training.
-    """
+    """Measure the test part, in the order of `Trained`."""
     data, args, parts = flags.data, flags.training, beginning.parts
     records, progress = parts["test"], not args.disable_tqdm
     ridge = ridge_scores(parts["train"], parts["validation"], records, progress)
@@ -267,14 +275,12 @@ def _predict(
 
 
 def _leave(flags: Flags, beginning: Beginning, results: Sequence[Results]) -> None:
-    """Write picture, card and results.json beside the checkpoint; print the table."""
+    """Write picture, card and results.json beside the checkpoint."""
     args, run = flags.training, run_folder(flags.training)
     _draw_scores(beginning, results[0], args)
     licence = card_data(flags.start.checkpoint).get("license") if flags.start.checkpoint else None
     write_card(run, results[0], beginning.extractor, args.hub_model_id or "org/hiersum", licence or LICENCE)
     results[0].write(run / "results.json")  # last: it says that the run is complete
-    print(printable_lines(format_table(results)))
-    print(f"\nCheckpoint, card and results.json: {args.output_dir}")
 
 
 def _draw_scores(beginning: Beginning, results: Results, args: HierSumTrainingArguments) -> None:
@@ -288,19 +294,6 @@ def _draw_scores(beginning: Beginning, results: Results, args: HierSumTrainingAr
     one = replace(results, per_video={name: results.per_video[name]})
     (path,) = plot_videos([record], {name: scored[name]["scores"]}, one, run, overwrite=True)
     path.replace(run / "scores.png")
-
-
-def _push(args: HierSumTrainingArguments) -> int:
-    """Push the finished run; a push that fails costs only another try."""
-    run, repo_id = str(args.output_dir), str(args.hub_model_id)
-    try:
-        print(f"Pushed: {push(run, repo_id, args.hub_private_repo)}")
-    except (ValueError, OSError) as error:
-        again = shlex.join(["hiersum", "push", run, repo_id])
-        said = printable(" ".join(str(error).split()))
-        print(f"hiersum: {said}\nThe run is complete. Push it: {again}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def command(words: Sequence[str], args: HierSumTrainingArguments) -> str:

@@ -253,11 +253,11 @@ def test_the_command_says_what_is_wrong(capsys, monkeypatch):
     assert "--max-upload-mb: expected a positive number, found 0.0" in capsys.readouterr().err
     assert main(["app", "--port", "70000"]) == 2
     assert "--port: expected a number from 1 to 65535" in capsys.readouterr().err
-    monkeypatch.setattr("hiersum_hf.app.page.find_spec", lambda name: True)
+    monkeypatch.setattr("hiersum_hf.cli.app.find_spec", lambda name: True)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["app", "--port", str(taken.getsockname()[1])]) == 2
     assert "in use" in capsys.readouterr().err
-    monkeypatch.setattr("hiersum_hf.app.page.find_spec", lambda name: None)
+    monkeypatch.setattr("hiersum_hf.cli.app.find_spec", lambda name: None)
     assert main(["app"]) == 2
     assert 'pip install "hiersum-hf[app]"' in capsys.readouterr().err
 

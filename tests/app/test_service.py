@@ -182,7 +182,7 @@ def test_a_call_leaves_its_summary_alone_and_a_refused_one_nothing(scorer, clip,
 
 
 def test_the_command_names_what_mcp_needs(capsys, monkeypatch):
-    monkeypatch.setattr("hiersum_hf.app.page.find_spec", lambda name: name != "mcp")
+    monkeypatch.setattr("hiersum_hf.cli.app.find_spec", lambda name: name != "mcp")
     assert main(["app", "--mcp"]) == 2
     assert 'pip install "hiersum-hf[mcp]"' in capsys.readouterr().err
 

@@ -112,7 +112,7 @@ def test_old_programs_do_what_they_did(name, words, message, tmp_path, monkeypat
 
 def test_a_space_serves_its_checkpoint(monkeypatch):
     served = []
-    monkeypatch.setattr("hiersum_hf.app.page.serve", served.append)
+    monkeypatch.setattr("hiersum_hf.cli.app.serve", served.append)
     for model in ("org/hiersum", ""):
         monkeypatch.setenv("HIERSUM_MODEL", model)
         runpy.run_path(str(SCRIPTS / "app.py"))
