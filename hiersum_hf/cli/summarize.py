@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hiersum_hf.summary.selection import Selection
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+HOW_TO_GIVE_TEXTS = (
+    "NAME.srt and NAME.txt beside the video, or --subtitles and --description, give them; --transcribe small listens."
+)
 SUMMARIZE_HELP = """what is written to OUT/<name of the video>/ (with several budgets to OUT/<name>/<budget>/):
   summary.mp4 the short video     summary.html player, curve and segments    summary.md   what is said in it
   summary.srt its subtitles       scores.png   scores over time              cuts.txt     the cuts, for ffmpeg and mpv
@@ -424,7 +427,7 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
     def note(text: str) -> None:
         if text not in said:
             said.add(text)
-            print(f"note: {printable(text)}", file=sys.stderr)
+            print(f"note: {printable(_advised(text))}", file=sys.stderr)
 
     scored = score_video(
         video, scorer, args.subtitles, args.description, language=args.language, transcribe=args.transcribe,
@@ -447,6 +450,11 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
             print(f"{json.dumps(summary.to_dict())}\n", end="", flush=True)  # at once, beside other ranks
         else:
             _tell(summary, folder, _written(args, video))
+
+
+def _advised(note: str) -> str:
+    """Add to a note of texts that are missing how to give them."""
+    return f"{note} {HOW_TO_GIVE_TEXTS}" if note.endswith("judged without what is said.") else note
 
 
 def _written(args: argparse.Namespace, video: Path) -> list[str]:
@@ -502,7 +510,7 @@ def _plan(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[s
         return
     said, described = counted(len(sentences), "sentence"), counted(len(texts), "text")
     about = f"{duration_s:.1f} s, {said}, {described} of description"
-    lines = [f"{video}: {about}, scored by: {scored_by}", *(f"  {note}" for note in notes)]
+    lines = [f"{video}: {about}, scored by: {scored_by}", *(f"  {_advised(note)}" for note in notes)]
     for one in summaries:
         there = " (there is one already: needs --overwrite)" if one["exists"] and not args.overwrite else ""
         lines.append(f"  at most {one['seconds']:.1f} s to {one['folder']}{there}: {', '.join(files)}")

@@ -53,6 +53,9 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
         split = choose_split(args, prepared.groups, prepared_splits(args.data))
         split = usable(split, list(prepared.groups), prepared, args)
         return {part: prepared.select(videos) for part, videos in split.items()}
+    if not Path(args.data).exists():
+        known = "demo, a folder made by `hiersum prepare` or a file in TVSum's h5 format"
+        raise FileNotFoundError(f"{args.data}: expected {known}, found nothing there.")
     records = read_tvsum(args.data, args.ratings)
     records = [record if record.encoders else _named(record, args) for record in records]
     records = embed_all(records, args.text_encoder)

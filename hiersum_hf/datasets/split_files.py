@@ -76,7 +76,8 @@ def _from_lists(path: Path) -> dict[str, list[str]]:
         if files:
             split[part] = _lines(files[0])
         elif part != "validation":
-            raise FileNotFoundError(f"{path.with_name(f'{part}.txt')}: expected this list beside {path.name}")
+            missing = path.with_name(f"{part}.txt")
+            raise FileNotFoundError(f"{missing}: expected this list beside {path.name}, found no such file.")
     return split
 
 

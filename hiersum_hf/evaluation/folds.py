@@ -123,7 +123,10 @@ def _trained(run: Path, data: DataArguments) -> list[Results]:
     folders = [run / f"fold_{k}" for k in range(count_folds(data))]
     missing = [folder.name for folder in folders if not (folder / "config.json").is_file()]
     if missing:
-        raise FileNotFoundError(f"{run}: expected {len(folders)} checkpoints, missing {', '.join(missing)}.")
+        raise FileNotFoundError(
+            f"{run}: expected {len(folders)} checkpoints, missing {', '.join(missing)}. The command that trained the "
+            "others, with --folds True, trains these."
+        )
     trained = [Results.read(folder / "results.json") for folder in folders]
     for k, results in enumerate(trained):
         expected = split_name(replace(data, fold=k))

@@ -410,7 +410,7 @@ def not_loaded(kind: str, encoder_id: str, offline_id: str, error: Exception) ->
     reason = str(error).strip().split("\n")[0].rstrip(".")
     return ValueError(
         f"{encoder_id}: expected a {kind} encoder (Hugging Face id or local folder), could not load it: {reason}. "
-        f"Without a network: {offline_id!r} after {INSTALL_OFFLINE}"
+        f"Without a network: {offline_id!r} after {INSTALL_OFFLINE}, or what `hf download` has fetched before"
     )
 
 

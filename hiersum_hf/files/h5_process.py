@@ -132,7 +132,7 @@ def ask(path: Path, where: str, question: str, *arguments: Any, array: np.ndarra
         H5Error: It is damaged, or reading it takes too long, takes too much memory or ends the process.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: expected an HDF5 file, found no such file.")
     worker = _take()
     try:
         *answers, last = worker.ask([os.path.abspath(path), question, *arguments], array)

@@ -41,7 +41,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         ValueError: If it is damaged, holds other things than arrays under these names, or takes too long.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: expected a MATLAB file, found no such file.")
     paths = os.pathsep.join(entry for entry in sys.path if entry)  # scipy is found where this process finds it
     environment = os.environ | {"HIERSUM_PATHS": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-I", "-c", SCRIPT, os.path.abspath(path), *names]

@@ -88,7 +88,11 @@ def _config(checkpoint: str | Path) -> dict[str, Any]:
     try:
         found: Any = cached_file(str(checkpoint), CONFIG_NAME)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint: {error}") from None
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise CheckpointError(
+            f"{checkpoint}: expected the folder or Hub id of a HierSum checkpoint, found neither: {reason}. "
+            "`hiersum train` leaves such a folder, `hf download org/name` fetches one from the Hub."
+        ) from None
     return read_object(Path(found) if found else None)
 
 

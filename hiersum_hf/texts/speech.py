@@ -63,7 +63,15 @@ def _whisper(model: str, device: str) -> Any:
     except ImportError as error:
         raise ImportError(INSTALL) from error
     kind, _, index = device.partition(":")
-    return WhisperModel(model, device=kind if kind in ("auto", "cuda") else "cpu", device_index=int(index or 0))
+    place = kind if kind in ("auto", "cuda") else "cpu"
+    try:
+        return WhisperModel(model, device=place, device_index=int(index or 0))
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise OSError(
+            f"--transcribe {model}: expected a Whisper model (a size, a Hub id or a folder), could not load it on "
+            f"{place}: {reason}. Without a network give the folder of a model that was fetched before."
+        ) from error
 
 
 def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:

@@ -154,7 +154,10 @@ def checkpoint_to_resume(args: HierSumTrainingArguments) -> str | None:
     if given in ("True", "auto"):
         found = last_checkpoint(run) if run.is_dir() else None
         if found is None and given == "True":
-            raise FileNotFoundError(f"{run}: expected a whole checkpoint to resume from, found none.")
+            raise FileNotFoundError(
+                f"{run}: expected a whole checkpoint to resume from, found none. Start "
+                "anew without --resume_from_checkpoint, or give auto, which does so where there is none."
+            )
         return found
     if not Path(given).is_dir():
         raise FileNotFoundError(f"resume_from_checkpoint: expected True, False, auto or a folder, found {given!r}.")

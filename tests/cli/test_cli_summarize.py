@@ -36,6 +36,15 @@ def test_a_dry_run_says_that_speech_will_be_recognised(command, tmp_path, monkey
     assert "Whisper" not in out
 
 
+def test_texts_that_are_missing_are_noted_with_how_to_give_them(command, tmp_path, capsys):
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "judged without what is said. NAME.srt and NAME.txt beside the video, or --subtitles and" in out
+    write_srt([Sentence("Hello.", 0.0, 1.0)], tmp_path / "talk.srt")
+    assert main(command) == 0
+    assert "NAME.srt" not in capsys.readouterr().out
+
+
 def test_the_encoding_of_subtitles_is_said_where_it_is_guessed_and_read_as_told(command, tmp_path, capsys):
     write_srt([Sentence("Yarın denize gideceğiz, değil mi?", 0.0, 2.0)], path := tmp_path / "talk.srt")
     path.write_bytes(path.read_text(encoding="utf-8").encode("cp1254"))

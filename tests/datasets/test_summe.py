@@ -141,7 +141,7 @@ def test_damaged_files_are_refused_by_name(tmp_path):
         file["user_score"] = np.ones((64, 3))
     with pytest.raises(ValueError, match=r"Scuba\.mat: expected a MATLAB file"):
         read_annotations(tmp_path / "Scuba.mat")
-    with pytest.raises(FileNotFoundError, match=r"none\.mat: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"none\.mat: expected a MATLAB file, found no such file"):
         read_annotations(tmp_path / "none.mat")
 
 

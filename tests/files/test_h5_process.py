@@ -165,7 +165,7 @@ def test_a_file_that_was_read_can_be_changed(path):
     write(path, 3.0)
     assert total(path) == 36
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"features\.h5: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"features\.h5: expected an HDF5 file, found no such file"):
         total(path)
 
 

@@ -158,3 +158,12 @@ def test_the_library_has_the_names_that_are_used():
     asked = inspect.signature(library.WhisperModel.transcribe).parameters
     assert {"language", "word_timestamps", "vad_filter"} <= set(asked)
     assert {"word", "start", "end"} <= set(library.transcribe.Word.__annotations__)
+
+
+def test_a_model_that_cannot_be_had_says_what_to_do(tmp_path, whisper, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("Cannot reach the Hub.\nAnd more.")
+
+    monkeypatch.setattr(sys.modules["faster_whisper"], "WhisperModel", refuse)
+    with pytest.raises(OSError, match=r"--transcribe tiny: expected a Whisper model .* load it on cpu: Cannot reach"):
+        transcribe(media(tmp_path / "a.mkv", 0.0), model="tiny", device="cpu")

@@ -42,7 +42,7 @@ FIGURES = "eval_child_f1, eval_child_kendall_tau, eval_child_spearman_rho,"
     ("words", "message"),
     [
         (["--data", "mute.h5"], "needs videos with a description"),
-        (["--data", "nowhere.h5"], "nowhere.h5: no such file"),
+        (["--data", "nowhere.h5"], "nowhere.h5: expected demo, a folder made by `hiersum prepare` or a file"),
         (["--data", "."], "expected a prepared folder with report.json"),
         (["nowhere.yaml"], "nowhere.yaml: expected a recipe"),
         (["--data", "set.h5", "--fold", "9"], "expected fold 0 to 4, found 9"),

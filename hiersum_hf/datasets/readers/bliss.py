@@ -156,7 +156,10 @@ class BLiSSReader:
         paths = {part: _annotation_path(self.folder, part) for part in PARTS}
         there = {part: cached_json_object(path) for part, path in paths.items() if path.is_file()}
         if not there:
-            raise FileNotFoundError(f"{self.folder / 'annotation'}: expected train.json, val.json or test.json")
+            raise FileNotFoundError(
+                f"{self.folder / 'annotation'}: expected train.json, val.json or test.json, found none of them. "
+                "`hiersum prepare --help` says what belongs there."
+            )
         return there
 
     def _parts(self) -> dict[str, str]:

@@ -67,7 +67,10 @@ def read_metadata(path: str | Path) -> Mapping[str, VideoInfo]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(
+            f"{path}: expected Mr.HiSum's metadata, found no such file. `hiersum prepare --help` says what belongs "
+            "there."
+        )
     return _read_metadata(path, changed_ns(path))
 
 

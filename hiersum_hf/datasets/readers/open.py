@@ -37,6 +37,7 @@ NAMES = (
     *("tvsum", "summe", "bliss", "mrhisum", "mosu", "smmrhisum", "smvideoxum"),
     *("wikihow", "folder", "howto", "replay"),
 )
+HELP = "`hiersum prepare --help` says what belongs there."
 CURVES, TVSUM = ("mrhisum", "mosu", "smmrhisum", "howto", "replay"), ("tvsum", "summe")
 KNOWN_BY = {  # setting (its flag is --setting) -> data sets that know it
     "threshold": (*CURVES, "folder"),
@@ -95,7 +96,7 @@ def open_reader(
     check_settings(name, settings)
     source = Path(source)
     if not source.exists():
-        raise FileNotFoundError(f"{source}: expected the source of {name}, found nothing there.")
+        raise FileNotFoundError(f"{source}: expected the source of {name}, found nothing there. {HELP}")
     check_finished(source)
     cache = settings.get("cache")
     refuse_uri(cache or "")
@@ -229,7 +230,7 @@ def _wikihow(source: Path) -> WikiHowReader:
     labels = _first(source, "wikihowto_annt.json") or _first(source, "pseudoGT_summ_annts.json")
     files = [_first(source, n) for n in ("how_to_steps.tar.gz", "pseudoGT_task_annts.json", "features.h5")]
     if labels is None and files[0] is None:
-        raise FileNotFoundError(f"{source}: expected how_to_steps.tar.gz or an annotation file, found neither.")
+        raise FileNotFoundError(f"{source}: expected how_to_steps.tar.gz or an annotation file, found neither. {HELP}")
     return WikiHowReader(labels, *files)
 
 
@@ -240,5 +241,5 @@ def _first(folder: Path, name: str) -> Path | None:
 def _only(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
-        raise FileNotFoundError(f"{folder}: expected one file {pattern}, found {len(found)}.")
+        raise FileNotFoundError(f"{folder}: expected one file {pattern}, found {len(found)}. {HELP}")
     return found[0]

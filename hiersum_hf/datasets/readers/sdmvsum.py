@@ -237,7 +237,9 @@ class SMVideoXumReader:
 def _files(folder: Path, h5: str, *others: str) -> list[Any]:
     """Find the HDF5 file and what there is beside it."""
     if not (folder / h5).is_file():
-        raise FileNotFoundError(f"{folder}: expected {h5}, found no such file")
+        raise FileNotFoundError(
+            f"{folder}: expected {h5}, found no such file. `hiersum prepare --help` says what belongs there."
+        )
     return [folder / h5, *(folder / name if (folder / name).is_file() else None for name in others)]
 
 

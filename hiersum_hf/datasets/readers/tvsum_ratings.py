@@ -158,7 +158,7 @@ def _repair(text: str) -> str:
 
 def _read_tsv(path: Path) -> list[RatedVideo]:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: expected TVSum's ratings, found no such file.")
     ratings: dict[tuple[str, str], list[np.ndarray]] = {}
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
