@@ -21,6 +21,7 @@ MAX_BYTES, MAX_S = 8 * 2**30, 3600  # of one video
 SILENCE_S = 20  # after which a server counts as gone
 DONE = "fetched.txt"  # names the video; written last
 BY_HAND = "Open it in a browser, or fetch it by other means and give the file."
+SIGNED_IN = "Fetch it with yt-dlp itself, which can sign in (--cookies-from-browser), and give the file."
 
 
 def is_address(name: str) -> bool:
@@ -158,6 +159,8 @@ def _said(address: str, cause: BaseException | None) -> str:
     """Say in one line why nothing was fetched."""
     told = " ".join(str(getattr(cause, "orig_msg", None) or cause).split())
     told = told.removeprefix("ERROR: ").partition("; please report this issue")[0].partition(" (caused by")[0]
+    told, flags, _ = told.partition(" Use --cookies")  # flags of yt-dlp itself
     if told.startswith("Unsupported URL"):
         told = "a page without a video"
-    return f"{address}: expected a video that can be fetched, found: {told.rstrip('.')}. {BY_HAND}"
+    remedy = SIGNED_IN if flags else BY_HAND
+    return f"{address}: expected a video that can be fetched, found: {told.rstrip('.')}. {remedy}"

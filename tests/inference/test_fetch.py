@@ -11,6 +11,8 @@ from hiersum_hf.cli.main import main
 from hiersum_hf.inference import fetch as fetching
 from hiersum_hf.inference.fetch import fetch, folder_of
 from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.texts.find import read_texts
+from hiersum_hf.video.reader import probe
 from tests.makers.videos import write_video
 
 
@@ -18,6 +20,11 @@ pytest.importorskip("yt_dlp")
 
 LIST = '<rss version="2.0"><channel><title>t</title>{}</channel></rss>'
 ITEM = "<item><title>{0}</title><link>http://localhost/{0}.mp4</link></item>"
+
+WATCH = """<html><head><title>How to cut wood</title><meta name="description" content="Mark it. Cut it."></head><body>
+<video src="talk.mp4"><track kind="subtitles" srclang="de" src="words.de.vtt">
+<track kind="subtitles" srclang="en" src="words.en.vtt"></video></body></html>"""
+WORDS = "WEBVTT\n\n00:00.500 --> 00:02.000\n{}\n"
 
 
 class Server(ThreadingHTTPServer):
@@ -40,6 +47,9 @@ class Handler(BaseHTTPRequestHandler):
         pages = {
             "/page": ("text/html", b"<html><title>No video</title><p>Only words.</p></html>"),
             "/list": ("application/rss+xml", LIST.format(ITEM.format("a") + ITEM.format("b")).encode()),
+            "/watch": ("text/html", WATCH.encode()),
+            "/words.en.vtt": ("text/vtt", WORDS.format("We cut the wood.").encode()),
+            "/words.de.vtt": ("text/vtt", WORDS.format("Wir schneiden das Holz.").encode()),
             "/live.m3u8": ("application/x-mpegURL", b"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n0.ts\n"),
         }
         if self.path.endswith("/talk.mp4"):
@@ -98,6 +108,35 @@ def test_a_video_is_fetched_once_with_what_is_told_of_it(server, tmp_path):
     assert fetch(f"{server.address}/other/talk.mp4", tmp_path / "downloads") != video
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [(None, "We cut the wood."), ("de", "Wir schneiden das Holz."), ("fr", None)]
+)
+def test_subtitles_and_description_of_a_page_are_read(server, tmp_path, language, said):
+    video = fetch(f"{server.address}/watch", tmp_path, language)
+    sentences, description, _ = read_texts(video, 3.0)
+    assert [sentence.text for sentence in sentences] == ([said] if said else [])
+    assert description[0].startswith("How to cut wood")  # yt-dlp numbers what it finds in a page
+
+
+def test_a_private_video_says_how_to_get_it(server, tmp_path, monkeypatch):
+    """As the extractor for YouTube refuses it; the flags that it advises are yt-dlp's."""
+
+    def refuse(self, url):
+        hint = self._login_hint(method="cookies")
+        self.raise_no_formats(
+            f"Private video. Sign in if you've been granted access to this video. {hint}", expected=True, video_id="x"
+        )
+
+    monkeypatch.setattr("yt_dlp.extractor.generic.GenericIE._real_extract", refuse)
+    with pytest.raises(HierSumError) as refused:
+        fetch(f"{server.address}/talk.mp4", tmp_path)
+    assert str(refused.value) == (
+        f"{server.address}/talk.mp4: expected a video that can be fetched, found: Private video. Sign in if you've "
+        "been granted access to this video. Fetch it with yt-dlp itself, which can sign in (--cookies-from-browser), "
+        "and give the file."
+    )
+
+
 def test_an_interrupted_fetch_goes_on_where_it_broke_off(server, tmp_path, monkeypatch):
     address, half = f"{server.address}/talk.mp4", len(server.video) // 2
     part = folder_of(address, tmp_path) / "talk.mp4.part"
@@ -150,6 +189,20 @@ def test_the_command_names_the_folder_first_and_reads_the_video_from_it(server, 
     fetch(address, out / "downloads")
     assert main(command) == 0
     assert f"{folder / 'talk.mp4'}: 3.0 s" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/talk.mp4", "/watch"])
+def test_an_address_becomes_a_short_video(server, tmp_path, capsys, path):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    out = tmp_path / "out"
+    assert main(["summarize", f"{server.address}{path}", "--output", str(out), "--budget", "1s"]) == 0
+    (made,) = out.rglob("summary.mp4")
+    assert 0 < probe(made).duration_s < 2
+    assert ("We cut the wood." in made.with_name("summary.html").read_text()) == (path == "/watch")
+    server.asked.clear()
+    assert main(["summarize", f"{server.address}{path}", "--output", str(out), "--budget", "2s", "--overwrite"]) == 0
+    assert not server.asked, "never twice"
 
 
 def test_a_missing_package_is_named_with_its_install_command(tmp_path, monkeypatch, capsys):
