@@ -191,6 +191,28 @@ def programs(wheel, tmp_path_factory):
 
 
 @pytest.mark.slow
+def test_programs_of_users_have_no_type_errors(programs, tmp_path):
+    """The code of README and docs, against the installed wheel, as strictly as other libraries' own types allow."""
+    for page in (REPO / "README.md", *(REPO / "docs").glob("*.md"), *(REPO / "docs" / "examples").glob("*.py")):
+        text = page.read_text(encoding="utf-8")
+        blocks = [text] if page.suffix == ".py" else re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        for k, block in enumerate(blocks if page.name != "api.md" else ()):
+            if "hiersum_hf" in block:
+                (tmp_path / f"{page.stem.lower()}_{k}.py").write_text(block, encoding="utf-8")
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy]\nstrict = True\nuntyped_calls_exclude = transformers\n"
+        "[mypy-datasets.*]\nignore_missing_imports = True\n"
+    )
+    files = sorted(path.name for path in tmp_path.glob("*.py"))
+    assert len(files) >= 9
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--python-executable", str(programs / "python"), *files],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == f"Success: no issues found in {len(files)} source files\n", done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_the_wheel_works_elsewhere(wheel, tmp_path):
     """Built, installed into another folder and used from there, without the source."""
     with zipfile.ZipFile(wheel) as file:

@@ -33,8 +33,9 @@ features, run = args.output / "prepared", args.output / "run"
 
 # Encode every video once, with the encoders that this machine has.
 made_with = load_scorer().extractor
-encoders = {"video_encoder": made_with.video_encoder, "text_encoder": made_with.text_encoder}
-report = prepare("folder", args.videos, features, **encoders)
+report = prepare(
+    "folder", args.videos, features, video_encoder=made_with.video_encoder, text_encoder=made_with.text_encoder
+)
 print(f"{report['videos']} videos, {report['positive_rate']:.0%} of the frames important", report["findings"])
 records = load_prepared(features)
 if len(records) < 4:
@@ -50,10 +51,11 @@ trainer.save_model()
 
 # Score what was held back, at both levels, and compare with chance and with the best that can be had.
 score = pipeline(run, level="both")
-known = ("video_id", "duration_s", "video_features", "frame_times_s", "text_features", "description_features")
-given = [{name: getattr(record, name) for name in known} | {"subtitles": record.sentences} for record in test]
+fields = ("video_id", "duration_s", "video_features", "frame_times_s", "text_features", "description_features")
+given = [{name: getattr(record, name) for name in fields} | {"subtitles": record.sentences} for record in test]
 scores = {record.video_id: score(video).scores["values"] for record, video in zip(test, given, strict=True)}
 results = evaluate_scores(test, scores, scorer="checkpoint", dataset="folder", part="test")
+known = {name: baseline.metrics for name, baseline in results.baselines.items() if baseline}
 for name in ("captured", "kendall_tau"):
-    chance, best = (results.baselines[other].metrics[name] for other in ("random", "oracle"))
+    chance, best = known["random"][name], known["oracle"][name]
     print(f"{name}: {results.metrics[name]:.2f} (chance {chance:.2f}, the best there can be {best:.2f})")
