@@ -225,6 +225,24 @@ def test_a_slide_that_stands_to_the_end_is_all_there(tmp_path):
     ]
 
 
+def test_a_source_without_a_rate_or_a_readable_time_code_is_exported_with_a_note(tmp_path):
+    names = [name for name in EXPORTS if name not in export.NEEDED or export.find_spec("otio_fcp_adapter")]
+    still = synthetic(tmp_path / "still.mp4", [0.0], tone_hz=440)  # one picture beside 3 s of sound
+    coded = steady(tmp_path / "talk.mkv", Fraction(25), 100, "later")
+    for video, told in (
+        (still, "it has no frame rate; conformed to 25 frames a second for editors."),
+        (coded, "expected a time code HH:MM:SS:FF, found 'later': frames count from 0."),
+    ):
+        summary = make_summary(video.name, ((0.5, 1.5, 0.5),))
+        (out := tmp_path / video.stem).mkdir()
+        assert write_exports(summary, video, list_link(video, out), out, names) == [f"{video.name}: {told}"]
+        timeline = read_timeline(summary, video)
+        assert (timeline.frames.rate, timeline.frames.first) == (25, 0)
+        assert [clip.length for clip in timeline.clips] == [25]
+        assert "00:00:00:00 00:00:01:00" in edl(timeline), "where it lies in the summary"
+        assert sorted(path.name for path in out.iterdir()) == sorted(EXPORTS[name] for name in names)
+
+
 def test_a_segment_behind_the_pictures_is_left_out(video):
     summary = make_summary("talk.mp4", ((1, 2, 0.5), (4.5, 5, 0.5)))  # the pictures end at 4 s
     assert [(clip.first, clip.stop) for clip in read_timeline(summary, video).clips] == [(25, 50)]
