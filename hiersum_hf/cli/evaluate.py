@@ -90,7 +90,12 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.add_argument("dataset", nargs="?", choices=DATASETS, help="which data set; it names the protocol")
-    evaluate.add_argument("--data", metavar="PATH", help="prepared folder, or the source as `hiersum prepare` takes it")
+    evaluate.add_argument(
+        "--data",
+        metavar="PATH",
+        help="prepared folder, also of the Hub (org/name) or by its address (s3://...), or the source as `hiersum "
+        "prepare` takes it",
+    )
     evaluate.add_argument(
         "--ratings",
         metavar="PATH",
@@ -150,6 +155,7 @@ def run(args: argparse.Namespace) -> None:
 
     What was asked for is written to --output.
     """
+    from hiersum_hf.datasets.fetch import fetched_data
     from hiersum_hf.evaluation.comparison import compare, format_comparison
     from hiersum_hf.evaluation.data import keep_to_own_split
     from hiersum_hf.results import Results, format_table
@@ -165,6 +171,7 @@ def run(args: argparse.Namespace) -> None:
         return
     args.scorer = args.scorer or ["random"]
     _check(args)
+    args.data = fetched_data(args.data)
     for warning in keep_to_own_split(args):
         print(f"note: {printable(warning)}", file=sys.stderr)
     results, records, scores = _evaluate(args)

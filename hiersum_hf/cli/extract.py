@@ -18,6 +18,7 @@ from hiersum_hf.files.escape import printable
 EXTRACT_HELP = """examples:
   hiersum extract videos --output features
   hiersum extract 'videos/**/*.mp4' talk.mkv --output features --model runs/mine
+  hiersum extract 's3://bucket/videos/*.mp4' --output s3://bucket/features
   accelerate launch --multi_gpu --num_processes 4 --num_machines 1 --mixed_precision no --dynamo_backend no \\
       -m hiersum_hf extract videos --output features --model runs/mine
 """
@@ -33,8 +34,15 @@ def add(commands: Any) -> None:
         "with and packed into few files. What is there already is not computed again. Each rank does its share.",
         epilog=EXTRACT_HELP,
     )
-    extract.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, folders of them, or quoted patterns")
-    extract.add_argument("--output", required=True, metavar="DIR", help="folder of features, new or from earlier runs")
+    extract.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video files, folders of them, or quoted patterns; in a bucket too: s3://, gs://, hf:// (docs/cluster.md)",
+    )
+    extract.add_argument(
+        "--output", required=True, metavar="DIR", help="folder of features, new or from earlier runs; also in a bucket"
+    )
     extract.add_argument(
         "--model", metavar="DIR", help="checkpoint folder or Hub id: its own frame encoder and sample rate"
     )
@@ -70,16 +78,17 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Extract features and print the report; 1 where a video failed, on every rank."""
+    from hiersum_hf.files.remote import mirrored
     from hiersum_hf.inference.extract import choose_settings, extract, find_videos, format_report
     from hiersum_hf.inference.ranks import Ranks
 
     ranks = Ranks.from_environment()
-    with ranks.together():
-        videos, notes = find_videos(args.videos)
+    with ranks.together(), mirrored(args.videos, args.output) as (names, output):
+        videos, notes = find_videos(names)
         for note in notes:
             print(f"note: {printable(note)}", file=sys.stderr)
         settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
-        report = extract(videos, args.output, settings, args.device, args.batch_size, args.runtime, ranks)
+        report = extract(videos, output, settings, args.device, args.batch_size, args.runtime, ranks)
         said = json.dumps(report) if args.json else format_report(report)
         print(f"{said}\n", end="", flush=True)  # at once, or the end of a long line comes after another rank's
     return 1 if any(told.get("failed", 1) for told in report["ranks"]) else 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiersum_hf.datasets.arguments import DataArguments
+from hiersum_hf.datasets.fetch import fetched_data
 from hiersum_hf.evaluation.folds import count_folds, evaluate_run, format_folds
 from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.files.escape import printable, printable_lines
@@ -56,7 +57,7 @@ def run(argv: Sequence[str]) -> None:
     """Evaluate every fold; print the figures and write them."""
     args = parser().parse_args(argv)
     data = DataArguments(
-        data=args.data,
+        data=fetched_data(args.data),
         ratings=args.ratings,
         split_file=args.split_file,
         split_seed=args.split_seed,

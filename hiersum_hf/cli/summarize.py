@@ -41,6 +41,7 @@ examples:
   hiersum summarize talk.mp4 --subtitles talk.srt --description talk.txt --model org/hiersum --output summaries
   hiersum summarize talks 'more/**/*.mkv' --budget 15% --budget 1:30 --output summaries --dry-run
   hiersum summarize talk.mp4 --export fcpxml,edl --embed-chapters --output summaries
+  hiersum summarize s3://bucket/talk.mp4 --output s3://bucket/summaries
   accelerate launch --multi_gpu --num_processes 4 --num_machines 1 --mixed_precision no --dynamo_backend no \\
       -m hiersum_hf summarize talks --output summaries
   hiersum summarize repair.mp4 --query "how is the valve seated?" --keep 1:20-1:40 --skip 0-0:30 --output summaries
@@ -63,13 +64,15 @@ def add(commands: Any) -> None:
         "videos",
         nargs="+",
         metavar="VIDEO",
-        help="video files, folders of them, quoted patterns, or addresses (https://...), which yt-dlp of "
+        help="video files, folders of them, quoted patterns, all of these in a bucket too (s3://, gs://, hf://, see "
+        "docs/cluster.md), or addresses (https://...), which yt-dlp of "
         'pip install "hiersum-hf[url]" fetches once; whether you may is yours to know: mind rights and terms',
     )
     summarize.add_argument(
         "--output",
         metavar="OUT",
-        help="folder that gets a folder for each video; default: summaries, beside the videos (of addresses: here)",
+        help="folder, also in a bucket, that gets a folder for each video; default: summaries, beside the videos (of "
+        "addresses: here)",
     )
     summarize.add_argument(
         "--downloads", metavar="DIR", help="folder for what is fetched from addresses; default: OUT/downloads"
@@ -215,14 +218,20 @@ def _add_scores(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from hiersum_hf.files.remote import mirrored
     from hiersum_hf.inference.ranks import Ranks
 
-    ranks = Ranks.from_environment()
-    with ranks.together():
+    ranks, texts = Ranks.from_environment(), [text for text in (args.subtitles, args.description) if text]
+    with ranks.together(), mirrored([*args.videos, *texts], args.output) as (names, output):
+        args.output = output or None
+        args.videos, texts = names[: len(args.videos)], names[len(args.videos) :]
+        args.description = texts.pop() if args.description else None
+        args.subtitles = texts.pop() if args.subtitles else None
         return _run(args, ranks)
 
 
 def _run(args: argparse.Namespace, ranks: Ranks) -> int:
+    from hiersum_hf.files.remote import near, ship
     from hiersum_hf.inference.extract import device_of_rank
     from hiersum_hf.inference.ranks import Failures, tell_all
     from hiersum_hf.inference.scorer import open_scorer
@@ -241,13 +250,17 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
         if len(folders) > 1:
             print(f"[{number}/{len(folders)}] {printable(str(video))}", file=sys.stderr)
         try:
-            (_plan if args.dry_run else _summarize)(args, video, scorer, folders[video])
+            with near(video, *args.texts[video]):
+                (_plan if args.dry_run else _summarize)(args, video, scorer, folders[video])
         except (ValueError, OSError) as error:
             if len(folders) == 1:
                 raise
             scorer.load()  # what fails for all of them is said once
             failures.add(video, error)
             print(f"hiersum: error: {printable(str(error))}", file=sys.stderr)
+            continue
+        ship(*folders[video].values())
+    failures.send()
     failed = failures.reasons
     if failed:
         names = printable(", ".join(Path(name).name for name in failed))
@@ -273,9 +286,10 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
         ValueError: A wrong budget or batch size, texts of one video for several, two videos for one folder, a name
             that no page or cut list can hold.
     """
+    from hiersum_hf.files.remote import look
     from hiersum_hf.inference.extract import find_videos
     from hiersum_hf.summary.files import output_folder, refuse_existing, refuse_video
-    from hiersum_hf.summary.finished import difference
+    from hiersum_hf.summary.finished import MADE_WITH, difference
     from hiersum_hf.timeline import parse_budget
 
     _check_flags(args)
@@ -290,6 +304,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
             "name are found without them."
         )
     args.made_with = _made_with(args, videos)
+    look(*{output_folder(video, args.output) for video in videos}, read=MADE_WITH)
     finished = 0
     folders: dict[Path, dict[str, Path]] = {}
     owners: dict[Path, Path] = {}
@@ -328,10 +343,9 @@ def _made_with(args: argparse.Namespace, videos: Sequence[Path]) -> dict[Path, d
     settings["model"] = args.model or default_extractor().video_encoder
     settings["weights"] = [file_facts(Path(model).glob("*.safetensors")) for model in args.model or ()]
     given = [Path(file) for file in (args.subtitles, args.description) if file]
-    beside = texts_beside(videos)
+    args.texts = {video: [*beside, *given] for video, beside in texts_beside(videos).items()}
     return {
-        video: {"video": file_facts([video]), "texts": file_facts([*beside[video], *given])} | settings
-        for video in videos
+        video: {"video": file_facts([video]), "texts": file_facts(args.texts[video])} | settings for video in videos
     }
 
 
@@ -340,11 +354,13 @@ def _fetched(args: argparse.Namespace) -> list[str]:
 
     Raises as `fetch`.
     """
+    from hiersum_hf.files.remote import uri_of
     from hiersum_hf.inference.fetch import fetch, fetched_before, folder_of, is_address
 
     if args.output is None and any(map(is_address, args.videos)):
         args.output = "summaries"
-    downloads = args.downloads or Path(args.output or ".") / "downloads"
+    kept = "summaries" if uri_of(args.output or "") else args.output or "."
+    downloads = args.downloads or Path(kept) / "downloads"
     names = []
     for name in args.videos:
         if not is_address(name):

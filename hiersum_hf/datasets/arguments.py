@@ -16,7 +16,10 @@ class DataArguments:
 
     data: str = field(
         default="demo",
-        metadata={"help": "'demo' (made up), a folder made by `hiersum prepare`, or a file in TVSum's h5 format."},
+        metadata={
+            "help": "'demo' (made up), a folder made by `hiersum prepare`, or a file in TVSum's h5 format; elsewhere: "
+            "org/name of the Hub, s3://bucket/folder (docs/cluster.md)."
+        },
     )
     ratings: str | None = field(
         default=None,

@@ -32,6 +32,7 @@ from hiersum_hf.features.done import done_in
 from hiersum_hf.features.shards import BROKEN, holder, open_kept
 from hiersum_hf.features.video_encoder import VideoEncoder, batch_ahead, is_out_of_memory
 from hiersum_hf.files.atomic import aside, refuse_uri
+from hiersum_hf.files.remote import named
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.video.faults import Reading
 from hiersum_hf.video.reader import TOLERANCE_S, VideoFile, iter_frames
@@ -144,7 +145,8 @@ def frame_features(
         made_by = f"{settings.video_encoder} in {settings.dtype}"
         raise HierSumError(f"{path}: expected finite features, found NaN or infinity by {made_by}")
     features, times_s = _standing(features, times_s, reading.length_s, settings.sample_fps, glances)
-    computed = FrameFeatures(features, times_s, file, False, tuple(reading.warnings), reading.end_s, glances)
+    warnings = tuple(map(named, reading.warnings))
+    computed = FrameFeatures(features, times_s, file, False, warnings, reading.end_s, glances)
     _store(computed, settings)
     note(computed)
     return computed

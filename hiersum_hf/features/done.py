@@ -8,6 +8,10 @@ Times are in nanoseconds. A video whose path, size and both times are the same i
 renamed, touched or replaced is, and then found by its content. The second time is set by the system and by no program,
 so that a video replaced by one of the same size and time is noticed. Times are compared for equality alone: a clock
 that is wrong does no harm. Lines that are cut off or damaged count as none; without the file all videos are read.
+
+Of a folder elsewhere (`hiersum_hf.files.remote`) the lists are fetched at the start. Each upload of features is
+followed by a list of its own that begins with their names, {"with": [file, ...]}: it counts as long as all of them are
+there.
 """
 
 from __future__ import annotations
@@ -16,13 +20,19 @@ import hashlib
 import json
 import os
 import platform
+import secrets
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hiersum_hf.features.shards import holder
+from hiersum_hf.features.shards import holder, pack
+from hiersum_hf.files.remote import contents, send, ship, uri_of
+
+
+SHIPPED, SHIPPED_S = 64, 300.0  # videos, or seconds, whose features are uploaded together
 
 
 class DoneVideo(NamedTuple):
@@ -44,6 +54,14 @@ class Done:
                 for line in file:
                     self._read(line)
         # Processes of one machine append whole lines to one file, other machines have their own
+        self.there: set[str] | None = None  # names of what is elsewhere
+        self.unsent, self.sent_s = list[tuple[str, str]](), time.monotonic()  # file and line
+        if uri_of(folder):
+            self.there, lists = contents(folder, ".done-*.jsonl")
+            for text in lists:
+                first, *rest = text.splitlines() or [b""]
+                for line in rest if _shipped(first) <= self.there else ():
+                    self._read(line)
         self.lines = folder / f".done-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}.jsonl"
 
     def _read(self, line: bytes) -> None:
@@ -64,19 +82,56 @@ class Done:
             found = video.stat()
         except FileNotFoundError:
             raise FileNotFoundError(f"{video}: expected a video file, found no such file") from None
+        if uri := uri_of(video):
+            return [uri, found.st_size, found.st_mtime_ns, 0, self.settings]
         return [os.path.abspath(video), found.st_size, found.st_mtime_ns, found.st_ctime_ns, self.settings]
 
     def find(self, facts: list[Any]) -> DoneVideo | None:
         """Find what was done of a video; None where its features are not there."""
         known = self.known.get(_short(facts))
-        return known if known and holder(self.folder, known.file) else None
+        return known if known and (self.there is not None or holder(self.folder, known.file)) else None
 
     def add(self, facts: list[Any], file: str, frames: int, warnings: Sequence[str]) -> None:
         """Write down a video whose features are there."""
         line = f"\n{json.dumps([*facts, file, frames, list(warnings)])}\n"  # a line cut off before it ends there
+        self.known[_short(facts)] = DoneVideo(file, frames, tuple(warnings))
+        if self.there is not None:
+            self.unsent.append((file, line))
+            return
         with suppress(OSError), self.lines.open("ab", buffering=0) as lines:  # without it the video is read once more
             lines.write(line.encode())
-        self.known[_short(facts)] = DoneVideo(file, frames, tuple(warnings))
+
+    def ship(self, all_of_them: bool = True) -> bool:
+        """Upload what was done since the last time, features first; of a folder on this machine nothing.
+
+        Args:
+            all_of_them: False waits until there are `SHIPPED` videos, or `SHIPPED_S` have passed.
+
+        Returns:
+            Whether something was uploaded.
+
+        Raises:
+            OSError: It cannot be written there.
+        """
+        due = len(self.unsent) >= SHIPPED or time.monotonic() - self.sent_s > SHIPPED_S
+        if not self.unsent or not (all_of_them or due):
+            return False
+        names = list(dict.fromkeys(file for file, _ in self.unsent))
+        pack(self.folder, names)
+        files = list(dict.fromkeys(file for name in names if (file := holder(self.folder, name))))
+        ship(*files)
+        text = json.dumps({"with": [file.name for file in files]}) + "".join(line for _, line in self.unsent)
+        send(self.folder / f".done-{secrets.token_hex(8)}.jsonl", text.encode())
+        self.unsent, self.sent_s = [], time.monotonic()
+        return True
+
+
+def _shipped(line: bytes) -> set[str]:
+    """Read the names of the files that were uploaded with a list; of a damaged line one that no file has."""
+    try:
+        return set(map(str, json.loads(line)["with"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {""}
 
 
 def done_in(folder: str | Path, settings: str) -> Done:

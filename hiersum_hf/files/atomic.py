@@ -16,6 +16,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from hiersum_hf.files.escape import without_secrets
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
@@ -87,7 +88,7 @@ def refuse_uri(path: str | Path) -> None:
         HierSumError: It is one, also where `Path` took one of its slashes.
     """
     if URI.match(str(path)):
-        address = re.sub(r":/(?!/)", "://", str(path), count=1)
+        address = without_secrets(re.sub(r":/(?!/)", "://", str(path), count=1))
         raise HierSumError(
             f"{address}: expected a path on this machine, found an address. Give a folder, a mounted one too, and copy "
             "it there afterwards."

@@ -3,7 +3,9 @@
 A file from a stranger must not steer the terminal or the page.
 """
 
+import os
 import re
+import sys
 from typing import Any
 from unicodedata import category
 
@@ -12,6 +14,9 @@ JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 MARKS = re.compile(r"[\\`*_{}\[\]<>|~&!]|^[-+=#]|#$")
 NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")  # of a list
 LONGEST = 1000  # characters of a name in a card
+SECRET = re.compile(r"key|secret|token|sig|cred|passw", re.IGNORECASE)
+KEYED = re.compile(rf"[?&][^=&\s]*(?:{SECRET.pattern})[^=&\s]*=", re.IGNORECASE)
+ADDRESS = re.compile(r"(\b[a-zA-Z][\w+.-]*://)(?:[^\s'\"]*[^\s'\".,:;])?")
 
 
 def printable(text: str) -> str:
@@ -52,3 +57,27 @@ def in_code(text: Any) -> str:
 def in_card(text: Any) -> str:
     """Write a name for a card."""
     return in_markdown(printable(str(text)[:LONGEST]))
+
+
+def has_secret(uri: str) -> bool:
+    """Tell whether an address holds a user and password, or a key among what follows a question mark."""
+    kind, _, rest = uri.partition("://")
+    host = rest.partition("/")[0]
+    port = r":(?!\d*$)|@" if kind.lower() in ("http", "https") else r"^(?!arn:).*[:@]"
+    return re.search(port, host) is not None or KEYED.search(uri) is not None
+
+
+def without_secrets(text: str) -> str:
+    """Hide users, passwords and keys of addresses, and the secrets of this machine's stores by their values."""
+    text = ADDRESS.sub(lambda found: f"{found[1]}***" if has_secret(found[0]) else found[0], text)
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _secrets() -> set[str]:
+    """Collect what stores take from the environment and from fsspec's settings."""
+    given = [(name, value) for name, value in os.environ.items() if name.startswith(("AWS_", "HF_", "GOOGLE_"))]
+    settings = getattr(sys.modules.get("fsspec.config"), "conf", {})
+    given += [(name, value) for kind in settings.values() if isinstance(kind, dict) for name, value in kind.items()]
+    return {value for name, value in given if SECRET.search(name) and isinstance(value, str) and len(value) > 3}

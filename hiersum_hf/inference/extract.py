@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.features.cache import FrameSettings, frame_features, settings_name
-from hiersum_hf.features.done import done_in
+from hiersum_hf.features.done import Done, done_in
 from hiersum_hf.features.shards import Packer, holder
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.files.escape import printable
+from hiersum_hf.files.remote import near, uri_of
 from hiersum_hf.inference.ranks import Failures, Ranks, tell_all
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import by_suffix, counted
@@ -152,23 +153,32 @@ def extract(
         raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")
     start_s = time.perf_counter()
     done, failures, video_s = dict[str, dict[str, Any]](), Failures(output, ranks), 0.0
-    before, packer = done_in(output, settings_name(settings)), Packer(output)
+    kind = settings_name(settings)
+    before, packer = Done(output, kind) if uri_of(output) else done_in(output, kind), Packer(output)
     for video in _progress(ranks, videos):
         try:
-            if known := before.find(before.facts(video)):
+            facts = before.facts(video)
+            if known := before.find(facts):
                 name, frames, found, warnings = known.file, known.frames, True, known.warnings
             else:
-                made = frame_features(video, settings, lambda: encoder, output, batch_size)
+                with near(video):
+                    made = frame_features(video, settings, lambda: encoder, output, batch_size, listed=False)
                 name, frames, found, warnings = Path(str(made.file)).name, len(made.times_s), made.found, made.warnings
+                before.add(facts, name, frames, warnings)
                 video_s += 0.0 if found else made.times_s[-1] + 1 / settings.sample_fps
         except (ValueError, FileNotFoundError, PermissionError) as error:
             failures.add(video, error)
             continue
         done[str(video)] = {"name": name, "frames": frames, "found": found, "warnings": warnings}
-        packer.add(name)
+        if before.there is None:
+            packer.add(name)
+        elif before.ship(all_of_them=False):
+            failures.send()
     packer.finish()
+    before.ship()
+    failures.send()
     for about_video in done.values():
-        about_video["file"] = str(holder(output, about_video["name"]))
+        about_video["file"] = str(holder(output, about_video["name"]) or output / about_video["name"])
     told = ranks.finish({"videos": len(done), "failed": len(failures.reasons)})
     if len(told) > 1 and ranks.rank == 0:
         failures.merge()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hiersum_hf.files.atomic import aside
+from hiersum_hf.files.remote import named, send, uri_of
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import counted
 
@@ -127,6 +128,12 @@ class Failures:
 
     Of several ranks each writes OUT/failed-RANK.jsonl as it goes, which the first one puts together at the end; where a
     rank died they stay. Files of an earlier run go when this one starts.
+
+    Where the output is elsewhere, those of ranks stay, and an empty file says that none failed: it is written first, so
+    that an output that cannot be written to is refused before the work.
+
+    Raises:
+        OSError: It cannot be written to.
     """
 
     def __init__(self, output: Path | None, ranks: Ranks):
@@ -139,20 +146,37 @@ class Failures:
                 file.unlink(missing_ok=True)
         if ranks.rank == 0:
             (output / FAILED).unlink(missing_ok=True)
+        if uri_of(output):
+            send(self.file, b"")
+
+    @property
+    def file(self) -> Path:
+        """The file of this rank."""
+        output = self.output or Path()
+        return _file(output, self.ranks.rank) if self.ranks.world_size > 1 else output / FAILED
 
     def add(self, video: Path, error: Exception) -> None:
         """Write down a video and why it failed."""
-        self.reasons[str(video)] = str(error)
+        name, reason = uri_of(video) or str(video), named(str(error))
+        self.reasons[name] = reason
         if self.output is None:
             return
         self.output.mkdir(parents=True, exist_ok=True)
-        file = _file(self.output, self.ranks.rank) if self.ranks.world_size > 1 else self.output / FAILED
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"video": str(video), "error": str(error)}) + "\n")
+        with self.file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"video": name, "error": reason}) + "\n")
+
+    def send(self) -> None:
+        """Upload the file of this rank where the output is elsewhere.
+
+        Raises:
+            OSError: It cannot be written there.
+        """
+        if self.output and uri_of(self.output) and self.file.is_file():
+            send(self.file)
 
     def merge(self) -> None:
         """Put the files of all ranks that are through into one."""
-        if self.output is None:
+        if self.output is None or uri_of(self.output):
             return
         files = [file for rank in range(self.ranks.world_size) if (file := _file(self.output, rank)).is_file()]
         if not files:
@@ -171,8 +195,9 @@ def tell_all(told: Sequence[dict[str, Any]], output: Path) -> list[str]:
         output: Where the names of those that failed are.
     """
     videos, failed = (sum(one.get(key, 0) for one in told) for key in ("videos", "failed"))
-    named = f", named in {output / FAILED}" if failed else ""
-    lines = [f"all {len(told)} ranks: {counted(videos, 'video')} done, {failed} failed{named}"]
+    where = output / ("failed-*.jsonl" if uri_of(output) else FAILED)
+    names = f", named in {where}" if failed else ""
+    lines = [f"all {len(told)} ranks: {counted(videos, 'video')} done, {failed} failed{names}"]
     return lines + [f"rank {rank} ended early: {one['error']}" for rank, one in enumerate(told) if "error" in one]
 
 

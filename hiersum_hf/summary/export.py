@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from hiersum_hf.files.escape import one_line
+from hiersum_hf.files.remote import named
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import Segment, Summary
 from hiersum_hf.video.reader import probe
@@ -190,7 +191,7 @@ def fcpxml(timeline: Timeline) -> str:
     resources = ElementTree.SubElement(root, "resources")
     size = {"width": str(frames.size[0]), "height": str(frames.size[1])}
     ElementTree.SubElement(resources, "format", size, id="r1", frameDuration=seconds(1))
-    asset = {"id": "r2", "name": timeline.name, "src": timeline.source.as_uri(), "start": seconds(frames.first)}
+    asset = {"id": "r2", "name": timeline.name, "src": named(timeline.source.as_uri()), "start": seconds(frames.first)}
     asset |= {"duration": seconds(frames.count), "hasVideo": "1"} | form
     if frames.sound[1]:
         asset |= {"hasAudio": "1", "audioSources": "1", "audioChannels": str(frames.sound[1])}
@@ -286,7 +287,7 @@ def as_otio(timeline: Timeline) -> Any:
         kind = "Audio" if number else "Video"
         track = otio.schema.Track(f"{kind[0]}{number or 1}", kind=kind)
         for clip in timeline.clips:
-            reference = otio.schema.ExternalReference(timeline.source.as_uri(), span(frames.first, frames.count))
+            reference = otio.schema.ExternalReference(named(timeline.source.as_uri()), span(frames.first, frames.count))
             reference.name = timeline.name
             item = otio.schema.Clip(timeline.name, reference, span(frames.first + clip.first, clip.length))
             for mark in () if number else clip.marks:
@@ -300,7 +301,7 @@ def as_otio(timeline: Timeline) -> Any:
 def playlist(segments: Collection[Segment], timeline: Timeline, link: str) -> str:
     """Write a playlist of stretches, as VLC plays them."""
     # Signs that begin a comment or an escape in some players
-    path = timeline.source.as_uri() if set("%#?") & set(link) else link
+    path = named(timeline.source.as_uri()) if set("%#?") & set(link) else link
     lines = ["#EXTM3U"]
     for segment in segments:
         lines += [

@@ -18,6 +18,7 @@ import numpy as np
 from hiersum_hf.files.atomic import NO_ROOM, refuse_unwritable
 from hiersum_hf.files.escape import in_markdown
 from hiersum_hf.files.memory import give_back_memory
+from hiersum_hf.files.remote import apart, is_uri, named, uri_of
 from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
@@ -161,6 +162,7 @@ def write_summary(
         if embed_chapters:
             notes = copy_with_chapters(video, summary.chapters, partial / chaptered_name(Path(video)))
             summary = replace(summary, warnings=(*summary.warnings, *notes))
+        summary = replace(summary, warnings=tuple(map(named, summary.warnings)))
         for number, _ in enumerate(_write_files(summary, Path(video), partial, folder, sentences, files), 1):
             if progress is not None:
                 progress("files", VIDEO_SHARE + (1 - VIDEO_SHARE) * number / len(files))
@@ -235,8 +237,10 @@ def _write_files(
 def relative_path(video: Path, folder: Path) -> str:
     """Return the path from the folder to the video, with forward slashes.
 
-    It is the whole path where they share no drive.
+    It is the whole path, or address, where they share no drive and no store.
     """
+    if whole := apart(video.resolve(), folder.resolve()):
+        return whole
     try:
         return Path(os.path.relpath(video.resolve(), folder.resolve())).as_posix()
     except ValueError:
@@ -250,8 +254,8 @@ def list_link(video: Path, folder: Path) -> str:
     path, so that only the whole path of the video leads there.
     """
     whole = set("?#") & set(str(folder.resolve()))
-    link = video.resolve().as_posix() if whole else relative_path(video, folder)
-    return link if Path(link).is_absolute() else f"./{link}"
+    link = uri_of(video) or video.resolve().as_posix() if whole else relative_path(video, folder)
+    return link if Path(link).is_absolute() or is_uri(link) else f"./{link}"
 
 
 def retime(sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:

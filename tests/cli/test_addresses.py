@@ -5,7 +5,10 @@ import os
 import pytest
 
 from hiersum_hf.cli.main import main
+from hiersum_hf.features.cache import FrameSettings
 from hiersum_hf.files.atomic import refuse_uri
+from hiersum_hf.inference.extract import extract
+from hiersum_hf.modeling.errors_hiersum import HierSumError
 from tests.makers.videos import write_video
 
 
@@ -13,8 +16,6 @@ from tests.makers.videos import write_video
 @pytest.mark.parametrize(
     "words",
     [
-        ["extract", "v.mp4", "--output"],
-        ["summarize", "v.mp4", "--output"],
         ["summarize", "v.mp4", "--output", "out", "--cache"],
         ["prepare", "folder", "--source", ".", "--output"],
         ["prepare", "folder", "--source", ".", "--output", "out", "--skip-bad", "--cache"],
@@ -32,6 +33,11 @@ def test_an_address_is_refused_and_nothing_is_made(words, address, tmp_path, mon
     assert "expected a path on this machine, found an address" in error
     assert "s3://bucket/x" in error or address.startswith("file")
     assert os.listdir(tmp_path) == ["v.mp4"]
+
+
+def test_functions_write_to_folders_alone():
+    with pytest.raises(HierSumError, match="s3://bucket/x: expected a path on this machine"):
+        extract([], "s3://bucket/x", FrameSettings("colour"))
 
 
 @pytest.mark.parametrize("path", ["out", "./s3:/x", r"C:\videos", "C:/videos", "12:30", ""])

@@ -1,0 +1,177 @@
+"""Videos, summaries and data in buckets of an S3 server on this machine, which the tests start."""
+
+import json
+import logging
+import os
+
+import numpy as np
+import pytest
+
+from hiersum_hf.cli.main import main
+from hiersum_hf.datasets import fetch
+from hiersum_hf.files.remote import MARK
+from hiersum_hf.inference import extract
+from tests.makers.commands import SMALL, launch
+from tests.makers.data_sets import prepared, write_sets
+from tests.makers.encoders import colour_encoder
+from tests.makers.videos import write_video
+
+
+pytestmark = pytest.mark.slow
+SECRET = "geheimnis-of-this-test"
+READ_ONLY = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The server's address."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3(server, monkeypatch, tmp_path):
+    """An empty bucket, as s3fs sees it."""
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    given = {
+        "ENDPOINT_URL": server,
+        "ACCESS_KEY_ID": "testing",
+        "SECRET_ACCESS_KEY": SECRET,
+        "DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setattr(fetch, "CACHE", tmp_path / "kept")
+    monkeypatch.setattr(extract, "load_video_encoder", lambda *which: colour_encoder())
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", lambda *which: colour_encoder())
+    s3fs.S3FileSystem.clear_instance_cache()
+    store = s3fs.S3FileSystem()
+    if store.exists("bucket"):
+        store.rm("bucket", recursive=True)
+    store.mkdir("bucket")
+    yield store
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def videos(s3, tmp_path):
+    for name in "abc":
+        s3.put_file(str(write_video(tmp_path / f"{name}.mp4", brightness=ord(name))), f"bucket/videos/{name}.mp4")
+    s3.pipe_file("bucket/videos/a.srt", b"1\n00:00:00,000 --> 00:00:01,000\nHello.\n")
+    return "s3://bucket/videos"
+
+
+def test_extract(videos, s3, tmp_path, monkeypatch, capsys):
+    s3.pipe_file("bucket/videos/bad.mp4", b"no video")
+    words = ["extract", f"{videos}/*.mp4", "--device", "cpu", "--json", "--output"]
+    assert main([*words, "s3://bucket/features"]) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert [*report["failed"]] == [f"{videos}/bad.mp4"]
+    assert json.loads(s3.cat_file("bucket/features/failed.jsonl"))["video"] == f"{videos}/bad.mp4"
+    assert main(["extract", str(tmp_path / "a.mp4"), "--device", "cpu", "--output", str(tmp_path / "here")]) == 0
+    (here,) = (tmp_path / "here").glob("*.npz")
+    there = s3.cat_file(f"bucket/features/{here.name}")
+    s3.get_file(f"bucket/features/{here.name}", str(tmp_path / "there.npz"))
+    with np.load(here) as one, np.load(tmp_path / "there.npz") as other:
+        assert all(np.array_equal(one[name], other[name]) for name in one), "as from the disk"
+
+    s3.rm_file("bucket/videos/bad.mp4")
+    monkeypatch.setattr(extract, "frame_features", None)
+    assert main([*words, "s3://bucket/features"]) == 0
+    assert s3.cat_file(f"bucket/features/{here.name}") == there
+    assert s3.cat_file("bucket/features/failed.jsonl") == b""
+    assert MARK not in out + err
+    assert SECRET not in out + err
+
+
+def test_summarize(videos, s3, capsys):
+    words = ["summarize", videos, "--device", "cpu", "--output", "s3://bucket/cuts"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "note: Read from a.srt, found beside the video." in err
+    assert "Written to s3://bucket/cuts/c: summary.mp4" in out
+    page = s3.cat_file("bucket/cuts/a/summary.html").decode()
+    assert "../../videos/a.mp4" in page
+    assert s3.info("bucket/cuts/a/summary.mp4")["size"] > 1000
+    assert s3.info("bucket/cuts/a/summary.html")["ContentType"] == "text/html"
+    assert MARK not in out + err + page
+    before = {name: info["LastModified"] for name, info in s3.find("bucket/cuts", detail=True).items()}
+    assert main(words) == 0
+    assert "note: 3 finished before" in capsys.readouterr().err
+    s3.invalidate_cache()
+    after = {name: info["LastModified"] for name, info in s3.find("bucket/cuts", detail=True).items()}
+    assert {name for name in after if after[name] != before[name]} <= {"bucket/cuts/failed.jsonl"}
+
+
+def test_train_and_evaluate(s3, demo_records, tmp_path, monkeypatch, capsys):
+    write_sets(tmp_path, demo_records)
+    s3.put_file(str(tmp_path / "set.h5"), "bucket/set.h5")
+    s3.put(str(prepared(tmp_path / "data", demo_records[:15], "tvsum")), "bucket/data", recursive=True)
+    for data, run in (("s3://bucket/set.h5", "file"), ("s3://bucket/data", "folder")):
+        assert launch(tmp_path, ["--data", data, "--output_dir", run, *SMALL], monkeypatch) == 0
+        assert f"data: {data}" in (tmp_path / run / "recipe.yaml").read_text()
+        words = [
+            "tvsum",
+            "--data",
+            data,
+            "--scorer",
+            str(tmp_path / run),
+            "--device",
+            "cpu",
+            "--output",
+            f"{run}-figures",
+        ]
+        assert launch(tmp_path, words, monkeypatch, "evaluate") == 0
+        figures = json.loads((tmp_path / f"{run}-figures" / "results.json").read_text())
+        assert figures["metrics"] == json.loads((tmp_path / run / "results.json").read_text())["metrics"]
+    out, err = capsys.readouterr()
+    assert err.count("is being fetched to") == 2, "once each"
+    assert SECRET not in out + err
+    assert launch(tmp_path, ["demo", "--output_dir", "s3://bucket/run"], monkeypatch) == 2
+    assert "s3://bucket/run: expected a path on this machine, found an address." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["extract", "summarize"])
+def test_buckets_that_are_not_there(videos, command, capsys):
+    for given, name in (
+        (["s3://none/v", "--output", "s3://bucket/x"], "v"),
+        ([videos, "--output", "s3://none/x"], "x"),
+    ):
+        assert main([command, *given, "--device", "cpu"]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert f"s3://none/{name}" in error
+        assert "found: The specified bucket does not exist. Check" in error
+
+
+@pytest.mark.parametrize("command", ["extract", "summarize"])
+def test_a_bucket_that_may_only_be_read_is_refused_before_the_work(videos, s3, server, monkeypatch, command, capsys):
+    import boto3
+    import requests
+
+    iam, user = boto3.client("iam"), f"reader-of-{command}"
+    iam.create_user(UserName=user)
+    rights = json.dumps({"Version": "2012-10-17", "Statement": [READ_ONLY]})
+    iam.put_user_policy(UserName=user, PolicyName="read", PolicyDocument=rights)
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    type(s3).clear_instance_cache()
+    monkeypatch.setattr(extract, "frame_features", None)
+    requests.post(f"{server}/moto-api/reset-auth", data="0")
+    try:
+        assert main([command, videos, "--output", "s3://bucket/x", "--device", "cpu"]) == 2
+        error = capsys.readouterr().err
+        assert main([command, "s3://bucket/videos/a.mp4", "--output", "s3://bucket/x", "--device", "cpu"]) == 2
+    finally:
+        requests.post(f"{server}/moto-api/reset-auth", data="inf")
+    assert "s3://bucket/x/failed.jsonl: expected a place that can be written to, found: " in error
+    assert "Check the name of the bucket and the right to write there." in error
+    assert key["SecretAccessKey"] not in error
+    assert key["AccessKeyId"] not in error
