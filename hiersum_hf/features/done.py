@@ -56,6 +56,7 @@ class Done:
         # Processes of one machine append whole lines to one file, other machines have their own
         self.there: set[str] | None = None  # names of what is elsewhere
         self.unsent, self.sent_s = list[tuple[str, str]](), time.monotonic()  # file and line
+        self.shipped: dict[str, Path] = {}  # what each file of features went in
         if uri_of(folder):
             self.there, lists = contents(folder, ".done-*.jsonl")
             for text in lists:
@@ -118,7 +119,9 @@ class Done:
             return False
         names = list(dict.fromkeys(file for file, _ in self.unsent))
         pack(self.folder, names)
-        files = list(dict.fromkeys(file for name in names if (file := holder(self.folder, name))))
+        held = {name: file for name in names if (file := holder(self.folder, name))}
+        self.shipped |= held
+        files = list(dict.fromkeys(held.values()))
         ship(*files)
         text = json.dumps({"with": [file.name for file in files]}) + "".join(line for _, line in self.unsent)
         send(self.folder / f".done-{secrets.token_hex(8)}.jsonl", text.encode())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import os
 import re
 import shutil
@@ -33,6 +34,8 @@ from hiersum_hf.files.atomic import NO_ROOM, aside
 from hiersum_hf.files.escape import has_secret, without_secrets
 from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError
 
+
+logger = logging.getLogger(__name__)
 
 INSTALL = {"s3": 'pip install "hiersum-hf[s3]"', "gs": "pip install gcsfs", "hf": "pip install huggingface_hub"}
 STORES = (*INSTALL, "memory")
@@ -254,7 +257,7 @@ def fetched(uri: str, cache: Path) -> Path:
         if not folder.is_dir():
             size = sum(info["size"] for info in files.values())
             _check_room(uri, size, cache, "Set HF_HOME to a folder with more.")
-            print(f"note: {uri} ({size / 1e6:.1f} MB) is being fetched to {folder}", file=sys.stderr)
+            logger.warning("%s (%.1f MB) is being fetched to %s", uri, size / 1e6, folder)
             with aside(folder) as partial:
                 at_once(lambda name: _download(files[name]["name"], uri, partial / name, files[name]["size"]), [*files])
     return folder / next(iter(files)) if is_file else folder

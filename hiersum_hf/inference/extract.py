@@ -178,7 +178,8 @@ def extract(
     before.ship()
     failures.send()
     for about_video in done.values():
-        about_video["file"] = str(holder(output, about_video["name"]) or output / about_video["name"])
+        name = about_video["name"]
+        about_video["file"] = str(before.shipped.get(name) or holder(output, name) or output / name)
     told = ranks.finish({"videos": len(done), "failed": len(failures.reasons)})
     if len(told) > 1 and ranks.rank == 0:
         failures.merge()

@@ -18,7 +18,6 @@ from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
 from hiersum_hf.datasets.arguments import DataArguments
-from hiersum_hf.datasets.fetch import fetched_data
 from hiersum_hf.files.atomic import write_text
 from hiersum_hf.files.safe_yaml import load_yaml
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -124,12 +123,10 @@ def parser() -> HfArgumentParser:
 def parse(words: Sequence[str]) -> Flags:
     """Parse a command line, perhaps with a recipe before its flags.
 
-    The recipe comes as its name or path, and flags override it. Data that lies elsewhere is fetched; `given` keeps its
-    address.
+    The recipe comes as its name or path, and flags override it.
 
     Raises:
-        FileNotFoundError: No such recipe, or no such data elsewhere.
-        PermissionError, ImportError: The data cannot be fetched.
+        FileNotFoundError: No such recipe.
         ValueError: An unknown flag, a value of the wrong kind, or a flag that would do nothing in this run. (What a
             recipe says of its own schedule is left out where another one is asked for.)
     """
@@ -145,7 +142,6 @@ def parse(words: Sequence[str]) -> Flags:
         _refuse_unknown(unknown[0], flags)
     data, config, training, start = flags.parse_dict(given)
     _refuse_idle(given, training)
-    data.data = fetched_data(data.data)
     return Flags(data, config, training, start, given)
 
 

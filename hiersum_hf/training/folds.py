@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hiersum_hf.datasets.fetch import fetched_data
 from hiersum_hf.evaluation.folds import count_folds, evaluate_run
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.results import Results
@@ -32,6 +33,7 @@ def train_folds(words: Sequence[str], flags: Flags, tell: Callable[[Trained], ob
     """
     run, args = run_folder(flags.training), flags.training
     check_processes(args)
+    flags.data.data = fetched_data(flags.data.data)
     with claimed(args):
         _check_folds(run, flags)
         old = [run, *run.glob("fold_*")] if args.overwrite else []

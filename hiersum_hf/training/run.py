@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from transformers import set_seed
 
+from hiersum_hf.datasets.fetch import fetched_data
 from hiersum_hf.datasets.parts import dataset_name, extractor_of, load_parts, split_name
 from hiersum_hf.evaluation.evaluate import compute_metrics, evaluate_scores
 from hiersum_hf.evaluation.report import plot_videos
@@ -98,6 +99,7 @@ def train(words: Sequence[str], replaced: Sequence[Path] = ()) -> Trained | None
         None on other ranks than the first.
     """
     flags = parse(words)
+    flags.data.data = fetched_data(flags.data.data)  # the recipe keeps what was given
     with begun(flags) as resumed:
         return _train(words, flags, resumed, replaced)
 

@@ -139,7 +139,7 @@ def test_extract_from_a_store_into_a_store_and_again(videos, store, monkeypatch,
     report = json.loads(capsys.readouterr().out)
     assert [*report["videos"]] == [f"{videos}/a.mp4", f"{videos}/b.mp4"]
     there = names(store, "features")
-    lists, kept = [n for n in there if n.startswith(".done-")], [n for n in there if n.endswith(".npz")]
+    lists, kept = [n for n in there if n.startswith(".done-")], [n for n in there if n.endswith(".zip")]
     assert (len(lists), len(kept)) == (2, 2)
     assert {video["file"] for video in report["videos"].values()} == {
         f"memory://bucket/features/{name}" for name in kept
@@ -155,10 +155,11 @@ def test_extract_from_a_store_into_a_store_and_again(videos, store, monkeypatch,
 def test_features_that_have_gone_and_videos_that_changed_are_encoded_again(videos, store, tmp_path, capsys):
     words = ["extract", videos, "--output", "memory://bucket/features", "--device", "cpu"]
     assert main(words) == 0
-    gone = next(name for name in names(store, "features") if name.endswith(".npz"))
+    (gone,) = [name for name in names(store, "features") if name.endswith(".zip")]
     store.rm_file(f"/bucket/features/{gone}")
     assert main(words) == 0
-    assert gone in names(store, "features")
+    assert "2 videos encoded, 0 found" in capsys.readouterr().out.splitlines()[-1]
+    assert [name.endswith(".zip") for name in names(store, "features")].count(True) == 1
     store.pipe_file("/bucket/videos/a.mp4", (tmp_path / "b.mp4").read_bytes())
     capsys.readouterr()
     assert main(words) == 0
@@ -214,11 +215,11 @@ def test_a_summary_on_this_machine_names_its_video_in_the_store(videos, tmp_path
     assert f"file '{videos}/a.mp4'" in (tmp_path / "out" / "a" / "cuts.txt").read_text()
 
 
-def test_data_is_fetched_once_and_again_when_it_changed(store, tmp_path, capsys):
+def test_data_is_fetched_once_and_again_when_it_changed(store, tmp_path, caplog):
     store.pipe({"/bucket/data/report.json": b"{}", "/bucket/data/more/x": b"1"})
     first = fetched("memory://bucket/data/", tmp_path)
     assert {str(file.relative_to(first)) for file in first.rglob("*") if file.is_file()} == {"report.json", "more/x"}
-    assert "memory://bucket/data/ (0.0 MB) is being fetched to" in capsys.readouterr().err
+    assert "memory://bucket/data/ (0.0 MB) is being fetched to" in caplog.text
     assert fetched("memory://bucket/data/", tmp_path) == first
     assert not capsys.readouterr().err
     store.pipe_file("/bucket/data/more/x", b"2")

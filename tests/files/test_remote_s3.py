@@ -1,8 +1,10 @@
 """Videos, summaries and data in buckets of an S3 server on this machine, which the tests start."""
 
+import io
 import json
 import logging
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -76,16 +78,18 @@ def test_extract(videos, s3, tmp_path, monkeypatch, capsys):
     assert [*report["failed"]] == [f"{videos}/bad.mp4"]
     assert json.loads(s3.cat_file("bucket/features/failed.jsonl"))["video"] == f"{videos}/bad.mp4"
     assert main(["extract", str(tmp_path / "a.mp4"), "--device", "cpu", "--output", str(tmp_path / "here")]) == 0
-    (here,) = (tmp_path / "here").glob("*.npz")
-    there = s3.cat_file(f"bucket/features/{here.name}")
-    s3.get_file(f"bucket/features/{here.name}", str(tmp_path / "there.npz"))
-    with np.load(here) as one, np.load(tmp_path / "there.npz") as other:
-        assert all(np.array_equal(one[name], other[name]) for name in one), "as from the disk"
+    (shard,) = s3.glob("bucket/features/features-*.zip")
+    there = s3.cat_file(shard)
+    (here,) = (tmp_path / "here").glob("features-*.zip")
+    with zipfile.ZipFile(here) as ours, zipfile.ZipFile(io.BytesIO(there)) as theirs:
+        (name,) = ours.namelist()
+        with np.load(ours.open(name)) as one, np.load(theirs.open(name)) as other:
+            assert all(np.array_equal(one[key], other[key]) for key in one), "as from the disk"
 
     s3.rm_file("bucket/videos/bad.mp4")
     monkeypatch.setattr(extract, "frame_features", None)
     assert main([*words, "s3://bucket/features"]) == 0
-    assert s3.cat_file(f"bucket/features/{here.name}") == there
+    assert s3.cat_file(shard) == there
     assert s3.cat_file("bucket/features/failed.jsonl") == b""
     assert MARK not in out + err
     assert SECRET not in out + err
@@ -110,7 +114,7 @@ def test_summarize(videos, s3, capsys):
     assert {name for name in after if after[name] != before[name]} <= {"bucket/cuts/failed.jsonl"}
 
 
-def test_train_and_evaluate(s3, demo_records, tmp_path, monkeypatch, capsys):
+def test_train_and_evaluate(s3, demo_records, tmp_path, monkeypatch, capsys, caplog):
     write_sets(tmp_path, demo_records)
     s3.put_file(str(tmp_path / "set.h5"), "bucket/set.h5")
     s3.put(str(prepared(tmp_path / "data", demo_records[:15], "tvsum")), "bucket/data", recursive=True)
@@ -132,7 +136,7 @@ def test_train_and_evaluate(s3, demo_records, tmp_path, monkeypatch, capsys):
         figures = json.loads((tmp_path / f"{run}-figures" / "results.json").read_text())
         assert figures["metrics"] == json.loads((tmp_path / run / "results.json").read_text())["metrics"]
     out, err = capsys.readouterr()
-    assert err.count("is being fetched to") == 2, "once each"
+    assert caplog.text.count("is being fetched to") == 2, "once each"
     assert SECRET not in out + err
     assert launch(tmp_path, ["demo", "--output_dir", "s3://bucket/run"], monkeypatch) == 2
     assert "s3://bucket/run: expected a path on this machine, found an address." in capsys.readouterr().err
