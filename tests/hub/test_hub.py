@@ -529,3 +529,19 @@ def test_what_was_pushed_gives_the_same_scores_where_the_package_is_missing(run,
     assert np.abs(logits(adapter) - logits(run)).max() > 1e-4, "the adapter does nothing"
     for name, values in {"model": logits(run), "lora": logits(adapter), "pipeline": scores}.items():
         np.testing.assert_allclose(here[name], values, atol=1e-6, err_msg=name)
+
+
+def test_a_prepared_data_set_of_the_hub_is_evaluated_by_its_name(hub, demo_records, tmp_path, monkeypatch, capsys):
+    folder = prepared(tmp_path / "data", demo_records[:15], "tvsum")
+    push(folder, "org/data")
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", "tvsum", "--scorer", "uniform", "--json", "--data"]
+    figures = []
+    for data in (str(folder), "org/data", "hf://datasets/org/data@main"):
+        assert main([*words, data]) == 0
+        figures.append(json.loads(capsys.readouterr().out)["metrics"])
+    assert figures[0] == figures[1] == figures[2]
+    assert main([*words, "org/none"]) == 2
+    assert "org/none: expected a folder here, or a prepared data set on the Hub, found no data set" in (
+        capsys.readouterr().err
+    )
