@@ -63,7 +63,7 @@ class VideoEncoder:
 
     encoder_id: str
     dim: int
-    embed: Callable[[Sequence[np.ndarray]], torch.Tensor]
+    embed: Callable[[Any], torch.Tensor]
 
     def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Encode one batch.
@@ -210,6 +210,22 @@ def load_video_encoder(
     return VideoEncoder(encoder_id, embed([np.zeros((32, 32, 3), np.uint8)]).shape[1], embed)
 
 
+def load_preparation(encoder_id: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+    """Load what prepares pictures for an encoder that computes elsewhere.
+
+    The `embed` of that encoder takes pictures prepared so.
+
+    Raises:
+        ValueError: It cannot be loaded.
+    """
+    if encoder_id == OFFLINE_VIDEO_ENCODER:
+        return _squeezed
+    try:
+        return partial(_processed, _image_processor(encoder_id, _module_folder(checked_id(encoder_id))))
+    except (OSError, ValueError, KeyError) as error:
+        raise not_loaded("video", encoder_id, OFFLINE_VIDEO_ENCODER, error) from error
+
+
 def _clip(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
     """Load a CLIP-like model."""
     import torch
@@ -231,13 +247,14 @@ def _clip(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequen
         features: torch.Tensor = getattr(output, "pooler_output", output)  # a plain tensor in older versions
         return features
 
-    def prepare(images: Sequence[np.ndarray]) -> torch.Tensor:
-        pixels: torch.Tensor = processor(images=images, return_tensors="pt", input_data_format="channels_last")[
-            "pixel_values"
-        ]
-        return pixels.to(device)
+    return _embed(compute, partial(_processed, processor), model, encoder_id, device, runtime)
 
-    return _embed(compute, prepare, model, encoder_id, runtime)
+
+def _processed(processor: Any, images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Prepare pictures by an image processor."""
+    given = processor(images=images, return_tensors="pt", input_data_format="channels_last")
+    pixels: torch.Tensor = given["pixel_values"]
+    return pixels
 
 
 def _embed(
@@ -245,18 +262,19 @@ def _embed(
     prepare: Callable[[Sequence[np.ndarray]], torch.Tensor],
     model: torch.nn.Module,
     encoder_id: str,
+    device: str,
     runtime: str | None,
-) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+) -> Callable[[Sequence[np.ndarray] | torch.Tensor], torch.Tensor]:
     """Put a model's forward pass on a runtime, behind the preparation of its images."""
     import torch
 
     coarse = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    pixels = prepare([np.kron(image, np.ones((8, 8, 1), np.uint8)) for image in coarse])  # squares of colour
+    pixels = prepare([np.kron(image, np.ones((8, 8, 1), np.uint8)) for image in coarse]).to(device)  # squares of colour
     forward = forward_on(runtime, compute, model, [pixels], [pixels[:2]], encoder_id)
 
     @torch.inference_mode()
-    def embed(images: Sequence[np.ndarray]) -> torch.Tensor:
-        prepared = prepare(images)
+    def embed(images: Sequence[np.ndarray] | torch.Tensor) -> torch.Tensor:
+        prepared = (images if isinstance(images, torch.Tensor) else prepare(images)).to(device)
         # Small parts stay in the processor's cache
         parts = torch.split(prepared, PART if prepared.is_cpu else len(images))
         return torch.cat([forward(part) for part in parts])
@@ -344,11 +362,14 @@ def _efficientnet(encoder_id: str, device: str, runtime: str | None) -> Callable
         features: torch.Tensor = model.extract_features(scaled).mean((2, 3))
         return features
 
-    def prepare(images: Sequence[np.ndarray]) -> torch.Tensor:
-        size = EFFICIENTNET_SIZE, EFFICIENTNET_SIZE
-        return torch.cat([resized(image, size, "bicubic") for image in images]).to(device)
+    return _embed(compute, _squeezed, model, encoder_id, device, runtime)
 
-    return _embed(compute, prepare, model, encoder_id, runtime)
+
+def _squeezed(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Prepare pictures for EfficientNet-Lite0."""
+    import torch
+
+    return torch.cat([resized(image, (EFFICIENTNET_SIZE, EFFICIENTNET_SIZE), "bicubic") for image in images])
 
 
 def resized(image: np.ndarray, size: tuple[int, int], mode: str) -> torch.Tensor:
