@@ -10,6 +10,7 @@ import json
 import sys
 from typing import Any
 
+from hiersum_hf.cli.engine import add_engine, ray_address
 from hiersum_hf.features.runtime import RUNTIMES
 from hiersum_hf.features.video_encoder import DTYPES
 from hiersum_hf.files.escape import printable
@@ -21,6 +22,7 @@ EXTRACT_HELP = """examples:
   hiersum extract 's3://bucket/videos/*.mp4' --output s3://bucket/features
   accelerate launch --multi_gpu --num_processes 4 --num_machines 1 --mixed_precision no --dynamo_backend no \\
       -m hiersum_hf extract videos --output features --model runs/mine
+  hiersum extract videos --output features --engine ray --address local
 """
 
 
@@ -72,6 +74,7 @@ def add(commands: Any) -> None:
         help="what computes the encoder; the features are the same; default: the fastest that is installed, on a "
         'CPU onnx of pip install "hiersum-hf[onnx]"',
     )
+    add_engine(extract)
     extract.add_argument("--json", action="store_true", help="print the report as JSON on stdout and nothing else")
     extract.set_defaults(run=run)
 
@@ -82,13 +85,20 @@ def run(args: argparse.Namespace) -> int:
     from hiersum_hf.inference.extract import choose_settings, extract, find_videos, format_report
     from hiersum_hf.inference.ranks import Ranks
 
+    address = ray_address(args)
     ranks = Ranks.from_environment()
     with ranks.together(), mirrored(args.videos, args.output) as (names, output):
         videos, notes = find_videos(names)
         for note in notes:
             print(f"note: {printable(note)}", file=sys.stderr)
         settings = choose_settings(args.model, args.video_encoder, args.sample_fps, args.dtype, args.fast)
-        report = extract(videos, output, settings, args.device, args.batch_size, args.runtime, ranks)
+        given = output, settings, args.device, args.batch_size, args.runtime
+        if address is None:
+            report = extract(videos, *given, ranks)
+        else:
+            from hiersum_hf.inference.on_ray import extract_on_ray
+
+            report = extract_on_ray(videos, *given, address)
         said = json.dumps(report) if args.json else format_report(report)
         print(f"{said}\n", end="", flush=True)  # at once, or the end of a long line comes after another rank's
     return 1 if any(told.get("failed", 1) for told in report["ranks"]) else 0

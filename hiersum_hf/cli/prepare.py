@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiersum_hf.cli.engine import add_engine, ray_address
 from hiersum_hf.features.runtime import RUNTIMES
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
@@ -161,6 +162,7 @@ def _add_work(group: Any) -> None:
     group.add_argument("--skip-bad", action="store_true", help="list videos that cannot be read instead of stopping")
     group.add_argument("--half", action="store_true", help="store features in half precision: half the disk")
     group.add_argument("--num-proc", type=int, default=1, help="processes (%(default)s)")
+    add_engine(group)
     group.add_argument("--fetch-list", metavar="FILE", help="only write the articles' videos, one URL a line (howto)")
 
 
@@ -176,6 +178,7 @@ def run(args: argparse.Namespace) -> int:
         raise HierSumError("expected --output, or with howto --fetch-list in its place; found both")
     if args.fetch_list is not None:
         return _write_fetch_list(args)
+    address = ray_address(args)
     if settings.pop("convert_pickles", False):
         _convert_pickles(args, settings)
     if "youtube8m" in settings:
@@ -183,6 +186,8 @@ def run(args: argparse.Namespace) -> int:
     reader, source = open_reader(args.dataset, args.source, encodes_texts=True, **settings)
     if args.output is None:
         return _list(reader, args.json)
+    if address is not None:
+        _extract_on_ray(args, reader, address)
     report = prepare(
         reader,
         args.output,
@@ -195,6 +200,27 @@ def run(args: argparse.Namespace) -> int:
     )
     print(json.dumps(report) if args.json else format_report(report))
     return 1 if report["skipped"] else 0
+
+
+def _extract_on_ray(args: argparse.Namespace, reader: Any, address: str) -> None:
+    """Put the features of the videos into the cache on a Ray cluster, from where the reader takes them.
+
+    Videos that fail are left to the reader, which says why.
+    """
+    from hiersum_hf.datasets.readers.folder import FolderReader
+    from hiersum_hf.features.cache import FrameSettings
+    from hiersum_hf.inference.extract import format_report
+    from hiersum_hf.inference.on_ray import extract_on_ray
+
+    folder = getattr(reader, "folder", reader)
+    if not isinstance(folder, FolderReader) or args.cache is None:
+        found = f"{args.dataset} with{'out' if args.cache is None else ''} a cache"
+        raise HierSumError(f"--engine ray: expected folder or howto with --cache DIR for the features, found {found}")
+    files = map(folder.files, folder.video_ids)
+    videos = [one["video"] for one in files if "video" in one and "features" not in one]
+    settings = FrameSettings(folder.video_encoder, float(folder.sample_fps))
+    report = extract_on_ray(videos, args.cache, settings, runtime=args.runtime, address=address)
+    print(format_report(report), file=sys.stderr)
 
 
 def _list(reader: Reader, as_json: bool) -> int:

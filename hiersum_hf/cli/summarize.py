@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiersum_hf.cli.engine import add_engine, ray_address
 from hiersum_hf.features.runtime import RUNTIMES
 from hiersum_hf.features.video_encoder import DTYPES
 from hiersum_hf.files.escape import printable
@@ -20,7 +23,7 @@ from hiersum_hf.records import clock, counted
 
 
 if TYPE_CHECKING:
-    from hiersum_hf.inference.ranks import Ranks
+    from hiersum_hf.inference.ranks import Failures, Ranks
     from hiersum_hf.inference.scorer import Scorer
     from hiersum_hf.records import Summary
     from hiersum_hf.summary.selection import Selection
@@ -115,6 +118,7 @@ def add(commands: Any) -> None:
     )
     summarize.add_argument("--dry-run", action="store_true", help="only say what would be read and written")
     summarize.add_argument("--json", action="store_true", help="print each summary.json in one line on stdout")
+    add_engine(summarize)
     _add_texts(summarize.add_argument_group("texts"))
     _add_choice(summarize.add_argument_group("what is chosen"))
     _add_scores(summarize.add_argument_group("scores"))
@@ -221,16 +225,17 @@ def run(args: argparse.Namespace) -> int:
     from hiersum_hf.files.remote import mirrored
     from hiersum_hf.inference.ranks import Ranks
 
+    address = ray_address(args)
     ranks, texts = Ranks.from_environment(), [text for text in (args.subtitles, args.description) if text]
     with ranks.together(), mirrored([*args.videos, *texts], args.output) as (names, output):
         args.output = output or None
         args.videos, texts = names[: len(args.videos)], names[len(args.videos) :]
         args.description = texts.pop() if args.description else None
         args.subtitles = texts.pop() if args.subtitles else None
-        return _run(args, ranks)
+        return _run(args, ranks, address)
 
 
-def _run(args: argparse.Namespace, ranks: Ranks) -> int:
+def _run(args: argparse.Namespace, ranks: Ranks, address: str | None) -> int:
     from hiersum_hf.files.remote import near, ship
     from hiersum_hf.inference.extract import device_of_rank
     from hiersum_hf.inference.ranks import Failures, tell_all
@@ -243,6 +248,8 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
         return 0
     device = args.device if ranks.world_size == 1 else device_of_rank(args.device)
     scorer = open_scorer(args.model, args.level, device, args.dtype, args.fast, args.runtime)
+    if address is not None and not args.dry_run:
+        return _on_ray(args, folders, scorer, failures, address)
     if args.dry_run:
         scorer.load()  # else it loads while the first video is decoded
     number = 0
@@ -270,6 +277,58 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
         failures.merge()
         print("\n".join(map(printable, tell_all(told, Path(args.output)))), file=sys.stderr)
     return 1 if any(one.get("failed", 1) for one in told) else 0
+
+
+def _on_ray(
+    args: argparse.Namespace, folders: dict[Path, dict[str, Path]], scorer: Scorer, failures: Failures, address: str
+) -> int:
+    """Summarize on a Ray cluster; what workers print is printed here."""
+    from hiersum_hf.inference.on_ray import connected, no_row, watched
+
+    with connected(address) as cluster:
+        encoders = cluster.encoders(scorer.extractor.video_encoder, args.device, args.dtype, args.runtime)
+        words = argparse.Namespace(**vars(args) | {"made_with": {}})  # of each video alone is enough
+        items = [(video, folders[video], args.made_with[video]) for video in folders]
+        done, make = set[Path](), partial(_worker, words, encoders)
+        for (video, *_), told, reason in watched(cluster, items, make, Path(args.output), lambda told: told[-1]):
+            if reason:
+                failures.add(video, HierSumError(reason))
+                print(f"hiersum: error: {printable(reason)}", file=sys.stderr)
+                continue
+            done.add(video)
+            print(told[1], end="", file=sys.stderr)
+            print(told[0], end="", flush=True)
+    for video in folders.keys() - done - {Path(name) for name in failures.reasons}:
+        failures.add(video, no_row(video))
+    if failures.reasons:
+        names = printable(", ".join(Path(name).name for name in failures.reasons))
+        print(f"hiersum: {len(failures.reasons)} of {len(folders)} videos failed: {names}", file=sys.stderr)
+    return 1 if failures.reasons else 0
+
+
+def _worker(args: argparse.Namespace, encoders: Sequence[Any]) -> Callable[[Sequence[Any]], tuple[str, str, float]]:
+    """Load a scorer, and return what summarizes a video.
+
+    It gives what was printed on stdout and stderr, and the length of the video in seconds.
+    """
+    from hiersum_hf.cli.hush import hush
+    from hiersum_hf.inference.on_ray import worker_encoder
+    from hiersum_hf.inference.scorer import open_scorer
+
+    hush()
+    scorer = open_scorer(args.model, args.level, "cpu", args.dtype, args.fast, args.runtime)
+    scorer.load()
+    if encoders:
+        found = worker_encoder(scorer.extractor.video_encoder, args.dtype, args.runtime, encoders)
+        vars(scorer)["video_encoder"] = found  # in place of one that it would load
+
+    def work(item: Sequence[Any]) -> tuple[str, str, float]:
+        video, folders, args.made_with[item[0]] = item
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            duration_s = _summarize(args, video, scorer, folders)
+        return out.getvalue(), err.getvalue(), duration_s
+
+    return work
 
 
 def _folders(args: argparse.Namespace) -> dict[Path, dict[str, Path]]:
@@ -431,7 +490,8 @@ def _name(kind: str, value: float) -> str:
     return f"{value:g}s" if kind == "seconds" else f"{value:g}"
 
 
-def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> None:
+def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: dict[str, Path]) -> float:
+    """Write the summaries of a video, and return its length in seconds."""
     from tqdm import tqdm
 
     from hiersum_hf.inference.summarize import score_video
@@ -466,6 +526,7 @@ def _summarize(args: argparse.Namespace, video: Path, scorer: Scorer, folders: d
             print(f"{json.dumps(summary.to_dict())}\n", end="", flush=True)  # at once, beside other ranks
         else:
             _tell(summary, folder, _written(args, video))
+    return summary.duration_s
 
 
 def _advised(note: str) -> str:

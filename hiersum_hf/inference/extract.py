@@ -143,7 +143,7 @@ def extract(
     """
     refuse_uri(output)
     output = Path(output)
-    _check_output(output, videos)
+    check_output(output, videos)
     if batch_size < 1:
         raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
     ranks = ranks or Ranks.from_environment()
@@ -217,7 +217,7 @@ def format_report(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _check_output(output: Path, videos: Sequence[Path]) -> None:
+def check_output(output: Path, videos: Sequence[Path]) -> None:
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"{output}: expected a folder for features, found a file")
     if any(video.parent.resolve() == output.resolve() for video in videos):

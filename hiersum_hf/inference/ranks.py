@@ -79,7 +79,7 @@ class Ranks:
             return
         of_size: dict[int, list[Path]] = {}
         for video in videos:
-            of_size.setdefault(_size(video), []).append(video)
+            of_size.setdefault(size_of(video), []).append(video)
         for number, size in enumerate(sorted(of_size, reverse=True)):
             if number % self.world_size == self.rank if self.store is None else self._is_first(f"size {size}"):
                 yield from of_size[size]
@@ -205,7 +205,7 @@ def _file(output: Path, rank: int) -> Path:
     return output / f"failed-{rank}.jsonl"
 
 
-def _size(video: Path) -> int:
+def size_of(video: Path) -> int:
     """Return the size of a file, 0 where it has gone meanwhile."""
     try:
         return video.stat().st_size
