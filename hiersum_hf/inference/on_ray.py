@@ -15,6 +15,7 @@ import os
 import pkgutil
 import random
 import secrets
+import socket
 import sys
 import time
 from collections import deque
@@ -246,8 +247,9 @@ def connected(address: str) -> Iterator[Cluster]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves this machine unasked
     alone = {"include_dashboard": False} if address == "local" else {}
     try:
+        _refuse_dead(address)
         ray.init(address, log_to_driver=False, logging_level="ERROR", **alone)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise HierSumError(
             f"--address {address}: expected a Ray cluster there, found: {_said(error).rstrip('.')}. Start one with "
             "`ray start --head`, or take --address local for this machine alone."
@@ -256,6 +258,20 @@ def connected(address: str) -> Iterator[Cluster]:
         yield Cluster()
     finally:
         ray.shutdown()
+
+
+def _refuse_dead(address: str) -> None:
+    """Refuse an address at which nothing listens, where Ray itself tries for minutes.
+
+    Raises:
+        OSError: Nothing does.
+    """
+    last = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # also of one that has crashed
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or (last.read_text() if last.is_file() else "")
+    host, _, port = address.strip().rpartition(":")
+    if host and port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), 5).close()
 
 
 def extract_on_ray(

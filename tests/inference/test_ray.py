@@ -50,17 +50,23 @@ def test_flags_that_do_not_fit(words, monkeypatch, capsys):
     assert refusal(words, capsys).startswith("--engine ray: expected one process, found 2 ranks.")
 
 
-def test_what_ray_says_of_an_address_is_said_in_a_line(words, monkeypatch, capsys):
+def test_an_address_without_a_cluster_is_said_in_a_line_at_once(words, tmp_path, monkeypatch, capsys):
     ray = pytest.importorskip("ray", reason="the ray extra is not installed")
 
     def nowhere(*_, **__):
         raise ConnectionError("Could not find any running Ray instance.\nPlease specify one.")
 
     monkeypatch.setattr(ray, "init", nowhere)
-    assert refusal([*words, "--address", "10.0.0.1:6379"], capsys) == (
-        "--address 10.0.0.1:6379: expected a Ray cluster there, found: Could not find any running Ray instance. Start "
-        "one with `ray start --head`, or take --address local for this machine alone."
+    found, start = "expected a Ray cluster there, found", "Start one with `ray start --head`, or take --address local"
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert refusal(words, capsys) == (
+        f"--address auto: {found}: Could not find any running Ray instance. {start} for this machine alone."
     )
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    for address in ("auto", "127.0.0.1:1"):
+        refused = refusal([*words, "--address", address], capsys)
+        assert refused.startswith(f"--address {address}: {found}: [Errno 111] Connection refused. {start}")
     assert not Path(words[3]).exists()
 
 
