@@ -36,7 +36,9 @@ class Progress:
         left = f", {clock(wall_s * (self.size / self.done_size - 1))} left" if self.done_size else ""
         speed = f"{self.video_s / max(wall_s, 1e-9):.1f} x as fast as they play"
         where = f"{counted(cpus, 'CPU')} on {counted(nodes, 'node')}" if nodes else "waiting for a node with a CPU"
-        done = f"{self.done:,} of {counted(self.videos, 'video')}{failed}, {clock(self.video_s)} of video"
+        done = (
+            f"{self.done:,} of {self.videos:,} video{'s' * (self.videos != 1)}{failed}, {clock(self.video_s)} of video"
+        )
         return f"{done}, {speed}{left}, {where}"
 
 

@@ -103,7 +103,7 @@ def test_progress_says_videos_seconds_speed_and_time_left():
     progress.add(size=200, video_s=7200.0, failed=False)
     progress.add(size=50, video_s=0.0, failed=True)
     assert progress.line(60.0, 16, 2) == (
-        "2 of 1200 videos, 1 failed, 2:00:00 of video, 120.0 x as fast as they play, 3:00 left, 16 CPUs on 2 nodes"
+        "2 of 1,200 videos, 1 failed, 2:00:00 of video, 120.0 x as fast as they play, 3:00 left, 16 CPUs on 2 nodes"
     )
     assert progress.line(60.0, 0, 0).endswith("waiting for a node with a CPU")
 

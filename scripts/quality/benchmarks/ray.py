@@ -28,7 +28,7 @@ from quality.benchmarks.video import QUICK, render
 
 
 VIDEOS, QUICK_VIDEOS = 200, 8
-LENGTH_S, QUICK_LENGTH_S = 10, 4
+LENGTH_S, QUICK_LENGTH_S = 30, 4
 ROWS_PER_VIDEO = 5_000  # a million for 200 videos
 ROUNDS = 2
 EXTRACT = ["-m", "hiersum_hf", "extract"]
