@@ -23,6 +23,8 @@ NEEDED_BY = {
     "cuts": ["summarize", "talk.mp4", "--shots", "cuts"],
     "editors": ["summarize", "talk.mp4", "--export", "otio"],
     "url": ["summarize", "https://localhost/talk.mp4"],
+    "ray": ["extract", "talk.mp4", "--output", "features", "--engine", "ray", "--address", "local"],
+    "s3": ["extract", "s3://bucket/talk.mp4", "--output", "features"],
     "completion": ["--print-completion", "bash"],
 }
 MODULES = {"scenedetect-headless": "scenedetect"}  # others are named as their packages
