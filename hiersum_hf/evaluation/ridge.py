@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
 from hiersum_hf.evaluation.protocols.by_name import users_of
-from hiersum_hf.labels import mean_ranks
 from hiersum_hf.metrics import kendall_tau
 from hiersum_hf.records import Floats, VideoRecord, counted
 from hiersum_hf.results import Figures
@@ -61,7 +61,7 @@ def ridge_scores(
         validation: Videos to choose by.
         test: Videos to score.
         progress: Show a bar on stderr.
-        rank_targets: y is the mean of the annotators' ranks, as `labels.mean_ranks`, and the scores are on that scale.
+        rank_targets: y is the mean of the annotators' ranks, as shares of the frames in (0, 1]; so are the scores.
 
     Returns:
         None where a part has no video with features and annotations, or a test video has features of another width,
@@ -136,7 +136,7 @@ class _Known:
             self.left_out += 1
             return None
         users = users[:, seen]
-        y = mean_ranks(users) if self.rank_targets else users.mean(axis=0)
+        y = rankdata(users, axis=1).mean(axis=0) / len(seen) if self.rank_targets else users.mean(axis=0)
         rows = np.column_stack([features[seen], np.ones(len(seen)), y])  # Z
         if self.table is None:
             self.table = np.zeros((rows.shape[1], rows.shape[1]))
