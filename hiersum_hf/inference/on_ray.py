@@ -327,9 +327,7 @@ def extract_on_ray(
         about_video["file"] = str(holder(output, about_video["name"]))
     for video in videos:
         if str(video) not in done and str(video) not in failures.reasons:
-            failures.add(
-                video, HierSumError(f"{video}: expected a row of it at the end, found none. Run the same again.")
-            )
+            failures.add(video, no_row(video))
     ordered = {str(video): done[str(video)] for video in videos if str(video) in done}
     ranks = [{"videos": len(done), "failed": len(failures.reasons)}]
     about = {"rank": 0, "world_size": 1, "settings": vars(settings), "output": str(output), "videos": ordered}
