@@ -531,6 +531,7 @@ def test_what_was_pushed_gives_the_same_scores_where_the_package_is_missing(run,
         np.testing.assert_allclose(here[name], values, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_prepared_data_set_of_the_hub_is_evaluated_by_its_name(hub, demo_records, tmp_path, monkeypatch, capsys):
     folder = prepared(tmp_path / "data", demo_records[:15], "tvsum")
     push(folder, "org/data")
