@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from fsspec.registry import _registry
 
 from hiersum_hf.cli.main import main
 from tests.makers.videos import write_video
@@ -37,6 +38,7 @@ def test_a_missing_extra_is_named_with_its_install_command(extra, tmp_path, monk
     for requirement in PROJECT["optional-dependencies"][extra]:
         package = re.match(r"[\w-]+", requirement)[0]
         monkeypatch.setitem(sys.modules, MODULES.get(package, package.replace("-", "_")), None)
+    monkeypatch.delitem(_registry, "s3", raising=False)  # an earlier test may have read a bucket
     try:
         code = main(NEEDED_BY[extra])
     except SystemExit as ended:  # by argparse
