@@ -55,7 +55,7 @@ def predict_scores(
     results: dict[int, tuple[str, dict[str, np.ndarray]]] = {}
     was_training = model.training
     model.train(False)
-    with tqdm(total=len(indices), desc="scoring", unit="video", disable=not progress) as bar:
+    with tqdm(total=len(indices), desc="scoring", unit="video", leave=False, disable=None if progress else True) as bar:
         for levels, batch in batches:
             videos = [records[i] for i in batch]
             inputs = [collator.inputs(videos, name) for name in levels]

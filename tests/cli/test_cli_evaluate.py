@@ -435,9 +435,10 @@ def test_names_from_the_data_do_not_steer_the_terminal(tmp_path, checkpoint, dem
 
 def test_several_scorers_are_averaged(data, checkpoint, capsys):
     words = ["--scorer", checkpoint, "--scorer", "position", "--scorer", "title", "--json"]
-    code, out, _ = evaluate(capsys, "tvsum", "--data", data, *words)
+    code, out, err = evaluate(capsys, "tvsum", "--data", data, *words)
     results = json.loads(out)
     assert code == 0
+    assert "video/s" not in err  # no bars in a log
     assert results["scorer"] == "checkpoint + position + title"
     assert results["checkpoint"] == str(checkpoint)
 
