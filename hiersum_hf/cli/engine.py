@@ -6,8 +6,6 @@ import argparse
 import os
 from typing import Any
 
-from hiersum_hf.files.escape import without_secrets
-from hiersum_hf.files.remote import is_uri
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
@@ -32,7 +30,7 @@ def ray_address(args: argparse.Namespace) -> str | None:
     """Return the address of the cluster that is to do the work, None where the work is done here.
 
     Raises:
-        HierSumError: An address without --engine ray; several ranks with it, or files in a bucket.
+        HierSumError: An address without --engine ray, or several ranks with it.
     """
     if args.engine == "local":
         if args.address is not None:
@@ -40,10 +38,4 @@ def ray_address(args: argparse.Namespace) -> str | None:
         return None
     if (ranks := int(os.environ.get("WORLD_SIZE", 1))) > 1:
         raise HierSumError(f"--engine ray: expected one process, found {ranks} ranks. Start it without a launcher.")
-    names = [*getattr(args, "videos", ()), getattr(args, "source", None), args.output]
-    if uri := next((name for name in names if name and is_uri(name)), None):
-        raise HierSumError(
-            f"--engine ray: expected files on a file system that all machines see, found {without_secrets(uri)}. "
-            "Mount the bucket, or leave --engine out."
-        )
     return args.address or "auto"

@@ -23,6 +23,7 @@ EXTRACT_HELP = """examples:
   accelerate launch --multi_gpu --num_processes 4 --num_machines 1 --mixed_precision no --dynamo_backend no \\
       -m hiersum_hf extract videos --output features --model runs/mine
   hiersum extract videos --output features --engine ray --address local
+  hiersum extract s3://bucket/videos --output s3://bucket/features --engine ray
 """
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiersum_hf.cli.engine import add_engine, ray_address
 from hiersum_hf.features.runtime import RUNTIMES
+from hiersum_hf.files.atomic import refuse_uri
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
@@ -172,6 +173,7 @@ def run(args: argparse.Namespace) -> int:
     from hiersum_hf.datasets.readers.open import KNOWN_BY, check_settings, open_reader
     from hiersum_hf.datasets.report import format_report
 
+    refuse_uri(args.source)
     settings = {key: value for key in KNOWN_BY if (value := getattr(args, key)) is not None}
     check_settings(args.dataset, settings)
     if args.output is not None and args.fetch_list is not None:

@@ -283,12 +283,13 @@ def _on_ray(
     args: argparse.Namespace, folders: dict[Path, dict[str, Path]], scorer: Scorer, failures: Failures, address: str
 ) -> int:
     """Summarize on a Ray cluster; what workers print is printed here."""
+    from hiersum_hf.files.remote import listed, named
     from hiersum_hf.inference.on_ray import connected, no_row, watched
 
     with connected(address) as cluster:
         encoders = cluster.encoders(scorer.extractor.video_encoder, args.device, args.dtype, args.runtime)
-        words = argparse.Namespace(**vars(args) | {"made_with": {}})  # of each video alone is enough
-        items = [(video, folders[video], args.made_with[video]) for video in folders]
+        words = argparse.Namespace(**vars(args) | {"videos": (), "made_with": {}, "texts": {}})  # items have their own
+        items = [(video, listed(video, *args.texts[video]), folders[video], args.made_with[video]) for video in folders]
         done, make = set[Path](), partial(_worker, words, encoders)
         for (video, *_), told, reason in watched(cluster, items, make, Path(args.output), lambda told: told[-1]):
             if reason:
@@ -298,8 +299,10 @@ def _on_ray(
             done.add(video)
             print(told[1], end="", file=sys.stderr)
             print(told[0], end="", flush=True)
-    for video in folders.keys() - done - {Path(name) for name in failures.reasons}:
-        failures.add(video, no_row(video))
+    for video in folders.keys() - done:
+        if named(str(video)) not in failures.reasons:
+            failures.add(video, no_row(video))
+    failures.send()
     if failures.reasons:
         names = printable(", ".join(Path(name).name for name in failures.reasons))
         print(f"hiersum: {len(failures.reasons)} of {len(folders)} videos failed: {names}", file=sys.stderr)
@@ -312,6 +315,7 @@ def _worker(args: argparse.Namespace, encoders: Sequence[Any]) -> Callable[[Sequ
     It gives what was printed on stdout and stderr, and the length of the video in seconds.
     """
     from hiersum_hf.cli.hush import hush
+    from hiersum_hf.files.remote import brought, ship
     from hiersum_hf.inference.on_ray import worker_encoder
     from hiersum_hf.inference.scorer import open_scorer
 
@@ -323,9 +327,14 @@ def _worker(args: argparse.Namespace, encoders: Sequence[Any]) -> Callable[[Sequ
         vars(scorer)["video_encoder"] = found  # in place of one that it would load
 
     def work(item: Sequence[Any]) -> tuple[str, str, float]:
-        video, folders, args.made_with[item[0]] = item
-        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-            duration_s = _summarize(args, video, scorer, folders)
+        video, files, folders, made_with = item
+        out, err = StringIO(), StringIO()
+        with brought(files, args.output) as here, redirect_stdout(out), redirect_stderr(err):
+            moved = {"subtitles": here(args.subtitles), "description": here(args.description)}
+            words = argparse.Namespace(**vars(args) | moved | {"made_with": {here(video): made_with}})
+            there = {budget: here(folder) for budget, folder in folders.items()}
+            duration_s = _summarize(words, here(video), scorer, there)
+            ship(*there.values())
         return out.getvalue(), err.getvalue(), duration_s
 
     return work

@@ -7,7 +7,8 @@ The mirror is a folder for temporary files, which goes at the end:
 What was listed there stands in here without content: a file of the same size that nobody may write to, with a time
 made of the store's ETag. Names, sizes, texts beside a video and links between files are then found as on any disk.
 `near` fetches content for as long as it is needed, and `ship` uploads what was written into the mirror and lets it go
-here. A path of the mirror tells its address (`uri_of`): another process or machine does with it as this one does.
+here. A path of the mirror tells its address (`uri_of`): another process or machine has it in a mirror of its own
+(`brought`). A mirror is locked while its process lives, and what one left that was killed goes when the next is made.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hiersum_hf.files.atomic import NO_ROOM, aside
 from hiersum_hf.files.escape import has_secret, without_secrets
@@ -45,6 +47,32 @@ IN_TEXT = re.compile(rf"(?:file://)?(?:/[^\s'\"]*)?/{MARK}[^/\s]+/({'|'.join(STO
 CHANGES = ("ETag", "etag", "blob_id", "md5Hash", "generation", "mtime", "LastModified", "updated", "created")
 AT_ONCE = 16  # requests
 UNFINISHED = b"{}"  # in the place of a folder's hidden file, which comes last
+LOCK, NEW_S = ".lock", 60.0  # in a mirror; its process takes it within that time
+Listed = tuple[str, int, int]  # of a file elsewhere: address, bytes, and the time that stands for its state
+
+
+class StoreError(Exception):
+    """Mark an error of a store, or of the way to it, which `lasts` until somebody changes something."""
+
+    lasts = True
+
+
+class _Missing(StoreError, FileNotFoundError):
+    pass
+
+
+class _Forbidden(StoreError, PermissionError):
+    pass
+
+
+class _NotInstalled(StoreError, ImportError):
+    pass
+
+
+class _Unreachable(StoreError, InputError, OSError):
+    """A store that answers with an error, or not at all."""
+
+    lasts = False
 
 
 def is_uri(name: str | Path) -> bool:
@@ -87,11 +115,70 @@ def mirrored(names: Sequence[str], output: str | None) -> Iterator[tuple[list[st
     if not any(map(is_uri, (*names, output))):
         yield list(names), output
         return
+    streams = _Named(sys.stdout), _Named(sys.stderr)
+    with _mirror() as root, redirect_stdout(streams[0]), redirect_stderr(streams[1]), naming():
+        place = str(_place(output, root)) if output else ""
+        yield [_listed(name, root) for name in names], place
+
+
+@contextmanager
+def _mirror() -> Iterator[Path]:
+    """Make an empty mirror, and remove those of processes that were killed."""
     with TemporaryDirectory(prefix=MARK, ignore_cleanup_errors=True) as folder:
-        root, streams = Path(folder).resolve(), (_Named(sys.stdout), _Named(sys.stderr))
-        with redirect_stdout(streams[0]), redirect_stderr(streams[1]), naming():
-            place = str(_place(output, root)) if output else ""
-            yield [_listed(name, root) for name in names], place
+        root = Path(folder).resolve()
+        with FileLock(root / LOCK):
+            for lock in root.parent.glob(f"{MARK}*/{LOCK}"):
+                with suppress(Timeout, OSError):
+                    if time.time() - lock.stat().st_mtime > NEW_S:
+                        with FileLock(lock, timeout=0):
+                            shutil.rmtree(lock.parent, ignore_errors=True)
+            yield root
+
+
+def listed(*files: Path) -> list[Listed]:
+    """Say how files of a mirror were listed; any others are left out."""
+    found = [(uri, file.stat()) for file in files if (uri := uri_of(file))]
+    return [(uri, facts.st_size, facts.st_mtime_ns) for uri, facts in found]
+
+
+@contextmanager
+def brought(files: Sequence[Listed], output: str | Path = "") -> Iterator[Callable[[Any], Any]]:
+    """Fetch files that another process or machine has listed into a mirror of their own, for the block.
+
+    Args:
+        files: Which.
+        output: What is written in the block belongs there; a mirror is made for that alone too.
+
+    Yields:
+        What turns a path of any mirror into one of this, and leaves all else as it is.
+
+    Raises as `near`, also for what is written into this mirror and shipped.
+    """
+    if not files and uri_of(output) is None:
+        yield lambda path: path
+        return
+    with _mirror() as root, naming():
+
+        def here(path: Any) -> Any:
+            uri = uri_of(path)
+            return _place(uri, root) if uri else path
+
+        places = {_place(uri, root): (size, time_ns) for uri, size, time_ns in files}
+        for place, facts in places.items():
+            _stand_in(place, *facts)
+        with near(*places):
+            yield here
+
+
+def readable(files: Iterable[Listed]) -> bool:
+    """Tell whether all of the files can be read where they lie."""
+    try:
+        for uri, size, _ in files:
+            store, path = _opened(uri, anew=True)
+            store.cat_file(path, 0, min(size, 1))
+    except Exception:  # of whatever kind a store raises
+        return False
+    return True
 
 
 @contextmanager
@@ -306,7 +393,7 @@ def _opened(uri: str, anew: bool = False) -> tuple[Any, str]:
     try:
         store = fsspec.filesystem(scheme)
     except ImportError as error:
-        raise ImportError(f"{uri}: expected the package for {scheme}://, found none: {INSTALL[scheme]}") from error
+        raise _NotInstalled(f"{uri}: expected the package for {scheme}://, found none: {INSTALL[scheme]}") from error
     if anew:
         store.invalidate_cache()
     return store, f"/{rest}" if scheme == "memory" else rest
@@ -323,12 +410,10 @@ def _told(uri: str, expected: str, to_do: str) -> Iterator[None]:
         text = " ".join(str(error).split()) or type(error).__name__
         reason = "nothing there" if text.rstrip("/").endswith(uri.split("://")[1].rstrip("/")) else text
         said = without_secrets(f"{uri}: expected {expected}, found: {reason.rstrip('.')}. {to_do}")
-        kinds = (FileNotFoundError, PermissionError)
-        raise next((kind for kind in kinds if isinstance(error, kind)), _Unreachable)(said) from None
-
-
-class _Unreachable(InputError, OSError):
-    """A store that answers with an error, or not at all."""
+        kind: type[Exception] = _Missing if isinstance(error, FileNotFoundError) else _Unreachable
+        if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:  # of botocore, without any
+            kind = _Forbidden
+        raise kind(said) from None
 
 
 def _place(uri: str, root: Path) -> Path:

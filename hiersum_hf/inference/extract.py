@@ -12,7 +12,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from hiersum_hf.features.cache import FrameSettings, frame_features, settings_name
+from hiersum_hf.features.cache import FrameFeatures, FrameSettings, frame_features, settings_name
 from hiersum_hf.features.done import Done, done_in
 from hiersum_hf.features.shards import Packer, holder
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
@@ -151,41 +151,85 @@ def extract(
     output.mkdir(parents=True, exist_ok=True)
     if not os.access(output, os.W_OK):
         raise PermissionError(f"{output}: expected a folder that can be written to, found one that cannot")
-    start_s = time.perf_counter()
-    done, failures, video_s = dict[str, dict[str, Any]](), Failures(output, ranks), 0.0
     kind = settings_name(settings)
-    before, packer = Done(output, kind) if uri_of(output) else done_in(output, kind), Packer(output)
+    kept = Kept(output, settings, Done(output, kind) if uri_of(output) else done_in(output, kind), ranks)
     for video in _progress(ranks, videos):
         try:
-            facts = before.facts(video)
-            if known := before.find(facts):
-                name, frames, found, warnings = known.file, known.frames, True, known.warnings
-            else:
+            if not kept.finds(video):
                 with near(video):
                     made = frame_features(video, settings, lambda: encoder, output, batch_size, listed=False)
-                name, frames, found, warnings = Path(str(made.file)).name, len(made.times_s), made.found, made.warnings
-                before.add(facts, name, frames, warnings)
-                video_s += 0.0 if found else made.times_s[-1] + 1 / settings.sample_fps
+                kept.add(video, *told_of(made, settings))
         except (ValueError, FileNotFoundError, PermissionError) as error:
-            failures.add(video, error)
-            continue
-        done[str(video)] = {"name": name, "frames": frames, "found": found, "warnings": warnings}
-        if before.there is None:
-            packer.add(name)
-        elif before.ship(all_of_them=False):
-            failures.send()
-    packer.finish()
-    before.ship()
-    failures.send()
-    for about_video in done.values():
-        name = about_video["name"]
-        about_video["file"] = str(before.shipped.get(name) or holder(output, name) or output / name)
-    told = ranks.finish({"videos": len(done), "failed": len(failures.reasons)})
+            kept.failures.add(video, error)
+    kept.finish()
+    told = ranks.finish({"videos": len(kept.videos), "failed": len(kept.failures.reasons)})
     if len(told) > 1 and ranks.rank == 0:
-        failures.merge()
-    about = {"rank": ranks.rank, "world_size": ranks.world_size, "settings": vars(settings)}
-    about |= {"output": str(output), "videos": done, "failed": failures.reasons, "ranks": told}
-    return about | {"video_s": round(float(video_s), 3), "wall_s": round(time.perf_counter() - start_s, 3)}
+        kept.failures.merge()
+    return kept.report(told)
+
+
+Told = tuple[str, int, bool, tuple[str, ...], float]
+
+
+def told_of(made: FrameFeatures, settings: FrameSettings) -> Told:
+    """Return the name of a video's features, their number, whether they were found, notes, and the seconds encoded."""
+    seconds = 0.0 if made.found else float(made.times_s[-1] + 1 / settings.sample_fps)
+    return Path(str(made.file)).name, len(made.times_s), made.found, made.warnings, seconds
+
+
+class Kept:
+    """Features of videos in a folder, found or made, which are packed or uploaded as they come."""
+
+    def __init__(self, output: Path, settings: FrameSettings, before: Done, ranks: Ranks):
+        self.output, self.settings, self.before, self.ranks = output, settings, before, ranks
+        self.failures, self.packer = Failures(output, ranks), Packer(output)
+        self.facts, self.videos = dict[Path, list[Any]](), dict[str, dict[str, Any]]()
+        self.start_s, self.video_s = time.perf_counter(), 0.0
+
+    def finds(self, video: Path) -> bool:
+        """Take the features of a video if they are there.
+
+        Raises:
+            FileNotFoundError: There is no such video.
+        """
+        self.facts[video] = self.before.facts(video)
+        known = self.before.find(self.facts[video])
+        if known:
+            self._take(video, known.file, known.frames, True, known.warnings)
+        return known is not None
+
+    def add(self, video: Path, name: str, frames: int, found: bool, warnings: tuple[str, ...], seconds: float) -> None:
+        """Take the features of a video, made after `finds`, as `told_of` tells of them."""
+        self.before.add(self.facts[video], name, frames, warnings)
+        self.video_s += seconds
+        self._take(video, name, frames, found, warnings)
+
+    def _take(self, video: Path, name: str, frames: int, found: bool, warnings: tuple[str, ...]) -> None:
+        self.videos[str(video)] = {"name": name, "frames": frames, "found": found, "warnings": warnings}
+        if self.before.there is None:
+            self.packer.add(name)
+        elif self.before.ship(all_of_them=False):
+            self.failures.send()
+
+    def finish(self) -> None:
+        """Pack or upload what is left.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self.packer.finish()
+        self.before.ship()
+        self.failures.send()
+        for about in self.videos.values():
+            name = about["name"]
+            about["file"] = str(self.before.shipped.get(name) or holder(self.output, name) or self.output / name)
+
+    def report(self, told: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the report of `extract`, with what each rank tells."""
+        about = {"rank": self.ranks.rank, "world_size": self.ranks.world_size, "settings": vars(self.settings)}
+        about |= {"output": str(self.output), "videos": self.videos, "failed": self.failures.reasons, "ranks": told}
+        wall_s = time.perf_counter() - self.start_s
+        return about | {"video_s": round(self.video_s, 3), "wall_s": round(wall_s, 3)}
 
 
 def device_of_rank(name: str) -> str:

@@ -2,7 +2,7 @@
 
 Each video is a task, and Ray finds a processor for it, also on machines that come later. A task decodes and encodes in
 one process, which keeps its encoder for the next video. Where the cluster has GPUs, tasks decode on all processors, and
-an actor on each GPU encodes what they send it.
+an actor on each GPU encodes what they send it. A video elsewhere (`hiersum_hf.files.remote`) is fetched by its task.
 
 What fails in a task becomes a row of its own. A task whose process or machine dies is handed out `TRIES` times in all.
 (Ray's own retries are off, as they have no end where memory runs out.) A machine without the package, with another
@@ -20,11 +20,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,13 +33,13 @@ import numpy as np
 from hiersum_hf import __version__
 from hiersum_hf.features.cache import FrameSettings, frame_features, settings_name
 from hiersum_hf.features.done import Done
-from hiersum_hf.features.shards import Packer, holder
 from hiersum_hf.features.video_encoder import VideoEncoder, load_preparation, load_video_encoder
 from hiersum_hf.files.atomic import NO_ROOM, refuse_unwritable
 from hiersum_hf.files.escape import printable
-from hiersum_hf.inference.extract import check_output
+from hiersum_hf.files.remote import StoreError, brought, listed, named, readable, uri_of
+from hiersum_hf.inference.extract import Kept, Told, check_output, told_of
 from hiersum_hf.inference.progress import Progress, clear_line
-from hiersum_hf.inference.ranks import Failures, Ranks, size_of
+from hiersum_hf.inference.ranks import Ranks, size_of
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
@@ -50,8 +51,8 @@ TRIES = 3  # processes that a video may take with it
 AHEAD = 50  # videos handed to Ray at least, so that no worker waits for the driver
 ANSWER_S = 60  # for a machine to say which version it has
 ENCODER_S = 300  # for an encoder to come back after its process or machine died
-DONE, FAILED, UNSEEN, UNFIT = "done", "failed", "unseen", "unfit"  # what came of a task
-Item = Sequence[Any]  # a video, and what else a worker must know of it
+DONE, FAILED, UNSEEN, UNFIT, AGAIN = "done", "failed", "unseen", "unfit", "again"  # what came of a task
+Item = Sequence[Any]  # a video, what is to be fetched for it (`listed`), and what else a worker must know of it
 Make = Callable[[], Callable[[Item], Any]]  # loads what is needed for many items
 
 
@@ -135,7 +136,7 @@ class Cluster:
         Args:
             chains: Items that are done at the same time as others; those of a chain one after the other.
             make: Gives what does an item; called in each worker.
-            folder: Where results go, which all machines must see.
+            folder: Where results go; all machines must see it if it is on none of them alone.
             tick: Called all the time, a second apart at most.
 
         Yields:
@@ -166,12 +167,12 @@ class Cluster:
                 for row in ray.wait([*running], timeout=1.0)[0]:
                     chain, tries = running.pop(row)
                     came, told, node_id = self._received(row)
-                    if came == UNSEEN and Path(chain[0][0]).exists():
-                        came, told = UNFIT, f"expected {chain[0][0]}, which is seen here, found no such file. Mount it."
+                    if came == UNSEEN and _is_seen(*chain[0][:2]):
+                        came, told = UNFIT, f"{told.rstrip('.')}. It is seen from here."
                     if came == UNFIT and node_id:
                         self.leave_out(node_id, told)
                         again.append((chain, tries))
-                    elif came == UNFIT and tries < TRIES:
+                    elif came in (UNFIT, AGAIN) and tries < TRIES:
                         again.append((chain, tries + 1))
                     else:
                         item, failed = chain.popleft(), came != DONE
@@ -293,46 +294,31 @@ def extract_on_ray(
     check_output(output, videos)
     if batch_size < 1:
         raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
-    start_s, video_s = time.perf_counter(), 0.0
     with connected(address) as cluster:
         encoders = cluster.encoders(settings.video_encoder, device, settings.dtype, runtime)
         output.mkdir(parents=True, exist_ok=True)
-        done, failures = dict[str, dict[str, Any]](), Failures(output, Ranks())
-        before, packer, facts = Done(output, settings_name(settings)), Packer(output), dict[Path, list[Any]]()
+        kept, left = Kept(output, settings, Done(output, settings_name(settings)), Ranks()), list[Item]()
         for video in videos:
             try:
-                facts[video] = before.facts(video)
+                if not kept.finds(video):
+                    left.append((video, listed(video)))
             except OSError as error:
-                failures.add(video, error)
-                continue
-            if known := before.find(facts[video]):
-                frames, warnings = known.frames, known.warnings
-                done[str(video)] = {"name": known.file, "frames": frames, "found": True, "warnings": warnings}
-                packer.add(known.file)
-        left = [video for video in facts if str(video) not in done]
+                kept.failures.add(video, error)
         make = partial(_extractor, settings, output, batch_size, runtime, encoders)
-        for (video,), told, reason in watched(
-            cluster, [(video,) for video in left], make, output, lambda told: told[-1]
-        ):
+        for (video, _), told, reason in watched(cluster, left, make, output, lambda told: told[0][-1]):
             if reason:
-                failures.add(video, HierSumError(reason))
+                kept.failures.add(video, HierSumError(reason))
                 continue
-            name, frames, found, warnings, seconds = told
-            before.add(facts[video], name, frames, warnings)
-            done[str(video)] = {"name": name, "frames": frames, "found": found, "warnings": warnings}
-            packer.add(name)
-            video_s += seconds
-        packer.finish()
-    for about_video in done.values():
-        about_video["file"] = str(holder(output, about_video["name"]))
+            about, content = told
+            if content is not None:
+                (output / about[0]).write_bytes(content)
+            kept.add(video, *about)
     for video in videos:
-        if str(video) not in done and str(video) not in failures.reasons:
-            failures.add(video, no_row(video))
-    ordered = {str(video): done[str(video)] for video in videos if str(video) in done}
-    ranks = [{"videos": len(done), "failed": len(failures.reasons)}]
-    about = {"rank": 0, "world_size": 1, "settings": vars(settings), "output": str(output), "videos": ordered}
-    about |= {"failed": failures.reasons, "ranks": ranks, "video_s": round(video_s, 3)}
-    return about | {"wall_s": round(time.perf_counter() - start_s, 3)}
+        if str(video) not in kept.videos and named(str(video)) not in kept.failures.reasons:
+            kept.failures.add(video, no_row(video))
+    kept.finish()
+    kept.videos = {str(video): kept.videos[str(video)] for video in videos if str(video) in kept.videos}
+    return kept.report([{"videos": len(kept.videos), "failed": len(kept.failures.reasons)}])
 
 
 def no_row(video: Path) -> HierSumError:
@@ -349,7 +335,7 @@ def watched(
 
     Args:
         cluster: Does them.
-        items: A video each, and what belongs to it.
+        items: A video each, what is to be fetched for it, and what else belongs to it.
         make: As `Cluster.each` takes it.
         folder: As `Cluster.each` takes it.
         seconds: Gives the seconds of video behind what became of an item.
@@ -416,13 +402,17 @@ def worker_encoder(
 def _extractor(
     settings: FrameSettings, output: Path, batch_size: int, runtime: str | None, encoders: Sequence[Any]
 ) -> Callable[[Item], Any]:
-    """Load an encoder, and return what encodes a video and tells of it."""
-    encoder = worker_encoder(settings.video_encoder, settings.dtype, runtime, encoders)
+    """Load an encoder, and return what encodes a video and tells of it.
 
-    def work(item: Item) -> tuple[str, int, bool, tuple[str, ...], float]:
-        frames = frame_features(item[0], settings, lambda: encoder, output, batch_size, listed=False)
-        seconds = 0.0 if frames.found else float(frames.times_s[-1] + 1 / settings.sample_fps)
-        return Path(str(frames.file)).name, len(frames.times_s), frames.found, frames.warnings, seconds
+    Where the output is elsewhere it also gives the file of features, which the driver uploads with others.
+    """
+    encoder = worker_encoder(settings.video_encoder, settings.dtype, runtime, encoders)
+    is_elsewhere = uri_of(output) is not None
+
+    def work(item: Item) -> tuple[Told, bytes | None]:
+        with brought(item[1]) as here, TemporaryDirectory() if is_elsewhere else nullcontext(output) as folder:
+            made = frame_features(here(item[0]), settings, lambda: encoder, folder, batch_size, listed=False)
+            return told_of(made, settings), Path(str(made.file)).read_bytes() if is_elsewhere else None
 
     return work
 
@@ -447,8 +437,15 @@ def _do(version: str, made_by: Sequence[Any], item: Item) -> tuple[str, str, Any
     except Exception as error:  # Ray would end the run
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return node_id, UNFIT, _said(error)
-        unseen = isinstance(error, FileNotFoundError) and not Path(item[0]).exists()
+        if isinstance(error, StoreError):
+            return node_id, UNSEEN if error.lasts else AGAIN, _said(error)
+        unseen = isinstance(error, FileNotFoundError) and not item[1] and not Path(item[0]).exists()
         return node_id, UNSEEN if unseen else FAILED, _said(error)
+
+
+def _is_seen(video: Path, files: Sequence[Any]) -> bool:
+    """Tell whether this process can read what a worker says that it cannot."""
+    return readable(files) if files else video.exists()
 
 
 @cache
@@ -460,7 +457,7 @@ def _made(made_by: Any) -> Callable[[Item], Any]:
     return make()
 
 
-def _ready(make: Make, here: str, marker: Path) -> Callable[[Item], Any]:
+def _ready(make: Make, here: str, marker: Path | None) -> Callable[[Item], Any]:
     """Load what a worker needs, in the folder of the driver.
 
     Names of files then mean what they mean to the driver.
@@ -468,7 +465,7 @@ def _ready(make: Make, here: str, marker: Path) -> Callable[[Item], Any]:
     Raises:
         HierSumError: The output's folder is another one here.
     """
-    if not marker.is_file():
+    if marker and not marker.is_file():
         raise HierSumError(f"expected the driver's {marker.parent} there, found another folder or none. Mount it.")
     if Path(here).is_dir():
         os.chdir(here)
@@ -476,8 +473,11 @@ def _ready(make: Make, here: str, marker: Path) -> Callable[[Item], Any]:
 
 
 @contextmanager
-def _marked(folder: Path) -> Iterator[Path]:
-    """Put a file into a folder by which other machines know it."""
+def _marked(folder: Path) -> Iterator[Path | None]:
+    """Put a file into a folder by which other machines know it; into one elsewhere none."""
+    if uri_of(folder):
+        yield None
+        return
     folder.mkdir(parents=True, exist_ok=True)
     marker = folder.absolute() / f".ray-{secrets.token_hex(4)}"
     marker.touch()

@@ -17,6 +17,7 @@ from tests.makers.videos import write_video
     "words",
     [
         ["summarize", "v.mp4", "--output", "out", "--cache"],
+        ["prepare", "folder", "--output", "out", "--source"],
         ["prepare", "folder", "--source", ".", "--output"],
         ["prepare", "folder", "--source", ".", "--output", "out", "--skip-bad", "--cache"],
         ["train", "tvsum", "--data", "none.h5", "--output_dir"],

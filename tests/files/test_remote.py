@@ -3,17 +3,32 @@
 import json
 import os
 import re
+import tempfile
+import time
 from pathlib import Path
 
 import fsspec
 import pytest
+from filelock import FileLock
 
 from hiersum_hf.cli.main import main
 from hiersum_hf.datasets import fetch
 from hiersum_hf.features import done
 from hiersum_hf.files import remote
 from hiersum_hf.files.escape import without_secrets
-from hiersum_hf.files.remote import fetched, is_uri, look, mirrored, near, ship, uri_of
+from hiersum_hf.files.remote import (
+    StoreError,
+    brought,
+    fetched,
+    is_uri,
+    listed,
+    look,
+    mirrored,
+    near,
+    readable,
+    ship,
+    uri_of,
+)
 from hiersum_hf.inference import extract
 from hiersum_hf.inference.extract import find_videos
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -73,6 +88,45 @@ def test_what_is_listed_stands_in_and_is_fetched_while_it_is_needed(store):
             assert video.stat().st_mtime_ns == before
         assert video.read_bytes() == bytes(5)
     assert not video.exists()
+
+
+def test_another_process_brings_what_the_first_one_listed(store):
+    store.pipe({"/bucket/a.mp4": b"video", "/bucket/b.mp4": b"other"})
+    with mirrored(["memory://bucket"], "memory://bucket/out") as ((folder,), output):
+        video, other = Path(folder, "a.mp4"), Path(folder, "b.mp4")
+        files = listed(video, Path("here.txt"))
+        with brought(files) as here:
+            assert here(video).read_bytes() == b"video"
+            assert here(video) != video
+            assert [here(name) for name in (None, "x.srt")] == [None, "x.srt"]
+            here(Path(output)).mkdir()
+            here(Path(output) / "cut.txt").write_bytes(b"cut")
+            ship(here(Path(output)))
+        assert not here(video).parent.exists()
+        assert store.cat_file("/bucket/out/cut.txt") == b"cut"
+        assert readable(listed(video, other))
+        store.rm_file("/bucket/b.mp4")
+        assert not readable(listed(video, other))
+        gone = r"^memory://bucket/b\.mp4: expected a file that can be read"
+        with pytest.raises(StoreError, match=gone) as raised, brought(listed(other)):
+            pass
+        assert raised.value.lasts
+
+
+def test_what_a_killed_process_left_goes_when_the_next_mirror_is_made(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store.pipe_file("/bucket/a.mp4", b"video")
+    for name, age_s in (("dead", 100), ("alive", 100), ("new", 0)):
+        lock = tmp_path / f"{remote.MARK}{name}" / remote.LOCK
+        lock.parent.mkdir()
+        lock.touch()
+        os.utime(lock, (time.time() - age_s,) * 2)
+    (tmp_path / f"{remote.MARK}older").mkdir()  # of a version without locks
+    with FileLock(tmp_path / f"{remote.MARK}alive" / remote.LOCK):
+        os.utime(tmp_path / f"{remote.MARK}alive" / remote.LOCK, (time.time() - 100,) * 2)
+        with mirrored(["memory://bucket"], None):
+            pass
+    assert sorted(os.listdir(tmp_path)) == [f"{remote.MARK}{name}" for name in ("alive", "new", "older")]
 
 
 def test_another_process_does_with_a_path_as_the_first(store, tmp_path):

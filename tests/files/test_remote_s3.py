@@ -5,21 +5,25 @@ import json
 import logging
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hiersum_hf.cli.main import main
 from hiersum_hf.datasets import fetch
-from hiersum_hf.files.remote import MARK
-from hiersum_hf.inference import extract
+from hiersum_hf.features.video_encoder import load_video_encoder
+from hiersum_hf.files.remote import MARK, mirrored
+from hiersum_hf.inference import extract, scorer
+from hiersum_hf.inference.extract import choose_settings, find_videos
 from tests.makers.commands import SMALL, launch
 from tests.makers.data_sets import prepared, write_sets
-from tests.makers.encoders import colour_encoder
+from tests.makers.encoders import colour_encoder, write_sentence_clip
 from tests.makers.videos import write_video
 
 
 pytestmark = pytest.mark.slow
+REPO = Path(__file__).parents[2]
 SECRET = "geheimnis-of-this-test"
 READ_ONLY = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
 
@@ -35,20 +39,23 @@ def server():
     server.stop()
 
 
+def access_to(server):
+    return {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 @pytest.fixture
 def s3(server, monkeypatch, tmp_path):
     """An empty bucket, as s3fs sees it."""
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    given = {
-        "ENDPOINT_URL": server,
-        "ACCESS_KEY_ID": "testing",
-        "SECRET_ACCESS_KEY": SECRET,
-        "DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in given.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    for name, value in access_to(server).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(fetch, "CACHE", tmp_path / "kept")
     monkeypatch.setattr(extract, "load_video_encoder", lambda *which: colour_encoder())
     monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", lambda *which: colour_encoder())
@@ -179,3 +186,91 @@ def test_a_bucket_that_may_only_be_read_is_refused_before_the_work(videos, s3, s
     assert "Check the name of the bucket and the right to write there." in error
     assert key["SecretAccessKey"] not in error
     assert key["AccessKeyId"] not in error
+
+
+@pytest.fixture
+def cluster(server, s3, tmp_path, monkeypatch):
+    """A Ray cluster whose driver does no work, a node with access to the bucket, and what adds others."""
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    from ray.cluster_utils import Cluster
+
+    for name, value in {"PYTHONPATH": str(REPO), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for module in (extract, scorer):
+        monkeypatch.setattr(module, "load_video_encoder", load_video_encoder)  # workers have no other
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    (tmp_path / "scratch").mkdir()
+    here = {"TMPDIR": str(tmp_path / "scratch")}
+    started.add_node(num_cpus=1, env_vars=access_to(server) | here)
+    yield started
+    assert not [*(tmp_path / "scratch").glob(f"{MARK}*")]
+    started.shutdown()
+
+
+def features(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as shard:
+        return {name: shard.read(name) for name in shard.namelist()}
+
+
+def test_extract_on_ray(cluster, videos, s3, tmp_path, capsys):
+    s3.pipe_file("bucket/videos/bad.mp4", b"no video")
+    blind = {"AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"], "AWS_EC2_METADATA_DISABLED": "true"}
+    without = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
+    cluster.add_node(num_cpus=1, env_vars=blind | without)
+    with_encoder = ["--video-encoder", str(write_sentence_clip(tmp_path / "clip")), "--runtime", "torch"]
+    words = ["extract", f"{videos}/*.mp4", "--device", "cpu", "--json", *with_encoder]
+    on_ray = ["--engine", "ray", "--address", cluster.address, "--output"]
+    assert main([*words, *on_ray, "s3://bucket/features"]) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert [*report["failed"]] == [f"{videos}/bad.mp4"]
+    assert json.loads(s3.cat_file("bucket/features/failed.jsonl"))["video"] == f"{videos}/bad.mp4"
+    assert err.count("It gets no more work.") == 1
+    assert "Unable to locate credentials. Check the address and the right to read it. It is seen from here." in err
+    (shard,) = s3.glob("bucket/features/features-*.zip")
+    assert {one["file"] for one in report["videos"].values()} == {f"s3://{shard}"}
+    assert MARK not in out + err
+    assert SECRET not in out + err
+
+    s3.rm_file("bucket/videos/bad.mp4")
+    before = s3.cat_file(shard)
+    assert main([*words, *on_ray, "s3://bucket/features"]) == 0
+    assert all(one["found"] for one in json.loads(capsys.readouterr().out)["videos"].values())
+    s3.invalidate_cache()
+    assert s3.glob("bucket/features/features-*.zip") == [shard]
+    for here in ([*on_ray, str(tmp_path / "ray")], ["--output", str(tmp_path / "one")]):
+        assert main([*words, *here]) == 0
+        (kept,) = Path(here[-1]).glob("features-*.zip")
+        assert features(kept.read_bytes()) == features(before)
+
+
+def test_a_video_that_goes_meanwhile_is_named_and_no_node_is_blamed(cluster, videos, s3, tmp_path, capsys):
+    from hiersum_hf.inference.on_ray import extract_on_ray
+
+    settings = choose_settings(None, str(write_sentence_clip(tmp_path / "clip")), None, "float32", False)
+    with mirrored([videos], "s3://bucket/features") as (names, output):
+        s3.rm_file("bucket/videos/b.mp4")
+        given = find_videos(names)[0], output, settings, "cpu"
+        report = extract_on_ray(*given, runtime="torch", address=cluster.address)
+    assert [*report["failed"]] == [f"{videos}/b.mp4"]
+    assert "found: The specified key does not exist." in report["failed"][f"{videos}/b.mp4"]
+    assert len(report["videos"]) == 2
+    assert "no more work" not in capsys.readouterr().err
+
+
+def test_summarize_on_ray(cluster, videos, s3, tmp_path, capsys):
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
+    s3.pipe_file("bucket/videos/bad.mp4", b"no video")
+    words = ["summarize", videos, "--device", "cpu", "--json", "--output"]
+    on_ray = ["--engine", "ray", "--address", cluster.address]
+    assert main([*words, "s3://bucket/ray", *on_ray]) == 1
+    out, err = capsys.readouterr()
+    assert "note: Read from a.srt, found beside the video." in err
+    assert "1 of 4 videos failed: bad.mp4" in err
+    assert MARK not in out + err
+    assert main([*words, "s3://bucket/one"]) == 1
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(out.splitlines())
+    for name in s3.find("bucket/one"):
+        assert s3.cat_file(name) == s3.cat_file(name.replace("bucket/one", "bucket/ray")), name
+    assert main([*words, "s3://bucket/ray", *on_ray]) == 1
+    assert "note: 3 finished before" in capsys.readouterr().err

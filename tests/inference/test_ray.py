@@ -199,19 +199,6 @@ def kill_a_worker(cluster):
         time.sleep(0.05)
 
 
-def test_files_in_a_bucket_are_refused(capsys):
-    words = ["--engine", "ray", "--address", "local"]
-    for command in (
-        ["extract", "s3://me:secret@bucket/a.mp4", "--output", "features"],
-        ["summarize", "a.mp4", "--output", "s3://bucket/cuts"],
-        ["prepare", "folder", "--source", "s3://bucket/videos", "--output", "prepared"],
-    ):
-        assert main([*command, *words]) == 2
-        err = capsys.readouterr().err
-        assert "--engine ray: expected files on a file system that all machines see, found s3://" in err
-        assert "secret" not in err
-
-
 @pytest.mark.slow
 def test_a_node_and_a_worker_die_and_all_is_done_once(cluster, node, start, videos, one_process, tmp_path):
     (videos / "killer.mp4").write_bytes((videos / "3.mp4").read_bytes() + b"ends its worker")
