@@ -31,7 +31,7 @@ import numpy as np
 from hiersum_hf.features.done import done_in
 from hiersum_hf.features.shards import BROKEN, holder, open_kept
 from hiersum_hf.features.video_encoder import VideoEncoder, batch_ahead, is_out_of_memory
-from hiersum_hf.files.atomic import aside, refuse_uri
+from hiersum_hf.files.atomic import refuse_uri, writing
 from hiersum_hf.files.remote import named
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.video.faults import Reading
@@ -252,7 +252,7 @@ def _store(frames: FrameFeatures, settings: FrameSettings) -> None:
     frames.file.parent.mkdir(parents=True, exist_ok=True)
     rate, encoder_id = np.array(float(settings.sample_fps)), np.array(settings.video_encoder)
     glanced: dict[str, Any] = {name: np.array(getattr(frames.glances, name)) for name in GLANCED if frames.glances}
-    with aside(frames.file) as partial, partial.open("wb") as target:
+    with writing(frames.file) as target:
         np.savez(
             target,
             video_features=frames.features,

@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import secrets
 import time
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hiersum_hf.features.shards import holder, pack
+from hiersum_hf.files.atomic import HOST
 from hiersum_hf.files.remote import contents, send, ship, uri_of
 
 
@@ -63,7 +63,7 @@ class Done:
                 first, *rest = text.splitlines() or [b""]
                 for line in rest if _shipped(first) <= self.there else ():
                     self._read(line)
-        self.lines = folder / f".done-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}.jsonl"
+        self.lines = folder / f".done-{HOST}.jsonl"
 
     def _read(self, line: bytes) -> None:
         try:

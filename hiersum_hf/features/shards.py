@@ -4,7 +4,8 @@
 
 Such a shard is a zip file without compression: its members are what numpy reads, and unzip makes single files of them
 again. It is written aside, takes its name once it is whole, and never changes. Only then the single files go, so that a
-run that is killed at any moment loses nothing: where a file is there twice, the single one counts.
+run that is killed at any moment loses nothing: where a file is there twice, the single one counts. The next run removes
+what it left half-written.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ import secrets
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from hiersum_hf.files.atomic import aside
+from hiersum_hf.files.atomic import remove_left_over, writing
 from hiersum_hf.files.changed import listing_stamp
 
 
 logger = logging.getLogger(__name__)
 
 PACKED = 256  # files of a shard
+MANY = 16  # shards with fewer, of many short runs, are merged
 PACKED_BYTES = 2**30  # where they are as large as this together, fewer; this much room is needed for a moment
 # What zipfile and numpy raise at a file that was cut off or damaged
-BROKEN = (
-    OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+DAMAGED = (ValueError, EOFError, KeyError, TypeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+BROKEN = (OSError, *DAMAGED)
 HEAD_BYTES, LENGTHS = 26, struct.Struct("<HH")  # of a member: its name's length and that of what follows come last
 
 
@@ -51,28 +52,34 @@ class Shards:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        self.members: dict[str, Member] = {}
         self._stamp: tuple[int, ...] = ()
-        self._known: set[str] = set()
-        self._members: dict[str, Member] = {}
+        self._counts: dict[str, int] = {}
 
     def find(self, name: str) -> Member | None:
         """Find a file of this name."""
-        member = self._members.get(name)
+        member = self.members.get(name)
         if member and os.path.isfile(os.path.join(self.folder, member.shard)):  # faster than by Path
             return member
         stamp = listing_stamp(self.folder)
         if stamp != self._stamp:
             self._read()
             self._stamp = stamp
-        return self._members.get(name)
+        return self.members.get(name)
 
     def _read(self) -> None:
         shards = {file.name for file in self.folder.glob("features-*.zip")}
-        if not self._known <= shards:
-            self._known, self._members = set(), {}
-        for shard in sorted(shards - self._known):
-            self._members |= _members(self.folder / shard)
-            self._known.add(shard)
+        if not self._counts.keys() <= shards:
+            self._counts, self.members = {}, {}
+        for shard in sorted(shards - self._counts.keys()):
+            held = _members(self.folder / shard)
+            self.members |= held
+            self._counts[shard] = len(held)
+
+    def counts(self) -> dict[str, int]:
+        """Count the files in each shard that is there now; 0 in a damaged one."""
+        self.find("")
+        return self._counts
 
     def read(self, name: str) -> bytes | None:
         """Read a file, None where no shard has it.
@@ -83,8 +90,14 @@ class Shards:
         member = self.find(name)
         if member is None:
             return None
+        try:
+            shard = (self.folder / member.shard).open("rb")
+        except FileNotFoundError:  # merged with others since
+            if (member := self.find(name)) is None:
+                raise
+            shard = (self.folder / member.shard).open("rb")
         # Not by zipfile, which would read the names of all 256 for each
-        with (self.folder / member.shard).open("rb") as shard:
+        with shard:
             shard.seek(member.start + HEAD_BYTES)
             named, more = LENGTHS.unpack(shard.read(LENGTHS.size))
             found = shard.read(named).decode()
@@ -93,6 +106,18 @@ class Shards:
         if found != name or zlib.crc32(content) != member.crc:
             raise zipfile.BadZipFile("its name or checksum is another")
         return content
+
+    def undamaged(self, file: Path) -> bytes:
+        """Read a file of this name.
+
+        Raises:
+            FileNotFoundError: No shard has it, or it is damaged there.
+            OSError: Its shard cannot be read.
+        """
+        with suppress(*DAMAGED):
+            if (content := self.read(file.name)) is not None:
+                return content
+        raise FileNotFoundError(file)
 
 
 def _members(shard: Path) -> dict[str, Member]:
@@ -170,10 +195,35 @@ def pack(folder: Path, names: Iterable[str]) -> None:
         files.append(file)
         total += file.stat().st_size
         if len(files) == PACKED or total >= PACKED_BYTES:
-            _write(folder, files)
+            _remove(_write(folder, files))
             files, total = [], 0
     if files:
-        _write(folder, files)
+        _remove(_write(folder, files))
+
+
+def merge(folder: Path) -> None:
+    """Put small shards into one where there are `MANY`, the smallest first, as many as a shard may hold.
+
+    Several processes may do so in one folder: what two of them merge is there twice. Members that are damaged are left
+    out; where there is no room all stays as it is.
+    """
+    shards = shards_in(folder)
+    small = {shard: list[tuple[str, Member]]() for shard, count in shards.counts().items() if 0 < count < PACKED}
+    for name, member in shards.members.items():
+        if member.shard in small:
+            small[member.shard].append((name, member))
+    chosen, names, total = list[Path](), list[str](), 0
+    for shard, held in sorted(small.items(), key=lambda one: (len(one[1]), one[0])):
+        total += sum(member.size for _, member in held)
+        if len(names) + len(held) > PACKED or total > PACKED_BYTES:
+            break
+        chosen.append(folder / shard)
+        names += [name for name, _ in held]
+    if len(small) < MANY or len(chosen) < 2:
+        return
+    with suppress(OSError):
+        _write(folder, [folder / name for name in names], shards.undamaged)
+        _remove(chosen)
 
 
 class Packer:
@@ -193,10 +243,12 @@ class Packer:
             self.finish()
 
     def finish(self) -> None:
-        """Pack what is left.
+        """Pack what is left, and remove what killed processes left half-written.
 
         Raises as `pack`.
         """
+        remove_left_over(self.folder, "*.npz")
+        remove_left_over(self.folder, "features-*.zip")
         pack(self.folder, self.names)
         self.names.clear()
 
@@ -208,17 +260,18 @@ def _is_packed(file: Path, shards: Shards) -> bool:
         return False
 
 
-def _write(folder: Path, files: Sequence[Path]) -> None:
+def _write(folder: Path, files: Sequence[Path], read: Callable[[Path], bytes] = Path.read_bytes) -> list[Path]:
+    """Write a shard of files, and return those that it holds."""
     shard, packed = folder / f"features-{secrets.token_hex(8)}.zip", list[Path]()
-    with aside(shard) as partial, partial.open("xb") as target:
+    with writing(shard) as target:
         with zipfile.ZipFile(target, "w") as archive:
             for file in files:
                 with suppress(FileNotFoundError):  # packed by another process meanwhile
-                    archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes())
+                    archive.writestr(zipfile.ZipInfo(file.name), read(file))
                     packed.append(file)
         target.flush()
         os.fsync(target.fileno())  # before the single files go
-    _remove(packed)
+    return packed
 
 
 def _remove(files: Iterable[Path]) -> None:

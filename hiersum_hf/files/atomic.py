@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
+from typing import IO
 
 from safetensors import SafetensorError
 
@@ -20,6 +24,13 @@ from hiersum_hf.files.escape import without_secrets
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+HOST = sha256(platform.node().encode()).hexdigest()[:8]
+NAMED_S, DAY_S = 10.0, 86400.0  # a file is locked once it is there, and takes its name once it is closed
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter is a drive of Windows
 
@@ -37,7 +48,7 @@ def aside(path: str | Path) -> Iterator[Path]:
     """
     refuse_uri(path)
     path = Path(os.path.abspath(path))
-    partial = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.partial")
+    partial = path.with_name(f".{path.name[:50]}.{HOST}-{secrets.token_hex(4)}.partial")
     try:
         yield partial
         if partial.is_dir() and path.is_dir():
@@ -61,6 +72,43 @@ def aside(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Give a file to write to as `aside` does, which `remove_left_over` removes if the process is killed meanwhile.
+
+    Raises as `aside`.
+    """
+    with aside(path) as partial, partial.open("xb") as file:
+        with suppress(OSError):  # a file system without locks
+            _lock(file)
+        yield file
+
+
+def remove_left_over(folder: Path, pattern: str) -> None:
+    """Remove what killed processes left of files of these names that they wrote by `writing`.
+
+    What a process still writes is locked. As some network file systems have locks within a machine alone, what others
+    wrote is only removed a day after it last changed.
+    """
+    for partial in folder.glob(f".{pattern}.*.partial"):
+        with suppress(OSError), partial.open("r+b") as file:
+            is_own = partial.name.split(".")[-2].startswith(HOST)
+            if time.time() - os.fstat(file.fileno()).st_mtime > (NAMED_S if is_own else DAY_S):
+                _lock(file)
+                partial.unlink()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file until it is closed or the process ends.
+
+    Raises:
+        OSError: Another process holds it, or there are no locks.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOLCK, "no locks")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hiersum_hf.features.cache import FrameFeatures, FrameSettings, frame_features, settings_name
 from hiersum_hf.features.done import Done, done_in
-from hiersum_hf.features.shards import Packer, holder
+from hiersum_hf.features.shards import Packer, holder, merge
 from hiersum_hf.features.text_encoder import FAST_FPS, default_extractor
 from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.atomic import refuse_uri
@@ -181,6 +181,8 @@ class Kept:
     """Features of videos in a folder, found or made, which are packed or uploaded as they come."""
 
     def __init__(self, output: Path, settings: FrameSettings, before: Done, ranks: Ranks):
+        if ranks.rank == 0:
+            merge(output)
         self.output, self.settings, self.before, self.ranks = output, settings, before, ranks
         self.failures, self.packer = Failures(output, ranks), Packer(output)
         self.facts, self.videos = dict[Path, list[Any]](), dict[str, dict[str, Any]]()

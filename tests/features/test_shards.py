@@ -3,14 +3,17 @@
 import errno
 import io
 import os
+import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hiersum_hf.features import cache, shards
 from hiersum_hf.features.cache import FrameSettings, frame_features, stored_features
-from hiersum_hf.features.shards import Packer, holder, pack, shards_in
+from hiersum_hf.features.shards import Packer, holder, merge, pack, shards_in
+from hiersum_hf.files.atomic import writing
 from hiersum_hf.inference import extract
 from tests.makers.encoders import colour_encoder
 from tests.makers.extraction import run
@@ -172,6 +175,110 @@ def test_a_half_written_shard_is_never_seen(videos, encoded, tmp_path):
     assert len(encoded) == 5
 
 
+def test_what_a_killed_process_left_half_written_goes_with_the_next_run(tmp_path):
+    killed = [writing(tmp_path / name) for name in ("features-0123456789abcdef.zip", "x.npz")]
+    for one in killed:
+        one.__enter__().close()  # as the system does: the lock goes and nothing else
+    other = tmp_path / ".features-other.zip.00000000-0123abcd.partial"
+    other.write_bytes(b"of another machine")
+    with writing(tmp_path / "features-alive.zip") as file:
+        left = sorted(tmp_path.glob(".*.partial"))
+        assert len(left) == 4
+        for age_s, age_of_other_s, stay in ((0, 0, 4), (20, 0, 2), (20, 2 * 86400, 1)):
+            for one in filter(Path.exists, left):
+                os.utime(one, (time.time() - (age_of_other_s if one == other else age_s),) * 2)
+            Packer(tmp_path).finish()
+            assert len([*filter(Path.exists, left)]) == stay
+        file.write(b"whole")
+    assert (tmp_path / "features-alive.zip").read_bytes() == b"whole"
+
+
+def small(folder, count):
+    """A folder with a shard for each of so many files; what it holds."""
+    names = [f"{number}.npz" for number in range(count)]
+    whole = write(folder, names)
+    for name in names:
+        pack(folder, [name])
+    return whole
+
+
+def test_many_small_shards_become_one(tmp_path):
+    few = small(tmp_path / "few", shards.MANY - 1)
+    merge(tmp_path / "few")
+    assert len(packs(tmp_path / "few")) == len(few)
+    whole = small(tmp_path / "c", shards.MANY + 3)
+    before = shards_in(tmp_path / "c").find("0.npz")
+    merge(tmp_path / "c")
+    assert len(packs(tmp_path / "c")) == 1
+    assert contents(tmp_path / "c") == whole
+    assert shards_in(tmp_path / "c").read("0.npz") == whole["0.npz"]
+    assert shards_in(tmp_path / "c").find("0.npz") != before
+
+
+def test_what_is_merged_at_once_has_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "PACKED", 8)
+    whole = small(tmp_path / "c", 20)
+    for left in (13, 13):
+        merge(tmp_path / "c")
+        assert len(packs(tmp_path / "c")) == left
+    assert contents(tmp_path / "c") == whole
+    monkeypatch.setattr(shards, "PACKED_BYTES", 10)
+    merge(tmp_path / "c")
+    assert len(packs(tmp_path / "c")) == 13
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "at"), [(zipfile.ZipFile, "writestr", 5), (os, "replace", 1), (type(Path()), "unlink", 5)]
+)
+def test_killed_while_merging_nothing_is_lost(tmp_path, monkeypatch, owner, name, at):
+    whole = small(tmp_path / "c", 20)
+    real, calls = getattr(owner, name), []
+
+    def dies(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == at:
+            raise Killed
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, dies)
+        with pytest.raises(Killed):
+            merge(tmp_path / "c")
+    shards._shards.cache_clear()  # as in a new process
+    assert all(shards_in(tmp_path / "c").read(name) == whole[name] for name in whole)
+    merge(tmp_path / "c")
+    assert len(packs(tmp_path / "c")) == 1, "also of those that were merged and stayed"
+    assert contents(tmp_path / "c") == whole
+
+
+def test_damaged_shards_and_members_are_not_merged(tmp_path):
+    whole = small(tmp_path / "c", 20)
+    first, second, *_ = packs(tmp_path / "c")
+    lost = {zipfile.ZipFile(shard).namelist()[0] for shard in (first, second)}
+    first.write_bytes(first.read_bytes()[:100])
+    second.write_bytes(flipped(second.read_bytes()))
+    shards._shards.cache_clear()
+    merge(tmp_path / "c")
+    assert len(packs(tmp_path / "c")) == 2
+    assert first.exists()
+    assert {name for name in whole if holder(tmp_path / "c", name)} == whole.keys() - lost
+
+
+def test_a_reader_finds_what_was_merged_between_its_look_and_its_read(tmp_path, monkeypatch):
+    whole = small(tmp_path / "c", 20)
+    index, found = shards_in(tmp_path / "c"), shards.Shards.find
+    index.find("0.npz")
+
+    def meanwhile(self, name):
+        monkeypatch.setattr(shards.Shards, "find", found)
+        member = found(self, name)
+        merge(tmp_path / "c")
+        return member
+
+    monkeypatch.setattr(shards.Shards, "find", meanwhile)
+    assert index.read("0.npz") == whole["0.npz"]
+
+
 def test_files_of_earlier_versions_are_read_and_packed(videos, encoded, tmp_path):
     """A folder with a file for each video, and no list of what is done."""
     for video in sorted(videos.iterdir()):
@@ -257,7 +364,7 @@ def test_two_processes_may_pack_the_same(tmp_path, monkeypatch):
     def meanwhile(folder, files):
         monkeypatch.setattr(shards, "_write", written)
         pack(folder, NAMES[:3])
-        written(folder, files)
+        return written(folder, files)
 
     monkeypatch.setattr(shards, "_write", meanwhile)
     pack(tmp_path / "c", NAMES)
