@@ -111,13 +111,18 @@ class Shards:
         """Read a file of this name.
 
         Raises:
-            FileNotFoundError: No shard has it, or it is damaged there.
-            OSError: Its shard cannot be read.
+            FileNotFoundError: It is damaged.
+            BlockingIOError: It, or its shard, has gone meanwhile.
         """
-        with suppress(*DAMAGED):
-            if (content := self.read(file.name)) is not None:
-                return content
-        raise FileNotFoundError(file)
+        try:
+            content = self.read(file.name)
+        except DAMAGED as error:
+            raise FileNotFoundError(file) from error
+        except FileNotFoundError:
+            content = None
+        if content is None:
+            raise BlockingIOError(f"{file}: has gone meanwhile")
+        return content
 
 
 def _members(shard: Path) -> dict[str, Member]:
@@ -204,26 +209,26 @@ def pack(folder: Path, names: Iterable[str]) -> None:
 def merge(folder: Path) -> None:
     """Put small shards into one where there are `MANY`, the smallest first, as many as a shard may hold.
 
-    Several processes may do so in one folder: what two of them merge is there twice. Members that are damaged are left
-    out; where there is no room all stays as it is.
+    Several processes may do so in one folder: what two of them merge is there twice. A shard goes once the new one
+    holds all of it; one with a damaged member stays. Where there is no room all stays as it is.
     """
     shards = shards_in(folder)
     small = {shard: list[tuple[str, Member]]() for shard, count in shards.counts().items() if 0 < count < PACKED}
     for name, member in shards.members.items():
         if member.shard in small:
             small[member.shard].append((name, member))
-    chosen, names, total = list[Path](), list[str](), 0
+    chosen, files, total = dict[Path, set[Path]](), list[Path](), 0
     for shard, held in sorted(small.items(), key=lambda one: (len(one[1]), one[0])):
         total += sum(member.size for _, member in held)
-        if len(names) + len(held) > PACKED or total > PACKED_BYTES:
+        if len(files) + len(held) > PACKED or total > PACKED_BYTES:
             break
-        chosen.append(folder / shard)
-        names += [name for name, _ in held]
+        chosen[folder / shard] = {folder / name for name, _ in held}
+        files += chosen[folder / shard]
     if len(small) < MANY or len(chosen) < 2:
         return
     with suppress(OSError):
-        _write(folder, [folder / name for name in names], shards.undamaged)
-        _remove(chosen)
+        packed = set(_write(folder, files, shards.undamaged))
+        _remove(shard for shard, held in chosen.items() if held <= packed)
 
 
 class Packer:
