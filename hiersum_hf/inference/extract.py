@@ -161,6 +161,8 @@ def extract(
                 kept.add(video, *told_of(made, settings))
         except (ValueError, FileNotFoundError, PermissionError) as error:
             kept.failures.add(video, error)
+            continue
+        kept.put_away(video)
     kept.finish()
     told = ranks.finish({"videos": len(kept.videos), "failed": len(kept.failures.reasons)})
     if len(told) > 1 and ranks.rank == 0:
@@ -200,6 +202,17 @@ class Kept:
             self._take(video, known.file, known.frames, True, known.warnings)
         return known is not None
 
+    def put_away(self, video: Path) -> None:
+        """Pack or upload the features of a video, found or added, together with others.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        if self.before.there is None:
+            self.packer.add(self.videos[str(video)]["name"])
+        elif self.before.ship(all_of_them=False):
+            self.failures.send()
+
     def add(self, video: Path, name: str, frames: int, found: bool, warnings: tuple[str, ...], seconds: float) -> None:
         """Take the features of a video, made after `finds`, as `told_of` tells of them."""
         self.before.add(self.facts[video], name, frames, warnings)
@@ -208,16 +221,11 @@ class Kept:
 
     def _take(self, video: Path, name: str, frames: int, found: bool, warnings: tuple[str, ...]) -> None:
         self.videos[str(video)] = {"name": name, "frames": frames, "found": found, "warnings": warnings}
-        if self.before.there is None:
-            self.packer.add(name)
-        elif self.before.ship(all_of_them=False):
-            self.failures.send()
 
     def finish(self) -> None:
         """Pack or upload what is left.
 
-        Raises:
-            OSError: It cannot be written.
+        Raises as `put_away`.
         """
         self.packer.finish()
         self.before.ship()

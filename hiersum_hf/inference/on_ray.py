@@ -136,7 +136,7 @@ class Cluster:
         Args:
             chains: Items that are done at the same time as others; those of a chain one after the other.
             make: Gives what does an item; called in each worker.
-            folder: Where results go; all machines must see it if it is on none of them alone.
+            folder: Where results go, which all machines must see, or in a mirror (`hiersum_hf.files.remote`).
             tick: Called all the time, a second apart at most.
 
         Yields:
@@ -300,19 +300,27 @@ def extract_on_ray(
         kept, left = Kept(output, settings, Done(output, settings_name(settings)), Ranks()), list[Item]()
         for video in videos:
             try:
-                if not kept.finds(video):
-                    left.append((video, listed(video)))
+                is_there = kept.finds(video)
             except OSError as error:
                 kept.failures.add(video, error)
-        make = partial(_extractor, settings, output, batch_size, runtime, encoders)
-        for (video, _), told, reason in watched(cluster, left, make, output, lambda told: told[0][-1]):
-            if reason:
-                kept.failures.add(video, HierSumError(reason))
                 continue
-            about, content = told
-            if content is not None:
-                (output / about[0]).write_bytes(content)
-            kept.add(video, *about)
+            if is_there:
+                kept.put_away(video)
+            else:
+                left.append((video, listed(video)))
+        make = partial(_extractor, settings, output, batch_size, runtime, encoders)
+        try:
+            for (video, _), told, reason in watched(cluster, left, make, output, lambda told: told[0][-1]):
+                if reason:
+                    kept.failures.add(video, HierSumError(reason))
+                    continue
+                about, content = told
+                if content is not None:
+                    (output / about[0]).write_bytes(content)
+                kept.add(video, *about)
+                kept.put_away(video)
+        finally:
+            kept.before.ship()  # also where no machine is left
     for video in videos:
         if str(video) not in kept.videos and named(str(video)) not in kept.failures.reasons:
             kept.failures.add(video, no_row(video))

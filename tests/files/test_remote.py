@@ -90,6 +90,18 @@ def test_what_is_listed_stands_in_and_is_fetched_while_it_is_needed(store):
     assert not video.exists()
 
 
+def test_an_upload_that_fails_ends_the_run(videos, store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(done, "SHIPPED", 1)
+
+    def refused(file, path):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(store), "put_file", lambda self, file, path: refused(file, path))
+    assert main(["extract", videos, "--output", "memory://bucket/out", "--device", "cpu"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "expected a place that can be written to, found: Access Denied." in error
+
+
 def test_another_process_brings_what_the_first_one_listed(store):
     store.pipe({"/bucket/a.mp4": b"video", "/bucket/b.mp4": b"other"})
     with mirrored(["memory://bucket"], "memory://bucket/out") as ((folder,), output):
