@@ -12,7 +12,6 @@ version of it, with a full disk or without the output's folder is named and gets
 from __future__ import annotations
 
 import os
-import pkgutil
 import random
 import secrets
 import socket
@@ -85,11 +84,10 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         ray = _ray()
-        # A function of Python itself: machines without the package know it too
-        version = ray.remote(num_cpus=0, max_retries=0)(pkgutil.resolve_name)
+        version = ray.remote(num_cpus=0, max_retries=0)(_sent("hiersum_hf:__version__"))
         there = {node_id: NodeAffinitySchedulingStrategy(node_id, soft=False) for node_id in self.nodes()}
         asked = {
-            version.options(scheduling_strategy=place).remote("hiersum_hf:__version__"): node_id
+            version.options(scheduling_strategy=place).remote(): node_id
             for node_id, place in there.items()
             if node_id not in self._asked
         }
@@ -149,7 +147,7 @@ class Cluster:
 
         with _marked(Path(folder)) as marker:
             made_by = ray.put(partial(_ready, make, os.getcwd(), marker))
-            task = ray.remote(num_cpus=1, max_retries=0)(_do)
+            task = ray.remote(num_cpus=1, max_retries=0)(_sent(f"{__name__}:_do"))
             coming, again = iter(chains), deque[tuple[deque[Item], int]]()
             running: dict[Any, tuple[deque[Item], int]] = {}
             room, looked_s = 0, -60.0
@@ -423,6 +421,25 @@ def _extractor(
             return told_of(made, settings), Path(str(made.file)).read_bytes() if is_elsewhere else None
 
     return work
+
+
+def _sent(name: str) -> Callable[..., Any]:
+    """Build a task that gives what this package calls by a name on another machine, or what that returns.
+
+    Ray sends a function within a function whole, so that it also starts where the package is missing. It makes the
+    process one of the `hiersum` command, where to import the package does not load the models of Transformers; what is
+    given to it must therefore not be of this package.
+    """
+
+    def hiersum(*given: Any) -> Any:
+        import pkgutil
+        import sys
+
+        sys.argv[0] = "hiersum"
+        found = pkgutil.resolve_name(name)
+        return found(*given) if given else found
+
+    return hiersum
 
 
 def _do(version: str, made_by: Sequence[Any], item: Item) -> tuple[str, str, Any]:

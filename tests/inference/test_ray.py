@@ -1,17 +1,21 @@
 """An archive on a Ray cluster: nothing lost, nothing twice, whatever dies; what is wrong is named in a line."""
 
 import contextlib
+import errno
 import json
 import subprocess
 import sys
 import time
+import types
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from hiersum_hf import __version__
 from hiersum_hf.cli.main import main
 from hiersum_hf.features.cache import FrameSettings
+from hiersum_hf.files import remote
 from hiersum_hf.inference import extract, on_ray
 from hiersum_hf.inference.extract import find_videos
 from hiersum_hf.inference.progress import Progress
@@ -87,6 +91,30 @@ def test_a_node_is_left_out_once_and_the_last_one_ends_the_run(two_nodes, capsys
     assert two_nodes.cpus() == (4, 1)
     with pytest.raises(ValueError, match=r"found none left: node 10\.0\.0\.1 \(bbbbbbbb\): other version"):
         two_nodes.leave_out("b" * 8, "other version")
+
+
+@pytest.mark.parametrize(
+    ("error", "listed", "came"),
+    [
+        (ValueError("no video"), [], "failed"),
+        (FileNotFoundError("a.mp4"), [], "unseen"),
+        (FileNotFoundError("a.mp4"), [("s3://b/a.mp4", 1, 1)], "failed"),
+        (OSError(errno.ENOSPC, "full"), [], "unfit"),
+        (remote._Forbidden("s3://b/a.mp4: 403"), [("s3://b/a.mp4", 1, 1)], "unseen"),
+        (remote._NotInstalled("s3://b/a.mp4: no s3fs"), [("s3://b/a.mp4", 1, 1)], "unseen"),
+        (remote._Unreachable("s3://b/a.mp4: 503"), [("s3://b/a.mp4", 1, 1)], "again"),
+    ],
+)
+def test_a_failure_is_of_the_video_the_machine_or_the_moment(error, listed, came, monkeypatch):
+    def work(item):
+        raise error
+
+    node = types.SimpleNamespace(get_node_id=lambda: "node")
+    monkeypatch.setattr(on_ray, "_ray", lambda: types.SimpleNamespace(get_runtime_context=lambda: node))
+    monkeypatch.setattr(on_ray, "_made", lambda made_by: work)
+    found = on_ray._do(__version__, [None], (Path("nowhere/a.mp4"), listed))
+    assert found[:2] == ("node", came)
+    assert str(error.args[-1]) in found[2]
 
 
 def test_devices_are_of_the_cluster(two_nodes, monkeypatch):
@@ -186,17 +214,26 @@ def wait_for(driver, log, count):
         time.sleep(0.05)
 
 
-def kill_a_worker(cluster):
-    """End a process of this cluster that does a video now."""
+def workers(cluster):
+    """Find the processes of this cluster that do a video now."""
     import psutil
 
-    while True:
-        roots = [info.process.pid for infos in cluster.head_node.all_processes.values() for info in infos]
-        for child in (child for pid in roots for child in psutil.Process(pid).children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                if child.cmdline()[:1] == ["ray::_do"]:
-                    return child.kill()
+    nodes = [node.all_processes.values() for node in (cluster.head_node, *cluster.worker_nodes)]
+    roots = [info.process.pid for processes in nodes for infos in processes for info in infos]
+    found = []
+    for root in roots:
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(root).children(recursive=True)
+            found += [child for child in children if child.cmdline()[:1] == ["ray::hiersum"]]
+    return found
+
+
+def wait_until(true):
+    until = time.monotonic() + 60
+    while not (found := true()):
+        assert time.monotonic() < until
         time.sleep(0.05)
+    return found
 
 
 @pytest.mark.slow
@@ -207,7 +244,7 @@ def test_a_node_and_a_worker_die_and_all_is_done_once(cluster, node, start, vide
     wait_for(driver, log, 3)
     cluster.remove_node(other, allow_graceful=False)
     wait_for(driver, log, 5)
-    kill_a_worker(cluster)
+    wait_until(lambda: workers(cluster))[0].kill()
     report, err = finished(driver)
     assert features(output) == one_process
     assert Counter(log.read_text().split()) == Counter(f"{i}.mp4" for i in range(12))
@@ -221,13 +258,14 @@ def test_a_node_and_a_worker_die_and_all_is_done_once(cluster, node, start, vide
 
 
 @pytest.mark.slow
-def test_a_killed_driver_goes_on_and_does_nothing_twice(node, start, videos, one_process, tmp_path):
+def test_a_killed_driver_goes_on_and_does_nothing_twice(cluster, node, start, videos, one_process, tmp_path):
     node()
     output, log = tmp_path / "out", tmp_path / "out.log"
     driver = start(videos, output)
     wait_for(driver, log, 4)
     driver.kill()
     driver.wait()
+    wait_until(lambda: not workers(cluster))  # what they had begun is not finished
     report, _ = finished(start(videos, output))
     assert features(output) == one_process
     assert Counter(log.read_text().split()) == Counter(f"{i}.mp4" for i in range(12))

@@ -2,7 +2,7 @@
 
     python -m tests.makers.on_ray VIDEOS OUTPUT ADDRESS    a driver that extracts; prints the report as JSON
 
-OUTPUT.log gets a line for each video as it is done; a node whose id is in OUTPUT.full has no room on its disk.
+OUTPUT.log gets a line for each video as it is encoded; a node whose id is in OUTPUT.full has no room on its disk.
 """
 
 import errno
@@ -34,8 +34,9 @@ def slow_extractor(settings, output, *more):
         told = work(item)
         if full.exists() and full.read_text() == ray.get_runtime_context().get_node_id():
             raise OSError(errno.ENOSPC, f"{output}: expected room for it, found none.")
-        with Path(f"{output}.log").open("a") as log:
-            log.write(f"{item[0].name}\n")
+        if not told[0][2]:  # else it was found: the worker that encoded it ended before it could tell
+            with Path(f"{output}.log").open("a") as log:
+                log.write(f"{item[0].name}\n")
         return told
 
     return watched

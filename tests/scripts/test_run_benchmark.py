@@ -226,3 +226,18 @@ def test_features_are_few_files_and_found_again(benchmark, capsys):
     files, *_ = rows = json.loads(capsys.readouterr().out)["rows"]
     assert (files["ours"], files["reference"]) == (2, 300)
     assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
+
+
+@pytest.mark.slow
+def test_the_engine_is_measured_beside_ranks(benchmark, capsys):
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
+    main, _ = benchmark
+    main(["ray", "--quick", "--videos", "2", "--workers", "1", "--rows", "50", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    on = "1 worker"
+    assert [row["what"] for row in rows] == [
+        f"2 videos on {on}", f"start-up and one video on {on}", f"memory of a worker, {on}",
+        "50 rows that do nothing: a row", "50 rows that do nothing: memory of the driver at the end",
+    ]  # fmt: skip
+    assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)

@@ -4,7 +4,7 @@
     python scripts/run_benchmark.py data --quick --json
     python scripts/run_benchmark.py data --videos 31892    # the size of Mr.HiSum: 40 GB in the temporary folder
     python scripts/run_benchmark.py scripted               # the size of SM-MrHiSum: 45 GB in the temporary folder
-    python scripts/run_benchmark.py ray --videos 50        # on a Ray cluster beside the ranks of a launcher
+    python scripts/run_benchmark.py ray --videos 50 --workers 1 2 --rows 1000    # Ray beside the ranks of a launcher
     python scripts/run_benchmark.py selection --data tvsum    # a folder with features and ratings
     python scripts/run_benchmark.py reading --data howto      # a folder with videos and truth.json
 
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw time and memory against length")
     parser.add_argument("--videos", type=int, help="size of the parts data, scripted and ray")
+    parser.add_argument("--workers", type=int, nargs="+", help="of the part ray, such as 1 2 4")
+    parser.add_argument("--rows", type=int, help="that do nothing, of the part ray; 0: none")
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="for selection TVSum with features, for reading how-to videos"
     )
@@ -41,10 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     if unknown:
         parser.error(f"expected parts of {', '.join(PARTS)}; found {', '.join(unknown)}")
     size, folder = {"videos": args.videos}, {"data": args.data}
-    rows, more = [], {"data": size, "scripted": size, "ray": size, "selection": folder, "reading": folder}
+    on_ray = size | {"workers": args.workers, "rows": args.rows}
+    rows, more = [], {"data": size, "scripted": size, "ray": on_ray, "selection": folder, "reading": folder}
     for part in args.parts or PARTS:
         print(f"measuring {part} ...", file=sys.stderr)
-        given = {name: value for name, value in more.get(part, {}).items() if value}
+        given = {name: value for name, value in more.get(part, {}).items() if value is not None}
         run = importlib.import_module(f"quality.benchmarks.{part}").run
         rows += [{"part": part} | row for row in run(args.quick, **given)]
     if args.plot:

@@ -1,11 +1,12 @@
 """`hiersum extract` on a Ray cluster beside the ranks of a launcher, on 1, 2 and 4 workers of this machine.
 
-`run` is called by scripts/run_benchmark.py. Both sides are the commands that users type, over the same videos, into new
-folders, in turns (ranks, Ray, ranks, Ray); the cluster is there already, as it would be. Start-up is what a command
-takes for one video. Processor time and memory are those of all processes behind a command; the former holds on a busy
-machine too.
+`run` is called by scripts/run_benchmark.py; `ray --videos 200 --workers 1 2 4 --rows 1000000` is the whole. Both sides
+are the commands that users type, over the same videos, into new folders, in turns (ranks, Ray, ranks, Ray); the cluster
+is there already, as it would be. Start-up is what a command takes for one video. Processor time and memory are those of
+all processes behind a command; the former holds on a busy machine too.
 
-A million rows through a function that does nothing show what Ray and the driver cost, and whether the driver grows.
+A million rows through a function that does nothing show what Ray and the driver cost, and whether the driver grows;
+`--rows 0` leaves them out.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ from quality.benchmarks.video import QUICK, render
 
 VIDEOS, QUICK_VIDEOS = 200, 8
 LENGTH_S, QUICK_LENGTH_S = 30, 4
-ROWS_PER_VIDEO = 5_000  # a million for 200 videos
+WORKERS, QUICK_WORKERS = (1, 2, 4), (1, 2)
+ROWS, QUICK_ROWS = 1_000_000, 1_000
 ROUNDS = 2
 EXTRACT = ["-m", "hiersum_hf", "extract"]
 
 
-def run(quick: bool, videos: int | None = None) -> list[dict]:
+def run(
+    quick: bool, videos: int | None = None, workers: list[int] | None = None, rows: int | None = None
+) -> list[dict]:
     if find_spec("ray") is None:
         print('no figures of Ray: pip install "hiersum-hf[ray]"', file=sys.stderr)
         return []
@@ -42,9 +46,10 @@ def run(quick: bool, videos: int | None = None) -> list[dict]:
     os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     with tempfile.TemporaryDirectory(prefix="ray-") as place:
         make(Path(place, "videos"), count, QUICK_LENGTH_S if quick else LENGTH_S)
-        rows = [row for workers in ((1, 2) if quick else (1, 2, 4)) for row in beside_ranks(Path(place), workers)]
-        video_ms = 1000 * rows[0]["ours"] / count
-        return [*rows, *nothing(Path(place), 1_000 if quick else count * ROWS_PER_VIDEO, video_ms)]
+        each = workers or (QUICK_WORKERS if quick else WORKERS)
+        found = [row for number in each for row in beside_ranks(Path(place), number)]
+        count_rows = rows if rows is not None else QUICK_ROWS if quick else ROWS
+        return found + (nothing(Path(place), count_rows, 1000 * found[0]["ours"] / count) if count_rows else [])
 
 
 def make(folder: Path, count: int, length_s: int) -> None:
@@ -169,6 +174,6 @@ def nothing(place: Path, count: int, video_ms: float) -> list[dict]:
         raise RuntimeError(f"expected {count} rows, found {number}")
     said = f"{count:,} rows that do nothing"
     return [
-        row(f"{said}: a row", (video_ms, row_ms), "ms", "reference: a video above, on 1 worker"),
+        row(f"{said}: a row", (video_ms, row_ms), "ms", "reference: a video of the first row"),
         row(f"{said}: memory of the driver at the end", (tenth_mb, end_mb), "MB", "reference: after a tenth of them"),
     ]
