@@ -229,10 +229,11 @@ def test_features_are_few_files_and_found_again(benchmark, capsys):
 
 
 @pytest.mark.slow
-def test_the_engine_is_measured_beside_ranks(benchmark, capsys):
+def test_the_engine_is_measured_beside_ranks(benchmark, capsys, monkeypatch):
     pytest.importorskip("ray", reason="the ray extra is not installed")
     pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
     main, _ = benchmark
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPTS))  # of workers; to the script Ray gives its folder
     main(["ray", "--quick", "--videos", "2", "--workers", "1", "--rows", "50", "--json"])
     rows = json.loads(capsys.readouterr().out)["rows"]
     on = "1 worker"
