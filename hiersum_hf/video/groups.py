@@ -21,7 +21,7 @@ from av.video.frame import PictureType
 from hiersum_hf.video.bitstream import CHANGED, DAMAGED, DEEP_BITS, FORMS, Hevc, NotExactError
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.picture import PixelShape, orientation, tell_colours
-from hiersum_hf.video.reader import MAX_REORDERED, TOLERANCE_S
+from hiersum_hf.video.reader import MAX_REORDERED, TOLERANCE_S, frame_rate
 
 
 CONTAINERS = "mp4", "matroska"  # whose packets have times, and whose headers tell the parameters
@@ -86,6 +86,7 @@ class Groups:
         while stream.time_base / 2**doublings > 1 / MIN_RATE:
             doublings += 1
         self._tick = stream.time_base / 2**doublings
+        self._rate = frame_rate(container.name, stream) or 25
         self._like: tuple[Any, Any] | None = None  # a picture and its decoder
         self._looks: dict[int, bytes] = {}  # of the first picture of each run
         self._header = b""  # of all encoders
@@ -239,7 +240,7 @@ class Groups:
         frame, decoder = self._like  # type: ignore[misc]
         codec: Any = av.CodecContext.create(self._form.encoder, "w")
         codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, frame.format.name
-        codec.time_base, codec.framerate = self._tick, self._stream.average_rate or 25
+        codec.time_base, codec.framerate = self._tick, self._rate
         codec.sample_aspect_ratio = decoder.sample_aspect_ratio or 0
         for field in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(codec, field, getattr(frame, field))
@@ -275,7 +276,7 @@ class Groups:
             NotExactError: A decoder that begins at a key frame would show another picture than one that comes by.
         """
         depth, last = max(run.depth for run in runs), -math.inf
-        step = max(1, round(1 / float((self._stream.average_rate or 25) * self._tick)))
+        step = max(1, round(1 / float(self._rate * self._tick)))
         waiting, stored, begin = list[int](), 0, 0
         for packet in self._pieces(placed, runs):
             # What is stored next is decoded when the picture is shown that is so many earlier in the order of showing

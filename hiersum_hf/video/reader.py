@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ TOLERANCE_S = 1e-6
 MAX_DURATION_S = 7 * 24 * 3600.0
 MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 MAX_REORDERED = 16  # pictures that an encoder may store before one that is shown earlier
+MAX_TOLD_FPS = 300  # above it FFmpeg may tell the ticks of the clock, of recordings of screens and calls
+COUNTED = 100  # pictures whose rate is taken then
 SOUND_STEP_S = 1.0  # after so much sound a packet is decoded to see what it is
 LAST_PACKETS = 3  # before a part, any of which may be called corrupt
 FAST = "key frames alone were looked at."
@@ -135,7 +138,7 @@ class VideoFile:
         """
         container, stream = self.header()
         with named_errors(self.path):
-            fps = float(stream.average_rate or stream.guessed_rate or 0)
+            fps = float(frame_rate(self.path, stream))
             has_audio = container.streams.best("audio") is not None
             self._is_read |= not _announced_s(container, stream)
             begin_s = stream_start_s(stream) - (container.start_time or 0) / av.time_base
@@ -378,6 +381,22 @@ def _container(path: str | Path) -> Any:
     if joined is not None:
         container.close()
     return joined or container
+
+
+def frame_rate(path: str | Path, stream: Any) -> Fraction:
+    """Tell the average rate of a file's pictures, 0 where nothing tells it.
+
+    Where FFmpeg finds none, or one picture a tick, the first `COUNTED` pictures are counted.
+    """
+    told: Fraction | None = stream.average_rate
+    if told and told <= MAX_TOLD_FPS:
+        return told
+    with opened(path) as (container, pictures):
+        packets = readable_packets(container, pictures, Faults(), Clock(container, (pictures,)))
+        pts = sorted(packet.pts for packet in islice(packets, COUNTED) if packet.pts is not None)
+        if len(pts) > 1 and pts[-1] > pts[0]:
+            return Fraction(len(pts) - 1) / ((pts[-1] - pts[0]) * Fraction(pictures.time_base))
+    return Fraction(told or stream.guessed_rate or 0)
 
 
 def measured(container: Any, stream: Any) -> tuple[float, Clock]:

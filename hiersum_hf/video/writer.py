@@ -24,7 +24,7 @@ from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.groups import MAX_LATE_S, Groups, Placed
 from hiersum_hf.video.picture import Written, progressive
-from hiersum_hf.video.reader import TOLERANCE_S, frames_from, measured, opened
+from hiersum_hf.video.reader import TOLERANCE_S, frame_rate, frames_from, measured, opened
 
 
 AUDIO_RATE = 48_000  # samples a second of written audio: one AAC frame is 21 ms
@@ -134,7 +134,7 @@ def _write(
         duration_s, clock = measured(container, stream)
         placed = _continued(_placed(path, segments, duration_s))
         copied = _copied(container, stream, placed, target, quality) if copies else None
-        sources = [copied or _pictures(container, stream, clock, placed, target, quality)]
+        sources = [copied or _pictures(path, container, stream, clock, placed, target, quality)]
         audio = container_2.streams.best("audio")
         if audio is not None:
             sources.append(_sound(container_2, audio, clock, stream_start_s(stream), placed, target))
@@ -197,14 +197,14 @@ def _copied(
 
 
 def _pictures(
-    container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any, quality: bool
+    path: str | Path, container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any, quality: bool
 ) -> Iterator[tuple[float, Any]]:
     """Write the pictures, all encoded.
 
     It yields (second, packets).
     """
     options = {"crf": "18", "bf": "0", "preset": "medium" if quality else "veryfast"}
-    encoder = target.add_stream("libx264", rate=stream.average_rate or 25, options=options)
+    encoder = target.add_stream("libx264", rate=frame_rate(path, stream) or 25, options=options)
     encoder.thread_type = "FRAME"
     return _encoded(encoder, _output_pictures(container, stream, clock, placed, encoder.codec_context))
 

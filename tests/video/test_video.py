@@ -16,6 +16,7 @@ from hiersum_hf.records import Segment
 from hiersum_hf.video import reader as video
 from hiersum_hf.video.faults import Reading
 from hiersum_hf.video.reader import iter_frames, probe
+from hiersum_hf.video.remux import copy_with_chapters
 from hiersum_hf.video.writer import write_segments
 from tests.makers.videos import DATA, EVERY, damaged, needs_data, psnr, synthetic
 
@@ -44,6 +45,24 @@ def test_variable_frame_rate_gives_each_frame_once(tmp_path):
     path = synthetic(tmp_path / "vfr.mp4", [0, 0.04, 0.9, 3.0, 3.05, 4.0])
     assert [t for t, _ in iter_frames(path, 2)] == pytest.approx([0, 0.9, 3.0, 4.0])
     assert [t for t, _ in iter_frames(path, EVERY)] == pytest.approx([0, 0.04, 0.9, 3.0, 3.05, 4.0])
+
+
+@pytest.mark.parametrize("render", ["smart", "encode"])
+def test_a_rate_that_no_header_tells_is_counted(tmp_path, render):
+    """FFmpeg says 1000 of such an .mkv, a picture a tick; players refuse the H.264 level that this would ask for."""
+    times_s = np.cumsum([0, *np.random.default_rng(1).integers(16, 100, 99)]) / 1000
+    told = synthetic(tmp_path / "told.mp4", times_s.tolist(), gop=6)
+    copy_with_chapters(told, [], untold := tmp_path / "untold.mkv")
+    assert probe(untold).fps == pytest.approx(99 / times_s[-1])
+    assert probe(untold).fps == pytest.approx(probe(told).fps, rel=0.02)
+    write_segments(told, [Segment(0.3, 2.1, 1.0)], tmp_path / "a.mp4", render)
+    write_segments(untold, [Segment(0.3, 2.1, 1.0)], tmp_path / "b.mp4", render)
+    assert level_of(tmp_path / "a.mp4") == level_of(tmp_path / "b.mp4") == 10
+
+
+def level_of(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.level
 
 
 def test_one_frame_odd_size_and_no_sound(tmp_path):
