@@ -20,7 +20,7 @@ from typing import Any
 from hiersum_hf.files.json_file import parse_json
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
-from hiersum_hf.texts.cues import Cues, has_timings, timed_cues, transcript_cues
+from hiersum_hf.texts.cues import Cues, has_timings, timed_cues, transcript_cues, until_next
 from hiersum_hf.texts.downloaded import lines_about, texts_of_info
 from hiersum_hf.texts.encoding import plain, read_text
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
@@ -40,6 +40,8 @@ MAX_BRACES = 999  # of one cue that is left as it is: no honest one has more, an
 DESCRIPTIONS = (".txt", ".json", ".description")
 DETECTED_IN = 10_000  # characters from which pysubs2 tells the format
 _STYLES = re.compile(r"V4\+? Styles", re.IGNORECASE)
+_NO_END = re.compile(r"^([ \t]*\{[ \t]*\d+[ \t]*\}[ \t]*\{|\[\d+\]\[)[ \t]*(?=[\]}])", re.MULTILINE)
+_RATE_AT_0 = re.compile(r"\A\s*\{0\}\{0\}(?=\d+(?:\.\d+)?\s*$)", re.MULTILINE)
 
 
 def read_subtitles(path: str | Path, encoding: str | None = None) -> list[Sentence]:
@@ -268,7 +270,8 @@ def _others(text: str, source: str) -> Cues:
     import pysubs2
 
     try:
-        events = pysubs2.SSAFile.from_string(text)
+        events = pysubs2.SSAFile.from_string(_with_ends(text))
+        _close(events)
         if events.format == "sami":  # a text stays until the next SYNC; pysubs2 1.8 guesses by the text's length
             ends = dict(pairwise(sorted({event.start for event in events})))
             for event in events:
@@ -279,6 +282,23 @@ def _others(text: str, source: str) -> Cues:
         raise InputError(
             f"{source}: expected a subtitle file ({FORMATS}), found {found}. Save it as SubRip."
         ) from error
+
+
+def _with_ends(text: str) -> str:
+    """Give lines of MicroDVD and MPL2 the end 0 where they have none; pysubs2 1.8 leaves them out.
+
+    It writes the frame rate of MicroDVD at {0}{0}, and reads it at {1}{1} alone.
+    """
+    return _NO_END.sub(r"\g<1>0", _RATE_AT_0.sub("{1}{1}", text))
+
+
+def _close(events: Any) -> None:
+    """Let what has no end, or 0, last until the next text of MicroDVD or MPL2, as players do."""
+    if events.format in ("microdvd", "mpl2") and any(event.end == 0 for event in events):
+        events.sort()
+        closed = until_next((event.start / 1000, event.text) for event in events)
+        for event, cue in zip(events, closed, strict=True):
+            event.end = event.end or round(cue.end_s * 1000)
 
 
 def _cues_of_events(events: Iterable[Any]) -> Cues:

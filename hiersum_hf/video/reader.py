@@ -393,9 +393,9 @@ def frame_rate(path: str | Path, stream: Any) -> Fraction:
         return told
     with opened(path) as (container, pictures):
         packets = readable_packets(container, pictures, Faults(), Clock(container, (pictures,)))
-        pts = sorted(packet.pts for packet in islice(packets, COUNTED) if packet.pts is not None)
+        pts: list[int] = sorted(packet.pts for packet in islice(packets, COUNTED) if packet.pts is not None)
         if len(pts) > 1 and pts[-1] > pts[0]:
-            return Fraction(len(pts) - 1) / ((pts[-1] - pts[0]) * Fraction(pictures.time_base))
+            return Fraction(len(pts) - 1, pts[-1] - pts[0]) / Fraction(pictures.time_base)
     return Fraction(told or stream.guessed_rate or 0)
 
 

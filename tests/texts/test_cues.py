@@ -158,6 +158,7 @@ PARAMETERS = 'xmlns:ttp="http://www.w3.org/ns/ttml#parameter" ttp:frameRate="25"
         "0:01\nFirst line.\n\n0:03\n",
         "[10][30]First|line.\n[40][50]\n",
         "{1}{1}10\n{10}{30}First|line.\n",
+        "{0}{0}10\n{10}{30}First|line.\n",
     ],
 )
 def test_other_formats_are_the_same_sentence(content):
@@ -167,6 +168,14 @@ def test_other_formats_are_the_same_sentence(content):
 def test_sami_is_read():
     cues = "<SYNC Start=1000><P>First line.\n<SYNC Start=3000><P>Second.\n<SYNC Start=9000><P>&nbsp;"
     assert said(f"<SAMI><BODY>\n{cues}</BODY></SAMI>") == [(1.0, 3.0, "First line."), (3.0, 9.0, "Second.")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[10][]First.\n[30][45]Second.\n[90][ ]Third.\n", "{1}{1}10\n{10}{}First.\n{30}{45}Second.\n{90}{0}Third.\n"],
+)
+def test_a_line_without_an_end_lasts_until_the_next(content):
+    assert said(content) == [(1.0, 3.0, "First."), (3.0, 4.5, "Second."), (9.0, 10.0, "Third.")]
 
 
 def test_transcripts_name_who_speaks():
