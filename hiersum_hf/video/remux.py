@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.stream import Discard
 
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -52,13 +54,13 @@ def copy_with_chapters(video: str | Path, chapters: Sequence[Mapping[str, Any]],
     ):
         target.metadata.update(container.metadata)
         for one in container.streams:
-            if one.type == "data" and one.metadata.get("timecode"):  # the time code, which is written anew
+            # The time code, and the chapters of an .mp4, are written anew
+            if one.type == "data" and (one.metadata.get("timecode") or one.discard is Discard.all):
                 continue
-            try:
-                copies[one.index] = target.add_stream_from_template(one, opaque=True)
-            except (ValueError, av.error.FFmpegError):
+            if not _holds(target.format.name, one):
                 left.append(one.type)
                 continue
+            copies[one.index] = target.add_stream_from_template(one, opaque=True)
             copies[one.index].metadata.update(one.metadata)
             copies[one.index].disposition = one.disposition
         if stream.index not in copies:
@@ -75,6 +77,18 @@ def copy_with_chapters(video: str | Path, chapters: Sequence[Mapping[str, Any]],
                 with _write_errors(output):
                     target.mux(packet)
     return [f"{output.name}: {counted(len(left), 'stream')} left out ({', '.join(left)})."] if left else []
+
+
+def _holds(form: str, stream: Any) -> bool:
+    """Tell whether a format holds what a stream has; of data and subtitles only the header's writing tells."""
+    try:
+        with av.open(io.BytesIO(), "w", format=form) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            if stream.type not in ("video", "audio"):
+                trial.start_encoding()
+    except (ValueError, av.error.FFmpegError):
+        return False
+    return True
 
 
 def _ascend(packet: Any, last: dict[int, int]) -> None:

@@ -79,6 +79,33 @@ def test_recordings_joined_end_to_end_go_on(tmp_path):
     assert read_frames(tmp_path / "two.mkv").times_s[-1] == pytest.approx(99 / 25, abs=1.0)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_chapters_of_an_mp4_are_replaced(tmp_path, suffix):
+    """They are a stream of their own, which no container takes from another."""
+    video = synthetic(tmp_path / "a.mp4", [k / 25 for k in range(100)])
+    assert copy_with_chapters(video, CHAPTERS[:1], tmp_path / "b.mp4") == []
+    assert copy_with_chapters(tmp_path / "b.mp4", CHAPTERS, tmp_path / f"c{suffix}") == []
+    assert chapters(tmp_path / f"c{suffix}") == [(0.0, "Grün & <b>"), (1.5, "Zwei")]
+    assert packets(tmp_path / f"c{suffix}") == packets(video)
+
+
+def test_data_that_the_copy_cannot_hold_is_left_out(tmp_path):
+    """Cameras and drones store their places beside the pictures."""
+    with av.open(str(tmp_path / "drone.ts"), "w") as target:
+        data, pictures = target.add_data_stream("klv"), target.add_stream("mpeg2video", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        for k in range(25):
+            place = av.Packet(b"place")
+            place.pts, place.time_base, place.stream = k, Fraction(1, 25), data
+            picture = av.VideoFrame(64, 48, "yuv420p")
+            picture.pts = k
+            target.mux([place, *pictures.encode(picture)])
+        target.mux(pictures.encode(None))
+    notes = copy_with_chapters(tmp_path / "drone.ts", CHAPTERS, tmp_path / "b.mkv")
+    assert notes == ["b.mkv: 1 stream left out (data)."]
+    assert len(packets(tmp_path / "b.mkv")) == 25
+
+
 def test_a_turned_picture_stays_turned(tmp_path):
     video = synthetic(tmp_path / "a.mp4", [k / 25 for k in range(10)], rotation=90)
     copy_with_chapters(video, CHAPTERS, tmp_path / "b.mp4")
