@@ -93,14 +93,19 @@ def summarize_scores(
         raise HierSumError(f"video {video}: expected {len(sentences)} sentence scores, found {len(sentence_scores)}")
     edges_s = frame_edges(times_s, duration_s)
     curve = score_integral(edges_s, scores)  # the mean score of any stretch is a difference on this curve
-    if cuts_s is None:
-        cuts_s = times_s[kernel_temporal_segmentation(features)[1:, 0]]
+    if cuts_s is None:  # first frames of shots; each shot began after the frame before
+        first = kernel_temporal_segmentation(features)[1:, 0]
+        cuts_s, lasts_s = times_s[first], times_s[first - 1]
+    else:
+        cuts_s = lasts_s = np.asarray(cuts_s, np.float64)
+    inside = (cuts_s > 0) & (cuts_s < duration_s)
     moments = Moments(
         video,
         edges_s,
         scores,
         spoken_stretches(sentences, duration_s, budget.seconds),
-        cuts_s[(cuts_s > 0) & (cuts_s < duration_s)],
+        cuts_s[inside],
+        lasts_s[inside],
         background.covered,
         background.coverage,
         background.dead,

@@ -31,7 +31,7 @@ class Line:
         shortest_s: Least length of a run.
         whole: Pairs of borders (start, end) that may be a run of their own, however short.
         run_cost: Of every run.
-        costs: (B + 1,) of a run that begins or ends there.
+        costs: (2, B + 1) of a run that begins there, and of one that ends there.
         barred: (B,) atoms that no run may hold.
         kept: (B,) atoms that runs must hold; they cost no budget.
     """
@@ -53,7 +53,7 @@ class Line:
     def value(self, runs: Sequence[tuple[int, int]]) -> float:
         """Compute what these runs are worth, gains less costs."""
         return sum(
-            float(self.gains[start:end].sum() - self.run_cost - self.costs[start] - self.costs[end])
+            float(self.gains[start:end].sum() - self.run_cost - self.costs[0, start] - self.costs[1, end])
             for start, end in runs
         )
 
@@ -125,7 +125,7 @@ class _Search:
 
     def _step(self, j: int, inside: np.ndarray, outside: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Compute `inside` and `outside` at border j."""
-        cost = self.line.costs[j]
+        cost = self.line.costs[1, j]
         if self.line.barred[j - 1]:
             inside = self._never()
         else:
@@ -151,7 +151,7 @@ class _Search:
         if used > self.capacity or self.bars[end] > self.bars[start]:
             return None
         return _shifted(
-            outside, used, self.gains[end] - self.gains[start] - self.line.run_cost - self.line.costs[start]
+            outside, used, self.gains[end] - self.gains[start] - self.line.run_cost - self.line.costs[0, start]
         )
 
     def _never(self) -> np.ndarray:

@@ -24,6 +24,7 @@ IMPORTANCE, KEYSHOT = RULES = ("importance", "keyshot")
 MIN_SEGMENT_S = 3.0
 RUN_COST = 1.0  # standard deviations x seconds
 BORDER_COST, SOUND_COST = 0.1, 0.4  # the same, of a border inside a shot; where something is heard that pauses
+FLASH_S, FLASH_COST = 1.0, 2.0  # of another shot that a run begins or ends with, and what that costs
 COVERAGE = 4.0  # standard deviations that the best moment of a text counts more,
 STILL_COVERAGE = 1.0  # and that of a still picture where no texts are told apart
 REPEATED = 0.1  # of a frame's gain that is left where it repeats a chosen one
@@ -101,6 +102,8 @@ class Moments:
         scores: (N,) importance.
         spoken_s: (P, 2) stretches inside which nothing is cut, as `spoken_stretches` gives them.
         shots_s: Seconds at which shots begin.
+        lasts_s: Seconds of the last frame that surely shows the shot before each of these; None where no pictures are
+            at hand, and a flash of another shot costs nothing.
         covered, coverage: As `Background` has them; None without texts.
         dead: (N,) frames that show nothing while nothing is said.
         quiet: (N,) frames at which nothing is heard.
@@ -114,6 +117,7 @@ class Moments:
     scores: Floats
     spoken_s: Floats
     shots_s: Floats
+    lasts_s: Floats | None = None
     covered: np.ndarray | None = None
     coverage: float = COVERAGE
     dead: np.ndarray | None = None
@@ -334,19 +338,37 @@ def _standardised(moments: Moments) -> Floats:
 
 
 def _border_costs(moments: Moments, borders_s: Floats) -> Floats:
-    """Price each border at which a run may begin or end.
+    """Price each border at which a run may begin, and may end.
 
-    The price (B + 1,) is nothing at a shot border, a sentence's edge or in silence.
+    The prices (2, B + 1) are nothing at a shot border, a sentence's edge or in silence. Less than `FLASH_S` of the shot
+    before or after costs `FLASH_COST`, if the run can do without: a flash of another picture looks like a mistake.
     """
     frames = np.clip(np.searchsorted(moments.edges_s, borders_s, side="right") - 1, 0, len(moments.scores) - 1)
-    marks_s = np.concatenate([moments.shots_s, moments.spoken_s.ravel(), [0.0, moments.duration_s]])
-    free, cost = _distance(borders_s, marks_s) <= 2 * TOUCH_S, BORDER_COST
+    firsts_s = moments.shots_s
+    lasts_s = firsts_s if moments.lasts_s is None else moments.lasts_s
+    cost, free = BORDER_COST, np.zeros(len(borders_s), bool)
     if moments.sentence_of is not None and (moments.sentence_of >= 0).any():
         free |= moments.sentence_of[frames] < 0
     elif moments.quiet is not None and moments.quiet.any():
         free |= moments.quiet[frames]
         cost = SOUND_COST
-    return np.where(free, 0.0, cost)
+    marks_s = np.concatenate([moments.spoken_s.ravel(), [0.0, moments.duration_s]])
+    near = [_distance(borders_s, np.concatenate([marks_s, shots_s])) <= 2 * TOUCH_S for shots_s in (firsts_s, lasts_s)]
+    prices = np.where(free | near, 0.0, cost)
+    if moments.lasts_s is not None:
+        flashes = _flashes(borders_s, firsts_s), _flashes(-borders_s[::-1], -lasts_s[::-1])[::-1]
+        prices += FLASH_COST * np.array(flashes)
+    return prices
+
+
+def _flashes(borders_s: Floats, shots_s: Floats) -> np.ndarray:
+    """Tell at which borders a run begins less than `FLASH_S` before a shot, and could begin later without it.
+
+    Both ascend. With the signs and the order of both turned, it is told where a run ends so.
+    """
+    ahead_s = np.append(shots_s, np.inf)[np.searchsorted(shots_s, borders_s + TOUCH_S)]
+    later_s = np.append(borders_s[1:], np.inf)
+    return (ahead_s <= borders_s + FLASH_S + TOUCH_S) & (later_s <= ahead_s + TOUCH_S)
 
 
 def _with_coverage(
@@ -382,16 +404,17 @@ def _best_of_texts(moments: Moments, line: Line, texts: np.ndarray, longest_s: f
     """Spread a bonus over the best run of each text, (B,) seconds.
 
     Each text has `line.shortest_s` to spread over the shortest run with its best frames. The best run is the one with
-    the highest mean over its length of what the text's frames score above the video's mean, among those of at most
-    `longest_s` if there are any.
+    the highest mean over its length of what the text's frames score above the video's mean, less what its borders cost,
+    among those of at most `longest_s` if there are any.
     """
     widths_s, z = np.diff(moments.edges_s), np.maximum(_standardised(moments), 0.0)
     runs, bonus = _shortest_runs(line), np.zeros(len(line.gains))
     lengths_s = line.borders_s[runs[:, 1]] - line.borders_s[runs[:, 0]]
+    costs = line.costs[0, runs[:, 0]] + line.costs[1, runs[:, 1]]
     for text in texts:
         good = np.where(moments.covered == text, z, 0.0) * widths_s
         up_to = np.interp(line.borders_s, moments.edges_s, np.append(0.0, np.cumsum(good)))
-        means = (up_to[runs[:, 1]] - up_to[runs[:, 0]]) / lengths_s
+        means = (up_to[runs[:, 1]] - up_to[runs[:, 0]] - costs) / lengths_s
         if not len(means) or means.max() <= 0:
             continue
         # A short run counts if it is at least half as good as the best

@@ -12,7 +12,7 @@ def plain(gains, shortest_s, whole=(), run_cost=0.0, kept=(), borders_s=None):
     """A line of atoms of a second, or with these borders."""
     n, gains = len(gains), np.asarray(gains, float)
     borders_s = np.arange(n + 1.0) if borders_s is None else borders_s
-    return Line(borders_s, gains, shortest_s, whole, run_cost, np.zeros(n + 1), np.zeros(n, bool),
+    return Line(borders_s, gains, shortest_s, whole, run_cost, np.zeros((2, n + 1)), np.zeros(n, bool),
                 np.isin(np.arange(n), kept))  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def small_line(seed):
     budget_s = lengths_s.sum() * rng.choice([0.15, 0.3, 0.5, 0.8])
     line = Line(
         np.append(0.0, np.cumsum(lengths_s)), rng.normal(size=n) * lengths_s, rng.choice([0.0, 0.5, 1.0, 2.0]), whole,
-        rng.choice([0.0, 0.3, 1.0]), rng.choice([0.0, 0.2], n + 1), barred, kept,
+        rng.choice([0.0, 0.3, 1.0]), rng.choice([0.0, 0.2], (2, n + 1)), barred, kept,
     )  # fmt: skip
     return line, float(np.floor(budget_s * 16) / 16)
 

@@ -78,6 +78,23 @@ def test_borders_prefer_shots_and_pauses_but_are_not_forced_there():
     assert chosen(video(flat, quiet=quiet), 10) == [(16, 26)]
 
 
+def test_no_run_begins_or_ends_with_a_flash_of_another_shot():
+    """It is known which sampled frames are the first of a shot and the last of the one before, not where the cut is."""
+
+    def shots(*firsts_s, period_s=0.5):
+        return {"shots_s": firsts_s, "lasts_s": np.array(firsts_s) - period_s}
+
+    scores = levels((0.1, 20), (0.9, 8), (0.1, 32))
+    assert chosen(video(scores, **shots(20.5, 28)), 7) == [(20.5, 27.5)]
+    assert chosen(video(scores, **shots(20.5, 27.5, period_s=0)), 7) == [(20.5, 27.5)], "found exactly"
+    assert chosen(video(scores, **shots(22, 26)), 9) == [(20, 28)], "long enough to be seen"
+    about = np.where((np.arange(120) >= 40) & (np.arange(120) < 56), 0, -1)
+    assert chosen(video(scores, covered=about, **shots(20.5)), 4)[0][0] >= 20.5
+    spoken = [(20.2, 24)]
+    assert chosen(video(levels((0.1, 20), (0.9, 4), (0.1, 36)), spoken=spoken, **shots(20.5)), 4) == [(20.2, 24)]
+    assert chosen(video(scores, shots_s=[20.5]), 8) == [(20, 28)], "no pictures, no flash"
+
+
 def test_nothing_is_shown_that_shows_nothing_unless_something_is_said():
     scores = levels((0.1, 20), (0.9, 10), (0.1, 10), (0.6, 10), (0.1, 10))
     dead = np.arange(120) // 2 // 10 == 2
