@@ -173,7 +173,7 @@ def lengths(duration_s: float) -> dict[str, Any]:
     step = 0.1 if unit == 60 or duration_s < 20 else 1
     return {
         "minimum": step,
-        "maximum": max(step, round(duration_s / unit / 2, 1)),
+        "maximum": max(step, round(duration_s / unit / 2 / step) * step),
         "value": max(step, round(SHARE * duration_s / unit / step) * step),
         "step": step,
         "label": f"Length in {'minutes' if unit == 60 else 'seconds'} (your video has {clock(duration_s)})",

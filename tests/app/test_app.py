@@ -81,6 +81,7 @@ def test_another_length_follows_without_reading_the_video_again(scorer, upload, 
 
 def test_the_length_is_asked_for_in_units_that_suit_the_video():
     assert (lengths(6)["value"], lengths(6)["maximum"], lengths(6)["step"]) == (pytest.approx(0.9), 3.0, 0.1)
+    assert lengths(87.6)["maximum"] == 44, "a whole number of steps"
     assert "in seconds (your video has 1:30)" in lengths(90)["label"]
     assert (lengths(1200)["value"], lengths(1200)["maximum"]) == (pytest.approx(3), 10.0)
     assert "in minutes (your video has 20:00)" in lengths(1200)["label"]
