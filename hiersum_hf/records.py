@@ -271,15 +271,30 @@ class Summary:
         return [step["text"] for step in self.steps if not step["segments"]]
 
     def said_in(self, segment: Segment) -> str:
-        """Join the key sentences whose middle lies in the segment.
+        """Join the key sentences that are told in the segment, see `is_told`.
 
         "" if there are none.
         """
         return " ".join(
             sentence["text"]
             for sentence in self.key_sentences
-            if segment.start_s <= (sentence["start_s"] + sentence["end_s"]) / 2 < segment.end_s
+            if is_told(sentence["start_s"], sentence["end_s"], segment.start_s, segment.end_s)
         )
+
+
+def is_told(start_s: float, end_s: float, begin_s: float, finish_s: float) -> bool:
+    """Tell whether a sentence is told in a stretch.
+
+    Its middle lies there, or it is longer than the stretch, which cuts it, and is spoken at the middle of that.
+
+    Args:
+        start_s: Of the sentence, in seconds.
+        end_s: The same.
+        begin_s: Of the stretch.
+        finish_s: The same.
+    """
+    is_within = begin_s <= (start_s + end_s) / 2 < finish_s
+    return is_within or (end_s - start_s > finish_s - begin_s and start_s <= (begin_s + finish_s) / 2 < end_s)
 
 
 def first_step(texts: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.inputs_hiersum import times_to_spans
-from hiersum_hf.records import Budget, Floats, Segment, Sentence, Summary, first_step, sentence_times_s
+from hiersum_hf.records import Budget, Floats, Segment, Sentence, Summary, first_step, is_told, sentence_times_s
 from hiersum_hf.scoring.topics import sentence_of_frames
 from hiersum_hf.summary.chapters import source_chapters
 from hiersum_hf.summary.key_shots import choose_shots, frame_edges, score_integral, timed_shots, window_means
@@ -73,7 +73,8 @@ def summarize_scores(
         level: See `Summary`.
         checkpoint: See `Summary`.
         encoders: See `Summary`.
-        sentences: The M subtitle sentences; those whose middle lies in a segment are the key sentences.
+        sentences: The M subtitle sentences; the key sentences are those that `records.is_told`
+            finds in a segment.
         sentence_scores: (M,), or None for the mean score of the frames that a sentence covers, see `covered_means`.
         cuts_s: (C,) ascending times where shots begin, in seconds; None: kernel temporal segmentation finds them.
         warnings: What the reader should know so far.
@@ -202,9 +203,9 @@ def _best_of_queries(queries: Sequence[dict[str, Any]], answered: np.ndarray, ed
 def _steps(moments: Moments, background: Background, spans_s: Sequence[Span]) -> tuple[dict[str, Any], ...]:
     """List the segments that show each step.
 
-    Such a segment holds 2 s or 30 % of what is about the step.
+    Such a segment holds 2 s or 30 % of what is about the step. A single text is a title, which no segment shows.
     """
-    if background.step_of is None:
+    if background.step_of is None or len(background.steps) == 1:
         return ()
     found = []
     for k, text in list(enumerate(background.steps))[first_step(background.steps) :]:
@@ -250,13 +251,13 @@ def _check(
 def _key_sentences(
     sentences: Sequence[Sentence], sentence_scores: Floats, spans_s: Sequence[Span]
 ) -> tuple[dict[str, Any], ...]:
-    """Pick the sentences whose middle lies in a stretch.
+    """Pick the sentences whose middle lies in a stretch, or that are spoken at the middle of one.
 
     They are sorted by start and have the form in which they stand in a summary.
     """
     kept = [
         {"start_s": float(s.start_s), "end_s": float(s.end_s), "text": s.text, "score": float(score)}
         for s, score in zip(sentences, sentence_scores, strict=True)
-        if any(start_s <= (s.start_s + s.end_s) / 2 < end_s for start_s, end_s in spans_s)
+        if any(is_told(s.start_s, s.end_s, *span_s) for span_s in spans_s)
     ]
     return tuple(sorted(kept, key=lambda sentence: sentence["start_s"]))

@@ -22,7 +22,7 @@ from hiersum_hf.files.remote import apart, is_uri, named, uri_of
 from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
-from hiersum_hf.summary.chapters import as_ffmetadata, as_vtt, as_youtube
+from hiersum_hf.summary.chapters import as_ffmetadata, as_vtt, as_youtube, shortened
 from hiersum_hf.summary.export import EXPORTS, check_exports, write_exports
 from hiersum_hf.summary.finished import MADE_WITH
 from hiersum_hf.summary.page import summary_page
@@ -347,13 +347,13 @@ def _start_s(video: Path) -> float:
 def chapters(summary: Summary) -> str:
     """Write WebVTT chapters of the short video, one a segment.
 
-    Each names its time in the source and its steps, else its words.
+    Each names its time in the source and its steps, else its words, as short as other titles.
     """
     cues = []
     for number, (segment, begin_s) in enumerate(zip(summary.segments, begins(summary.segments), strict=True)):
         said = " ".join(summary.said_in(segment).split())
         said = "; ".join(summary.steps_in(number)) or said
-        title = clock(segment.start_s) + (f" {said[:80]}{'…' * (len(said) > 80)}" if said else "")
+        title = f"{clock(segment.start_s)} {shortened(said)}".rstrip()
         cues.append((begin_s, begin_s + segment.end_s - segment.start_s, title))
     return as_vtt(cues)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hiersum_hf.records import Budget, Encoders, Sentence, VideoRecord
 from hiersum_hf.scoring.training_free import score_frames, training_free_scores, uniform_scores
 from hiersum_hf.summary.compose import summarize_scores
-from hiersum_hf.summary.selection import RULES, Selection
+from hiersum_hf.summary.selection import RULES, Background, Selection
 
 
 KEYSHOT = Selection("keyshot")
@@ -135,6 +135,24 @@ def test_key_sentences_are_those_of_the_segments():
     assert [s["score"] for s in scored.key_sentences] == [2, 4, 1]
     with pytest.raises(ValueError, match=r"film.mp4: expected 4 sentence scores, found 1"):
         summarize([20, 30], [0.2, 0.9], 30, sentences=sentences, sentence_scores=[1])
+
+
+def test_a_sentence_that_a_segment_cuts_is_told_in_it():
+    """It is longer than the budget; "nothing said" would be wrong."""
+    summary = summarize([4, 3, 33], [0.1, 0.9, 0.1], 3, sentences=[Sentence("Long.", 0, 30)], selection=Selection())
+    assert [(s.start_s, s.end_s) for s in summary.segments] == [(4, 7)]
+    assert summary.said_in(summary.segments[0]) == "Long."
+
+
+@pytest.mark.parametrize(
+    ("steps", "listed"), [(("Fix a tap",), []), (("Shut the valve", "Lift it out"), ["Lift it out"])]
+)
+def test_a_title_alone_is_no_step_that_is_left_out(steps, listed):
+    background = Background(steps=steps, step_of=np.full(40, -1))
+    background.step_of[4:7] = 0
+    summary = summarize([4, 3, 33], [0.1, 0.9, 0.1], 3, background=background, selection=Selection())
+    assert summary.left_out == listed
+    assert len(summary.steps) == len(steps) * bool(listed)
 
 
 def shots(summary):

@@ -176,9 +176,15 @@ def test_a_long_summary_has_pictures_of_its_best_segments(source, tmp_path, monk
 def test_chapters_tell_where_a_part_comes_from():
     summary = make_summary(segments=[(0.0, 2.0, 0.9), (3.0, 3.5, 0.5)], sentences=SENTENCES[:1])
     assert chapters(summary) == (
-        "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\n0:00 Red &lt;b&gt; &amp; *bold*.\n"
+        "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\n0:00 Red &lt;b&gt; &amp; *bold*\n"
         "\n00:00:02.000 --> 00:00:02.500\n0:03\n"
     )
+
+
+def test_titles_of_chapters_end_with_whole_words():
+    long = Sentence("Now pry off the little cap on the handle with a flat screwdriver under the cap of it", 0.0, 2.0)
+    told = chapters(make_summary(segments=[(0.0, 2.0, 0.9)], sentences=[long]))
+    assert "0:00 Now pry off the little cap on the handle with a flat…\n" in told
 
 
 def test_words_in_markdown_are_words():
