@@ -1,4 +1,4 @@
-"""The commands of README and docs as they are printed, on TVSum with captions for features."""
+"""The commands of README and docs as they are printed, on TVSum with captions for features, and on how-to videos."""
 
 import re
 import shlex
@@ -8,10 +8,12 @@ from pathlib import Path
 import h5py
 import pytest
 
-from hiersum_hf.cli.main import main
+from hiersum_hf import HierSumConfig, HierSumModel
+from hiersum_hf.cli.main import main, with_command
 from hiersum_hf.datasets.prepared import load_prepared
 from hiersum_hf.features.text_encoder import default_extractor
 from hiersum_hf.scoring.checkpoint import load_checkpoint
+from hiersum_hf.summary.export import EXPORTS
 
 
 REPO = Path(__file__).parents[2]
@@ -93,3 +95,37 @@ def test_captured_measured_as_printed(place, capsys):
     oracle, free = printed("docs/evaluation.md", "On TVSum's 50 videos with features of the captions of their frames:",
                            "hiersum evaluate tvsum")  # fmt: skip
     assert (main(oracle), main(free)) == (0, 0)
+
+
+@pytest.mark.slow
+def test_summaries_made_as_printed(test_data, tmp_path, monkeypatch):
+    pytest.importorskip("opentimelineio")
+    monkeypatch.chdir(tmp_path)
+    video = test_data / "howto" / "bike tube.mp4"
+    for name in ("talk", "repair", "talks/one", "more/deep/two"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        for suffix in (".mp4", ".srt", ".txt"):
+            shutil.copy(video.with_suffix(suffix), f"{name}{suffix}")
+    shutil.move("more/deep/two.mp4", "more/deep/two.mkv")  # what a file is, its bytes say
+    checkpoint("demo/run")
+    sections = ("# Summaries: what is chosen, and why", "## The command", "## For editors and players")
+    places = [("README.md", "## Summarize"), *(("docs/summaries.md", section) for section in sections)]
+    commands = [tuple(command) for place in places for command in printed(*place, "hiersum ")]
+    for number, command in enumerate(map(list, dict.fromkeys(commands))):  # some are printed twice
+        if "--output" in command:
+            command[command.index("--output") + 1] = f"summaries{number}"
+        assert main(with_command(command)) == 0
+        folder = f"summaries{number}" if "--output" in command else "summaries"
+        videos = list(Path(folder).glob("**/summary.mp4"))
+        assert len(videos) == (4 if "talks" in command else 1)
+        assert all((one.parent / "summary.html").is_file() for one in videos)
+        names = command[command.index("--export") + 1].split(",") if "--export" in command else ()
+        assert all((videos[0].parent / EXPORTS[name]).is_file() for name in names)
+        assert "--embed-chapters" not in command or (videos[0].parent / "talk.chapters.mp4").is_file()
+
+
+def checkpoint(folder):
+    """An untrained one for the encoders of [offline]."""
+    sizes = {"video_dim": 1280, "text_dim": 384, "hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}
+    HierSumModel(HierSumConfig(**sizes)).save_pretrained(folder)
+    default_extractor().save_pretrained(folder)
