@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation, VideoReformatter
 
@@ -101,12 +102,20 @@ def orientation(frame: Any) -> tuple[bool, bool, bool]:
     Returns:
         Whether to swap rows and columns; then to mirror it left to right; then to flip it upside down.
     """
-    told = frame.side_data.get(SideData.DISPLAYMATRIX)
+    told = side_data(frame).get(SideData.DISPLAYMATRIX)
     if told is None:
         return False, False, False
     # A pixel at column p, row q goes to column a p + c q + x, row b p + d q + y; nine numbers a b u c d v x y w
     a, b, _, c, d = (int(number) for number in np.frombuffer(told, np.int32)[:5])
     return (True, c < 0, b < 0) if abs(b) + abs(c) > abs(a) + abs(d) else (False, a < 0, d < 0)
+
+
+def side_data(frame: Any) -> Any:
+    """Read what is told beside a picture.
+
+    A frame that is asked for its own `side_data` stays until Python looks for circles, a hundred pictures and more.
+    """
+    return SideDataContainer(frame)  # type: ignore[call-arg]
 
 
 def progressive(frames: Iterable[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 from hiersum_hf.records import Floats
 from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.faults import Faults, stream_start_s
+from hiersum_hf.video.picture import side_data
 from hiersum_hf.video.reader import TOLERANCE_S, named_errors, opened, probe, readable_packets
 
 
@@ -132,7 +133,7 @@ def _first_picture(path: str | Path, rate: Fraction) -> tuple[str, bool]:
             frame = None
         if frame is None:
             return "", False
-        codes = (_stored_code(side, rate) for side in frame.side_data)
+        codes = (_stored_code(side, rate) for side in side_data(frame))
         return next(filter(None, codes), ""), frame.rotation % 180 == 90
 
 
