@@ -108,18 +108,18 @@ def forward_on(
 
 
 def _network(compute: Forward, model: torch.nn.Module) -> torch.nn.Module:
-    """Make `compute` the forward pass of a module around the model."""
+    """Make `compute` the forward pass of a module around the model.
+
+    Its class, which Python frees late, does not hold the model.
+    """
     from torch import nn
 
     class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
+        pass
 
-        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            return compute(*inputs)
-
-    return Network().eval()
+    network = Network()
+    network.model, network.forward = model, compute
+    return network.eval()
 
 
 def _checked(

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+Prepare = Callable[[Sequence[np.ndarray]], "torch.Tensor"]
 OFFLINE_VIDEO_ENCODER = "efficientnet-lite0"
 DTYPES = ("float32", "float16", "bfloat16")
-BATCHES_AHEAD = 1  # decoded while one is encoded
+AHEAD = 8  # pictures decoded at most while others are encoded
 KEPT_FRAMES = 64  # after which memory is given back
 # As CUDA, PyTorch on CPU and ONNX Runtime say it
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Failed to allocate memory")
@@ -59,11 +60,19 @@ class VideoEncoder:
     """Encoder of images to features of width `dim`.
 
     `load_video_encoder` makes it.
+
+    Args:
+        encoder_id: Hugging Face id, folder or "efficientnet-lite0".
+        dim: Width of the features.
+        embed: n images, or what `prepare` makes of them -> (n, `dim`).
+        prepare: n images, uint8 RGB (H, W, 3) -> (n, ...) as the network takes them, a fortieth of 1920 x 1080; each
+            by itself. None: `embed` takes the images alone.
     """
 
     encoder_id: str
     dim: int
     embed: Callable[[Any], torch.Tensor]
+    prepare: Prepare | None = None
 
     def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Encode one batch.
@@ -77,10 +86,23 @@ class VideoEncoder:
         Raises:
             ValueError: Another shape or type of image.
         """
-        for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise HierSumError(f"expected uint8 images (H, W, 3), found {image.dtype} {image.shape}")
-        return to_numpy(self.embed(images)) if len(images) else np.zeros((0, self.dim), np.float32)
+        return self._encode([self._prepared(image) for image in images])
+
+    def _prepared(self, image: np.ndarray) -> Any:
+        """Prepare an image, of which less is left then."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise HierSumError(f"expected uint8 images (H, W, 3), found {image.dtype} {image.shape}")
+        return image if self.prepare is None else self.prepare([image])
+
+    def _encode(self, prepared: Sequence[Any]) -> np.ndarray:
+        """Encode as `encode`, what `_prepared` gave."""
+        if not prepared:
+            return np.zeros((0, self.dim), np.float32)
+        if self.prepare is None:
+            return to_numpy(self.embed(prepared))
+        import torch
+
+        return to_numpy(self.embed(torch.cat([*prepared])))
 
     def encode_stream(
         self,
@@ -124,19 +146,12 @@ class VideoEncoder:
         features: list[np.ndarray] = [np.zeros((0, self.dim), np.float32)]
         times_s: list[float] = []
         rows: list[int] = []  # of each frame's picture among those that differ
-        row_of: dict[Any, int] = {}
         bar = tqdm(total=total, disable=True if total is None else None, unit="frame", desc="encoding")
         with bar:
-            for batch in batches(decoded, batch_size):
-                new = []
-                for time_s, image in batch:
-                    content = _content(image)
-                    if content not in row_of:
-                        row_of[content] = len(row_of)
-                        new.append(image)
-                    rows.append(row_of[content])
-                    times_s.append(time_s)
-                features.append(self._encode_in_parts(new))
+            for batch in batches(self._looked_at(decoded), batch_size):
+                features.append(self._encode_in_parts([new for *_, new in batch if new is not None]))
+                rows += [row for _, row, _ in batch]
+                times_s += [time_s for time_s, *_ in batch]
                 bar.update(len(batch))
                 if len(rows) % KEPT_FRAMES < len(batch):
                     give_back_memory()
@@ -145,13 +160,21 @@ class VideoEncoder:
         found = np.concatenate(features)
         return found if len(found) == len(rows) else found[rows], np.array(times_s, np.float64)
 
-    def _encode_in_parts(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Encode as `encode`, in halves where memory is short.
+    def _looked_at(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, int, Any]]:
+        """Give each frame the number of its picture, those that differ counted, and a new picture itself, prepared."""
+        row_of: dict[Any, int] = {}
+        for time_s, image in frames:
+            content = _content(image)
+            is_new = content not in row_of
+            yield time_s, row_of.setdefault(content, len(row_of)), self._prepared(image) if is_new else None
+
+    def _encode_in_parts(self, images: Sequence[Any]) -> np.ndarray:
+        """Encode as `_encode`, in halves where memory is short.
 
         What does not fit is halved until it does.
         """
         try:
-            return self.encode(images)
+            return self._encode(images)
         except Exception as error:  # ONNX Runtime's are of a kind of their own
             if len(images) == 1 or not is_out_of_memory(error):
                 raise
@@ -202,15 +225,15 @@ def load_video_encoder(
     if choose_runtime(runtime, device, dtype) == "torch":
         runtime = "torch"
     load = _efficientnet if encoder_id == OFFLINE_VIDEO_ENCODER else _clip
-    embed = load(encoder_id, device, runtime)
+    prepare, embed = load(encoder_id, device, runtime)
     if dtype != "float32":
         import torch
 
         embed = torch.autocast(torch.device(device).type, getattr(torch, dtype))(embed)
-    return VideoEncoder(encoder_id, embed([np.zeros((32, 32, 3), np.uint8)]).shape[1], embed)
+    return VideoEncoder(encoder_id, embed([np.zeros((32, 32, 3), np.uint8)]).shape[1], embed, prepare)
 
 
-def load_preparation(encoder_id: str) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
+def load_preparation(encoder_id: str) -> Prepare:
     """Load what prepares pictures for an encoder that computes elsewhere.
 
     The `embed` of that encoder takes pictures prepared so.
@@ -226,8 +249,8 @@ def load_preparation(encoder_id: str) -> Callable[[Sequence[np.ndarray]], torch.
         raise not_loaded("video", encoder_id, OFFLINE_VIDEO_ENCODER, error) from error
 
 
-def _clip(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
-    """Load a CLIP-like model."""
+def _clip(encoder_id: str, device: str, runtime: str | None) -> tuple[Prepare, Callable[[Any], torch.Tensor]]:
+    """Load a CLIP-like model: what prepares pictures, and what encodes them."""
     import torch
     from transformers import AutoModel
 
@@ -247,7 +270,8 @@ def _clip(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequen
         features: torch.Tensor = getattr(output, "pooler_output", output)  # a plain tensor in older versions
         return features
 
-    return _embed(compute, partial(_processed, processor), model, encoder_id, device, runtime)
+    prepare = partial(_processed, processor)
+    return prepare, _embed(compute, prepare, model, encoder_id, device, runtime)
 
 
 def _processed(processor: Any, images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -259,7 +283,7 @@ def _processed(processor: Any, images: Sequence[np.ndarray]) -> torch.Tensor:
 
 def _embed(
     compute: Callable[[torch.Tensor], torch.Tensor],
-    prepare: Callable[[Sequence[np.ndarray]], torch.Tensor],
+    prepare: Prepare,
     model: torch.nn.Module,
     encoder_id: str,
     device: str,
@@ -340,8 +364,8 @@ def _resize(resize: Any, image: np.ndarray, size: Any, resample: Any = None, **m
     return resized(np.moveaxis(image, 0, -1), target, MODES[resample])[0].numpy()
 
 
-def _efficientnet(encoder_id: str, device: str, runtime: str | None) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
-    """Load EfficientNet-Lite0.
+def _efficientnet(encoder_id: str, device: str, runtime: str | None) -> tuple[Prepare, Callable[[Any], torch.Tensor]]:
+    """Load EfficientNet-Lite0: what prepares pictures, and what encodes them.
 
     It gives globally averaged features (1280) of frames squeezed to 224 x 224 (not given in the paper).
     """
@@ -362,7 +386,7 @@ def _efficientnet(encoder_id: str, device: str, runtime: str | None) -> Callable
         features: torch.Tensor = model.extract_features(scaled).mean((2, 3))
         return features
 
-    return _embed(compute, _squeezed, model, encoder_id, device, runtime)
+    return _squeezed, _embed(compute, _squeezed, model, encoder_id, device, runtime)
 
 
 def _squeezed(images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -444,16 +468,14 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 @contextmanager
 def batch_ahead(frames: Iterable[T], batch_size: int) -> Iterator[Iterator[T]]:
-    """Decode up to a batch ahead, in a thread of its own.
-
-    With the one that is encoded two are in memory.
+    """Decode up to `AHEAD` pictures and up to a batch ahead, in a thread of its own.
 
     Raises:
         HierSumError: No positive batch size.
     """
     if batch_size < 1:
         raise HierSumError(f"batch_size: expected at least 1, found {batch_size}")
-    with closing(ahead(frames, BATCHES_AHEAD * batch_size)) as decoded:
+    with closing(ahead(frames, min(AHEAD, batch_size))) as decoded:
         yield decoded
 
 

@@ -144,6 +144,39 @@ def test_frames_that_wait_are_bounded_when_decoding_is_faster():
     assert 4 < paced.most_waiting <= 2 * 4 + 1, "two batches and the frame at hand"
 
 
+def test_a_large_batch_holds_few_whole_pictures():
+    """64 pictures of 1920 x 1080 take 400 MB, what the network takes of them 10."""
+    alive, most = set(), 0
+
+    class Picture(np.ndarray):
+        def __del__(self):
+            alive.discard(id(self))
+
+    def decode():
+        nonlocal most
+        for k in range(200):
+            picture = np.full((2, 2, 3), k, np.uint8).view(Picture)
+            alive.add(id(picture))
+            most = max(most, len(alive))
+            yield k / 2, picture
+            del picture
+
+    def prepare(pictures):
+        return torch.tensor([[float(picture[0, 0, 0])] for picture in pictures])
+
+    encoder = encoders.VideoEncoder("small", 1, lambda prepared: prepared, prepare)
+    features, _ = encoder.encode_stream(decode(), batch_size=64)
+    assert features[:, 0].tolist() == list(range(200))
+    assert encoders.AHEAD < most <= encoders.AHEAD + 3, "those ahead, the one at hand and the one that is made"
+
+
+def test_pictures_are_prepared_alone_as_together(clip_folder, efficientnet):
+    """Features are those of whole batches, or no checkpoint would fit them."""
+    for encoder in (load_video_encoder(str(clip_folder)), efficientnet):
+        batch = images(5, size=(90, 130))
+        assert torch.equal(torch.cat([encoder.prepare([image]) for image in batch]), encoder.prepare(batch))
+
+
 def test_what_decoding_raises_reaches_the_caller():
     paced = Paced(frames=30, fails_at=21)
     with pytest.raises(ValueError, match="frame 21 is broken"):

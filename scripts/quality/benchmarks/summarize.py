@@ -44,7 +44,7 @@ PEAK = Path("/proc/self/clear_refs")  # Linux
 # The functions of the package that are timed
 STEPS = {
     "frames": (source, "frame_features"),  # one thread decodes, another encodes
-    "encoding": (VideoEncoder, "encode"),  # of these frames
+    "encoding": (VideoEncoder, "_encode"),  # of these frames, once they are prepared
     "texts": (TextEncoder, "encode"),
     "model": (summarize, "score_record"),
     "selection": (summarize, "summarize_scores"),  # shots included
