@@ -2,15 +2,17 @@
 
 `run` is called by scripts/run_benchmark.py. The reference for sampling decodes every frame and drops it; the one for
 writing decodes and encodes the frames and sound of the same cuts (x264's preset medium), to whole sound frames, where
-key frames come every 2 s and where they are 250 pictures apart. Turns, median of 3.
+key frames come every 2 s and where they are 250 pictures apart. Turns, median of 3. Beside that, how near written
+pictures are to the source's in each codec, and by each way of writing.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,24 @@ from PIL import Image
 
 from hiersum_hf.records import Segment
 from hiersum_hf.video.reader import iter_frames
-from hiersum_hf.video.writer import AUDIO_BITS, AUDIO_RATE, write_segments
+from hiersum_hf.video.writer import AUDIO_BITS, AUDIO_RATE, RENDERS, write_segments
 
 
 SAMPLE_FPS = 2.0
 FULL, QUICK = (1920, 1080, 30), (640, 360, 25)  # width, height, frames a second: most how-to videos; small ones
+FIDELITY = (1280, 720, 30)
 BITS_PER_PIXEL = 0.065  # 4 Mbit/s at full size, about what video sites send
 PIECE_S = 60  # drawn and encoded; longer videos repeat its packets
 SCENE_S = 6
 ROOM = 200  # pixels by which a scene's ground is larger than the picture: the camera moves over it
+BORDER_S = 0.5  # of a segment that begins and ends beside key frames
+X264 = {"preset": "veryfast"}
+CODECS = {
+    "H.264": ("libx264", X264),
+    "HEVC": ("libx265", X264 | {"x265-params": "log-level=none"}),
+    "VP9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}),
+    "AV1": ("libsvtav1", {"preset": "12"}),
+}
 
 
 def run(quick: bool) -> list[dict]:
@@ -49,7 +60,49 @@ def run(quick: bool) -> list[dict]:
             said = f"{len(segments)} segments of 4.5 s written, groups of {group} pictures"
             rows.append({"what": f"{said}, from {what}"} | write)
         decode = measured(lambda: sum(1 for _ in iter_frames(video, SAMPLE_FPS)), lambda: bare_decode(video), rounds)
+        rows += fidelity(Path(folder), QUICK if quick else FIDELITY)
     return [{"what": f"frames at {SAMPLE_FPS:g} fps of {what}"} | decode, *rows]
+
+
+def fidelity(folder: Path, shape: tuple[int, int, int]) -> list[dict]:
+    """Rows in dB: the brightness of written pictures beside the source's, at a segment's borders and inside it."""
+    rows, source, output = [], folder / "source.mkv", folder / "written.mp4"
+    segment, fps = Segment(1.7, 8.3, 1.0), shape[2]  # between key frames
+    for name, (codec, options) in CODECS.items():
+        draw(source, 10, shape, 2 * fps, codec, options)
+        pictures = dict(numbered(source, fps))
+        for render in RENDERS:
+            write_segments(source, [segment], output, render)
+            # "copy" widens the segment to the whole file
+            shift = 0 if render == "copy" else ceil(segment.start_s * fps - 1e-6)
+            found = [(k, error_of(pictures[k + shift], picture)) for k, picture in numbered(output, fps)]
+            last = found[-1][0] - BORDER_S * fps
+            at_borders = psnr([error for k, error in found if not BORDER_S * fps <= k <= last])
+            inside = psnr([error for k, error in found if BORDER_S * fps <= k <= last])
+            ratio = 1.0 if at_borders == inside else 0.0 if inside == float("inf") else at_borders / inside
+            note = f"{len(found)} pictures; reference: inside the segment; inf: the very same pictures"
+            figures = {"ours": at_borders, "reference": inside, "unit": "dB", "ratio": ratio}
+            rows.append({"what": f"{name}, {render}: pictures at the borders"} | figures | {"note": note})
+    return rows
+
+
+def numbered(path: Path, fps: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Decoded pictures with their places from the first on."""
+    with av.open(str(path)) as source:
+        first_s = None
+        for frame in source.decode(video=0):
+            first_s = frame.time if first_s is None else first_s
+            yield round((frame.time - first_s) * fps), frame.to_ndarray()
+
+
+def error_of(picture: np.ndarray, written: np.ndarray) -> float:
+    """Mean square of the differences of brightness, planes of 4:2:0 beneath each other."""
+    height = len(picture) * 2 // 3
+    return float(((picture[:height].astype(np.float32) - written[:height]) ** 2).mean())
+
+
+def psnr(errors: list[float]) -> float:
+    return float(10 * np.log10(255**2 / np.mean(errors))) if any(errors) else float("inf")
 
 
 def measured(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> dict[str, Any]:
@@ -98,12 +151,19 @@ def render(path: Path, length_s: int, shape: tuple[int, int, int], group: int = 
     return f"{length_s} s of {shape[0]} x {shape[1]} at {shape[2]} fps, {mbits:.1f} Mbit/s"
 
 
-def draw(path: Path, length_s: int, shape: tuple[int, int, int], group: int) -> None:
+def draw(
+    path: Path,
+    length_s: int,
+    shape: tuple[int, int, int],
+    group: int,
+    codec: str = "libx264",
+    options: dict[str, str] = X264,
+) -> None:
     """Scenes of `SCENE_S`, encoded as video sites do: B-frames, a steady bit rate."""
     width, height, fps = shape
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as target:
-        encoder = target.add_stream("libx264", rate=fps, options={"preset": "veryfast", "g": str(group)})
+        encoder = target.add_stream(codec, rate=fps, options=options | {"g": str(group)})
         encoder.width, encoder.height, encoder.pix_fmt, encoder.thread_type = width, height, "yuv420p", "FRAME"
         encoder.bit_rate = int(BITS_PER_PIXEL * width * height * fps)
         for at in range(length_s * fps):
