@@ -26,6 +26,9 @@ ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 EBML_HEADER = bytes.fromhex("1a45dfa3")
 FLV_TAGS = {8, 9, 18}  # sound, pictures, script
 FLV_FILE_SIZE = b"filesize\x00"
+MXF_KEY = bytes.fromhex("060e2b34")
+MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")  # of the partition with which a recording begins
+NUT_FILE = b"nut/multimedia container\x00"
 Open = Callable[..., Any]
 
 
@@ -131,6 +134,21 @@ def _ogg(head: bytes) -> tuple[int, bool]:
     return size, bool(head[5] & 2)
 
 
+def _mxf(head: bytes) -> tuple[int, bool]:
+    """Step over a key, a length and what has that length."""
+    length, behind = head[16], 17
+    if length & 0x80:
+        behind += length & 0x7F
+        length = int.from_bytes(head[17:behind], "big")
+    return (behind + length) * (head[:4] == MXF_KEY), head[:14] == MXF_HEADER
+
+
+def _nut(head: bytes) -> tuple[int, bool]:
+    """Step to the next beginning: only who knows what came before can tell how long a frame is."""
+    following = head.find(NUT_FILE, 1)
+    return following if following > 0 else len(head) - len(NUT_FILE), head.startswith(NUT_FILE)
+
+
 STEPS = {
     "mov,mp4,m4a,3gp,3g2,mj2": _mpeg4,
     "matroska,webm": _matroska,
@@ -139,6 +157,8 @@ STEPS = {
     "flv": _flv,
     "live_flv": _flv,
     "ogg": _ogg,
+    "mxf": _mxf,
+    "nut": _nut,
 }
 
 

@@ -38,6 +38,8 @@ OF_TWO = "it holds 2 recordings joined end to end, the second from 2.{} s on: th
         Film("film.avi", "mpeg4", "mp2", options={"bf": "2"}, count=50),
         SLOW(Film("film.avi", "libx264", "pcm_s16le", options=PLAIN, count=50)),
         SLOW(Film("film.ogv", "libvpx", "libopus", options=VP8, count=50)),
+        SLOW(Film("film.mxf", "mpeg2video", "pcm_s16le", options={"bf": "2"}, count=50)),
+        SLOW(Film("film.nut", sound="pcm_s16le", options=PLAIN, count=50)),
     ],
     ids=lambda film: " ".join([film.name, film.codec, *film.muxing]),
 )
