@@ -395,8 +395,8 @@ class Groups:
                 packet.pts, packet.duration, packet.is_keyframe = first.pts, first.duration, True
             is_last = time_s == run.last_s
             packet.pts, packet.duration = place.ticks(packet.pts), (packet.duration or 0) * place.finer
-            if is_last:
-                packet.duration = until - packet.pts
+            # An .mp4 tells how long until the next one is decoded, which may be past a gap behind this segment
+            packet.duration = until - packet.pts if is_last else min(packet.duration, until - packet.pts)
             left -= 1
             yield packet
         if left:

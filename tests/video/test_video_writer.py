@@ -13,6 +13,7 @@ from hiersum_hf.video import writer as video_writer
 from hiersum_hf.video.faults import Reading
 from hiersum_hf.video.reader import iter_frames, probe
 from hiersum_hf.video.writer import write_segments
+from tests.makers.ruler import Film
 from tests.makers.videos import DATA, EVERY, damaged, needs_data, psnr, stream_ends_s, synthetic
 
 
@@ -226,6 +227,17 @@ def test_any_source_gives_the_right_frames_and_lengths(tmp_path, name, changes):
     assert_same_pictures(path, segments, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.streams.best("video").codec_context.pix_fmt == "yuv420p"  # browsers play nothing else
+
+
+@pytest.mark.parametrize("render", ["smart", "encode"])
+def test_a_summary_is_as_long_as_its_segments_where_pictures_stand(tmp_path, render):
+    """A phone stores no picture while nothing moves; the picture before a gap made the track longer than its sound."""
+    times_s = [*(k / 30 for k in range(30)), *(20 + k / 30 for k in range(30)), *(45 + k / 24 for k in range(24))]
+    path = Film("phone.mp4", times_s=times_s, options={"bf": "2", "preset": "ultrafast"}).write(tmp_path)
+    segments = [Segment(0.513, 1.0, 1.0), Segment(19.0, 20.5, 1.0), Segment(44.0, 45.7, 1.0)]
+    write_segments(path, segments, tmp_path / "out.mp4", render=render)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.duration / av.time_base == pytest.approx(3.687, abs=0.01)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("old.avi", "mpeg4"), ("old.flv", "flv1")])
