@@ -603,12 +603,26 @@ def frames_from(
         except av.error.FFmpegError:
             if target_s >= 0:  # some refuse what is behind the last picture
                 continue
-            container.seek(int(origin_s / stream.time_base), stream=stream)  # AVI and FLV refuse what is before
+            _rewind(container, stream, origin_s)  # AVI and FLV refuse what is before
             going = None
         frames = timed_frames(container, stream, origin_s, clock=going)
         first = next(frames, None)
         if target_s < -1 or (first is not None and first[0] <= start_s):
             return chain([] if first is None else [first], frames)
+
+
+def _rewind(container: Any, stream: Any, origin_s: float) -> None:
+    """Seek to the first packet of a stream.
+
+    Some formats have no index of it, but one of the pictures, or none at all.
+    """
+    try:
+        container.seek(int(origin_s / stream.time_base), stream=stream)
+    except av.error.FFmpegError:
+        try:
+            container.seek(int(origin_s * av.time_base))
+        except av.error.FFmpegError:
+            container.seek(0, unsupported_byte_offset=True)
 
 
 def _sought(container: Any, stream: Any, time_s: float, clock: Clock | None) -> Clock | None:

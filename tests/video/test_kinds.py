@@ -97,6 +97,7 @@ KINDS = {
     "mxf of an archive": Film("film.mxf", "mpeg2video", "pcm_s16le", options={"bf": "2"}),
     "dv": Film("film.avi", "dvvideo", "pcm_s16le", size=(720, 576), pix_fmt="yuv420p"),
     "ogv": Film("film.ogv", "libvpx", "libopus", options={"deadline": "realtime"}),
+    "swf": Film("film.swf", "flv1", "libmp3lame", sound_rate=44100),
     "nut": Film("film.nut", options=B_FRAMES, sound="pcm_s16le"),
 }
 
