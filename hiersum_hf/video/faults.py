@@ -94,7 +94,7 @@ class Faults:
         if state.gaps_s:
             gaps, (from_s, to_s) = counted(len(state.gaps_s), "gap"), state.gaps_s[0]
             first = f"{from_s - origin_s:.1f} to {to_s - origin_s:.1f} s"
-            yield f"{gaps} in which nothing is stored, the first from {first}: the last picture stands there."
+            yield f"{gaps} in which no picture is stored, the first from {first}: the last picture stands there."
         if self.backward:
             pictures = counted(len(self.backward), "picture")
             yield f"its clock goes back after {self.backward[0]:.1f} s: {pictures} there are left out."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -129,15 +129,19 @@ def _write(
         _write_errors(output),
         av.open(str(partial), "w", format="mp4", options=options) as target,
         opened(path) as (container, stream),
-        opened(path) as (container_2, _),  # sound has its own reader: each seeks and decodes at its own pace
+        ExitStack() as stack,
     ):
         duration_s, clock = measured(container, stream)
         placed = _continued(_placed(path, segments, duration_s))
         copied = _copied(container, stream, placed, target, quality) if copies else None
         sources = [copied or _pictures(path, container, stream, clock, placed, target, quality)]
-        audio = container_2.streams.best("audio")
-        if audio is not None:
-            sources.append(_sound(container_2, audio, clock, stream_start_s(stream), placed, target))
+        if container.streams.best("audio") is not None:
+
+            def again() -> Any:  # sound has its own reader: each seeks and decodes at its own pace
+                stack.close()
+                return stack.enter_context(opened(path))[0]
+
+            sources.append(_sound(again, clock, stream_start_s(stream), placed, target))
         length_s = sum(end_s - start_s for start_s, end_s, _ in placed)
         for time_s, packets in heapq.merge(*sources, key=lambda item: item[0]):
             with _write_errors(output):
@@ -210,15 +214,16 @@ def _pictures(
 
 
 def _sound(
-    container: Any, stream: Any, clock: Clock, origin_s: float, placed: list[Placed], target: Any
+    again: Callable[[], Any], clock: Clock, origin_s: float, placed: list[Placed], target: Any
 ) -> Iterator[tuple[float, Any]]:
-    """Write the sound.
+    """Write the sound of the container that `again` opens.
 
     It yields (second, packets).
     """
-    layout = "mono" if stream.channels == 1 else "stereo"
+    container = again()
+    layout = "mono" if container.streams.best("audio").channels == 1 else "stereo"
     encoder = target.add_stream("aac", rate=AUDIO_RATE, layout=layout, bit_rate=AUDIO_BITS * (1 + (layout == "stereo")))
-    return _encoded(encoder, _output_sound(container, stream, clock, origin_s, placed, layout))
+    return _encoded(encoder, _output_sound(container, again, clock, origin_s, placed, layout))
 
 
 def _encoded(encoder: Any, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]:
@@ -285,16 +290,24 @@ def _output_pictures(container: Any, stream: Any, clock: Clock, placed: list[Pla
 
 
 def _output_sound(
-    container: Any, stream: Any, clock: Clock, origin_s: float, placed: list[Placed], layout: str
+    container: Any, again: Callable[[], Any], clock: Clock, origin_s: float, placed: list[Placed], layout: str
 ) -> Iterator[Any]:
     """Cut the sound to exactly the segments' samples.
 
     Those that the source lacks are silence.
     """
+    forms = set[Any]()
     for start_s, end_s, output_s in placed:
+        if (
+            len(forms) > 1
+        ):  # FFmpeg's decoder of AAC that comes back from stereo to mono spoils one channel from then on
+            container = again()
+            forms.clear()
+        stream = container.streams.best("audio")
+        forms.add(_form(stream.codec_context))
         first, stop = round(output_s * AUDIO_RATE), round((output_s + end_s - start_s) * AUDIO_RATE)
         cursor, expected, steps = first, None, deque[int](maxlen=STEPS)
-        for time_s, samples in _samples_from(container, stream, clock, origin_s, start_s, layout):
+        for time_s, samples in _samples_from(container, stream, clock, origin_s, start_s, layout, forms):
             # Samples are counted, not timed: a rounded time stamp within the jitter goes on where the last one ended,
             # unless the last ones tell the same step
             at = first + round((time_s - start_s) * AUDIO_RATE)
@@ -316,12 +329,12 @@ def _output_sound(
 
 
 def _samples_from(
-    container: Any, stream: Any, clock: Clock, origin_s: float, start_s: float, layout: str
+    container: Any, stream: Any, clock: Clock, origin_s: float, start_s: float, layout: str, forms: set[Any]
 ) -> Iterator[Any]:
     """Decode sound from some moment before `start_s` on.
 
     It yields (seconds, float32 (channels, samples)) at `AUDIO_RATE`. Where the source's rate or channels change, the
-    resampler is made anew.
+    resampler is made anew; `forms` gets each.
     """
     resampler, form = None, None  # type: Any, Any
     for _, frame in chain(frames_from(container, stream, origin_s, start_s, clock), [(0.0, None)]):
@@ -331,6 +344,7 @@ def _samples_from(
         if frame is not None:
             if resampler is None:
                 resampler, form = av.AudioResampler(format="fltp", layout=layout, rate=AUDIO_RATE), _form(frame)
+                forms.add(form)
             parts += resampler.resample(frame)
         for part in parts:
             yield part.time - origin_s, part.to_ndarray()

@@ -13,6 +13,7 @@ from hiersum_hf.video.clock import Clock
 from hiersum_hf.video.reader import probe
 from hiersum_hf.video.stills import heard
 from tests.makers.ruler import Film, number_in, off, seen, sound_lag_s
+from tests.makers.ruler import heard as sound_of
 from tests.makers.sources import cut, joined, numbers, told
 
 
@@ -100,7 +101,7 @@ def test_minutes_without_reception_are_a_gap_with_the_times_kept(tmp_path):
     wanted = [k for k, time_s in enumerate(times_s) if any(a <= time_s < b for a, b in spans_s)]
     assert [number for _, number in pictures] == wanted
     assert told(path) == [
-        "1 gap in which nothing is stored, the first from 2.0 to 302.0 s: the last picture stands there."
+        "1 gap in which no picture is stored, the first from 2.0 to 302.0 s: the last picture stands there."
     ]
 
 
@@ -148,6 +149,29 @@ def test_sound_that_changes_goes_on(tmp_path, first, second, was, became):
     assert max(found.pictures_s, found.sound_s) < 0.02
     assert told(path) in [[f"the sound changes from {was} to {became} at {at_s} s."] for at_s in (3, 4)]
     assert heard(path, np.arange(7.0)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_sound_that_changes_goes_on_behind_one_header(tmp_path, suffix):
+    """The header says mono; a decoder that has met stereo and comes back spoils one channel from then on."""
+    film, path = {"count": 75, "options": PLAIN}, tmp_path / f"film.{suffix}"
+    films = Film("mono.mp4", layout="mono", **film), Film("stereo.mp4", first=75, **film)
+    with av.open(str(path), "w") as target:
+        streams, last = [], {}
+        for late_s, part in zip((0, 3), films, strict=True):
+            with av.open(str(part.write(tmp_path))) as source:
+                streams = streams or [target.add_stream_from_template(s, opaque=True) for s in source.streams]
+                for packet in source.demux():
+                    index, late = packet.stream_index, round(late_s / packet.time_base)
+                    if packet.size and packet.dts + late > last.get(index, -1e9):
+                        last[index] = packet.dts = packet.dts + late
+                        packet.pts, packet.stream = packet.pts + late, streams[index]
+                        target.mux(packet)
+    spans_s = [(2.413, 3.613), (4.013, 5.213)]
+    _, wave = sound_of(cut(path, *spans_s))
+    levels = np.square(wave[:19000]).reshape(-1, 1000).mean(1)
+    assert levels.min() > 0.7 * levels.max()
 
 
 @pytest.mark.parametrize("name", ["film.mp4", SLOW("film.mkv"), SLOW("film.ts")])
