@@ -15,11 +15,14 @@ from hiersum_hf.records import Sentence
 
 
 MAX_DIGITS = 9  # of hours, of a fraction of a second, of a counter
+HEAD_LINES = 50  # that may be of anything else
 READING_CHARS_PER_S = 15  # how long the last line stands where a format has no ends; not given in the paper
 
-_CLOCK = rf"-?(?:\d{{1,{MAX_DIGITS}}}:)?\d{{1,2}}:\d{{1,2}}(?:\s?[.,]\s?\d{{1,{MAX_DIGITS}}})?"
+# Translators write "00: 00: 01,500" and full-width signs; behind a colon come milliseconds, as two digits are frames
+_CLOCK = rf"-?(?:\d{{1,{MAX_DIGITS}}}[:：]\s?)?\d{{1,2}}[:：]\s?\d{{1,2}}(?:\s?[.,，]\s?\d{{1,{MAX_DIGITS}}}|:\d{{3}})?"
 _TIMING = re.compile(rf"\s*({_CLOCK})\s*-->\s*({_CLOCK})(?!\S)(.*)")
 _BROKEN_TIMING = re.compile(r"(?=.*\d:\d)[-\d:;.,\s]*-->")
+_FULL_WIDTH = str.maketrans("：，", ":.")
 _SETTINGS = re.compile(r"(\s+[^\s:]+:\S*)*\s*")
 _NO_CUE = re.compile(r"(NOTE|STYLE|REGION|WEBVTT)(\s|$)")
 _TAG = re.compile(r"</?(?:[bius]|font|c|v|lang|ruby|rt)(?:[.\s][^<>]*)?>|<(?:\d+:)?\d{2}:\d{2}\.\d{3}>", re.IGNORECASE)
@@ -33,6 +36,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{1,31});")
 
 _LYRIC = re.compile(r"((?:\[\d{1,3}:\d{1,2}(?:[.:]\d{1,3})?\])+)(.*)")
 _LYRIC_TIME = re.compile(r"\[(\d+):(\d+)(?:[.:](\d+))?\]")
+_LYRIC_CLOCK = re.compile(r"\[\d+:\d+:(\d+)\]")
 _LYRIC_WORD = re.compile(r"<\d{1,3}:\d{1,2}(?:\.\d{1,3})?>")
 _PAIR = re.compile(rf"\s*({_CLOCK}),({_CLOCK})\s*")
 _MARK = re.compile(r"(?:(\S.{0,60}?)(?:\s{2,}|\t))?[\[(]?((?:\d{1,3}:)?\d{1,2}:\d{2})[\])]?\s*")
@@ -82,14 +86,34 @@ def timed_cues(text: str, is_webvtt: bool) -> Cues:
             lost.append(lines[begin].strip())
             continue
         rest = "" if _SETTINGS.fullmatch(times[3]) else times[3]
-        said, speaker = _clean("\n".join(filter(None, [rest.strip(), *body])), speaker, is_webvtt)
+        said, speaker = clean("\n".join(filter(None, [rest.strip(), *body])), speaker, is_webvtt)
         cues.append(Sentence(said, seconds(times[1]), seconds(times[2])))
     return Cues(cues, tuple(lost))
 
 
+def clean(text: str, speaker: str, is_webvtt: bool) -> tuple[str, str]:
+    """Resolve the tags of a cue of SubRip or WebVTT, with the one who spoke before it.
+
+    Returns:
+        The text, and who speaks at its end ("": nobody is named).
+    """
+    if "<" in text:
+        parts = _VOICE.split(_RUBY_TEXT.sub("", text))  # text, name, text, name, text
+        text = parts[0]
+        for name, said in zip(parts[1::2], parts[2::2], strict=True):
+            name = " ".join(name.split())
+            text += said if name == speaker else f"{name}: {said}"
+            speaker = name
+        text = _TAG.sub("", text)
+    if "{" in text and not is_webvtt:
+        text = _OVERRIDE.sub("", text)
+    return resolved(text), speaker
+
+
 def seconds(clock: str) -> float:
-    """Turn [-][H:]M:S[.fraction] into seconds, with a point or a comma."""
-    *whole, last = re.sub(r"\s", "", clock).lstrip("-").replace(",", ".").split(":")
+    """Turn [-][H:]M:S[.fraction] into seconds, with a point, a comma, or a colon before milliseconds."""
+    plain = re.sub(r"\s", "", clock).lstrip("-").replace(",", ".").translate(_FULL_WIDTH)
+    *whole, last = re.sub(r":(\d{3})$", r".\1", plain).split(":")
     minutes = 0
     for part in whole:
         minutes = minutes * 60 + int(part)
@@ -99,7 +123,7 @@ def seconds(clock: str) -> float:
 
 
 def transcript_cues(text: str) -> Cues | None:
-    """Read lyrics (LRC), SBV, Whisper's TSV, or a transcript with "Name  0:01" above what is said.
+    """Read lyrics (LRC), SBV, SubViewer, Whisper's TSV, or a transcript with "Name  0:01" above what is said.
 
     Lines without an end last until the next one begins, the last as long as it takes to read.
 
@@ -110,9 +134,9 @@ def transcript_cues(text: str) -> Cues | None:
     first = next((line for line in lines if line.strip()), "")
     if first.split("\t") == ["start", "end", "text"]:
         return _table(lines)
-    if any(_LYRIC.match(line) for line in lines[:50]):
+    if any(_LYRIC.match(line) for line in lines[:HEAD_LINES]):
         return Cues(until_next(_lyrics(lines)))
-    if _PAIR.fullmatch(first):
+    if any(_PAIR.fullmatch(line) for line in lines[:HEAD_LINES]):
         return _pairs(lines)
     if _MARK.fullmatch(first.strip()):
         return Cues(until_next(_marked(lines)))
@@ -160,25 +184,6 @@ def _without_blocks(body: list[str], is_last: bool) -> list[str]:
     return "\n".join(b for n, b in enumerate(blocks) if n == 0 or not _NO_CUE.match(b.lstrip("\n"))).split("\n")
 
 
-def _clean(text: str, speaker: str, is_webvtt: bool) -> tuple[str, str]:
-    """Resolve the tags of a cue.
-
-    Returns:
-        The text, and who speaks at its end ("": nobody is named).
-    """
-    if "<" in text:
-        parts = _VOICE.split(_RUBY_TEXT.sub("", text))  # text, name, text, name, text
-        text = parts[0]
-        for name, said in zip(parts[1::2], parts[2::2], strict=True):
-            name = " ".join(name.split())
-            text += said if name == speaker else f"{name}: {said}"
-            speaker = name
-        text = _TAG.sub("", text)
-    if "{" in text and not is_webvtt:
-        text = _OVERRIDE.sub("", text)
-    return resolved(text), speaker
-
-
 def _table(lines: list[str]) -> Cues:
     """Read Whisper's TSV: start and end in milliseconds, text."""
     cues, lost = [], []
@@ -194,18 +199,25 @@ def _table(lines: list[str]) -> Cues:
 
 
 def _lyrics(lines: list[str]) -> list[tuple[float, str]]:
-    """Read LRC: one text may have several times, empty lines end the one before."""
+    """Read LRC: one text may have several times, empty lines end the one before.
+
+    [00:01:02] are hours, minutes and seconds, as in transcripts, unless a last number is none of seconds.
+    """
     found = [line for line in map(_LYRIC.match, lines) if line]
-    begun = [
-        (int(minutes) * 60 + float(f"{whole}.{part or 0}"), _LYRIC_WORD.sub("", line[2]).strip())
+    thirds = [part for line in found for part in _LYRIC_CLOCK.findall(line[1])]
+    has_hours = len(thirds) >= len(found) and all(len(part) == 2 and int(part) < 60 for part in thirds)
+    return [
+        (
+            seconds(f"{first}:{second}:{third}") if has_hours else int(first) * 60 + float(f"{second}.{third or 0}"),
+            _LYRIC_WORD.sub("", line[2]).strip(),
+        )
         for line in found
-        for minutes, whole, part in _LYRIC_TIME.findall(line[1])
+        for first, second, third in _LYRIC_TIME.findall(line[1])
     ]
-    return begun
 
 
 def _pairs(lines: list[str]) -> Cues:
-    """Read SBV: "0:00:01.000,0:00:03.000", the text, a blank line."""
+    """Read SBV and SubViewer: "0:00:01.000,0:00:03.000", the text, a blank line."""
     cues, lost = [], []
     at = [n for n, line in enumerate(lines) if _PAIR.fullmatch(line)]
     for begin, end in pairwise([*at, len(lines)]):

@@ -49,8 +49,17 @@ def read_text(path: str | Path, expected: str, encoding: str | None = None) -> t
     text, read_as = _decode(raw) if encoding is None else (raw.decode(encoding, "replace"), "")
     if "\0" in text or (encoding is not None and _is_noise(text)):
         found = f"bytes that are no text in {encoding or 'any known encoding'}"
-        raise InputError(f"{path}: expected {expected}, found {found}")
+        raise InputError(f"{path}: expected {expected}, found {found}. {_to_do(raw)}")
     return plain(text), read_as
+
+
+def _to_do(raw: bytes) -> str:
+    """Say what to do with bytes that are no text, by what they begin with."""
+    if raw.startswith((b"PK\x03\x04", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b")):
+        return "Unpack it: it is an archive."
+    if raw.startswith((b"PG", b"\0\0\x01\xba")):
+        return "It holds pictures of text: recognise them with a program such as Subtitle Edit."
+    return "Give a file that holds text, or name its encoding."
 
 
 def check_encoding(name: str, what: str = "The encoding") -> None:

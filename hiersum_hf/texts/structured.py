@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree
@@ -54,6 +54,8 @@ def xml_cues(text: str, source: str) -> Cues:
     Raises:
         ValueError: No such XML; names `source`.
     """
+    if re.search(r"<html[\s>]", text, re.IGNORECASE):
+        raise InputError(f"{source}: expected {XML_FORMS}, found a web page. Save the subtitles that it links to.")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(f"{source}: expected {XML_FORMS}, found XML with a document type. Remove it.")
     text = re.sub(r"^\s*<\?xml.*?\?>", "", text)  # its encoding is no longer that of the text
@@ -67,6 +69,36 @@ def xml_cues(text: str, source: str) -> Cues:
     except (ElementTree.ParseError, RecursionError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{source}: expected {XML_FORMS}, found what is none: {error}. Save it as SubRip.") from error
     raise InputError(f"{source}: expected {XML_FORMS}, found {found}. Save it as SubRip.")
+
+
+def scc_cues(text: str, source: str) -> Cues:
+    """Read SCC, the captions that American broadcasts have in their pictures, with ttconv.
+
+    Raises:
+        ValueError: Not readable; names `source`.
+    """
+    from ttconv.scc import reader
+
+    logging.getLogger("ttconv").setLevel(logging.ERROR)
+    try:
+        body = reader.to_model(text).get_body()
+        spoken = list(_spoken(body, Fraction(0), None)) if body is not None else []
+        if not spoken and len(text.split()) > 2:  # it passes over what it does not understand
+            raise ValueError("no caption")
+    except Exception as error:  # ttconv 1.2 lets IndexError, KeyError and others of its parser through
+        raise InputError(f"{source}: expected SCC, found what is none: {error}. Save it as SubRip.") from error
+    return _ended(spoken, [])
+
+
+def _ended(spoken: Iterable[tuple[str, Fraction, Fraction | None]], lost: list[str]) -> Cues:
+    """Make cues of paragraphs; those without an end, or that end before they start, are lost."""
+    cues = []
+    for text, start_s, end_s in spoken:
+        if end_s is not None and start_s <= end_s:
+            cues.append(Sentence(text, float(start_s), float(end_s)))
+        else:
+            lost.append(text.strip()[:60])
+    return Cues(cues, tuple(lost))
 
 
 def _listed(items: list[Any]) -> Cues:
@@ -138,13 +170,7 @@ def _ttml(root: ElementTree.Element) -> Cues:
     logging.getLogger("ttconv").setLevel(logging.ERROR)  # it warns of what it does not show, such as a missing language
     document = reader.to_model(ElementTree.ElementTree(root))
     body = document.get_body() if document else None
-    cues = []
-    for text, start_s, end_s in _spoken(body, Fraction(0), None) if body is not None else ():
-        if end_s is not None and start_s <= end_s:
-            cues.append(Sentence(text, float(start_s), float(end_s)))
-        else:
-            lost.append(text.strip()[:60])
-    return Cues(cues, tuple(lost))
+    return _ended(_spoken(body, Fraction(0), None) if body is not None else (), lost)
 
 
 def _spoken(element: Any, from_s: Fraction, to_s: Fraction | None) -> Iterator[tuple[str, Fraction, Fraction | None]]:

@@ -24,7 +24,7 @@ from hiersum_hf.texts.cues import Cues, has_timings, timed_cues, transcript_cues
 from hiersum_hf.texts.downloaded import lines_about, texts_of_info
 from hiersum_hf.texts.encoding import plain, read_text
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
-from hiersum_hf.texts.structured import json_cues, xml_cues
+from hiersum_hf.texts.structured import json_cues, scc_cues, xml_cues
 
 
 logger = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ _RATE_AT_0 = re.compile(r"\A\s*\{0\}\{0\}(?=\d+(?:\.\d+)?\s*$)", re.MULTILINE)
 def read_subtitles(path: str | Path, encoding: str | None = None) -> list[Sentence]:
     """Read a file of subtitles or of a transcript as sentences.
 
-    The content tells the format: SubRip, WebVTT, (Advanced) SubStation, TTML, SBV, SAMI, MicroDVD (with its frame rate
-    in the first line), MPL2, TMP, LRC, YouTube's json3 and srv1 to srv3, Whisper's JSON and TSV, or a transcript with
-    times above its lines.
+    The content tells the format: SubRip, WebVTT, (Advanced) SubStation, TTML, SCC, SBV, SubViewer, SAMI, MicroDVD (with
+    its frame rate in the first line), MPL2, TMP, LRC, YouTube's json3 and srv1 to srv3, Whisper's JSON and TSV, or a
+    transcript with times above or before its lines.
 
     Tags, inline timestamps, empty cues, comments, drawings, karaoke effects, a second copy of the same cue and
     superfluous white space are dropped; cues are sorted by start, rid of the words that automatic captions repeat
@@ -120,7 +120,14 @@ def sentences_of_events(events: Iterable[Any], source: str) -> tuple[list[Senten
     `source` and counts them.
     """
     read = _cues_of_events(events)
-    return _sentences(read.cues), [f"{source}: {_lost(read)}: left out."] if read.lost else []
+    return sentences_of_cues(read.cues), [f"{source}: {_lost(read)}: left out."] if read.lost else []
+
+
+def sentences_of_cues(cues: Iterable[Sentence]) -> list[Sentence]:
+    """Turn cues in any order into sentences."""
+    cues = sorted(dict.fromkeys(cues), key=lambda cue: cue.start_s)
+    # Sentences that share an overlapping cue's time may begin in another order than their cues
+    return sorted(merge_into_sentences(without_repeats(cues)), key=lambda sentence: sentence.start_s)
 
 
 def fit_to_video(
@@ -237,7 +244,7 @@ def _parse(text: str, source: str) -> tuple[list[Sentence], list[str]]:
     if read.lost and not read.cues:
         raise InputError(f"{source}: expected cues that end after they start, found {_lost(read)}.")
     notes = [f"{source}: {_lost(read)}: left out."] if read.lost else []
-    return _sentences(read.cues), notes
+    return sentences_of_cues(read.cues), notes
 
 
 def _lost(read: Cues) -> str:
@@ -252,6 +259,8 @@ def _cues(text: str, source: str) -> Cues:
     found: Cues | None = None
     if start.startswith("WEBVTT"):
         return timed_cues(text, is_webvtt=True)
+    if start.startswith("Scenarist_SCC"):
+        return scc_cues(text, source)
     if re.match(r"\{\s*\"|\[\s*[{\]]", start):
         found = json_cues(text, source)
     elif re.match(r"<(\?xml|!DOCTYPE|tt|timedtext|transcript)\b", start):
@@ -276,7 +285,12 @@ def _others(text: str, source: str) -> Cues:
             ends = dict(pairwise(sorted({event.start for event in events})))
             for event in events:
                 event.end = ends.get(event.start, event.end)
+        if events.format == "tmp" and not any(re.search(r"[^\W\d_]", event.plaintext) for event in events):
+            raise ValueError("times and no text")
         return _cues_of_events(events)
+    except pysubs2.exceptions.UnknownFPSError as error:
+        what, hint = "MicroDVD without its frame rate", "Put a line {1}{1}25.0 before it, for 25 a second."
+        raise InputError(f"{source}: expected a subtitle file ({FORMATS}), found {what}. {hint}") from error
     except Exception as error:  # pysubs2 1.8 lets KeyError, NotImplementedError and others of its parsers through
         found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
         raise InputError(
@@ -314,13 +328,6 @@ def _cues_of_events(events: Iterable[Any]) -> Cues:
             continue
         cues.append(Sentence(html.unescape(event.plaintext), event.start / 1000, event.end / 1000))
     return Cues(cues, tuple(lost))
-
-
-def _sentences(cues: Iterable[Sentence]) -> list[Sentence]:
-    """Turn cues in any order into sentences."""
-    cues = sorted(dict.fromkeys(cues), key=lambda cue: cue.start_s)
-    # Sentences that share an overlapping cue's time may begin in another order than their cues
-    return sorted(merge_into_sentences(without_repeats(cues)), key=lambda sentence: sentence.start_s)
 
 
 def _as_sentence(item: Any, number: int) -> Sentence:

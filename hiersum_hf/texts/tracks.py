@@ -18,11 +18,16 @@ from pysubs2 import SSAEvent
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
-from hiersum_hf.texts.subtitles import sentences_of_events
+from hiersum_hf.texts.cues import clean
+from hiersum_hf.texts.encoding import plain
+from hiersum_hf.texts.subtitles import sentences_of_cues, sentences_of_events
 from hiersum_hf.video.reader import VideoFile, open_media
 
 
 NO_TRACK = "no subtitle track"
+# Formats whose packets hold the cues of a file as they were written, by container: FFmpeg takes braces and backslashes
+# of such text for SubStation's
+AS_WRITTEN = {"matroska,webm": ("subrip", "webvtt"), "mov,mp4,m4a,3gp,3g2,mj2": ("mov_text",)}
 # Says of a track or a file that it is not what is said, or only a part of it
 PARTIAL = re.compile(r"\b(signs?|songs?|lyrics|karaoke|forced|foreign|comment(s|ary|aries)?)\b", re.IGNORECASE)
 WHOLE = 0.6  # of the fullest track's text: a track with less does not have all that is said; not given in the paper
@@ -190,16 +195,30 @@ def _described(stream: Any) -> SubtitleTrack:
 
 def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -> tuple[list[Sentence], list[str]]:
     """Read the sentences of a track, and what to note of them."""
-    events = []
+    events, cues, speaker = list[SSAEvent](), list[Sentence](), ""
     with _opened(video, to_read=True) as container:
         stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
+        is_written = track.codec in AS_WRITTEN.get(container.format.name, ())
         for packet in container.demux(stream):
             # Times on the file's clock, moved to the start of the pictures
             begin_s = float((packet.pts or 0) * packet.time_base) - origin_s
             end_s = begin_s + float((packet.duration or 0) * packet.time_base)
+            if is_written:
+                text, speaker = clean(_written(packet, track.codec), speaker, track.codec == "webvtt")
+                cues.append(Sentence(text, round(begin_s, 3), round(end_s, 3)))
+                continue
             for item in stream.decode(packet):
                 events.append(_event(item.ass.decode("utf-8", "replace"), round(begin_s * 1000), round(end_s * 1000)))
-    return sentences_of_events(events, f"{name}, {track}")
+    return (sentences_of_cues(cues), []) if is_written else sentences_of_events(events, f"{name}, {track}")
+
+
+def _written(packet: Any, codec: str) -> str:
+    """Return the text of a packet as it was written."""
+    content = bytes(packet)
+    if codec == "mov_text":  # two bytes with its length, and its style behind it
+        content = content[2 : 2 + int.from_bytes(content[:2], "big")]
+    is_wide = content[:2] in (b"\xfe\xff", b"\xff\xfe")
+    return plain(content.decode("utf-16" if is_wide else "utf-8", "replace")).strip("\0")
 
 
 def _event(line: str, begin_ms: int, end_ms: int) -> SSAEvent:

@@ -64,6 +64,9 @@ def test_text_is_text_and_tags_are_tags(head, text, expected):
         ("100:00:01,500 --> 100:00:03,250", (360001.5, 360003.25)),
         ("0:0:1,000-->0:0:3,000  X1:10 X2:20", (1.0, 3.0)),
         ("00:00:01, 000 --> 00:00:03 ,000", (1.0, 3.0)),
+        ("00: 00: 01,500 --> 00: 00: 03,250", (1.5, 3.25)),
+        ("00：00：01，500 --> 00：00：03，250", (1.5, 3.25)),
+        ("00:00:01:500 --> 00:00:03:250", (1.5, 3.25)),
     ],
 )
 def test_times_in_every_spelling(timing, times):
@@ -156,6 +159,8 @@ PARAMETERS = 'xmlns:ttp="http://www.w3.org/ns/ttml#parameter" ttp:frameRate="25"
         "[ar:x]\n[00:01.00]First <00:02.00>line.\n[00:03.00]\n",
         "0:00:01.000,0:00:03.000\nFirst line.\n",
         "0:01\nFirst line.\n\n0:03\n",
+        "[00:00:01] First line.\n[00:00:03]\n",
+        "[INFORMATION]\n[SUBTITLE]\n00:00:01.00,00:00:03.00\nFirst[br]line.\n",
         "[10][30]First|line.\n[40][50]\n",
         "{1}{1}10\n{10}{30}First|line.\n",
         "{0}{0}10\n{10}{30}First|line.\n",
@@ -163,6 +168,19 @@ PARAMETERS = 'xmlns:ttp="http://www.w3.org/ns/ttml#parameter" ttp:frameRate="25"
 )
 def test_other_formats_are_the_same_sentence(content):
     assert said(content) == [(1.0, 3.0, "First line.")]
+
+
+def test_lyrics_whose_last_number_is_no_second_are_in_hundredths():
+    assert said("[00:01:50]First.\n[00:03:75]Second.\n[00:04:00]\n") == [(1.5, 3.75, "First."), (3.75, 4.0, "Second.")]
+
+
+def test_captions_of_american_broadcasts_are_no_hexadecimal_numbers():
+    shown = "9420 9420 9470 9470 {} 942f 942f"
+    first, second = shown.format("c8e5 ecec efae"), shown.format("57ef f2ec 64ae")
+    lines = [f"00:00:01:00\t{first}", "00:00:03:00\t942c 942c", f"00:00:04:00\t{second}", "00:00:06:00\t942c 942c"]
+    text = "Scenarist_SCC V1.0\n\n" + "\n\n".join(lines) + "\n"
+    assert [words for *_, words in said(text)] == ["Hello.", "World."]
+    assert [start_s for start_s, *_ in said(text)] == pytest.approx([1.3, 4.2], abs=0.1), "once it has been sent"
 
 
 def test_sami_is_read():
@@ -196,6 +214,8 @@ def test_transcripts_name_who_speaks():
         '{"views":\n3}',
         '{"segments": [{"start": 1,\n"end": null, "text": "a"}]}',
         "{25}{50}No rate\n{60}{70}known\n",
+        "Scenarist_SCC V1.0\n\nsoon\t9420\n",
+        "00:00:01:00 - 00:00:03:00\nAnn\nHello.\n\n00:00:04:00 - 00:00:06:00\nBo\nYes.\n",
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(content):

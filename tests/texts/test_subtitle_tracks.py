@@ -1,6 +1,7 @@
 """Most downloaded videos carry their subtitles inside: the wrong track is the wrong language or only the signs."""
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -55,6 +56,28 @@ def video(path: Path, *tracks: tuple, first_frame: int = 0) -> Path:
                     packet.stream = copy
                     target.mux(packet)
             source.close()
+    return path
+
+
+EVENTS = "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"
+
+
+def boxed(path: Path, text: str) -> Path:
+    """An .mp4 with a text from 1 to 2 s, its length before it and its style behind it."""
+    with av.open(str(path), "w") as target:
+        pictures, texts = target.add_stream("mpeg4", rate=25), target.add_mux_stream("mov_text")
+        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
+        for k in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            frame.pts = k
+            target.mux(pictures.encode(frame))
+        target.mux(pictures.encode(None))
+        style = struct.pack(">I4sHHHHBBI", 22, b"styl", 1, 0, 4, 1, 2, 16, 0xFFFFFFFF)
+        packet = av.Packet(struct.pack(">H", len(text)) + text.encode() + style)
+        packet.stream, packet.time_base = texts, Fraction(1, 1000)
+        packet.pts = packet.dts = 1000
+        packet.duration = 1000
+        target.mux(packet)
     return path
 
 
@@ -163,6 +186,18 @@ def test_rolling_captions_and_styles_inside_a_video(tmp_path):
     assert embedded_subtitles(video(tmp_path / "a.mkv", (rolling, "eng", "", NONE)))[0] == [
         Sentence("we are going home now by train", 1.0, 3.5)
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "codec"), [("a.srt", "1\n", ""), ("a.vtt", "WEBVTT\n\n", ""), ("a.srt", "1\n", "mov_text")]
+)
+def test_code_and_formulas_of_a_track_are_text(tmp_path, name, head, codec):
+    """FFmpeg makes SubStation of every track, in which braces and backslashes are commands."""
+    said = r"Open C:\new\home, {name} and {x | x > 0}."
+    path = tmp_path / name
+    path.write_text(f"{head}00:00:01.000 --> 00:00:02.000\n<i>{said}</i>\n\n")
+    film = video(tmp_path / "a.mkv", (path, "eng", "", NONE)) if head else boxed(path, said)
+    assert embedded_subtitles(film)[0] == [Sentence(said, 1.0, 2.0)]
 
 
 def test_codes_of_a_language_are_one_language():
@@ -278,8 +313,11 @@ def test_a_prepared_folder_takes_the_full_track_too(tmp_path, caplog):
 
 
 def test_lost_cues_of_a_track_are_counted_in_the_notes(tmp_path):
-    path = tmp_path / "cues.srt"
-    path.write_text("1\n00:00:01,000 --> 00:00:01,500\nOne.\n\n2\n00:00:02,000 --> 00:00:02,500\nTwo.\n")
+    path = tmp_path / "cues.ass"
+    lines = [
+        f"Dialogue: 0,0:00:0{k}.00,0:00:0{k}.50,Default,,0,0,0,,{text}\n" for k, text in [(1, "One."), (2, "Two.")]
+    ]
+    path.write_text(f"[Script Info]\n\n[Events]\n{EVENTS}\n{''.join(lines)}")
     film = video(tmp_path / "a.mkv", (path, "eng", "", NONE))
     read = tracks._event
     late = lambda line, begin, end: read(line, begin, begin - 500 if "Two" in line else end)  # noqa: E731

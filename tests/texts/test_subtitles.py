@@ -120,7 +120,11 @@ def test_other_scripts_are_recognised(tmp_path, text, encoding):
     [
         ("", "an empty file"),
         ("just some notes\n", "'just some notes'"),
-        (bytes(range(256)) * 8, "no text in any known encoding"),
+        (bytes(range(256)) * 8, "no text in any known encoding. Give a file that holds text"),
+        (b"PK\x03\x04" + bytes(range(256)) * 4, "Unpack it: it is an archive."),
+        (b"PG\0\0\x10\0" + bytes(200), "It holds pictures of text"),
+        ("{25}{50}Hello.\n{60}{70}Bye.\n", "MicroDVD without its frame rate. Put a line {1}{1}25.0 before it"),
+        ("<!DOCTYPE html>\n<html><body>Not found</body></html>\n", "a web page. Save the subtitles"),
         ("2\n00:00:05,000 --> 00:00:04,000\nBack.\n", "1 of 1 cues without times"),
     ],
 )
