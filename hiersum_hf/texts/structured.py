@@ -83,10 +83,10 @@ def scc_cues(text: str, source: str) -> Cues:
     try:
         body = reader.to_model(text).get_body()
         spoken = list(_spoken(body, Fraction(0), None)) if body is not None else []
-        if not spoken and len(text.split()) > 2:  # it passes over what it does not understand
-            raise ValueError("no caption")
     except Exception as error:  # ttconv 1.2 lets IndexError, KeyError and others of its parser through
         raise InputError(f"{source}: expected SCC, found what is none: {error}. Save it as SubRip.") from error
+    if not spoken and len(text.split()) > 2:  # ttconv passes over what it does not understand
+        raise InputError(f"{source}: expected captions in SCC, found none that can be read. Save it as SubRip.")
     return _ended(spoken, [])
 
 

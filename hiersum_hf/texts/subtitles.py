@@ -285,17 +285,17 @@ def _others(text: str, source: str) -> Cues:
             ends = dict(pairwise(sorted({event.start for event in events})))
             for event in events:
                 event.end = ends.get(event.start, event.end)
-        if events.format == "tmp" and not any(re.search(r"[^\W\d_]", event.plaintext) for event in events):
-            raise ValueError("times and no text")
-        return _cues_of_events(events)
+        # pysubs2 takes any line that begins with 0:00:01: for TMP, also that of a transcript's times
+        if events.format != "tmp" or any(re.search(r"[^\W\d_]", event.plaintext) for event in events):
+            return _cues_of_events(events)
+        reason: Exception | None = None
     except pysubs2.exceptions.UnknownFPSError as error:
         what, hint = "MicroDVD without its frame rate", "Put a line {1}{1}25.0 before it, for 25 a second."
         raise InputError(f"{source}: expected a subtitle file ({FORMATS}), found {what}. {hint}") from error
     except Exception as error:  # pysubs2 1.8 lets KeyError, NotImplementedError and others of its parsers through
-        found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
-        raise InputError(
-            f"{source}: expected a subtitle file ({FORMATS}), found {found}. Save it as SubRip."
-        ) from error
+        reason = error
+    found = f"text that starts with {text.strip()[:40]!r}" if text.strip() else "an empty file"
+    raise InputError(f"{source}: expected a subtitle file ({FORMATS}), found {found}. Save it as SubRip.") from reason
 
 
 def _with_ends(text: str) -> str:
