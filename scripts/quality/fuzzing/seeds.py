@@ -69,6 +69,15 @@ SAMI = """<SAMI><HEAD><STYLE TYPE="text/css"><!-- .EN {Name:English; lang:en-US;
 """
 MPL2 = "[5][15]Cut it.|Then\n[20][30]/Glue it.\n"
 SBV = "0:00:00.500,0:00:01.500\nCut it.\n\n0:00:02.000,0:00:03.000\nGlue it.\n"
+SCC = """Scenarist_SCC V1.0
+
+00:00:01:00	9420 9420 94ad 94ad 9470 9470 c8e5 ecec efae 942f 942f
+
+00:00:03:00	942c 942c
+
+00:00:04:00	9425 9425 94ad 94ad 57ef f2ec 64ae
+"""
+
 LRC = "[ar: Ann]\n[offset:+100]\n[00:00.50]Cut it.\n[00:01.50][00:04.00]<00:01.60>Glue <00:01.90>it.\n"
 SPOKEN_TSV = "start\tend\ttext\n500\t1500\tCut it.\n2000\t3000\tGlue it.\n"
 TRANSCRIPT = "0:01\nCut it.\n0:02\nGlue it.\n1:00:03\nEnd.\n"

@@ -230,6 +230,7 @@ TARGETS = {
     "mpl2": Target(one("a.mpl", seeds.MPL2), subtitles),
     "sbv": Target(one("a.sbv", seeds.SBV), subtitles),
     "lrc": Target(one("a.lrc", seeds.LRC), subtitles),
+    "scc": Target(one("a.scc", seeds.SCC), subtitles),
     "transcript": Target(one("a.txt", seeds.TRANSCRIPT), subtitles),
     "scores-json": Target(one("s.json", seeds.SCORES), scores),
     "scores-csv": Target(one("s.csv", seeds.SCORES_CSV), scores),
