@@ -27,6 +27,7 @@ from hiersum_hf.video.faults import Faults, Reading, stream_start_s
 from hiersum_hf.video.parts import joined_container
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
 from hiersum_hf.video.pieces import CODECS, Piece, ReadAll, codec_of, decoded, key_pieces, sampled_pieces
+from hiersum_hf.video.unreadable import advice
 
 
 TOLERANCE_S = 1e-6
@@ -332,11 +333,13 @@ def opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     with open_media(path) as container:
         stream: Any = container.streams.best("video")
         if stream is None or not stream.codec_context or stream.disposition & av.stream.Disposition.attached_pic:
-            raise InputError(f"{path}: expected a video stream, found none")
+            to_do = "For sound with one picture: ffmpeg -loop 1 -i picture.jpg -i SOUND -shortest video.mp4"
+            raise InputError(f"{path}: expected a video stream, found none. {to_do}")
         width, height = stream.width, stream.height
         if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
             limit = f"{MAX_SIDE_PX} pixels a side and {MAX_PIXELS} in all"
-            raise InputError(f"{path}: expected a picture of at most {limit}, found {width} x {height}")
+            found = f"{width} x {height}. Scale it down first"
+            raise InputError(f"{path}: expected a picture of at most {limit}, found {found}.")
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # the size may change on the way
         yield container, stream
@@ -353,7 +356,8 @@ def open_media(path: str | Path) -> Iterator[Any]:
         ValueError: Not one of `FORMATS`, or not readable.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected a video file, found no such file")
+        found = "a folder. Give the files in it" if Path(path).is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: expected a video file, found {found}")
     with named_errors(path), _container(path) as container:
         yield container
 
@@ -376,7 +380,12 @@ def _container(path: str | Path) -> Any:
         container = av.open(str(Path(path).absolute()), container_options=ITS_OWN)
     except av.error.ArgumentError as error:
         found = "a playlist, a stream or another format, which could make it open other files"
-        raise InputError(f"{path}: expected a readable video ({FORMATS.replace(',', ', ')}), found {found}") from error
+        raise InputError(
+            f"{path}: expected a readable video ({FORMATS.replace(',', ', ')}), found {found}. Give the video itself."
+        ) from error
+    except av.error.FFmpegError as error:
+        told = f"the decoder said: {error.strerror}. {advice(path)}"
+        raise InputError(f"{path}: expected a readable video, {told}") from error
     joined = joined_container(path, container, partial(av.open, container_options=ITS_PARTS))
     if joined is not None:
         container.close()
@@ -461,7 +470,9 @@ def _not_too_long(container: Any, duration_s: float) -> float:
     """Refuse more seconds than this module reads."""
     if duration_s > MAX_DURATION_S:
         limit, found = f"{MAX_DURATION_S / 3600:,.0f} hours", f"{duration_s / 3600:,.0f} hours"
-        raise InputError(f"{container.name}: expected a video of at most {limit}, found one that claims {found}")
+        raise InputError(
+            f"{container.name}: expected a video of at most {limit}, found one that claims {found}. Cut it first."
+        )
     return duration_s
 
 

@@ -196,6 +196,27 @@ def test_headers_that_lie_ask_for_no_memory_and_no_time(tmp_path):
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
 
 
+@pytest.mark.parametrize(
+    ("content", "to_do"),
+    [
+        (b"", "Record or download it again"),
+        (b"PK\x03\x04" + b"video", "Unpack it first"),
+        (b"<!DOCTYPE html><html>", "Download the video that it shows"),
+        (bytes(5000), "Fetch it again"),
+        (b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\x10\0mdat" + bytes(900), "mend it with a program such as untrunc"),
+        (b"%PDF-1.4 of no use", "If none does, record or download it again"),
+    ],
+)
+def test_what_no_decoder_reads_is_refused_with_what_to_do(tmp_path, content, to_do):
+    """Recordings and downloads break off; "invalid data" alone sends people to search for codecs."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.mp4: expected a readable video, the decoder said: .*{to_do}"):
+        probe(path)
+    with pytest.raises(FileNotFoundError, match="found a folder"):
+        probe(tmp_path)
+
+
 @pytest.mark.parametrize(("size", "most_pixels"), [((20_000, 16), video.MAX_PIXELS), ((80, 60), 64 * 48)])
 def test_pictures_beyond_all_screens_are_refused_by_number(tmp_path, monkeypatch, size, most_pixels):
     monkeypatch.setattr(video, "MAX_PIXELS", most_pixels)
