@@ -298,9 +298,7 @@ def _output_sound(
     """
     forms = set[Any]()
     for start_s, end_s, output_s in placed:
-        if (
-            len(forms) > 1
-        ):  # FFmpeg's decoder of AAC that comes back from stereo to mono spoils one channel from then on
+        if len(forms) > 1:  # sought back from stereo to mono, FFmpeg decodes AAC at wrong levels
             container = again()
             forms.clear()
         stream = container.streams.best("audio")
