@@ -17,7 +17,7 @@ from hiersum_hf.records import Floats, Ints
 
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
 BLOCK, PART = 128, 256  # ends and starts of shots in one matrix product, for memory
-NORMALISED = 4096  # frames at once, for memory
+AT_ONCE = 4096  # frames or shots, for memory
 TOTALS_AT_ONCE = 256  # knapsacks that `best_shots` solves side by side, for memory
 
 
@@ -58,7 +58,7 @@ def _running_sums(features: np.ndarray) -> tuple[Floats, float]:
         (N + 1, D) sums, and the sum of squares.
     """
     sums = np.zeros((len(features) + 1, features.shape[1]))
-    parts = [slice(first + 1, first + 1 + NORMALISED) for first in range(0, len(features), NORMALISED)]
+    parts = [slice(first + 1, first + 1 + AT_ONCE) for first in range(0, len(features), AT_ONCE)]
     sums[1:] = features
     for part in parts:
         sums[part] /= np.maximum(np.linalg.norm(sums[part], axis=1, keepdims=True), np.finfo(np.float64).tiny)
@@ -97,7 +97,7 @@ def _walk_hull(sums: Floats, energy: float) -> np.ndarray:
     def look(slope: float) -> _Vertex:
         starts = _cheapest_starts(sums, slope)
         ends, k = np.append(starts[1:], n), len(starts) - 1
-        scatter = energy - float((((sums[ends] - sums[starts]) ** 2).sum(axis=1) / (ends - starts)).sum())
+        scatter = energy - float((_squares(sums, starts, ends) / (ends - starts)).sum())
         return _Vertex(slope, k, scatter, scatter + float(_penalty(k, n)), starts)
 
     best = _Vertex(np.inf, 0, energy, energy, np.zeros(1, np.int64))
@@ -110,6 +110,12 @@ def _walk_hull(sums: Floats, energy: float) -> np.ndarray:
         bounds = low, high
         low, high = max(low, left.k), min(right.k, int((penalties <= best.objective).sum()))
     return best.starts
+
+
+def _squares(sums: Floats, starts: np.ndarray, ends: np.ndarray) -> Floats:
+    """Square the sum over each shot [start, end), (S,)."""
+    parts = [slice(first, first + AT_ONCE) for first in range(0, len(starts), AT_ONCE)]
+    return np.concatenate([((sums[ends[part]] - sums[starts[part]]) ** 2).sum(axis=1) for part in parts])
 
 
 def _search(left: _Vertex, right: _Vertex, best: _Vertex, look: Callable[[float], _Vertex], n: int) -> _Vertex:
