@@ -185,13 +185,14 @@ def attend_pairs(
     if alignment.pairs is None:
         return query.new_full((batch, length, heads), lowest, dtype=wide), query.new_zeros(())
     frame, text, bias = alignment.pairs
-    rows = torch.cat([query, key, value], dim=2).view(batch * length, -1)  # (B L, 3 D)
-    (query_f, key_f, value_f), (query_t, key_t, value_t) = (
-        F.embedding(tokens, rows).view(-1, 3, heads, width).unbind(1) for tokens in (frame, text)
-    )  # (P, H, W) each, by a look-up whose gradient is fast on CPU
+
+    def look_up(x: Tensor, tokens: Tensor) -> Tensor:  # (P, H, W), in a way whose gradient is fast on CPU
+        return F.embedding(tokens, x.flatten(0, 1).flatten(1)).view(-1, heads, width)
+
     # Each pair counts twice: the frame looks at the text, and the text at the frame
-    receiver = torch.cat([frame, text])  # (2 P,)
-    logits = torch.cat([(query_f * key_t).sum(-1, dtype=wide), (query_t * key_f).sum(-1, dtype=wide)]) * scaling
+    receiver, sender = torch.cat([frame, text]), torch.cat([text, frame])  # (2 P,)
+    ways = (frame, text), (text, frame)
+    logits = torch.cat([(look_up(query, a) * look_up(key, b)).sum(-1, dtype=wide) for a, b in ways]) * scaling
     logits = logits + bias.repeat(2)[:, None]  # (2 P, H)
     # Softmax in parts: exp(logit - top) / sum of exp(logit - top), top the greatest logit of each receiver
     with torch.no_grad():
@@ -199,7 +200,7 @@ def attend_pairs(
         top = top.scatter_reduce(0, receiver[:, None].expand_as(logits), logits, "amax")  # (B L, H)
     weights = (logits - top[receiver]).exp()
     total = torch.zeros_like(top).index_add(0, receiver, weights).clamp(min=1)  # at least 1 where there is a pair
-    values = (weights[..., None] * torch.cat([value_t, value_f])).flatten(1)  # (2 P, D)
+    values = (weights[..., None] * look_up(value, sender)).flatten(1)  # (2 P, D)
     mean = values.new_zeros(batch * length, heads * width).index_add(0, receiver, values)
     mean = mean.view(batch, length, heads, width) / total.view(batch, length, heads, 1)
     return (top + total.log()).view(batch, length, heads), mean  # top + log(total) = log of the summed exponentials
