@@ -158,6 +158,8 @@ class VideoEncoder:
                 if tell is not None:
                     tell(times_s[-1])
         found = np.concatenate(features)
+        features.clear()
+        give_back_memory()
         return found if len(found) == len(rows) else found[rows], np.array(times_s, np.float64)
 
     def _looked_at(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, int, Any]]:
