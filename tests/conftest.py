@@ -22,7 +22,7 @@ def test_data() -> Path:
     folder = os.environ.get("HIERSUM_TEST_DATA")
     if not folder:
         pytest.skip("HIERSUM_TEST_DATA is not set: no real data here")
-    return Path(folder)
+    return Path(folder).resolve()  # tests go to other folders
 
 
 @pytest.fixture(scope="session")
