@@ -90,13 +90,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if all is done; 1 if all but some items is done, which are named; 2 for bad input and 130 after Ctrl-C, both
-        said in one line on stderr.
+        said in one line on stderr; 141 where the program that reads the output, such as `head`, has ended.
     """
-    args = parser().parse_args(with_command(sys.argv[1:] if argv is None else argv))
+    try:
+        code = _run(with_command(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of what it cannot flush
+        return 141  # as shells count: 128 + SIGPIPE
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the command, and return its exit code."""
+    args = parser().parse_args(words)
     try:
         if args.command in LOADING:
             hush()
         return int(args.run(args) or 0)
+    except BrokenPipeError:
+        raise
     except refusals() as error:
         print(f"hiersum: error: {_said(error, args.command)}", file=sys.stderr)
         if args.command == "train" and any(name.startswith(LAUNCHERS) for name in os.environ):

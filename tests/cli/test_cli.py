@@ -450,3 +450,14 @@ def test_ctrl_c_ends_a_command_with_one_line(monkeypatch, capsys, command, told)
     words = {"merge": ["adapter", "merged"], "extract": ["videos", "--output", "features"]}[command]
     assert main([command, *words]) == 130
     assert capsys.readouterr().err == f"hiersum: interrupted{told}\n"
+
+
+def test_who_reads_the_first_line_alone_sees_no_traceback():
+    """As `hiersum ... | head -1` does; the script is longer than what a pipe holds."""
+    pytest.importorskip("shtab")
+    command = [sys.executable, "-m", "hiersum_hf", "--print-completion", "bash"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
