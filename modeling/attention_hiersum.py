@@ -190,8 +190,7 @@ def attend_pairs(
         return F.embedding(tokens, x.flatten(0, 1).flatten(1)).view(-1, heads, width)
 
     # Each pair counts twice: the frame looks at the text, and the text at the frame
-    receiver, sender = torch.cat([frame, text]), torch.cat([text, frame])  # (2 P,)
-    ways = (frame, text), (text, frame)
+    ways, receiver = ((frame, text), (text, frame)), torch.cat([frame, text])  # (2 P,)
     logits = torch.cat([(look_up(query, a) * look_up(key, b)).sum(-1, dtype=wide) for a, b in ways]) * scaling
     logits = logits + bias.repeat(2)[:, None]  # (2 P, H)
     # Softmax in parts: exp(logit - top) / sum of exp(logit - top), top the greatest logit of each receiver
@@ -200,8 +199,9 @@ def attend_pairs(
         top = top.scatter_reduce(0, receiver[:, None].expand_as(logits), logits, "amax")  # (B L, H)
     weights = (logits - top[receiver]).exp()
     total = torch.zeros_like(top).index_add(0, receiver, weights).clamp(min=1)  # at least 1 where there is a pair
-    values = (weights[..., None] * look_up(value, sender)).flatten(1)  # (2 P, D)
-    mean = values.new_zeros(batch * length, heads * width).index_add(0, receiver, values)
+    mean = weights.new_zeros(batch * length, heads * width)
+    for (to, source), weight in zip(ways, weights.chunk(2), strict=True):
+        mean.index_add_(0, to, (weight[..., None] * look_up(value, source)).flatten(1))  # (P, D)
     mean = mean.view(batch, length, heads, width) / total.view(batch, length, heads, 1)
     return (top + total.log()).view(batch, length, heads), mean  # top + log(total) = log of the summed exponentials
 

@@ -39,6 +39,7 @@ from .losses_hiersum import (
 
 VIDEO, TEXT = 0, 1
 LIST_COST = 2  # cells of the mask that take about the memory of one channel of one pair
+TOKENS_AT_ONCE = 16_384  # through the feed-forward network without gradients, for memory
 UNMASKED_FROM = 2048  # tokens; measured on CPU: below, the plain mask trains faster
 SCORE_LOSSES = {"correlation": score_correlation_loss, "centered_mse": centered_mse_loss}
 INITIAL_LOGIT_SCALE = 2.6592600369327783  # ln(1 / 0.07)
@@ -219,6 +220,11 @@ class HierSumMLP(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or hidden_states.shape[1] <= TOKENS_AT_ONCE:
+            return self._transformed(hidden_states)
+        return torch.cat([self._transformed(part) for part in hidden_states.split(TOKENS_AT_ONCE, dim=1)], dim=1)
+
+    def _transformed(self, hidden_states: Tensor) -> Tensor:
         hidden_states = self.dropout(nn.functional.gelu(self.fc1(hidden_states)))  # (B, n, 4 D)
         output: Tensor = self.dropout(self.fc2(hidden_states))
         return output
