@@ -93,12 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         said in one line on stderr; 141 where the program that reads the output, such as `head`, has ended.
     """
     try:
-        code = _run(with_command(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        try:
+            return _run(with_command(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of what it cannot flush
         return 141  # as shells count: 128 + SIGPIPE
-    return code
 
 
 def _run(words: Sequence[str]) -> int:
