@@ -1,6 +1,7 @@
 """README and docs: links lead somewhere, commands have the flags that they use, the site builds without a warning."""
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
@@ -49,6 +50,17 @@ def test_printed_commands_have_flags_that_exist(page, monkeypatch):
         words = shlex.split(re.sub(r"\$\w+|<\w+>", "1", line), comments=True)[1:]
         if words[0] not in ("train", "push"):
             cli.parser().parse_args(cli.with_command(words))
+
+
+def test_findings_run_and_begin_with_what_they_found():
+    scripts = sorted((REPO / "findings").glob("*.sh"))
+    assert scripts
+    for script in scripts:
+        head = script.read_text().partition("set -euo pipefail")[0]
+        assert os.access(script, os.X_OK), script.name
+        assert re.search(r"^# .*\d+\.\d+.*:", head, re.MULTILINE), script.name
+        assert "# Guess: " in head, script.name
+        assert "# Seen: " in head, script.name
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hiersum_hf import HierSumConfig, HierSumModel
 from hiersum_hf.modeling.losses_hiersum import hard_negatives, score_correlation_loss
 from hiersum_hf.modeling.modeling_hiersum import (
+    HierSumMLP,
     alignment_mask,
     cover_frames,
     moving_average,
@@ -356,6 +357,20 @@ def test_half_precision_takes_float_features_and_stays_finite(dtype):
     assert output.frame_logits.dtype == dtype
     assert output.loss.dtype == torch.float32
     assert torch.isfinite(output.loss)
+
+
+def test_long_videos_go_through_the_layers_in_parts(monkeypatch):
+    """Without gradients, so that hours need no memory four times as wide as the network; scores are the same."""
+    model, batch, seen = tiny_model(), without_labels(random_batch()), []
+    whole = model(**batch)
+    monkeypatch.setattr("hiersum_hf.modeling.modeling_hiersum.TOKENS_AT_ONCE", 3)
+    for module in model.modules():
+        if isinstance(module, HierSumMLP):
+            module.fc1.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    with torch.no_grad():
+        parts = model(**batch)
+    torch.testing.assert_close(parts.frame_logits, whole.frame_logits.detach())
+    assert max(seen) == 3
 
 
 def test_learned_positions_end_clearly_and_sinusoids_do_not():
