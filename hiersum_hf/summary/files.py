@@ -212,7 +212,7 @@ def _write_files(
     else:
         short.unlink(missing_ok=True)
     texts = {
-        "summary.html": lambda: summary_page(summary, sentences, quote(link), pictures),
+        "summary.html": lambda: summary_page(summary, sentences, quote(link), pictures, short.name in files),
         "summary.md": lambda: markdown(summary, link),
         "cuts.txt": lambda: cut_list(summary.segments, list_link(video, folder), _start_s(video)),
         "chapters.vtt": lambda: chapters(summary),

@@ -1,7 +1,8 @@
 """One page to watch a summary: player, curve, segments and what is said in them. It needs no network.
 
-The player shows the source video; where a browser cannot (moved, or in a format it does not know), it shows
-summary.mp4 from the page's own folder, in which only the segments can be found.
+The player shows the segments of the source video and skips the rest, until somebody goes there or asks for the whole
+video. Where a browser cannot show the source (moved, or in a format it does not know), it shows summary.mp4 from the
+page's own folder, in which only the segments can be found.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hiersum_hf.records import Sentence, Summary, clock
 
 
 def summary_page(
-    summary: Summary, sentences: Sequence[Sentence], source: str, pictures: Mapping[int, np.ndarray]
+    summary: Summary, sentences: Sequence[Sentence], source: str, pictures: Mapping[int, np.ndarray], short: bool = True
 ) -> str:
     """Return the page as one HTML text, with all that comes from a video or a subtitle file escaped.
 
@@ -26,6 +27,7 @@ def summary_page(
         sentences: All sentences of the video; the one that is spoken shows below the player.
         source: URL of the video, relative to the page.
         pictures: Segment number -> uint8 (h, w, 3); a segment may have none.
+        short: summary.mp4 lies beside the page.
     """
     begin_s, segments = 0.0, []
     for segment in summary.segments:
@@ -34,7 +36,7 @@ def summary_page(
     spoken = [{"start_s": s.start_s, "end_s": s.end_s, "text": s.text} for s in sentences]
     data = {"source": source, "duration_s": summary.duration_s, "segments": segments, "sentences": spoken}
     shown = {number: _jpeg(picture) for number, picture in pictures.items()}
-    return render("summary.html.j2", summary=summary, data=data, pictures=shown, clock=clock)
+    return render("summary.html.j2", summary=summary, data=data, pictures=shown, clock=clock, short=short)
 
 
 def _jpeg(picture: np.ndarray) -> str:

@@ -44,14 +44,13 @@ def shown(page, second):
 @pytest.mark.slow
 def test_a_click_on_a_segment_or_the_curve_goes_there(page):
     page.goto(page.address)
-    shown(page, 0)
+    shown(page, 2)
     cards = page.locator("ol button")
     assert [card.split("\n")[0] for card in cards.all_inner_texts()] == [
         "0:02 to 0:04 score 0.90",
         "0:05 to 0:06 score 0.50",
     ]
     assert page.evaluate("[...document.images].map(image => image.naturalWidth)") == [320, 320]
-    assert page.locator("#said").inner_text() == "At first."
     cards.nth(1).click()
     shown(page, 5)
     assert page.locator("#said").inner_text() == SAID
@@ -61,13 +60,31 @@ def test_a_click_on_a_segment_or_the_curve_goes_there(page):
     box = page.locator("#curve").bounding_box()
     page.locator("#curve").click(position={"x": box["width"] * 0.75, "y": 20})
     shown(page, 4.5)
-    page.locator("#play").click()
-    page.wait_for_function("video.currentTime >= 2 && video.currentTime < 4 && !video.paused")
-    page.wait_for_function("video.currentTime >= 5")
+    page.locator("#curve").click(position={"x": box["width"] * 0.1, "y": 20})
+    shown(page, 0.6)
+    assert page.locator("#said").inner_text() == "At first."
     page.goto("about:blank")
     page.goto(f"{page.address}#t=5.00")
     shown(page, 5)
     assert page.told == []
+
+
+@pytest.mark.slow
+def test_the_player_shows_the_summary_until_somebody_goes_elsewhere(page):
+    page.goto(page.address)
+    shown(page, 2)
+    page.evaluate("seen = []; video.addEventListener('timeupdate', () => seen.push(video.currentTime)); video.play()")
+    page.wait_for_function("video.paused && video.currentTime >= 5.9")
+    assert page.evaluate("seen.filter(t => t < 1.9 || (t > 4.3 && t < 5))") == []
+    play = page.locator("#play")
+    assert play.inner_text() == "Play the whole video"
+    page.evaluate("video.currentTime = 1")  # as the player's own bar does
+    page.get_by_text("Play only the summary").wait_for()
+    page.evaluate("video.play()")
+    page.wait_for_function("video.currentTime > 1.3 && video.currentTime < 1.9")
+    play.click()
+    page.wait_for_function("video.currentTime >= 2 && video.currentTime < 4 && !video.paused")
+    assert play.inner_text() == "Play the whole video"
 
 
 @pytest.mark.slow
@@ -78,6 +95,7 @@ def test_without_the_source_the_page_shows_the_summary_and_a_click_goes_to_its_p
     shutil.move(page.source, page.source.with_suffix(".moved"))
     page.reload()
     page.get_by_text("The source video cannot be played here: this is summary.mp4.").wait_for()
+    assert page.locator("#play").is_hidden()
     page.locator("ol button").nth(1).click()
     shown(page, 2)  # 5 s of the source
     assert page.locator("#said").inner_text() == SAID

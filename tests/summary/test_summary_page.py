@@ -81,8 +81,9 @@ def test_the_script_knows_the_segments_on_both_clocks(page):
 
 def test_nothing_is_fetched_but_the_video(page):
     links = [value for _, attributes in page.elements for key, value in attributes.items() if key in ("src", "href")]
-    assert len(links) == 1
-    picture = Image.open(io.BytesIO(b64decode(links[0].removeprefix("data:image/jpeg;base64,"))))
+    assert links[0] == "summary.mp4"
+    assert len(links) == 2
+    picture = Image.open(io.BytesIO(b64decode(links[1].removeprefix("data:image/jpeg;base64,"))))
     assert picture.size == (32, 18)
     assert "http" not in "".join(page.texts["script"] + page.texts["style"])
 
@@ -93,3 +94,13 @@ def test_each_segment_is_a_button_and_a_band_of_the_curve(page):
         ("200.00", "200.00"),
         ("800.00", "100.00"),
     ]
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_the_page_links_the_short_video_that_lies_beside_it(short):
+    summary = Summary(
+        "talk.mp4", 10.0, Budget("ratio", 0.3, 3.0), "both", "ridge", False, (Segment(2.0, 4.0, 0.5),), (), (),
+        {"times_s": [0.0], "values": [0.0]}, None, {"video": None, "text": None}, (),
+    )  # fmt: skip
+    linked = Page(summary_page(summary, [], "talk.mp4", {}, short))
+    assert linked.all("a") == [{"href": "summary.mp4"}] * short
