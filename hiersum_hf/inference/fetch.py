@@ -81,6 +81,10 @@ def fetch(address: str, downloads: str | Path, language: str | None = None) -> P
         except YoutubeDLError as error:
             cause = error.exc_info[1] if isinstance(error, DownloadError) and error.exc_info else error
             raise InputError(_said(address, cause)) from error
+        except InputError:  # nobody goes on with what is refused
+            for part in folder.glob("*.part*"):
+                part.unlink()
+            raise
     video = next((Path(done["filepath"]) for done in info.get("requested_downloads") or ()), None)
     if video is None or not video.is_file():
         raise InputError(f"{address}: expected a video of at most {MAX_BYTES / 2**30:g} GB, found none. {BY_HAND}")

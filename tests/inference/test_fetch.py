@@ -176,6 +176,7 @@ def test_what_is_no_video_is_refused_in_a_line_that_names_the_address(server, tm
     assert str(refused.value).startswith(f"{server.address}{path}: expected ")
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert not [*tmp_path.rglob("*.part")], "up to 8 GB that nobody goes on with"
 
 
 def test_the_command_names_the_folder_first_and_reads_the_video_from_it(server, tmp_path, monkeypatch, capsys):
