@@ -85,25 +85,39 @@ def _walk_hull(sums: Floats, energy: float) -> np.ndarray:
 
     The hull is that of scatter(k), `sums` (N + 1, D) are running sums of centred features. The best k is the optimum of
     the penalty's own slope there, vmax/2 ln(N / k), and k falls as the slope grows: the slope at a bound of the best k
-    gives a closer bound. Nor may the penalty alone exceed an objective already found.
+    gives a closer bound. Nor may the penalty alone exceed an objective already found, nor the floor under the scatter.
 
     Returns:
         (S,) first frames of the shots at the vertex.
     """
     n = len(sums) - 1
     penalties = _penalty(np.arange(1.0, n), n)
+    whole = _Vertex(np.inf, 0, energy, energy, np.zeros(1, np.int64))  # one shot, the optimum from some slope on
 
     @cache
     def look(slope: float) -> _Vertex:
+        nonlocal whole
+        if slope >= whole.slope:
+            return whole
         starts = _cheapest_starts(sums, slope)
         ends, k = np.append(starts[1:], n), len(starts) - 1
         scatter = energy - float((_squares(sums, starts, ends) / (ends - starts)).sum())
-        return _Vertex(slope, k, scatter, scatter + float(_penalty(k, n)), starts)
+        found = _Vertex(slope, k, scatter, scatter + float(_penalty(k, n)), starts)
+        whole = whole if k else found
+        return found
 
-    best = _Vertex(np.inf, 0, energy, energy, np.zeros(1, np.int64))
-    bounds, low, high = (0, 0), 1, int((penalties <= energy).sum())
-    while low <= high and (right := look(PENALTY_SCALE / 2 * np.log(n / high))).k >= low:
-        left = look(PENALTY_SCALE / 2 * np.log(n / low))
+    best, bounds, low, high = whole, (0, 0), 1, int((penalties <= energy).sum())
+    # A great slope drops few starts and takes long, so the low bound is raised by smaller ones: below its k, each has a
+    # line that no scatter lies under
+    guess, found = high, look(_slope(max(high, 1), n))
+    while low == 1 < guess and found.k:
+        guess //= 16
+        found = look(_slope(max(guess, 1), n))
+        best, k = min(best, found, key=lambda v: v.objective), np.arange(found.k + 1.0)
+        floor = found.scatter + found.slope * (found.k - k) + _penalty(k, n)
+        low = max(1, int((floor <= best.objective + 1e-9 * energy).argmax()))
+    while low <= high and (right := look(_slope(high, n))).k >= low:
+        left = look(_slope(low, n))
         best = min(best, left, right, key=lambda v: v.objective)
         if bounds == (low, high) or right.k - left.k < 2:
             return _search(left, right, best, look, n).starts
@@ -138,6 +152,11 @@ def _penalty(k: float | Floats, n: int) -> Floats:
     """Compute the penalty of k change points."""
     # vmax / 2 x k (ln(N / k) + 1), 0 at k = 0
     return PENALTY_SCALE / 2 * k * (np.log(n / np.maximum(k, 1)) + 1)
+
+
+def _slope(k: int, n: int) -> float:
+    """Compute the slope of the penalty at k >= 1 change points."""
+    return float(PENALTY_SCALE / 2 * np.log(n / k))
 
 
 def _cheapest_starts(sums: Floats, slope: float) -> np.ndarray:

@@ -73,6 +73,17 @@ def test_linear_penalty_is_the_plain_dynamic_programme(n, parts, noise, slope):
     assert costs[starts, ends].sum() + slope * (len(starts) - 1) == pytest.approx(best[n], abs=1e-9)
 
 
+@pytest.mark.parametrize("minutes", [10, 40])
+def test_the_work_grows_with_the_length_where_there_are_shots(minutes, monkeypatch):
+    asked, gains = [], shots_module._gains
+    monkeypatch.setattr(shots_module, "_gains", lambda s, starts, ends: (
+        asked.append(len(starts) * len(ends)), gains(s, starts, ends))[1])  # fmt: skip
+    minute = 5.0 + 3 * staircase(0, 120, 12, width=64, noise=0.25)
+    features = np.tile(minute, (minutes, 1))
+    assert len(kernel_temporal_segmentation(features)) == 12 * minutes
+    assert sum(asked) / len(features) < 1000, "pairs of start and end that each frame costs"
+
+
 def test_a_still_hour_has_one_shot_and_a_flash_is_found():
     features = staircase(0, 3600, 1, width=64, noise=0.2)
     assert kernel_temporal_segmentation(features).tolist() == [[0, 3600]]
