@@ -1,7 +1,7 @@
 """One clock for all packets of a file.
 
-It ascends where a file's own times start again (recordings joined end to end, a sender that was set anew), and notes
-where that is and where nothing was stored.
+It ascends where a file's own times start again (recordings joined end to end, a sender that was set anew) or leap by
+hours (a recorder that was off), and notes where that is and where nothing was stored.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
+import av
 from av.format import Flags
 
 
 MAX_BACK_S = 1.0  # times that go back by more have started again
 MAX_GAP_S = 3600.0  # times that go on later than this have started anew; a lost reception takes minutes
+MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 GAP_S = 10.0  # nothing stored for longer is told
 LATE_S = 0.5  # a container that begins later may count its length from there or from 0
 FLV_LENGTH, FLV_BYTES = b"\x08duration\x00", 1024  # near the beginning; a recorder of live streams tells none, or 0
@@ -37,6 +40,21 @@ class Track:
     shift: int = 0
     last_s: float = -math.inf
     end_s: float = -math.inf
+
+    def lasts_s(self, packet: Any) -> float:
+        """Tell how long a packet lasts: as long as the one before it if an .mp4 says until after a leap."""
+        told_s = (packet.duration or 0) * self.tick_s
+        if 0 < told_s <= MAX_GAP_S:
+            self.period_s = told_s
+        return self.period_s
+
+
+@dataclass(frozen=True)
+class Leap:
+    """Hours without anything stored: what is shown after `own_s`, of a file's own times, goes on `less_s` earlier."""
+
+    own_s: float
+    less_s: float
 
 
 @dataclass
@@ -80,6 +98,9 @@ class Clock:
         # Chunks of an .avi have a number and no time; FFmpeg 8.1 makes one up that neither ascends nor is right
         self.counts = format_of(container) == "avi"
         self.state = state.copy() if state else State({stream.index: _track(stream) for stream in self.streams})
+        self.leaps = leaps(container)
+        if not state:
+            self.state.joins_s += [one.own_s - one.less_s for one in self.leaps]
         self._doubted: tuple[int, State] | None = None  # the stream that turned last, and the state before it did
         self._marked = marked
         self.marks: list[tuple[float, int, State]] = []  # key frames' seconds and bytes, and the state before them
@@ -90,6 +111,7 @@ class Clock:
             packet.pts = packet.dts
         if packet.pts is None:
             return False
+        move(packet, self.leaps)
         index, mark, turns = packet.stream_index, None, False
         if self._marked and packet.is_keyframe and packet.pos is not None and index == self.streams[0].index:
             mark = packet.pos, self.state.copy()
@@ -109,7 +131,7 @@ class Clock:
             state.gaps_s.append((state.end_s, begin_s))
             turns = True
         track.last_s = own_s + track.shift * tick_s
-        end_s = begin_s + ((packet.duration or 0) * tick_s or track.period_s)
+        end_s = begin_s + (track.lasts_s(packet) if self.leaps else (packet.duration or 0) * tick_s or track.period_s)
         if end_s > track.end_s:
             track.end_s = end_s
         if end_s > state.end_s:
@@ -142,6 +164,10 @@ class Clock:
             track.shift = round(state.shift_s / track.tick_s)
         return True
 
+    def own_s(self, time_s: float) -> float:
+        """Tell which of the file's own times a time of this clock is, where that leaps."""
+        return time_s + max((one.less_s for one in self.leaps if one.own_s - one.less_s <= time_s), default=0.0)
+
     @property
     def pictures_end_s(self) -> float:
         """Where the pictures end."""
@@ -161,12 +187,99 @@ def format_of(container: Any) -> str:
 
 
 def may_start_again(container: Any) -> bool:
-    """Tell whether times may start again on the way, as in broadcasts and in an .flv recorded from a live stream."""
+    """Tell whether times may start again on the way, as in broadcasts and in an .flv recorded from a live stream.
+
+    An .flv of more than an hour counts as one: it has no index, neither to tell nor to lead anywhere.
+    """
     if container.format.name != "flv" or not os.path.isfile(container.name):  # one of several in a file is no file
         return bool(container.format.flags & Flags.ts_discont.value)
     with open(container.name, "rb") as file:
         told = file.read(FLV_BYTES).partition(FLV_LENGTH)[2]
-    return len(told) < 8 or struct.unpack(">d", told[:8])[0] <= 0
+    return len(told) < 8 or not 0 < struct.unpack(">d", told[:8])[0] <= MAX_GAP_S
+
+
+def leaps(container: Any) -> tuple[Leap, ...]:
+    """Find where a file's times leap by more than `MAX_GAP_S`, though they cannot start again.
+
+    A file that is shorter, or whose index leaves no room for that, is not read; others are, once.
+    """
+    has_times = not container.format.flags & Flags.no_timestamps.value and format_of(container) != "avi"
+    if may_start_again(container) or not has_times or _is_dense(container):
+        return ()
+    name = container.name
+    if not os.path.isfile(name):  # several in a file, each of which begins anew
+        return ()
+    file = os.stat(name)
+    return _leaps_in(name, container.format.name, file.st_size, file.st_mtime_ns)
+
+
+def move(packet: Any, found: tuple[Leap, ...]) -> None:
+    """Move a packet to where it is shown without the leaps."""
+    if found and packet.pts is not None:
+        own_s = float(packet.pts * packet.time_base)
+        less = round(max((one.less_s for one in found if one.own_s < own_s), default=0.0) / packet.time_base)
+        packet.pts, packet.dts = packet.pts - less, None if packet.dts is None else packet.dts - less
+
+
+def _is_dense(container: Any) -> bool:
+    """Tell whether a file has no room for a leap, as far as its length and the index of its pictures say."""
+    begin_s, length_s = ((time or 0) / av.time_base for time in (container.start_time, container.duration))
+    stream = container.streams.best("video")
+    if 0 < length_s <= MAX_GAP_S or stream is None:
+        return True
+    entries, tick_s = stream.index_entries, float(stream.time_base)
+    at_s = entries[0].timestamp * tick_s if length_s and entries else math.inf
+    while at_s < begin_s + length_s - MAX_GAP_S:
+        last = entries.search_timestamp(round((at_s + MAX_GAP_S) / tick_s), any_frame=True)
+        if last < 0 or entries[last].timestamp * tick_s <= at_s:
+            return False
+        at_s = entries[last].timestamp * tick_s
+    return at_s < math.inf
+
+
+@lru_cache(maxsize=64)
+def _leaps_in(name: str, form: str, size: int, changed_ns: int) -> tuple[Leap, ...]:
+    """Find the leaps of a file that has such a size and time."""
+    options = {"format_whitelist": form, "protocol_whitelist": "file"}
+    with av.open(name, container_options=options) as container:
+        try:  # the index of some comes with the first seek
+            container.seek((container.start_time or 0) + (container.duration or 0))
+            if _is_dense(container):
+                return ()
+        except av.error.FFmpegError:
+            pass
+    with av.open(name, container_options=options) as container:
+        pictures: Any = container.streams.best("video")
+        tick_s, end_s, less_s, found = float(pictures.time_base), math.inf, 0.0, list[Leap]()
+        for from_s, to_s in _stored_s(container):
+            if from_s > end_s + MAX_GAP_S:  # a whole number of the pictures' ticks
+                less_s += math.floor((from_s - end_s) / tick_s + 1e-3) * tick_s
+                found.append(Leap(from_s - tick_s / 2, less_s))
+            end_s = to_s if end_s == math.inf else max(end_s, to_s)
+    return tuple(found)
+
+
+def _stored_s(container: Any) -> list[tuple[float, float]]:
+    """Read what is stored of pictures and sound: ascending spans of seconds, each of some within a minute."""
+    streams = [stream for kind in ("video", "audio") if (stream := container.streams.best(kind)) is not None]
+    tracks, spans = {stream.index: _track(stream) for stream in streams}, dict[int, tuple[float, float]]()
+    for packet in _packets(container, streams):
+        track = tracks[packet.stream_index]
+        from_s = packet.pts * track.tick_s
+        to_s = from_s + track.lasts_s(packet)
+        begin_s, end_s = spans.get(int(from_s // 60), (from_s, to_s))
+        spans[int(from_s // 60)] = min(begin_s, from_s), max(end_s, to_s)
+    return sorted(spans.values())
+
+
+def _packets(container: Any, streams: list[Any]) -> Iterator[Any]:
+    """Read the packets that have a time, and pass over what cannot be read."""
+    for _ in range(MAX_FAILED_READS):
+        try:
+            yield from (packet for packet in container.demux(*streams) if packet.pts is not None)
+            return
+        except av.error.FFmpegError:
+            continue
 
 
 def _track(stream: Any) -> Track:

@@ -22,7 +22,15 @@ import numpy as np
 from av.format import Flags
 
 from hiersum_hf.modeling.errors_hiersum import InputError
-from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, STANDS_S, Clock, may_start_again
+from hiersum_hf.video.clock import (
+    LATE_S,
+    MAX_BACK_S,
+    MAX_FAILED_READS,
+    STANDS_S,
+    Clock,
+    leaps,
+    may_start_again,
+)
 from hiersum_hf.video.faults import Faults, Reading, stream_start_s
 from hiersum_hf.video.parts import joined_container
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
@@ -33,7 +41,6 @@ from hiersum_hf.video.unreadable import advice
 TOLERANCE_S = 1e-6
 # A header may claim anything; this stops it from asking for all time, and the sizes of a picture for all memory.
 MAX_DURATION_S = 7 * 24 * 3600.0
-MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 MAX_REORDERED = 16  # pictures that an encoder may store before one that is shown earlier
 MAX_TOLD_FPS = 300  # above it FFmpeg may tell the ticks of the clock, of recordings of screens and calls
 COUNTED = 100  # pictures whose rate is taken then
@@ -438,11 +445,11 @@ def _refuse_raw(container: Any) -> None:
 def clock_of_pass(container: Any, stream: Any, listens: bool = False) -> Clock:
     """Make the clock of a pass over a file.
 
-    The sound is read beside the pictures for who listens, where times may start again, and where no header says when
-    each ends.
+    The sound is read beside the pictures for who listens, where times start again, and where no header says when each
+    ends.
     """
     clock = Clock(container, (stream, container.streams.best("audio")))
-    if listens or clock.may_turn or not stream.duration:
+    if listens or clock.may_turn or clock.leaps or not stream.duration:
         return clock
     return Clock(container, (stream,))
 
@@ -455,7 +462,7 @@ def _announced_s(container: Any, stream: Any) -> float:
     """
     late = (container.start_time or 0) / av.time_base > LATE_S
     guessed = container.format.flags & Flags.no_timestamps.value  # of a raw stream FFmpeg guesses it by the bit rate
-    if late or guessed or may_start_again(container):
+    if late or guessed or may_start_again(container) or leaps(container):
         return 0.0
     end_s, sound = (container.duration or 0) / av.time_base, container.streams.best("audio")
     if stream.duration:
@@ -641,8 +648,9 @@ def _sought(container: Any, stream: Any, time_s: float, clock: Clock | None) -> 
 
     Where times start again no time leads to its packet, but its place in the file does.
     """
-    if clock is None or not clock.state.joins_s:
-        container.seek(int(time_s / stream.time_base), stream=stream)
+    if clock is None or clock.leaps or not clock.state.joins_s:
+        own_s = time_s if clock is None else clock.own_s(time_s)
+        container.seek(int(own_s / stream.time_base), stream=stream)
         return None
     place, state = 0, None
     for begin_s, byte, before in clock.marks:

@@ -99,10 +99,10 @@ def whole_groups(path: str | Path, segments: Sequence[Segment]) -> list[Segment]
         ValueError: The groups cannot be copied, or as `write_segments`.
     """
     with opened(path) as (container, stream):
-        duration_s, _ = measured(container, stream)
+        duration_s, clock = measured(container, stream)
         placed = _placed(path, segments, duration_s)
         try:
-            groups = Groups(container, stream)
+            groups = _groups(container, stream, clock)
             borders = [groups.widened(start_s, end_s) for start_s, end_s, _ in placed]
         except NotExactError as reason:
             raise _not_copied(path, reason) from reason
@@ -133,7 +133,7 @@ def _write(
     ):
         duration_s, clock = measured(container, stream)
         placed = _continued(_placed(path, segments, duration_s))
-        copied = _copied(container, stream, placed, target, quality) if copies else None
+        copied = _copied(container, stream, clock, placed, target, quality) if copies else None
         sources = [copied or _pictures(path, container, stream, clock, placed, target, quality)]
         if container.streams.best("audio") is not None:
 
@@ -189,15 +189,22 @@ def _continued(placed: list[Placed]) -> list[Placed]:
 
 
 def _copied(
-    container: Any, stream: Any, placed: list[Placed], target: Any, quality: bool
+    container: Any, stream: Any, clock: Clock, placed: list[Placed], target: Any, quality: bool
 ) -> Iterator[tuple[float, Any]] | None:
     """Write the pictures, copied but for the ends of segments; None where no whole group lies in one.
 
     It yields (second, packet).
     """
-    groups = Groups(container, stream, quality)
+    groups = _groups(container, stream, clock, quality)
     runs = groups.runs(placed)
     return groups.packets(groups.stream_in(target), placed, runs) if any(run.count for run in runs) else None
+
+
+def _groups(container: Any, stream: Any, clock: Clock, quality: bool = False) -> Groups:
+    """Find the groups of pictures, whose times are the file's own."""
+    if clock.state.joins_s:
+        raise NotExactError("its clock starts again")
+    return Groups(container, stream, quality)
 
 
 def _pictures(

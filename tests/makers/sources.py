@@ -1,6 +1,9 @@
 """Sources joined, read, cut, and what is told of them."""
 
+from dataclasses import replace
 from itertools import pairwise
+
+import av
 
 from hiersum_hf.records import Segment
 from hiersum_hf.video.faults import Reading
@@ -15,6 +18,22 @@ def joined(folder, *films):
     path = folder / f"joined{films[0].name[4:]}"
     path.write_bytes(b"".join(film.write(folder).read_bytes() for film in films))
     return path
+
+
+def stored(folder, name, *films):
+    """The packets of films at their own times in one file, as a recorder that was off for a while writes it."""
+    suffix = ".mp4" if films[0].codec == "libx264" else name[name.index(".") :]  # tells when to decode
+    parts = [replace(film, name=f"part{k}{suffix}") for k, film in enumerate(films)]
+    with av.open(str(folder / name), "w") as target:
+        streams = []
+        for part in parts:
+            with av.open(str(part.write(folder))) as source:
+                streams = streams or [target.add_stream_from_template(one, opaque=True) for one in source.streams]
+                for packet in source.demux():
+                    if packet.size:
+                        packet.stream = streams[packet.stream_index]
+                        target.mux(packet)
+    return folder / name
 
 
 def numbers(path, reading=None):

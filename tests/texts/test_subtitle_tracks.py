@@ -181,6 +181,26 @@ def test_times_count_from_the_first_picture(tmp_path):
     assert times == [(-1.0, -0.5), (0.0, 0.5), (1.0, 1.5)]
 
 
+def test_a_track_goes_on_where_the_recorder_was_off(tmp_path):
+    """The pictures of after lunch follow those of before; what is said there must not be hours behind them."""
+    times_s = [k / 5 + 7200 * (k > 9) for k in range(20)]
+    film = Film("film.mkv", "mpeg4", None, times_s=times_s).write(tmp_path)
+    texts = tmp_path / "film.srt"
+    texts.write_text("1\n00:00:01,000 --> 00:00:01,500\nBefore.\n\n2\n02:00:03,000 --> 02:00:03,500\nAfter.\n")
+    with av.open(str(tmp_path / "both.mkv"), "w") as target, av.open(str(film)) as one, av.open(str(texts)) as other:
+        copies = [target.add_stream_from_template(source.streams[0], opaque=True) for source in (one, other)]
+        packets = [
+            (packet, copy) for source, copy in zip((one, other), copies, strict=True) for packet in source.demux()
+        ]
+        for packet, copy in sorted(packets, key=lambda pair: (pair[0].pts or 0) * pair[0].time_base):
+            if packet.size:
+                packet.stream = copy
+                target.mux(packet)
+    sentences, _, _ = embedded_subtitles(tmp_path / "both.mkv")
+    assert [one.text for one in sentences] == ["Before.", "After."]
+    assert [one.start_s for one in sentences] == pytest.approx([1.0, 2.84], abs=0.01)
+
+
 def test_rolling_captions_and_styles_inside_a_video(tmp_path):
     rolling = srt(tmp_path, "we are going", "we are going\nhome now", "home now\n{\\an8}<i>by train</i>")
     assert embedded_subtitles(video(tmp_path / "a.mkv", (rolling, "eng", "", NONE)))[0] == [

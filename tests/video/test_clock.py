@@ -14,7 +14,7 @@ from hiersum_hf.video.reader import probe
 from hiersum_hf.video.stills import heard
 from tests.makers.ruler import Film, number_in, off, seen, sound_lag_s
 from tests.makers.ruler import heard as sound_of
-from tests.makers.sources import cut, joined, numbers, told
+from tests.makers.sources import cut, joined, numbers, stored, told
 
 
 SLOW = partial(pytest.param, marks=pytest.mark.slow)
@@ -75,6 +75,66 @@ def test_a_live_stream_joined_again_goes_on(tmp_path, step_s):
     assert max(found.pictures_s, found.sound_s) < 0.01
     (note,) = told(path)
     assert note.startswith("1 gap in which" if step_s > 0 else "its clock starts again 1 time, first at 2.0 s")
+
+
+VP8 = {"codec": "libvpx", "sound": "libopus", "options": {"deadline": "realtime"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "film"),
+    [
+        ("film.mp4", {}),
+        SLOW("film.mov", {"sound": None}),
+        ("film.mkv", {}),
+        SLOW("film.mkv", {"sound": None, "gop": 1}),
+        SLOW("film.flv", {}),
+        SLOW("film.webm", VP8),
+        SLOW("film.nut", {}),
+        SLOW("film.wmv", {"codec": "wmv2", "sound": "wmav2", "options": {}}),
+        SLOW("film.ts", {}),
+    ],
+)
+def test_hours_in_which_the_recorder_was_off_are_none_of_the_video(tmp_path, name, film):
+    """Two seconds, and two more after lunch: half was silent, or a summary of two hours of one picture was sought."""
+    first = Film(**{"count": 50, "gop": 10, "options": PLAIN} | film)
+    path = stored(tmp_path, name, first, Film(**vars(first) | {"first": 50, "begin_s": 7202.0}))
+    frames = numbers(path)
+    assert [number for _, number in frames] == list(range(100))
+    assert probe(path).duration_s == pytest.approx(4.0, abs=0.09)
+    times_s, film_s = [time_s for time_s, _ in frames], [k / 25 for k in range(100)]
+    assert times_s == pytest.approx(film_s, abs=0.09)
+    spans_s = [(3.213, 3.813), (1.413, 2.813), (0.213, 0.813)]
+    found = off(cut(path, *spans_s), spans_s, times_s, 0.0 if first.sound else None, film_s)
+    assert (found.wrong, found.silent) == ([], 0)
+    assert max(found.pictures_s, found.sound_s) < 0.03
+    (note,) = told(path)
+    assert note.startswith("its clock starts again 1 time, first at 2.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_a_picture_that_stands_for_hours_of_talk_stands(tmp_path, name):
+    """The sound goes on: nobody was away."""
+    path = tmp_path / name
+    with av.open(str(path), "w") as target:
+        pictures, sound = target.add_stream("libx264", rate=25), target.add_stream("aac", rate=8000, layout="mono")
+        pictures.width, pictures.height, pictures.codec_context.time_base = 64, 48, Fraction(1, 25)
+        packets = []
+        for k in (0, 4000 * 25, 4001 * 25):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            packets += pictures.encode(frame)
+        packets += pictures.encode(None)
+        quiet = np.zeros((1, 8000), np.float32)
+        for second in range(4002):
+            frame = av.AudioFrame.from_ndarray(quiet, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 8000, second * 8000, Fraction(1, 8000)
+            packets += sound.encode(frame)
+        for packet in sorted(packets + sound.encode(None), key=lambda packet: packet.dts * packet.time_base):
+            target.mux(packet)
+    assert probe(path).duration_s == pytest.approx(4002.0, abs=1.1)
+    assert [time_s for time_s, _ in numbers(path)] == [0.0, 4000.0, 4001.0]
+    assert not any("clock" in note for note in told(path))
 
 
 @pytest.mark.slow
