@@ -28,7 +28,10 @@ FLV_TAGS = {8, 9, 18}  # sound, pictures, script
 FLV_FILE_SIZE = b"filesize\x00"
 MXF_KEY = bytes.fromhex("060e2b34")
 MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")  # of the partition with which a recording begins
+IVF_HEADER, IVF_FRAME_BYTES = b"DKIF", 12  # a frame's length and time
 NUT_FILE = b"nut/multimedia container\x00"
+WTV_HEADER = bytes.fromhex("b7d800203749da11a64e0007e95ead8d")
+WTV_SECTOR_BYTES, WTV_END = 4096, slice(0x5C, 0x60)  # where a recording's number of sectors is told
 Open = Callable[..., Any]
 
 
@@ -149,6 +152,18 @@ def _nut(head: bytes) -> tuple[int, bool]:
     return following if following > 0 else len(head) - len(NUT_FILE), head.startswith(NUT_FILE)
 
 
+def _ivf(head: bytes) -> tuple[int, bool]:
+    """Step over the header, which tells its size, or over a frame."""
+    if head[:4] == IVF_HEADER:
+        return int.from_bytes(head[6:8], "little"), True
+    return IVF_FRAME_BYTES + int.from_bytes(head[:4], "little"), False
+
+
+def _wtv(head: bytes) -> tuple[int, bool]:
+    is_first = head[:16] == WTV_HEADER
+    return WTV_SECTOR_BYTES * int.from_bytes(head[WTV_END], "little") * is_first, is_first
+
+
 STEPS = {
     "mov,mp4,m4a,3gp,3g2,mj2": _mpeg4,
     "matroska,webm": _matroska,
@@ -159,6 +174,8 @@ STEPS = {
     "ogg": _ogg,
     "mxf": _mxf,
     "nut": _nut,
+    "ivf": _ivf,
+    "wtv": _wtv,
 }
 
 
