@@ -26,7 +26,7 @@ from hiersum_hf.summary.chapters import as_ffmetadata, as_vtt, as_youtube, short
 from hiersum_hf.summary.export import EXPORTS, check_exports, write_exports
 from hiersum_hf.summary.finished import MADE_WITH
 from hiersum_hf.summary.page import summary_page
-from hiersum_hf.summary.plot import PICTURE_WIDTH, contact_sheet, plot_summary
+from hiersum_hf.summary.plot import PICTURE_HEIGHT, PICTURE_WIDTH, contact_sheet, plot_summary
 from hiersum_hf.summary.widened import widened
 from hiersum_hf.texts.subtitles import write_srt
 from hiersum_hf.video.faults import stream_start_s
@@ -283,7 +283,7 @@ def segment_pictures(summary: Summary, path: str | Path) -> dict[int, np.ndarray
     Of more than 60 segments the best 60 have one.
 
     Returns:
-        Segment number -> uint8 (h, 320, 3).
+        Segment number -> uint8 (h, 320, 3), h at most 960.
     """
     best = sorted(range(len(summary.segments)), key=lambda i: -summary.segments[i].score)[:MAX_PICTURES]
     moments = _best_moments(summary)
@@ -313,10 +313,16 @@ def _best_moments(summary: Summary) -> list[float]:
 
 
 def _small(image: np.ndarray) -> np.ndarray:
+    """Make a picture as wide as all on a page; what would be higher than `PICTURE_HEIGHT` stands between black."""
     from PIL import Image
 
-    size = PICTURE_WIDTH, max(1, round(image.shape[0] * PICTURE_WIDTH / image.shape[1]))
-    return np.asarray(Image.fromarray(image).resize(size))
+    height = max(1, round(image.shape[0] * PICTURE_WIDTH / image.shape[1]))
+    if height <= PICTURE_HEIGHT:
+        return np.asarray(Image.fromarray(image).resize((PICTURE_WIDTH, height)))
+    width = max(1, round(PICTURE_WIDTH * PICTURE_HEIGHT / height))
+    small, left = np.zeros((PICTURE_HEIGHT, PICTURE_WIDTH, 3), np.uint8), (PICTURE_WIDTH - width) // 2
+    small[:, left : left + width] = np.asarray(Image.fromarray(image).resize((width, PICTURE_HEIGHT)))
+    return small
 
 
 def cut_list(segments: Iterable[Segment], link: str, origin_s: float = 0.0) -> str:

@@ -12,7 +12,7 @@ from hiersum_hf.records import Summary, clock, clock_step
 
 
 SHEET_COLUMNS = 5
-PICTURE_WIDTH = 320  # of one picture on the sheet
+PICTURE_WIDTH, PICTURE_HEIGHT = 320, 960  # of one picture on the sheet, at most so high
 
 
 def plot_summary(summary: Summary, path: str | Path) -> None:

@@ -159,8 +159,9 @@ def _pulled(graphs: tuple[Any, Any], waiting: deque[tuple[float, bool]], frame: 
 class Written:
     """Filters that make frames what plays everywhere.
 
-    They are turned upright, cut to even sides, 4:2:0 in 8 bit and limited range, PQ and HLG mapped to SDR as `Images`
-    does. Matrix, primaries and transfer are told; where a source does not, as players take it.
+    They are turned upright, cut to even sides (one of a single pixel is doubled), 4:2:0 in 8 bit and limited range, PQ
+    and HLG mapped to SDR as `Images` does. Matrix, primaries and transfer are told; where a source does not, as players
+    take it.
 
     Args:
         frame: One of those to come; others need filters of their own (`takes`).
@@ -187,6 +188,7 @@ class Written:
             *[("transpose", "cclock_flip")] * self.transposed,
             *[("hflip", "")] * mirrored,
             *[("vflip", "")] * flipped,
+            *[("scale", f"{max(2, width)}:{max(2, height)}")] * (min(width, height) == 1),
             ("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0"),
             ("scale", f"{scaled}out_color_matrix={WRITTEN_MATRICES[self._matrix]}:out_range=tv{hdr}"),
             ("format", "yuv420p"),

@@ -31,7 +31,7 @@ from hiersum_hf.summary.files import (
 from hiersum_hf.texts.subtitles import read_subtitles
 from hiersum_hf.video.reader import probe
 from tests.makers.summaries import SENTENCES, make_summary
-from tests.makers.videos import write_video
+from tests.makers.videos import synthetic, write_video
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,15 @@ def test_each_segment_has_the_picture_of_its_best_moment(source, tmp_path):
     pictures = segment_pictures(summary, folder / "summary.mp4")
     assert {number: picture.mean(axis=(0, 1)).argmax() for number, picture in pictures.items()} == {0: 0, 1: 1, 2: 2}
     assert {picture.shape for picture in pictures.values()} == {(240, 320, 3)}
+
+
+def test_pictures_of_a_very_high_video_fit_their_page(tmp_path):
+    """As wide as all others they would be 320,000 pixels high, which no picture file holds."""
+    video = synthetic(tmp_path / "high.mp4", [k / 10 for k in range(30)], size=(2, 2000))
+    summary = make_summary(video.name, [(0.5, 1.0, 0.1), (1.5, 2.9, 0.9)])
+    folder = write_summary(summary, video, tmp_path / "out")
+    assert {p.shape for p in segment_pictures(summary, folder / "summary.mp4").values()} == {(960, 320, 3)}
+    assert Image.open(folder / "sheet.png").height < 1100
 
 
 def test_a_long_summary_has_pictures_of_its_best_segments(source, tmp_path, monkeypatch):

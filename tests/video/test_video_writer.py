@@ -229,6 +229,16 @@ def test_any_source_gives_the_right_frames_and_lengths(tmp_path, name, changes):
         assert container.streams.best("video").codec_context.pix_fmt == "yuv420p"  # browsers play nothing else
 
 
+@pytest.mark.parametrize("size", [(1, 1), pytest.param((2, 1), marks=pytest.mark.slow), (1, 6), (321, 1)])
+def test_pictures_of_one_line_are_written(tmp_path, size):
+    """Encoders take even sides; no pixel was left of one."""
+    path = synthetic(tmp_path / "line.mov", [k / 5 for k in range(20)], size=size, codec="png", pix_fmt="rgb24")
+    write_segments(path, [Segment(1.0, 2.0, 1.0)], tmp_path / "out.mp4")
+    before, after = ([image for _, image in iter_frames(one, EVERY)] for one in (path, tmp_path / "out.mp4"))
+    assert after[0].shape == (max(2, size[1] // 2 * 2), max(2, size[0] // 2 * 2), 3)
+    assert [image[-1, -1].mean() for image in after] == pytest.approx([i[-1, -1].mean() for i in before[5:10]], abs=4)
+
+
 @pytest.mark.parametrize("render", ["smart", "encode"])
 def test_a_summary_is_as_long_as_its_segments_where_pictures_stand(tmp_path, render):
     """A phone stores no picture while nothing moves; the picture before a gap made the track longer than its sound."""
