@@ -19,6 +19,7 @@ from av.codec.context import Flags
 from av.video.frame import PictureType
 
 from hiersum_hf.video.bitstream import CHANGED, DAMAGED, DEEP_BITS, FORMS, Hevc, NotExactError
+from hiersum_hf.video.crop import crop_of
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.picture import PixelShape, orientation, tell_colours
 from hiersum_hf.video.reader import MAX_REORDERED, TOLERANCE_S, frame_rate
@@ -75,6 +76,8 @@ class Groups:
             raise NotExactError(f"{codec} is not one of {', '.join(FORMS)}")
         if not any(name in container.format.name for name in CONTAINERS):
             raise NotExactError("it is none of .mp4, .mov, .mkv and .webm")
+        if any(crop_of(stream)):
+            raise NotExactError("its container crops them")
         self._container, self._stream, self._quality = container, stream, quality
         if PixelShape(stream).now() != 1:
             container.seek(stream.start_time or 0, stream=stream)

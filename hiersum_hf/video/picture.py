@@ -18,6 +18,8 @@ from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation, VideoReformatter
 
+from hiersum_hf.video.crop import Crop, crop_of
+
 
 MAX_SIDE_PX = 16_384
 MAX_PIXELS = 2**27  # 16,384 x 8,192: one RGB image of it takes 400 MB
@@ -45,7 +47,7 @@ class Images:
     """
 
     def __init__(self, stream: Any):
-        self._shape = PixelShape(stream)
+        self._shape, self._crop = PixelShape(stream), crop_of(stream)
         self._converter, self._deep = VideoReformatter(), VideoReformatter()
 
     def image(self, frame: Any) -> np.ndarray:
@@ -54,7 +56,7 @@ class Images:
         PQ and HLG become SDR of BT.709 as FFmpeg maps them (203 cd/m2 are white); other primaries stay as they are.
 
         Returns:
-            uint8 RGB (H, W, 3), upright, as wide as it is shown.
+            uint8 RGB (H, W, 3), upright, as wide as it is shown, without what the container crops.
         """
         width, shown = self._shape.width(frame), frame
         transposed, mirrored, flipped = orientation(frame)
@@ -69,6 +71,9 @@ class Images:
         else:
             _keep_transfer(frame)
         image = self._converter.reformat(shown, width, format="rgb24", interpolation=how).to_ndarray()
+        left, top, shown_width, shown_height = self._crop.box(frame.width, frame.height)
+        columns = (round(at * width / frame.width) for at in (left, left + shown_width))
+        image = image[top : top + shown_height, slice(*columns)]
         image = image.transpose(1, 0, 2) if transposed else image  # (H, W, 3), stored as (W, H, 3)
         return np.ascontiguousarray(image[:: -1 if flipped else 1, :: -1 if mirrored else 1])
 
@@ -178,13 +183,16 @@ class Written:
         kept = not hdr and frame.colorspace in WRITTEN_MATRICES
         own = int(frame.colorspace) if kept else BT709 if hdr or _is_hd(frame) else BT601
         self._matrix: int = first._matrix if first else own
-        width, height = (frame.height, frame.width) if self.transposed else (frame.width, frame.height)
+        self._crop: Crop = first._crop if first else crop_of(stream)
+        left, top, *shown = self._crop.box(frame.width, frame.height)
+        width, height = shown[:: -1 if self.transposed else 1]
         own_size = max(1, width // 2) * 2, max(1, height // 2) * 2
         self._size: tuple[int, int] = first._size if first else own_size
         inside = _inside(self._size, width * self.pixel_shape / first.pixel_shape, height) if first else None
         scaled = "" if inside is None else f"{inside[0]}:{inside[1]}:"
         self._graph = _graph(
             frame,
+            *[("crop", f"{shown[0]}:{shown[1]}:{left}:{top}:exact=1")] * any(self._crop),
             *[("transpose", "cclock_flip")] * self.transposed,
             *[("hflip", "")] * mirrored,
             *[("vflip", "")] * flipped,

@@ -13,6 +13,7 @@ from hiersum_hf.video.reader import iter_frames
 from tests.makers.pictures import (
     COLOURS,
     ORIENTATIONS,
+    cropped,
     first,
     joined,
     middles,
@@ -337,3 +338,31 @@ def test_turned_pictures_of_oblong_pixels_are_written_upright(tmp_path):
     with av.open(str(summary_of(path, tmp_path / "out.mp4", 0.0, 0.5))) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.height, stream.sample_aspect_ratio) == (48, 64, Fraction(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "turn", "shape"),
+    [("mov", "as stored", 1), ("mov", "right turn", 1), ("mov", "as stored", 2), ("mkv", "as stored", 1)],
+)
+def test_what_the_container_crops_is_not_shown(tmp_path, suffix, turn, shape):
+    """Black bars that no player shows were in features and in the short video."""
+    image = np.pad(quarters(SD), ((8, 16), (4, 12), (0, 0)))
+    path = cropped(told(tmp_path / "a.mov", [image] * 10, shape=Fraction(shape)), 8, 16, 4, 12)
+    path = oriented(path, ORIENTATIONS[turn], tmp_path / "b.mov")
+    if suffix == "mkv":
+        with av.open(str(path)) as source, av.open(str(tmp_path / "b.mkv"), "w") as target:
+            stream = target.add_stream_from_template(source.streams[0], opaque=True)
+            for packet in source.demux():
+                if packet.size:
+                    packet.stream = stream
+                    target.mux(packet)
+        path = tmp_path / "b.mkv"
+    expected = np.rot90(COLOURS, -1) if turn == "right turn" else COLOURS
+    size = SD[::-1] if turn == "right turn" else SD
+    shown = first(path)
+    assert shown.shape[1::-1] == (size[0] * shape, size[1])
+    output = summary_of(path, tmp_path / "out.mp4", 0.04, 0.2)
+    assert first(output).shape == shown.shape
+    for picture in (shown, first(output)):
+        assert np.abs(middles(picture) - expected).max() <= 6
+        assert picture[[0, -1], :].min() > 20
