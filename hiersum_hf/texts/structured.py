@@ -1,7 +1,8 @@
-"""Cues of JSON and XML: what YouTube's downloaders, Whisper and broadcasters write."""
+"""Cues of JSON, XML, SCC and EBU STL: what YouTube's downloaders, Whisper and broadcasters write."""
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import re
@@ -88,6 +89,24 @@ def scc_cues(text: str, source: str) -> Cues:
     if not spoken and len(text.split()) > 2:  # ttconv passes over what it does not understand
         raise InputError(f"{source}: expected captions in SCC, found none that can be read. Save it as SubRip.")
     return _ended(spoken, [])
+
+
+def stl_cues(content: bytes, source: str) -> Cues:
+    """Read EBU STL, what European broadcasters exchange, with ttconv; times count from the start of the programme.
+
+    Raises:
+        ValueError: Not readable; names `source`.
+    """
+    from ttconv.stl import reader
+    from ttconv.stl.config import STLReaderConfiguration
+
+    logging.getLogger("ttconv").setLevel(logging.CRITICAL)
+    try:
+        document = reader.to_model(io.BytesIO(content), STLReaderConfiguration(program_start_tc="TCP"))
+        body = document.get_body()
+        return _ended(_spoken(body, Fraction(0), None) if body is not None else (), [])
+    except Exception as error:  # ttconv 1.2 lets ValueError, struct.error and others of its parser through
+        raise InputError(f"{source}: expected EBU STL, found what is none: {error}. Save it as SubRip.") from error
 
 
 def _ended(spoken: Iterable[tuple[str, Fraction, Fraction | None]], lost: list[str]) -> Cues:

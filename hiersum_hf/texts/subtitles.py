@@ -24,7 +24,7 @@ from hiersum_hf.texts.cues import Cues, has_timings, timed_cues, transcript_cues
 from hiersum_hf.texts.downloaded import lines_about, texts_of_info
 from hiersum_hf.texts.encoding import plain, read_text
 from hiersum_hf.texts.sentences import merge_into_sentences, without_repeats
-from hiersum_hf.texts.structured import json_cues, scc_cues, xml_cues
+from hiersum_hf.texts.structured import json_cues, scc_cues, stl_cues, xml_cues
 
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ MAX_BRACES = 999  # of one cue that is left as it is: no honest one has more, an
 
 DESCRIPTIONS = (".txt", ".json", ".description")
 DETECTED_IN = 10_000  # characters from which pysubs2 tells the format
+_EBU_STL = re.compile(rb"...STL\d\d\.\d\d", re.DOTALL)
 _STYLES = re.compile(r"V4\+? Styles", re.IGNORECASE)
 _NO_END = re.compile(r"^([ \t]*\{[ \t]*\d+[ \t]*\}[ \t]*\{|\[\d+\]\[)[ \t]*(?=[\]}])", re.MULTILINE)
 _RATE_AT_0 = re.compile(r"\A\s*\{0\}\{0\}(?=\d+(?:\.\d+)?\s*$)", re.MULTILINE)
@@ -47,9 +48,9 @@ _RATE_AT_0 = re.compile(r"\A\s*\{0\}\{0\}(?=\d+(?:\.\d+)?\s*$)", re.MULTILINE)
 def read_subtitles(path: str | Path, encoding: str | None = None) -> list[Sentence]:
     """Read a file of subtitles or of a transcript as sentences.
 
-    The content tells the format: SubRip, WebVTT, (Advanced) SubStation, TTML, SCC, SBV, SubViewer, SAMI, MicroDVD (with
-    its frame rate in the first line), MPL2, TMP, LRC, YouTube's json3 and srv1 to srv3, Whisper's JSON and TSV, or a
-    transcript with times above or before its lines.
+    The content tells the format: SubRip, WebVTT, (Advanced) SubStation, TTML, SCC, EBU STL, SBV, SubViewer, SAMI,
+    MicroDVD (with its frame rate in the first line), MPL2, TMP, LRC, YouTube's json3 and srv1 to srv3, Whisper's JSON
+    and TSV, or a transcript with times above or before its lines.
 
     Tags, inline timestamps, empty cues, comments, drawings, karaoke effects, a second copy of the same cue and
     superfluous white space are dropped; cues are sorted by start, rid of the words that automatic captions repeat
@@ -105,6 +106,8 @@ def subtitles_and_notes(
     if isinstance(value, str) and "\n" in value.strip("\n"):
         return _parse(plain(value), "the subtitle text")
     if isinstance(value, (str, os.PathLike)):
+        if _is_stl(Path(value)):
+            return _noted(stl_cues(Path(value).read_bytes(), str(Path(value))), str(Path(value)))
         text, read_as = read_text(Path(value), f"a subtitle file ({FORMATS})", encoding)
         found, notes = _parse(text, str(Path(value)))
         guess = f"{Path(value).name}: read as {read_as}. --subtitle-encoding NAME reads it otherwise."
@@ -238,9 +241,21 @@ def as_description(value: str | os.PathLike[str] | Sequence[Any] | dict[str, Any
     return _texts(value, source)
 
 
+def _is_stl(path: Path) -> bool:
+    """Tell whether a file is EBU STL and not, say, a model of a thing, which has the same suffix."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return _EBU_STL.match(file.read(16)) is not None
+
+
 def _parse(text: str, source: str) -> tuple[list[Sentence], list[str]]:
     """Read the text of a subtitle file as sentences, and what to note of it."""
-    read = _cues(text, source)
+    return _noted(_cues(text, source), source)
+
+
+def _noted(read: Cues, source: str) -> tuple[list[Sentence], list[str]]:
+    """Turn cues into sentences, and say how many could not be read."""
     if read.lost and not read.cues:
         raise InputError(f"{source}: expected cues that end after they start, found {_lost(read)}.")
     notes = [f"{source}: {_lost(read)}: left out."] if read.lost else []

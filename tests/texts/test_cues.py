@@ -1,6 +1,7 @@
 """What a subtitle file says is read whole: no parser's rule may lose a word without saying so."""
 
 import json
+import struct
 
 import pytest
 from hypothesis import example, given, settings
@@ -221,3 +222,32 @@ def test_transcripts_name_who_speaks():
 def test_what_cannot_be_read_is_refused_in_words(content):
     with pytest.raises(ValueError, match="the subtitle text: expected"):
         as_sentences(content)
+
+
+def ebu_stl(*cues, start="10000000"):
+    """A file of cues (in and out in frames of 1/25 s, text), whose programme starts at some time code."""
+    count = f"{len(cues):05d}" * 2
+    head = f"850STL25.0100009{'Title':<222}{count}00140231{start}{start}11FRA"
+    blocks = [
+        struct.pack("<BHBB", 0, number, 255, 0) + bytes([*code(begin), *code(end), 20, 2, 0]) + text.ljust(112, b"\x8f")
+        for number, (begin, end, text) in enumerate(cues)
+    ]
+    return head.ljust(1024).encode() + b"".join(blocks)
+
+
+def code(frames):
+    return frames // 90000, frames // 1500 % 60, frames // 25 % 60, frames % 25
+
+
+def test_subtitles_of_european_broadcasts_are_read(tmp_path):
+    """Their programmes start at ten o'clock; letters and their accents are two bytes."""
+    at = 10 * 90000
+    path = tmp_path / "film.stl"
+    path.write_bytes(
+        ebu_stl((at + 25, at + 75, b"Bonjour \xc1a va ?"), (at + 80, at + 130, b"O\xc1u est-ce\x8aque c'est ?"))
+    )
+    sentences = read_subtitles(path)
+    assert [(one.text, one.start_s, one.end_s) for one in sentences] == [
+        ("Bonjour \u00e0 va ?", 1.0, 3.0),
+        ("O\u00f9 est-ce que c'est ?", 3.2, 5.2),
+    ]
