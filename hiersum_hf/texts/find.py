@@ -12,6 +12,7 @@ from typing import Any
 from hiersum_hf.files.changed import listing_stamp
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence, counted
+from hiersum_hf.texts.captions import closed_captions
 from hiersum_hf.texts.subtitles import as_description, fit_to_video, subtitles_and_notes
 from hiersum_hf.texts.tracks import (
     NO_TRACK,
@@ -41,6 +42,8 @@ SUBTITLES = (
     "smi",
     "sami",
     "tsv",
+    "scc",
+    "stl",
 )
 SIDE_FILES = {f".{suffix}": "subtitles" for suffix in SUBTITLES}
 SIDE_FILES |= {".txt": "description", ".json": "description", ".description": "description", ".csv": "labels"}
@@ -307,7 +310,7 @@ def _texts_of(
 def _inside(
     video: str | Path | VideoFile, path: str, language: str | None, transcribe: str | None, device: str
 ) -> tuple[list[Sentence], str, list[str]]:
-    """Read the video's own text track, else recognise its speech if asked for.
+    """Read the video's own text track, else the captions in its pictures, else recognise its speech if asked for.
 
     Returns:
         Sentences, where they come from, and what to note.
@@ -316,6 +319,10 @@ def _inside(
     if found:
         return found, source, [f"Subtitles read from {source}.", *lost]
     unread = [] if source.endswith(NO_TRACK) else [f"{source}."]
+    captions, shown, lost = closed_captions(video)
+    unread += lost
+    if captions:
+        return captions, shown, [*unread, f"Subtitles read from {shown}."]
     if transcribe is None:
         return found, source, unread
     from hiersum_hf.texts.speech import transcribe as hear

@@ -26,6 +26,7 @@ from hiersum_hf.video.reader import VideoFile, open_media
 
 
 NO_TRACK = "no subtitle track"
+TO_DO = ". Put its text beside the video as NAME.srt; programs such as Subtitle Edit read it from pictures"
 # Formats whose packets hold the cues of a file as they were written, by container: FFmpeg takes braces and backslashes
 # of such text for SubStation's
 AS_WRITTEN = {"matroska,webm": ("subrip", "webvtt"), "mov,mp4,m4a,3gp,3g2,mj2": ("mov_text",)}
@@ -120,7 +121,8 @@ def embedded_subtitles(
                 return sentences, f"subtitle {track} of {path}", notes
         ranked = [track for track in ranked if track not in read]
     found = f"no usable text among subtitle {', '.join(map(str, tracks))}" if tracks else NO_TRACK
-    return [], f"{path} has {found}", []
+    to_do = "" if all(track.is_text for track in tracks) else TO_DO
+    return [], f"{path} has {found}{to_do}", []
 
 
 def letters_of(sentences: Sequence[Sentence]) -> int:

@@ -13,7 +13,7 @@ from hiersum_hf.datasets.readers.folder import FolderReader
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts import tracks
 from hiersum_hf.texts.find import read_texts
-from hiersum_hf.texts.tracks import base_language, embedded_subtitles, subtitle_tracks, text_tracks
+from hiersum_hf.texts.tracks import TO_DO, base_language, embedded_subtitles, subtitle_tracks, text_tracks
 from hiersum_hf.video.reader import VideoFile
 from tests.makers.ruler import Film
 
@@ -140,8 +140,9 @@ def test_pictures_and_signs_are_no_subtitles(tmp_path):
     path = video(
         tmp_path / "a.mkv", (pictures(tmp_path), "eng", "", DEFAULT), (srt(tmp_path, "EXIT"), "eng", "", FORCED)
     )
-    assert embedded_subtitles(path) == ([], f"{path} has no usable text among subtitle track 1 (eng, hdmv_pgs_subtitle"
-                                        ", not text), track 2 (eng, forced)", [])  # fmt: skip
+    sentences, read, _ = embedded_subtitles(path)
+    found = "no usable text among subtitle track 1 (eng, hdmv_pgs_subtitle, not text), track 2 (eng, forced)"
+    assert (sentences, read) == ([], f"{path} has {found}{TO_DO}")
 
 
 def test_without_a_default_the_first_track_with_text_counts(tmp_path):

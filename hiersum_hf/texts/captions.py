@@ -1,0 +1,107 @@
+"""Closed captions inside the pictures, as American broadcasts have them (CEA-608 in ATSC A/53).
+
+They are read from the packets; no picture is decoded. ttconv reads the captions themselves, as those of an SCC file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hiersum_hf.modeling.errors_hiersum import InputError
+from hiersum_hf.records import Sentence
+from hiersum_hf.texts.structured import scc_cues
+from hiersum_hf.texts.subtitles import sentences_of_cues
+from hiersum_hf.video.faults import Faults, stream_start_s
+from hiersum_hf.video.reader import VideoFile, clock_of_pass, readable_packets
+
+
+CODECS = {"mpeg1video", "mpeg2video", "h264", "hevc", "av1"}
+# What stands before captions: of H.264, HEVC and AV1 the code of the country and of the ATSC, of MPEG-2 its user data
+MARK = re.compile(rb"(?:\xb5\x00\x31|\x00\x00\x01\xb2)GA94\x03")
+LOOKED_AT, BYTES = (0.25, 0.5, 0.75), 2**20  # parts of a file, each picture of which has captions, or none has
+ESCAPED = {"h264", "hevc"}  # put a 3 behind two zeros where these could be taken for the beginning of a unit
+LINE_21, DIGITAL = 0b100, (0b110, 0b111)  # valid bytes of CEA-608's first field; of CEA-708
+SCC_FPS = 30000 / 1001
+CLEAR = "942c 942c"
+
+
+def closed_captions(video: str | Path | VideoFile) -> tuple[list[Sentence], str, list[str]]:
+    """Read the captions that the pictures of a video carry, of the first channel (CC1).
+
+    Returns:
+        (sentences, what was read, notes), all empty where there are none. A note says where there are only captions of
+        a kind that is not read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not readable.
+    """
+    file = video if isinstance(video, VideoFile) else VideoFile(video)
+    name = Path(file.path)
+    if not name.is_file() or not _has_mark(name):
+        return [], "", []
+    pairs, is_digital = list[tuple[float, bytes]](), False
+    with file.packets() as (container, stream):
+        if (codec := stream.codec_context.codec.canonical_name) not in CODECS:
+            return [], "", []
+        origin_s, end_s = stream_start_s(stream), 0.0
+        for packet in readable_packets(container, stream, Faults(), clock_of_pass(container, stream)):
+            if packet.stream_index != stream.index or packet.pts is None:
+                continue
+            end_s = max(end_s, float(packet.pts * packet.time_base) - origin_s)
+            for kind, pair in _triplets(bytes(packet), codec in ESCAPED):
+                is_digital |= kind in DIGITAL
+                if kind == LINE_21 and any(byte & 0x7F for byte in pair):
+                    pairs.append((float(packet.pts * packet.time_base) - origin_s, pair))
+    source = f"the closed captions in the pictures of {file.path}"
+    has_text = any(pair[0] & 0x7F >= ord(" ") for _, pair in pairs)
+    try:
+        scc = _scc(sorted(pairs, key=lambda one: one[0]), end_s)
+        found = sentences_of_cues(scc_cues(scc, source).cues) if has_text else []
+    except InputError:
+        found = []
+    if not found and (has_text or is_digital):
+        to_do = f'Extract them: ccextractor "{name.name}" -o "{name.stem}.srt"'
+        return [], source, [f"{source} are of a kind that is not read. {to_do}."]
+    return found, source, []
+
+
+def _has_mark(path: Path) -> bool:
+    """Tell by some of its bytes whether a file has captions in its pictures."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        for share in LOOKED_AT:
+            file.seek(max(0, int(size * share) - BYTES // 2))
+            if b"GA94\x03" in file.read(BYTES):
+                return True
+    return False
+
+
+def _triplets(content: bytes, is_escaped: bool) -> Iterator[tuple[int, bytes]]:
+    """Read the kind and the two bytes of each caption code of a packet."""
+    for mark in MARK.finditer(content):
+        codes = content[mark.end() : mark.end() + 2 + 31 * 3 * 3 // 2]
+        codes = codes.replace(b"\0\0\3", b"\0\0") if is_escaped else codes
+        for at in range(2, 2 + 3 * (codes[0] & 31 if codes else 0), 3):
+            if len(codes) >= at + 3:
+                yield codes[at] & 0b111, codes[at + 1 : at + 3]
+
+
+def _scc(pairs: list[tuple[float, bytes]], end_s: float) -> str:
+    """Write caption codes, ascending, as an SCC file: lines of codes that follow each other without a gap."""
+    lines, last = ["Scenarist_SCC V1.0"], -1
+    for time_s, pair in pairs:
+        at = max(last + 1, round(time_s * SCC_FPS))
+        if at > last + 1 or len(lines) == 1:
+            lines.append(f"\n{_scc_time(at)}\t{pair.hex()}")
+        else:
+            lines[-1] += f" {pair.hex()}"
+        last = at
+    return "\n".join([*lines, f"\n{_scc_time(max(last + 1, round(end_s * SCC_FPS)))}\t{CLEAR}\n"])
+
+
+def _scc_time(frame: int) -> str:
+    seconds, frames = divmod(frame, 30)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frames:02d}"
