@@ -21,6 +21,7 @@ JSON_FORMS = "YouTube's json3 or Whisper's JSON (with segments, chunks, transcri
 XML_FORMS = "TTML (.ttml, .dfxp) or YouTube's srv1, srv2 or srv3"
 MOST_S = 1e8  # three years: no time of a film
 TTML = "http://www.w3.org/ns/ttml"
+STL_HEAD, STL_BLOCK, MAX_BLOCKS = 1024, 128, 20  # bytes of EBU STL; blocks of a cue, 112 letters each
 
 _FORMER_TTML = re.compile(r"http://www\.w3\.org/20\d\d/\d\d/ttaf1")  # DFXP; the same elements under an older name
 _TTML_TIME = re.compile(r"\s*(\d+:\d{2}:\d{2}(\.\d+|:\d{2,}(\.\d+)?)?|\d+(\.\d+)?(h|m|s|ms|f|t))\s*")
@@ -101,6 +102,9 @@ def stl_cues(content: bytes, source: str) -> Cues:
     from ttconv.stl.config import STLReaderConfiguration
 
     logging.getLogger("ttconv").setLevel(logging.CRITICAL)
+    # ttconv looks at all blocks of a cue again with each further one; the number of the last is FF, of no text F0 to FE
+    if re.search(rb"[^\xff]{%d}" % (MAX_BLOCKS + 1), re.sub(rb"[\xf0-\xfe]", b"", content[STL_HEAD + 3 :: STL_BLOCK])):
+        raise InputError(f"{source}: expected EBU STL, found a cue of more than {MAX_BLOCKS} blocks. Save it as SubRip.")
     try:
         document = reader.to_model(io.BytesIO(content), STLReaderConfiguration(program_start_tc="TCP"))
         body = document.get_body()

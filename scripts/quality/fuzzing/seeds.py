@@ -78,6 +78,13 @@ SCC = """Scenarist_SCC V1.0
 00:00:04:00	9425 9425 94ad 94ad 57ef f2ec 64ae
 """
 
+# The head of EBU STL, and of each cue its number, its time codes (hours, minutes, seconds, frames) and its letters
+STL = f"850STL25.0100009{'Title':<222}0000200002001402311000000010000000" "11FRA".ljust(1024).encode() + b"".join(
+    struct.pack("<BHBB", 0, number, 255, 0)
+    + bytes([10, 0, at, 0, 10, 0, at + 1, 12, 20, 2, 0])
+    + text.ljust(112, b"\x8f")
+    for number, (at, text) in enumerate([(1, b"Cut \xc1a."), (3, b"Glue\x8ait.")])
+)  # fmt: skip
 LRC = "[ar: Ann]\n[offset:+100]\n[00:00.50]Cut it.\n[00:01.50][00:04.00]<00:01.60>Glue <00:01.90>it.\n"
 SPOKEN_TSV = "start\tend\ttext\n500\t1500\tCut it.\n2000\t3000\tGlue it.\n"
 TRANSCRIPT = "0:01\nCut it.\n0:02\nGlue it.\n1:00:03\nEnd.\n"

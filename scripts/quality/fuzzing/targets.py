@@ -231,6 +231,7 @@ TARGETS = {
     "sbv": Target(one("a.sbv", seeds.SBV), subtitles),
     "lrc": Target(one("a.lrc", seeds.LRC), subtitles),
     "scc": Target(one("a.scc", seeds.SCC), subtitles),
+    "stl": Target(one("a.stl", seeds.STL), subtitles),
     "transcript": Target(one("a.txt", seeds.TRANSCRIPT), subtitles),
     "scores-json": Target(one("s.json", seeds.SCORES), scores),
     "scores-csv": Target(one("s.csv", seeds.SCORES_CSV), scores),
