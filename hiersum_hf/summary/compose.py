@@ -35,6 +35,7 @@ from hiersum_hf.timeline import covered_means
 
 MOST_MOMENTS = 3  # of a query
 SHOWN_S, SHOWN = 2.0, 0.3  # seconds, or share, of a step that a segment must hold to show it
+LONGEST_SHOT = 3600  # sampled frames, half an hour at 2 a second, so that hours of one picture take no square of time
 
 
 def summarize_scores(
@@ -95,7 +96,7 @@ def summarize_scores(
     edges_s = frame_edges(times_s, duration_s)
     curve = score_integral(edges_s, scores)  # the mean score of any stretch is a difference on this curve
     if cuts_s is None:  # first frames of shots; each shot began after the frame before
-        first = kernel_temporal_segmentation(features)[1:, 0]
+        first = kernel_temporal_segmentation(features, LONGEST_SHOT)[1:, 0]
         cuts_s, lasts_s = times_s[first], times_s[first - 1]
     else:
         cuts_s = lasts_s = np.asarray(cuts_s, np.float64)

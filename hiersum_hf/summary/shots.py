@@ -21,7 +21,7 @@ AT_ONCE = 4096  # frames or shots, for memory
 TOTALS_AT_ONCE = 256  # knapsacks that `best_shots` solves side by side, for memory
 
 
-def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
+def kernel_temporal_segmentation(features: np.ndarray, longest: int | None = None) -> np.ndarray:
     """Cut a video where its features change.
 
     It is the exact optimum of kernel temporal segmentation: the least scatter(k) + (vmax / 2) k (ln(N / k) + 1) over k
@@ -32,6 +32,8 @@ def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
 
     Args:
         features: (N, D) one row for each sampled frame, N >= 1.
+        longest: Frames of a shot at most; default: any number. Where little changes for hours, time grows with N x
+            longest, else with the square of N.
 
     Returns:
         (S, 2) int64, [start, end) in sampled frames; together they cover all N.
@@ -45,7 +47,7 @@ def kernel_temporal_segmentation(features: np.ndarray) -> np.ndarray:
     if not np.isfinite(features).all():
         raise HierSumError("features: expected finite values, found NaN or infinity")
     sums, energy = _running_sums(features)
-    starts = _walk_hull(sums, energy)
+    starts = _walk_hull(sums, energy, longest or len(features))
     return np.stack([starts, np.append(starts[1:], len(features))], axis=1)
 
 
@@ -80,7 +82,7 @@ class _Vertex(NamedTuple):
     starts: np.ndarray  # (k + 1,)
 
 
-def _walk_hull(sums: Floats, energy: float) -> np.ndarray:
+def _walk_hull(sums: Floats, energy: float, longest: int) -> np.ndarray:
     """Find the hull's vertex with the least objective.
 
     The hull is that of scatter(k), `sums` (N + 1, D) are running sums of centred features. The best k is the optimum of
@@ -91,31 +93,35 @@ def _walk_hull(sums: Floats, energy: float) -> np.ndarray:
         (S,) first frames of the shots at the vertex.
     """
     n = len(sums) - 1
+    least = (n - 1) // longest  # change points
     penalties = _penalty(np.arange(1.0, n), n)
-    whole = _Vertex(np.inf, 0, energy, energy, np.zeros(1, np.int64))  # one shot, the optimum from some slope on
+
+    def vertex(slope: float, starts: np.ndarray) -> _Vertex:
+        ends, k = np.append(starts[1:], n), len(starts) - 1
+        scatter = energy - float((_squares(sums, starts, ends) / (ends - starts)).sum())
+        return _Vertex(slope, k, scatter, scatter + float(_penalty(k, n)), starts)
+
+    fewest = vertex(np.inf, np.arange(0, n, longest))  # the optimum from some slope on has as many shots
 
     @cache
     def look(slope: float) -> _Vertex:
-        nonlocal whole
-        if slope >= whole.slope:
-            return whole
-        starts = _cheapest_starts(sums, slope)
-        ends, k = np.append(starts[1:], n), len(starts) - 1
-        scatter = energy - float((_squares(sums, starts, ends) / (ends - starts)).sum())
-        found = _Vertex(slope, k, scatter, scatter + float(_penalty(k, n)), starts)
-        whole = whole if k else found
+        nonlocal fewest
+        if slope >= fewest.slope:
+            return fewest
+        found = vertex(slope, _cheapest_starts(sums, slope, longest))
+        fewest = found if found.k == least else fewest
         return found
 
-    best, bounds, low, high = whole, (0, 0), 1, int((penalties <= energy).sum())
+    best, bounds, low, high = fewest, (0, 0), max(1, least), int((penalties <= fewest.objective).sum())
     # A great slope drops few starts and takes long, so the low bound is raised by smaller ones: below its k, each has a
     # line that no scatter lies under
     guess, found = high, look(_slope(max(high, 1), n))
-    while low == 1 < guess and found.k:
-        guess //= 16
-        found = look(_slope(max(guess, 1), n))
+    while low == max(1, least) < guess and found.k > least:
+        guess = max(guess // 16, low)
+        found = look(_slope(guess, n))
         best, k = min(best, found, key=lambda v: v.objective), np.arange(found.k + 1.0)
         floor = found.scatter + found.slope * (found.k - k) + _penalty(k, n)
-        low = max(1, int((floor <= best.objective + 1e-9 * energy).argmax()))
+        low = max(low, int((floor <= best.objective + 1e-9 * energy).argmax()))
     while low <= high and (right := look(_slope(high, n))).k >= low:
         left = look(_slope(low, n))
         best = min(best, left, right, key=lambda v: v.objective)
@@ -159,7 +165,7 @@ def _slope(k: int, n: int) -> float:
     return float(PENALTY_SCALE / 2 * np.log(n / k))
 
 
-def _cheapest_starts(sums: Floats, slope: float) -> np.ndarray:
+def _cheapest_starts(sums: Floats, slope: float, longest: int) -> np.ndarray:
     """Find the segmentation of least scatter + slope x change points.
 
     It is found by dynamic programming. A start beaten by a later one that pays no penalty never wins
@@ -179,12 +185,15 @@ def _cheapest_starts(sums: Floats, slope: float) -> np.ndarray:
         ends, found, back = np.arange(block.start, block.stop), costs[block], sources[block]
         for part in np.split(alive, range(PART, len(alive), PART)):
             offers = costs[part, None] + slope - _gains(sums, part, ends)  # (P, E)
+            if part[0] < ends[-1] - longest:
+                offers[ends - part[:, None] > longest] = np.inf
             row = offers.argmin(axis=0)
             _improve(found, back, offers[row, np.arange(len(ends))], part[row])
-            last.append(offers[:, -1])
+            last.append(offers[:, -1].copy())  # a view would keep all of them
         gains = _gains(sums, ends, ends)
         for j, end in enumerate(ends[:-1], start=1):
-            _improve(found[j:], back[j:], found[j - 1] + slope - gains[j - 1, j:], end)
+            near = slice(j, j + longest)
+            _improve(found[near], back[near], found[j - 1] + slope - gains[j - 1, near], end)
         last.append(found[:-1] + slope - gains[:-1, -1])
         starts = np.append(alive, ends[:-1])
         alive = np.append(starts[np.concatenate(last) < found[-1] + slope], ends[-1])

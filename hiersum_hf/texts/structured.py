@@ -104,7 +104,7 @@ def stl_cues(content: bytes, source: str) -> Cues:
     logging.getLogger("ttconv").setLevel(logging.CRITICAL)
     # ttconv looks at all blocks of a cue again with each further one; the number of the last is FF, of no text F0 to FE
     if re.search(rb"[^\xff]{%d}" % (MAX_BLOCKS + 1), re.sub(rb"[\xf0-\xfe]", b"", content[STL_HEAD + 3 :: STL_BLOCK])):
-        raise InputError(f"{source}: expected EBU STL, found a cue of more than {MAX_BLOCKS} blocks. Save it as SubRip.")
+        raise InputError(f"{source}: expected EBU STL, found a cue of over {MAX_BLOCKS} blocks. Save it as SubRip.")
     try:
         document = reader.to_model(io.BytesIO(content), STLReaderConfiguration(program_start_tc="TCP"))
         body = document.get_body()

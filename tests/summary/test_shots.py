@@ -26,9 +26,10 @@ def segment_costs(features):
     return costs
 
 
-def best_objectives(features):
+def best_objectives(features, longest=None):
     """(N,) least objective for each number of change points, by plain dynamic programming."""
     costs, n = segment_costs(features), len(features)
+    costs[np.subtract.outer(-np.arange(n + 1), -np.arange(n + 1)) > (longest or n)] = np.inf
     reach, objectives = costs[0], [costs[0, n]]
     for k in range(1, n):
         reach = np.min(reach[:, None] + costs, axis=0)
@@ -54,8 +55,10 @@ def test_segmentation_equals_the_full_dynamic_programme(seed, monkeypatch):
     monkeypatch.setattr(shots_module, "PART", int(rng.choice([1, 5, 256])))
     n = int(rng.integers(30, 81))
     features = staircase(seed, n, int(rng.integers(1, 12)), noise=rng.choice([0.05, 0.3, 1.0]))
-    best = best_objectives(features)
-    assert objective(features, kernel_temporal_segmentation(features)) == pytest.approx(best.min(), abs=1e-9)
+    for longest in (None, int(rng.integers(1, n + 1))):
+        shots = kernel_temporal_segmentation(features, longest)
+        assert objective(features, shots) == pytest.approx(best_objectives(features, longest).min(), abs=1e-9)
+        assert np.diff(shots, axis=1).max() <= (longest or n)
 
 
 @pytest.mark.parametrize(("n", "parts", "noise"), [(127, 1, 0.1), (128, 9, 0.3), (129, 5, 1.0), (300, 2, 0.1)])
@@ -68,7 +71,7 @@ def test_linear_penalty_is_the_plain_dynamic_programme(n, parts, noise, slope):
     for end in range(1, n + 1):
         best.append(min(best + costs[:end, end]) + slope)
     features = features / np.linalg.norm(features, axis=1, keepdims=True)
-    starts = shots_module._cheapest_starts(np.vstack([np.zeros(8), features.cumsum(axis=0)]), slope)
+    starts = shots_module._cheapest_starts(np.vstack([np.zeros(8), features.cumsum(axis=0)]), slope, n)
     ends = np.append(starts[1:], n)
     assert costs[starts, ends].sum() + slope * (len(starts) - 1) == pytest.approx(best[n], abs=1e-9)
 
@@ -82,6 +85,10 @@ def test_the_work_grows_with_the_length_where_there_are_shots(minutes, monkeypat
     features = np.tile(minute, (minutes, 1))
     assert len(kernel_temporal_segmentation(features)) == 12 * minutes
     assert sum(asked) / len(features) < 1000, "pairs of start and end that each frame costs"
+    asked.clear()
+    still = kernel_temporal_segmentation(np.ones((600 * minutes, 4)) + 0.01 * staircase(0, 600 * minutes, 1, 4), 600)
+    assert np.diff(still, axis=1).max() == 600
+    assert sum(asked) / (600 * minutes) < 4000
 
 
 def test_a_still_hour_has_one_shot_and_a_flash_is_found():

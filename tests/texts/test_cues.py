@@ -256,5 +256,5 @@ def test_subtitles_of_european_broadcasts_are_read(tmp_path):
 def test_a_cue_of_european_broadcasts_that_never_ends_is_refused(tmp_path):
     path, whole = tmp_path / "film.stl", ebu_stl(*[(25, 75, b"Bonjour")] * 30)
     path.write_bytes(whole[:1024] + whole[1024:].replace(b"\xff", b"\x01"))
-    with pytest.raises(ValueError, match=r"film.stl: expected EBU STL, found a cue of more than 20 blocks"):
+    with pytest.raises(ValueError, match=r"film.stl: expected EBU STL, found a cue of over 20 blocks"):
         read_subtitles(path)
