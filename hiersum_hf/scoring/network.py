@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from tqdm.auto import tqdm
+from transformers import BatchFeature
 
 from hiersum_hf.modeling.errors_hiersum import CheckpointError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.modeling.levels_hiersum import levels_to_read
-from hiersum_hf.modeling.modeling_hiersum import HierSumModel
+from hiersum_hf.modeling.modeling_hiersum import HierSumModel, HierSumOutput
 from hiersum_hf.records import Encoders, VideoRecord, row_counts
 from hiersum_hf.scoring.collator import HierSumCollator
 
@@ -58,11 +59,10 @@ def predict_scores(
     with tqdm(total=len(indices), desc="scoring", unit="video", leave=False, disable=None if progress else True) as bar:
         for levels, batch in batches:
             videos = [records[i] for i in batch]
-            inputs = [collator.inputs(videos, name) for name in levels]
-            # One forward a level; the mean of their logits is taken there
-            outputs = [model(**one.to(model.device)) for one in inputs]
+            # One forward a level, one after the other; the mean of their logits is taken there
+            outputs, masks = zip(*(_forward(model, collator.inputs(videos, name)) for name in levels), strict=True)
             scored = feature_extractor.post_process_video_summarization(
-                outputs, inputs[0].to("cpu"), [r.frame_times_s for r in videos], model.config.score_head
+                outputs, masks[0], [r.frame_times_s for r in videos], model.config.score_head
             )
             for i, record, result in zip(batch, videos, scored, strict=True):
                 result["sentence_scores"] = result["sentence_scores"][: len(record.text_features)]  # joint: description
@@ -70,6 +70,12 @@ def predict_scores(
             bar.update(len(batch))
     model.train(was_training)
     return dict(results[i] for i in indices)
+
+
+def _forward(model: HierSumModel, inputs: BatchFeature) -> tuple[HierSumOutput, BatchFeature]:
+    """Run the network; of the inputs the masks alone are kept, since the features of ten hours take 370 MB."""
+    masks = BatchFeature({name: inputs[name] for name in ("video_mask", "text_mask")})
+    return model(**inputs.to(model.device)), masks
 
 
 def _batches(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +43,20 @@ def test_a_set_on_disk_is_read_batch_by_batch(model, demo_extractor, videos):
     for video in expected:
         np.testing.assert_allclose(found[video]["scores"], expected[video]["scores"], atol=1e-6)
         np.testing.assert_allclose(found[video]["sentence_scores"], expected[video]["sentence_scores"], atol=1e-6)
+
+
+def test_the_levels_of_a_video_are_never_in_memory_together(model, demo_extractor, demo_records):
+    """The features of ten hours take 370 MB, and each level has a batch of its own."""
+    given, alive = [], []
+
+    def look(module, arguments, keywords):
+        given.append(weakref.ref(keywords["video_features"]))
+        alive.append(sum(one() is not None for one in given))
+
+    hook = model.register_forward_pre_hook(look, with_kwargs=True)
+    predict_scores(model, demo_extractor, demo_records[:3], "both", batch_size=1)
+    hook.remove()
+    assert alive == [1] * 6
 
 
 def test_shares_together_are_the_whole(model, demo_extractor, videos):
