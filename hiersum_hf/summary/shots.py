@@ -17,7 +17,7 @@ from hiersum_hf.records import Floats, Ints
 
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
 BLOCK, PART = 128, 256  # ends and starts of shots in one matrix product, for memory
-AT_ONCE = 4096  # frames or shots, for memory
+AT_ONCE = 1024  # frames or shots, for memory
 TOTALS_AT_ONCE = 256  # knapsacks that `best_shots` solves side by side, for memory
 
 
