@@ -234,6 +234,17 @@ def test_features_are_few_files_and_found_again(benchmark, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["encoders", "reading", "resume"])
+def test_parts_without_a_test_of_their_own_give_figures(benchmark, capsys, part):
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
+    main, _ = benchmark
+    main([part, "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows
+    assert all(row["ratio"] == pytest.approx(row["reference"] / row["ours"]) for row in rows)
+
+
+@pytest.mark.slow
 def test_the_engine_is_measured_beside_ranks(benchmark, capsys, monkeypatch):
     pytest.importorskip("ray", reason="the ray extra is not installed")
     pytest.importorskip("efficientnet_lite_pytorch", reason="the offline extra is not installed")
