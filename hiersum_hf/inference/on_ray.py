@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import torch
 
 INSTALL = 'pip install "hiersum-hf[ray]"'
+TOKEN = "A cluster that has a token takes who has it too, with RAY_AUTH_MODE=token (docs/cluster.md)."
 TRIES = 3  # processes that a video may take with it
 AHEAD = 50  # videos handed to Ray at least, so that no worker waits for the driver
 ANSWER_S = 60  # for a machine to say which version it has
@@ -236,8 +237,8 @@ def connected(address: str) -> Iterator[Cluster]:
 
     Raises:
         ImportError: Ray is not installed.
-        HierSumError: No cluster is there, or one of another version of Ray or Python, or no machine of it has this
-            package.
+        HierSumError: No cluster is there, or one of another version of Ray or Python, or one that asks for a token
+            which is not here, or no machine of it has this package.
     """
     if find_spec("ray") is None:
         raise ImportError(f"--engine ray needs Ray: {INSTALL}")
@@ -248,10 +249,10 @@ def connected(address: str) -> Iterator[Cluster]:
     try:
         _refuse_dead(address)
         ray.init(address, log_to_driver=False, logging_level="ERROR", **alone)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise HierSumError(
             f"--address {address}: expected a Ray cluster there, found: {_said(error).rstrip('.')}. Start one with "
-            "`ray start --head`, or take --address local for this machine alone."
+            f"`ray start --head`, or take --address local for this machine alone. {TOKEN}"
         ) from error
     try:
         yield Cluster()

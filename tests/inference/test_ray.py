@@ -63,8 +63,9 @@ def test_an_address_without_a_cluster_is_said_in_a_line_at_once(words, tmp_path,
     monkeypatch.setattr(ray, "init", nowhere)
     found, start = "expected a Ray cluster there, found", "Start one with `ray start --head`, or take --address local"
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    alone = "for this machine alone. A cluster that has a token takes who has it too, with RAY_AUTH_MODE=token"
     assert refusal(words, capsys) == (
-        f"--address auto: {found}: Could not find any running Ray instance. {start} for this machine alone."
+        f"--address auto: {found}: Could not find any running Ray instance. {start} {alone} (docs/cluster.md)."
     )
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
@@ -72,6 +73,19 @@ def test_an_address_without_a_cluster_is_said_in_a_line_at_once(words, tmp_path,
         refused = refusal([*words, "--address", address], capsys)
         assert refused.startswith(f"--address {address}: {found}: [Errno 111] Connection refused. {start}")
     assert not Path(words[3]).exists()
+
+
+def test_a_token_that_is_missing_is_said_in_a_line(words, monkeypatch, capsys):
+    ray = pytest.importorskip("ray", reason="the ray extra is not installed")
+
+    def strange(*_, **__):
+        raise ray.exceptions.AuthenticationError("Token authentication is enabled but no token was found.")
+
+    monkeypatch.setattr(ray, "init", strange)
+    monkeypatch.setattr(on_ray, "_refuse_dead", lambda address: None)
+    refused = refusal([*words, "--address", "127.0.0.1:1"], capsys)
+    assert "found: AuthenticationError: Token authentication is enabled but no token was found" in refused
+    assert "with RAY_AUTH_MODE=token" in refused
 
 
 @pytest.fixture
