@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import os
 import zipfile
 from pathlib import Path
@@ -11,61 +10,18 @@ import numpy as np
 import pytest
 
 from hiersum_hf.cli.main import main
-from hiersum_hf.datasets import fetch
-from hiersum_hf.features.video_encoder import load_video_encoder
 from hiersum_hf.files.remote import MARK, mirrored
-from hiersum_hf.inference import extract, scorer
+from hiersum_hf.inference import extract
 from hiersum_hf.inference.extract import choose_settings, find_videos
 from tests.makers.commands import SMALL, launch
 from tests.makers.data_sets import prepared, write_sets
-from tests.makers.encoders import colour_encoder, write_sentence_clip
+from tests.makers.encoders import write_sentence_clip
+from tests.makers.store import SECRET
 from tests.makers.videos import write_video
 
 
 pytestmark = pytest.mark.slow
-REPO = Path(__file__).parents[2]
-SECRET = "geheimnis-of-this-test"
 READ_ONLY = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
-
-
-@pytest.fixture(scope="module")
-def server():
-    """The server's address."""
-    moto = pytest.importorskip("moto.server", reason="moto is not installed")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-def access_to(server):
-    return {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-
-
-@pytest.fixture
-def s3(server, monkeypatch, tmp_path):
-    """An empty bucket, as s3fs sees it."""
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in access_to(server).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(fetch, "CACHE", tmp_path / "kept")
-    monkeypatch.setattr(extract, "load_video_encoder", lambda *which: colour_encoder())
-    monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", lambda *which: colour_encoder())
-    s3fs.S3FileSystem.clear_instance_cache()
-    store = s3fs.S3FileSystem()
-    if store.exists("bucket"):
-        store.rm("bucket", recursive=True)
-    store.mkdir("bucket")
-    yield store
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
@@ -162,7 +118,7 @@ def test_buckets_that_are_not_there(videos, command, capsys):
 
 
 @pytest.mark.parametrize("command", ["extract", "summarize"])
-def test_a_bucket_that_may_only_be_read_is_refused_before_the_work(videos, s3, server, monkeypatch, command, capsys):
+def test_a_bucket_that_may_only_be_read_is_refused_before_the_work(videos, s3, s3_server, monkeypatch, command, capsys):
     import boto3
     import requests
 
@@ -175,36 +131,17 @@ def test_a_bucket_that_may_only_be_read_is_refused_before_the_work(videos, s3, s
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     type(s3).clear_instance_cache()
     monkeypatch.setattr(extract, "frame_features", None)
-    requests.post(f"{server}/moto-api/reset-auth", data="0")
+    requests.post(f"{s3_server}/moto-api/reset-auth", data="0")
     try:
         assert main([command, videos, "--output", "s3://bucket/x", "--device", "cpu"]) == 2
         error = capsys.readouterr().err
         assert main([command, "s3://bucket/videos/a.mp4", "--output", "s3://bucket/x", "--device", "cpu"]) == 2
     finally:
-        requests.post(f"{server}/moto-api/reset-auth", data="inf")
+        requests.post(f"{s3_server}/moto-api/reset-auth", data="inf")
     assert "s3://bucket/x/failed.jsonl: expected a place that can be written to, found: " in error
     assert "Check the name of the bucket and the right to write there." in error
     assert key["SecretAccessKey"] not in error
     assert key["AccessKeyId"] not in error
-
-
-@pytest.fixture
-def cluster(server, s3, tmp_path, monkeypatch):
-    """A Ray cluster whose driver does no work, a node with access to the bucket, and what adds others."""
-    pytest.importorskip("ray", reason="the ray extra is not installed")
-    from ray.cluster_utils import Cluster
-
-    for name, value in {"PYTHONPATH": str(REPO), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}.items():
-        monkeypatch.setenv(name, value)
-    for module in (extract, scorer):
-        monkeypatch.setattr(module, "load_video_encoder", load_video_encoder)  # workers have no other
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    (tmp_path / "scratch").mkdir()
-    here = {"TMPDIR": str(tmp_path / "scratch")}
-    started.add_node(num_cpus=1, env_vars=access_to(server) | here)
-    yield started
-    assert not [*(tmp_path / "scratch").glob(f"{MARK}*")]
-    started.shutdown()
 
 
 def features(content):

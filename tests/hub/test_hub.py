@@ -62,20 +62,6 @@ def run(tmp_path_factory, demo_records, demo_extractor):
     return folder
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """The Hub of this process, until the test is over."""
-    with HubServer() as server:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
-        monkeypatch.setenv("HF_TOKEN", "writer")
-        yield server
-
-
 def test_a_push_is_one_commit_with_all_that_is_needed_and_no_pickle(hub, run):
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     assert push(run, "org/hiersum", private=True) == f"{hub.url}/org/hiersum"
