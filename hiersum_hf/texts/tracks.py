@@ -21,7 +21,7 @@ from hiersum_hf.records import Sentence
 from hiersum_hf.texts.cues import clean
 from hiersum_hf.texts.encoding import plain
 from hiersum_hf.texts.subtitles import sentences_of_cues, sentences_of_events
-from hiersum_hf.video.clock import leaps, move
+from hiersum_hf.video.clock import leaps, move, packets_of
 from hiersum_hf.video.reader import VideoFile, open_media
 
 
@@ -202,7 +202,7 @@ def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -
     with _opened(video, to_read=True) as container:
         stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
         is_written, found = track.codec in AS_WRITTEN.get(container.format.name, ()), leaps(container)
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             move(packet, found)
             # Times on the file's clock, moved to the start of the pictures
             begin_s = float((packet.pts or 0) * packet.time_base) - origin_s

@@ -186,6 +186,23 @@ def format_of(container: Any) -> str:
     return container.metadata["format"] if name == "concat" else name
 
 
+def sound_of(container: Any) -> Any:
+    """Return the best stream of sound, None if there is none; one that begins late tells nothing of itself before."""
+    told = (stream for stream in container.streams.audio if stream.codec_context is not None)
+    return container.streams.best("audio") or next(told, None)
+
+
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """Read the packets of streams from here on.
+
+    PyAV 18 may end in an IndexError, after all of them, where other streams came up on the way.
+    """
+    try:
+        yield from container.demux(*streams)
+    except IndexError:
+        return
+
+
 def may_start_again(container: Any) -> bool:
     """Tell whether times may start again on the way, as in broadcasts and in an .flv recorded from a live stream.
 
@@ -261,7 +278,7 @@ def _leaps_in(name: str, form: str, size: int, changed_ns: int) -> tuple[Leap, .
 
 def _stored_s(container: Any) -> list[tuple[float, float]]:
     """Read what is stored of pictures and sound: ascending spans of seconds, each of some within a minute."""
-    streams = [stream for kind in ("video", "audio") if (stream := container.streams.best(kind)) is not None]
+    streams = [stream for stream in (container.streams.best("video"), sound_of(container)) if stream is not None]
     tracks, spans = {stream.index: _track(stream) for stream in streams}, dict[int, tuple[float, float]]()
     for packet in _packets(container, streams):
         track = tracks[packet.stream_index]
@@ -276,7 +293,7 @@ def _packets(container: Any, streams: list[Any]) -> Iterator[Any]:
     """Read the packets that have a time, and pass over what cannot be read."""
     for _ in range(MAX_FAILED_READS):
         try:
-            yield from (packet for packet in container.demux(*streams) if packet.pts is not None)
+            yield from (packet for packet in packets_of(container, *streams) if packet.pts is not None)
             return
         except av.error.FFmpegError:
             continue

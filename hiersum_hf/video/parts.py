@@ -16,7 +16,7 @@ from typing import Any
 import av
 
 from hiersum_hf.records import counted
-from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, MAX_GAP_S, Clock
+from hiersum_hf.video.clock import LATE_S, MAX_BACK_S, MAX_GAP_S, Clock, packets_of, sound_of
 
 
 HEAD_BYTES, MIN_BYTES = 1024, 32  # of a chunk that are looked at
@@ -218,8 +218,8 @@ def _length_s(container: Any) -> float:
     pictures = container.streams.best("video")
     begin_s, length_s = ((time or 0) / av.time_base for time in (container.start_time, container.duration))
     if not length_s or begin_s > LATE_S or container.format.name == "flv":  # no length, or not the right one
-        clock = Clock(container, [pictures, container.streams.best("audio")])
-        for packet in container.demux(*clock.streams):
+        clock = Clock(container, [pictures, sound_of(container)])
+        for packet in packets_of(container, *clock.streams):
             clock.place(packet)
         length_s = clock.state.end_s - begin_s
     tick_s = float(pictures.time_base)

@@ -30,6 +30,8 @@ from hiersum_hf.video.clock import (
     Clock,
     leaps,
     may_start_again,
+    packets_of,
+    sound_of,
 )
 from hiersum_hf.video.faults import Faults, Reading, stream_start_s
 from hiersum_hf.video.parts import joined_container
@@ -147,7 +149,7 @@ class VideoFile:
         container, stream = self.header()
         with named_errors(self.path):
             fps = float(frame_rate(self.path, stream))
-            has_audio = container.streams.best("audio") is not None
+            has_audio = sound_of(container) is not None
             self._is_read |= not _announced_s(container, stream)
             begin_s = stream_start_s(stream) - (container.start_time or 0) / av.time_base
             duration_s, clock = measured(container, stream)
@@ -421,7 +423,7 @@ def measured(container: Any, stream: Any) -> tuple[float, Clock]:
     A file that does not announce it, or may announce what is wrong, is read to its end; the clock that comes beside it
     knows then where the file's own times start again.
     """
-    clock = Clock(container, (stream, container.streams.best("audio")), marked=True)
+    clock = Clock(container, (stream, sound_of(container)), marked=True)
     duration_s = _announced_s(container, stream)
     if not duration_s:
         for _ in readable_packets(container, stream, Faults(), clock):
@@ -448,7 +450,7 @@ def clock_of_pass(container: Any, stream: Any, listens: bool = False) -> Clock:
     The sound is read beside the pictures for who listens, where times start again, and where no header says when each
     ends.
     """
-    clock = Clock(container, (stream, container.streams.best("audio")))
+    clock = Clock(container, (stream, sound_of(container)))
     if listens or clock.may_turn or clock.leaps or not stream.duration:
         return clock
     return Clock(container, (stream,))
@@ -464,7 +466,7 @@ def _announced_s(container: Any, stream: Any) -> float:
     guessed = container.format.flags & Flags.no_timestamps.value  # of a raw stream FFmpeg guesses it by the bit rate
     if late or guessed or may_start_again(container) or leaps(container):
         return 0.0
-    end_s, sound = (container.duration or 0) / av.time_base, container.streams.best("audio")
+    end_s, sound = (container.duration or 0) / av.time_base, sound_of(container)
     if stream.duration:
         end_s = stream_start_s(stream) + float(stream.duration * stream.time_base)
         if sound is not None and sound.duration:
@@ -571,7 +573,7 @@ def readable_packets(container: Any, stream: Any, faults: Faults, clock: Clock) 
     failed, doubted = 0, list[int]()
     while True:
         try:
-            for packet in container.demux(*clock.streams):
+            for packet in packets_of(container, *clock.streams):
                 failed = 0 if packet.pts is not None else failed
                 begins_part = clock.place(packet)
                 if packet.stream.index == stream.index:
@@ -601,6 +603,8 @@ def _see_sound(packet: Any, faults: Faults, time_s: float, decode: bool) -> None
         if decode:
             packet.decode()
     except av.error.FFmpegError:
+        return
+    if not codec.sample_rate:  # nothing has been decoded so far
         return
     faults.see("sound changes", f"{codec.layout.name} at {codec.sample_rate:,} Hz", time_s)
 

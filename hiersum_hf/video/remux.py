@@ -15,7 +15,7 @@ from av.stream import Discard
 from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
-from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.clock import Clock, packets_of
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.reader import opened
 
@@ -69,7 +69,7 @@ def copy_with_chapters(video: str | Path, chapters: Sequence[Mapping[str, Any]],
         target.set_chapters(_marks(chapters, container, stream))
         streams = [stream, *(one for one in container.streams if one.index in copies and one.index != stream.index)]
         clock = Clock(container, streams)
-        for packet in container.demux(streams):
+        for packet in packets_of(container, *streams):
             if packet.size:
                 clock.place(packet)
                 _ascend(packet, last)

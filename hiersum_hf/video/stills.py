@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.clock import Clock, sound_of
 from hiersum_hf.video.faults import Faults, stream_start_s
 from hiersum_hf.video.reader import VideoFile, readable_packets
 
@@ -175,7 +175,7 @@ def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
     """
     sound, file = Sound(), video if isinstance(video, VideoFile) else VideoFile(video)
     with file.packets() as (container, pictures):
-        stream = container.streams.best("audio")
+        stream = sound_of(container)
         if stream is not None:
             clock = Clock(container, (pictures, stream))
             for packet in readable_packets(container, pictures, Faults(), clock):

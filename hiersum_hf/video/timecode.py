@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from hiersum_hf.records import Floats
-from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.clock import Clock, sound_of
 from hiersum_hf.video.faults import Faults, stream_start_s
 from hiersum_hf.video.picture import side_data
 from hiersum_hf.video.reader import TOLERANCE_S, named_errors, opened, probe, readable_packets
@@ -84,7 +84,7 @@ def read_frames(path: str | Path) -> Frames:
     Raises what `opened` raises.
     """
     with opened(path) as (container, stream), named_errors(path):
-        sound, origin_s = container.streams.best("audio"), stream_start_s(stream)
+        sound, origin_s = sound_of(container), stream_start_s(stream)
         told = [stream.average_rate, stream.base_rate, stream.guessed_rate]
         code, reel = _tag(container, "timecode"), _tag(container, "reel_name")
         clock = Clock(container, (stream, sound))

@@ -20,7 +20,7 @@ from hiersum_hf.files.atomic import aside
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Segment
 from hiersum_hf.video.bitstream import NotExactError
-from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.clock import Clock, sound_of
 from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.groups import MAX_LATE_S, Groups, Placed
 from hiersum_hf.video.picture import Written, progressive
@@ -135,7 +135,7 @@ def _write(
         placed = _continued(_placed(path, segments, duration_s))
         copied = _copied(container, stream, clock, placed, target, quality) if copies else None
         sources = [copied or _pictures(path, container, stream, clock, placed, target, quality)]
-        if container.streams.best("audio") is not None:
+        if sound_of(container) is not None:
 
             def again() -> Any:  # sound has its own reader: each seeks and decodes at its own pace
                 stack.close()
@@ -228,7 +228,7 @@ def _sound(
     It yields (second, packets).
     """
     container = again()
-    layout = "mono" if container.streams.best("audio").channels == 1 else "stereo"
+    layout = "mono" if sound_of(container).channels == 1 else "stereo"
     encoder = target.add_stream("aac", rate=AUDIO_RATE, layout=layout, bit_rate=AUDIO_BITS * (1 + (layout == "stereo")))
     return _encoded(encoder, _output_sound(container, again, clock, origin_s, placed, layout))
 
@@ -308,8 +308,9 @@ def _output_sound(
         if len(forms) > 1:  # sought back from stereo to mono, FFmpeg decodes AAC at wrong levels
             container = again()
             forms.clear()
-        stream = container.streams.best("audio")
-        forms.add(_form(stream.codec_context))
+        stream = sound_of(container)
+        if stream.codec_context.format is not None:
+            forms.add(_form(stream.codec_context))
         first, stop = round(output_s * AUDIO_RATE), round((output_s + end_s - start_s) * AUDIO_RATE)
         cursor, expected, steps = first, None, deque[int](maxlen=STEPS)
         for time_s, samples in _samples_from(container, stream, clock, origin_s, start_s, layout, forms):

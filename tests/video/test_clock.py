@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av.packet import PacketSideData
 
-from hiersum_hf.video.clock import Clock
+from hiersum_hf.video.clock import Clock, packets_of
 from hiersum_hf.video.reader import probe
 from hiersum_hf.video.stills import heard
 from tests.makers.ruler import Film, number_in, off, seen, sound_lag_s
@@ -49,6 +49,27 @@ def test_joined_recordings_are_one_video(tmp_path, first, second):
     assert (found.wrong, found.silent) == ([], 0)
     assert max(found.pictures_s, found.sound_s) < 0.002
     assert told(path) == ["its clock starts again 1 time, first at 2.0 s: what follows is taken to go on there."]
+
+
+def test_sound_that_comes_up_late_is_heard(tmp_path):
+    """A recording began before the programme did; its summary ended in an error."""
+    film = {"count": 50, "options": PLAIN, "sound": None}
+    second = Film("film.ts", first=50, begin_s=2.0, **film | {"sound": "mp2"})
+    path = joined(tmp_path, Film("film.ts", **film), second)
+    assert probe(path).has_audio
+    times_s, film_s = zip(*((time_s, number / 25) for time_s, number in numbers(path)), strict=True)
+    found = off(cut(path, (2.413, 3.413)), [(2.413, 3.413)], times_s, film_s=film_s)
+    assert found.silent == 0
+    assert found.sound_s < 0.02
+    assert told(path) == ["skipped 1 unreadable part, the first after 1.8 s."], "the last picture before the change"
+
+
+def test_a_stream_that_comes_up_on_the_way_ends_no_reading():
+    def demux(*_):
+        yield from "abc"
+        raise IndexError("list index out of range")
+
+    assert [*packets_of(SimpleNamespace(demux=demux))] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("step_s", [-1.9, SLOW(400.0)])
