@@ -61,16 +61,19 @@ def claimed(output: Path, plan: dict[str, Any]) -> Profile | None:
     """
     if not (output / MARK).is_file():
         if output.exists() and any(output.iterdir()):
-            raise HierSumError(f"{output}: expected a new or prepared folder, found other files in it.")
+            raise HierSumError(f"{output}: expected a new or prepared folder, found other files in it. Choose another.")
         return None
     found = read_json(output / MARK)
     if not isinstance(found, dict) or not isinstance(found.get("profile"), dict):
-        raise HierSumError(f"{output / MARK}: expected a plan with its profile, found {found!r:.80}")
+        raise HierSumError(
+            f"{output / MARK}: expected a plan with its profile, found {found!r:.80}. Choose another folder."
+        )
     if {key: found.get(key) for key in plan} == plan:
         try:
             return Profile(**found["profile"])
         except TypeError as error:
-            raise HierSumError(f"{output / MARK}: expected the profile of a prepared folder: {error}") from None
+            expected = "expected the profile of a prepared folder"
+            raise HierSumError(f"{output / MARK}: {expected}: {error}. Choose another folder.") from None
     if not any(output.glob("data-*.parquet")):
         return None
     if found.get("version") != plan["version"]:

@@ -21,7 +21,7 @@ from hiersum_hf.datasets.text_features import embed_texts
 from hiersum_hf.features.text_encoder import load_text_encoder
 from hiersum_hf.files.json_file import read_json_object
 from hiersum_hf.modeling.configuration_hiersum import HierSumConfig
-from hiersum_hf.modeling.errors_hiersum import HierSumError
+from hiersum_hf.modeling.errors_hiersum import HierSumError, InputError
 from hiersum_hf.modeling.feature_extraction_hiersum import HierSumFeatureExtractor
 from hiersum_hf.records import Encoders, VideoRecord, rate_of, row_counts
 from hiersum_hf.scoring.network import encoder_mismatch, encoders_of
@@ -45,7 +45,7 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
         demo = demo_parts(DEMO_VIDEOS | {"train": train_count(args, DEMO_VIDEOS["train"])}, args.demo_replay)
         return demo | {"fitted": [*demo["train"], *demo["validation"]]} if args.fit_on_validation else demo
     if args.demo_replay:
-        raise HierSumError(f"demo_replay: expected the demo set, found {args.data}.")
+        raise HierSumError(f"demo_replay: expected the demo set, found {args.data}. Leave it out.")
     if Path(args.data).is_dir():
         from hiersum_hf.datasets.prepared import load_prepared, prepared_splits  # they need pyarrow
 
@@ -56,7 +56,11 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
     if not Path(args.data).exists():
         known = "demo, a folder made by `hiersum prepare` or a file in TVSum's h5 format"
         raise FileNotFoundError(f"{args.data}: expected {known}, found nothing there.")
-    records = read_tvsum(args.data, args.ratings)
+    try:
+        records = read_tvsum(args.data, args.ratings)
+    except InputError as error:
+        to_do = "`hiersum prepare tvsum --skip-bad` leaves such videos out"
+        raise InputError(f"{str(error).rstrip('.')}. {to_do}.") from error
     records = [record if record.encoders else _named(record, args) for record in records]
     records = embed_all(records, args.text_encoder)
     by_id = {record.video_id: record for record in records}
@@ -100,7 +104,8 @@ def usable(
             logger.warning("%s: left out %d videos without features, %d without labels and scores", part, *left_out)
         if not kept[part]:
             raise HierSumError(
-                f"{args.data}: expected {part} videos with features and labels, found none in {len(videos)}."
+                f"{args.data}: expected {part} videos with features and labels, found none in {len(videos)}. Choose "
+                "another split, or prepare more of them."
             )
     kept["train"] = kept["train"][: train_count(args, len(kept["train"]))]
     if args.fit_on_validation:
@@ -215,12 +220,16 @@ def choose_split(
         raise HierSumError(f"{where}: expected fold 0 to {len(splits) - 1}, found {args.fold}.")
     unknown = sorted({video for part in splits[args.fold].values() for video in part}.difference(videos))
     if unknown:
-        raise HierSumError(f"{where}: expected videos of {args.data}, found also {', '.join(unknown[:5])}.")
+        raise HierSumError(
+            f"{where}: expected videos of {args.data}, found also {', '.join(unknown[:5])}. Remove them."
+        )
     split = without_leaks(splits[args.fold], groups, where, keep=not args.split_file)
     for part in needed:
         if not split.get(part):
             found = ", ".join(part for part, names in split.items() if names) or "none"
-            raise HierSumError(f"{where}: expected a split with {part} videos, found {found}.")
+            raise HierSumError(
+                f"{where}: expected a split with {part} videos, found {found}. Give another --split-file."
+            )
     if not split.get("train"):  # none to set apart, as where a trained network is only tested
         return {part: list(split.get(part, ())) for part in ("train", "validation", "test")}
     return with_validation({"test": [], **split}, args.split_seed, groups)

@@ -34,6 +34,7 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.records import VideoRecord
 
 
+SKIP_BAD = "--skip-bad leaves out videos that cannot be read."
 ROW_GROUP_BYTES = 32 << 20  # of features; what a reader or writer holds at a time
 
 
@@ -110,7 +111,7 @@ def prepare(
     refuse_uri(output)
     output, ids = Path(output), list(reader.video_ids)
     if not ids:
-        raise HierSumError(f"{source[0]}: expected videos, found none.")
+        raise HierSumError(f"{source[0]}: expected videos, found none. `hiersum prepare --help` says what it is.")
     plan = make_plan(ids, source, reader=repr(reader), dtype=dtype, videos_per_file=videos_per_file)
     rules = Rules(skip_bad, allow_encoder_mismatch)
     profile = claimed(output, plan) or _first_profile(reader, ids, rules, source)
@@ -144,7 +145,7 @@ def _first_profile(reader: Reader, ids: Sequence[str], rules: Rules, source: Seq
     first = None
     for video_id in ids:
         try:
-            return Profile().completed(_read(reader, video_id))
+            return Profile().completed(_read(reader, video_id, rules.skip_bad))
         except (ValueError, FileNotFoundError) as error:
             if not rules.skip_bad:
                 raise
@@ -222,16 +223,23 @@ def _write_file(
     return part
 
 
-def _read(reader: Reader, video_id: str) -> VideoRecord:
+def _read(reader: Reader, video_id: str, skip_bad: bool) -> VideoRecord:
     """Read the video.
 
     Raises:
-        ValueError: It takes more memory than there is; names it. Else as the reader.
+        ValueError: It takes more memory than there is; names it. Else as the reader. Unless bad videos are skipped it
+            says how they would be.
     """
     try:
         return reader.read(video_id)
     except MemoryError as error:
-        raise HierSumError(f"video {video_id}: expected memory for it, found too little: {error}") from None
+        found: Exception = HierSumError(f"video {video_id}: expected memory for it, found too little: {error}")
+    except (ValueError, FileNotFoundError) as error:
+        found = error
+    if skip_bad:
+        raise found
+    kind = FileNotFoundError if isinstance(found, FileNotFoundError) else HierSumError
+    raise kind(f"{str(found).rstrip('.')}. {SKIP_BAD}") from None
 
 
 def _written_before(path: Path, rules: Rules, features: Features) -> dict[str, Any] | None:
@@ -261,7 +269,7 @@ def _row_groups(
     size = 0
     for name in names:
         try:
-            record = _read(reader, name)
+            record = _read(reader, name, part["rules"]["skip_bad"])
             mismatch = profile.mismatch(record)
             if mismatch and not part["rules"]["allow_encoder_mismatch"]:
                 raise HierSumError(f"{mismatch}. Only --allow-encoder-mismatch mixes them.")

@@ -70,7 +70,9 @@ def _info(folder: str | Path) -> dict[str, Any]:
     splits = info.get("splits")
     parts = list(splits.values()) if isinstance(splits, dict) else [None]
     if not all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in parts):
-        raise InputError(f"{path}: expected an object with splits, lists of video ids, found {info!r:.80}")
+        raise InputError(
+            f"{path}: expected an object with splits, lists of video ids, found {info!r:.80}. Prepare it again."
+        )
     return info
 
 
@@ -85,12 +87,15 @@ def _files(folder: str | Path) -> list[Path]:
     files = sorted(folder.glob("data-*.parquet"))
     if not (folder / "report.json").is_file() or not files:
         raise InputError(
-            f"{folder}: expected a prepared folder with report.json and data-*.parquet, found {len(files)}."
+            f"{folder}: expected a prepared folder with report.json and data-*.parquet, found {len(files)} of these. "
+            "`hiersum prepare` makes one."
         )
     report, found = read_json(folder / "report.json"), sum(map(_row_count, files))
     expected = report.get("videos") if isinstance(report, dict) else None
     if found != expected or not found:
-        raise InputError(f"{folder}: expected the {expected} videos of its report.json, found {found}.")
+        raise InputError(
+            f"{folder}: expected the {expected} videos of its report.json, found {found}. Fetch or prepare it again."
+        )
     return files
 
 

@@ -52,7 +52,8 @@ def _from_mappings(path: Path) -> list[dict[str, list[str]]]:
         return splits
     except (ValueError, TypeError, KeyError) as error:
         form = "a mapping or a list of mappings with lists of ids under train_keys and test_keys"
-        raise InputError(f"{path}: expected {form}, found something else ({error!r:.200})") from None
+        example = '{"train_keys": ["video_1", ...], "test_keys": [...]}'
+        raise InputError(f"{path}: expected {form}, found something else ({error!r:.200}). Write {example}.") from None
 
 
 def _parts(split: Any) -> dict[str, list[str]]:
@@ -67,17 +68,18 @@ def _parts(split: Any) -> dict[str, list[str]]:
 def _from_lists(path: Path) -> dict[str, list[str]]:
     names = sum(LISTS.values(), ())
     if path.stem not in names:
-        raise InputError(f"{path}: expected a name like {', '.join(f'{name}.txt' for name in names)}")
+        raise InputError(f"{path}: expected a list called {', '.join(f'{name}.txt' for name in names)}. Rename it.")
     split = {}
     for part, stems in LISTS.items():
         files = [file for stem in stems if (file := path.with_name(f"{stem}.txt")).is_file()]
         if len(files) > 1:
-            raise InputError(f"{path.parent}: expected one list for {part}, found {', '.join(f.name for f in files)}")
+            found = ", ".join(file.name for file in files)
+            raise InputError(f"{path.parent}: expected one list for {part}, found {found}. Remove all but one.")
         if files:
             split[part] = _lines(files[0])
         elif part != "validation":
             missing = path.with_name(f"{part}.txt")
-            raise FileNotFoundError(f"{missing}: expected this list beside {path.name}, found no such file.")
+            raise FileNotFoundError(f"{missing}: expected this list beside {path.name}, found no such file. Write it.")
     return split
 
 
@@ -85,7 +87,7 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected text in UTF-8 ({error})") from None
+        raise InputError(f"{path}: expected text in UTF-8, found none ({error}). Save it so.") from None
     return [name for line in lines if (name := line.split("#")[0].strip())]
 
 
@@ -98,10 +100,10 @@ def _checked(split: dict[str, list[str]], where: str) -> dict[str, list[str]]:
     seen: dict[str, str] = {}
     for part, paths in split.items():
         if not paths and part != "validation":
-            raise InputError(f"{where}: expected videos in {part}, found none")
+            raise InputError(f"{where}: expected videos in {part}, found none. Name some.")
         for path in paths:
             # The field's files write "../datasets/eccv16_dataset_tvsum_google_pool5.h5/video_1".
             name, found = path.split("/")[-1], f"{path} ({part})"
             if seen.setdefault(name, found) is not found:
-                raise InputError(f"{where}: expected {name} once, found {seen[name]} and {found}")
+                raise InputError(f"{where}: expected {name} once, found {seen[name]} and {found}. Remove one.")
     return {part: [path.split("/")[-1] for path in paths] for part, paths in split.items() if paths}

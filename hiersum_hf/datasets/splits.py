@@ -35,7 +35,8 @@ def disjoint_folds(
     members = _members(video_ids, groups)
     if folds < 3 or len(members) < folds:
         raise HierSumError(
-            f"Folds need at least 3 folds and as many videos, got {folds} folds of {len(members)} videos."
+            f"Folds need at least 3 folds and as many videos, got {folds} folds of {len(members)} videos. "
+            "Give a --split-file, or more videos."
         )
     # Groups are dealt, not videos. Fold k tests chunk k, validates on chunk k + 1 (the last on chunk 0) and trains on
     # the rest: with 5 folds, 3/5 of the groups.
@@ -65,7 +66,7 @@ def with_validation(
         return {part: list(split[part]) for part in ("train", "validation", "test")}
     members = _members(split["train"], groups)
     if len(members) < 2:
-        raise HierSumError(f"A validation part needs at least 2 training videos, got {len(members)}.")
+        raise HierSumError(f"A validation part needs at least 2 training videos, got {len(members)}. Give more.")
     # An eighth (not given in the paper): the field's splits of TVSum and SumMe have no such part.
     apart = set(np.random.default_rng(seed).permutation(len(members))[: max(1, len(members) // 8)].tolist())
     return {

@@ -34,7 +34,7 @@ def embed_texts(record: VideoRecord, encoder: TextEncoder) -> VideoRecord:
     if has_features and known not in ("", encoder.encoder_id):
         raise HierSumError(
             f"{record.video_id}: expected all texts encoded by {known!r} like those that have features, "
-            f"found {encoder.encoder_id!r}."
+            f"found {encoder.encoder_id!r}. Give --text-encoder {known}."
         )
     encoders = record.encoders or Encoders("", "", rate_of(record.frame_times_s))
     encoders = replace(encoders, text=encoder.encoder_id)

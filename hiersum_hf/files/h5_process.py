@@ -25,6 +25,7 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 
 SCRIPT = Path(__file__).with_name("h5_worker.py")
 LIMIT_S, CLOCK_S = 60.0, 600.0  # for one answer, of the processor and on the clock, as disks may be slow
+LEAVE_OUT = "fetch it again or leave it out"
 KEPT = 4  # processes that wait for work, for as many threads
 
 
@@ -107,7 +108,7 @@ class Worker:
             "SIGALRM": f"takes more than {CLOCK_S:g} s",
             "SIGKILL": "ended a process with SIGKILL (most often for want of memory)",
         }
-        return f"reading it {known.get(name, f'ended a process with {name}')}; fetch it again or leave it out"
+        return f"reading it {known.get(name, f'ended a process with {name}')}; {LEAVE_OUT}"
 
 
 _idle: list[Worker] = []
@@ -148,8 +149,11 @@ def ask(path: Path, where: str, question: str, *arguments: Any, array: np.ndarra
     named = f"{path}{where if last['is_open'] else ''}"
     if "refused" in last:
         raise InputError(f"{named}: {last['refused']}")
-    expected = "a complete HDF5 file, found a broken one" if array is None else "to add to the file, found"
-    raise H5Error(f"{named}: expected {expected}: {last['damaged']}")
+    if array is not None:
+        raise H5Error(f"{named}: expected to add to the file, found: {last['damaged']}")
+    told = str(last["damaged"]).rstrip(".")
+    to_do = "" if LEAVE_OUT in told else ". Fetch it again"
+    raise H5Error(f"{named}: expected a complete HDF5 file, found a broken one: {told}{to_do}")
 
 
 def _take() -> Worker:

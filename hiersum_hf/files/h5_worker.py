@@ -171,7 +171,7 @@ def open_file(path: str, mode: str) -> h5py.File:
         return h5py.File(path, mode, rdcc_nbytes=CACHE)
     except OSError:
         if not h5py.is_hdf5(path):
-            raise ValueError("expected an HDF5 file") from None
+            raise ValueError("expected an HDF5 file, found another. Fetch it again") from None
         raise
 
 

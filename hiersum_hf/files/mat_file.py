@@ -57,4 +57,6 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         reason = f"one that takes more than {LIMIT_S:g} s"
     except (BadZipFile, EOFError, ValueError) as error:  # no arrays of numbers or text
         reason = str(error)
-    raise InputError(f"{path}: expected a MATLAB file with {', '.join(names)}, found a damaged one ({reason:.200})")
+    raise InputError(
+        f"{path}: expected a MATLAB file with {', '.join(names)}, found a damaged one ({reason:.200}). Fetch it again."
+    )

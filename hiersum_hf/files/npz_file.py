@@ -39,4 +39,4 @@ def read_npz(path: str | Path, leave: Container[str] = ()) -> dict[str, np.ndarr
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise InputError(f"{path}: expected an .npz file of arrays, found none ({error})") from None
+        raise InputError(f"{path}: expected an .npz file of arrays, found none ({error}). Make it anew.") from None

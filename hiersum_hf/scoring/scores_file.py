@@ -73,7 +73,7 @@ def read_scores(path: str | Path, records: Iterable[VideoRecord], known: Collect
     if missing := [name for name in videos if name not in there]:
         found = f"found none of {_listed(missing)}"
         unknown = f", but unknown ones such as {_listed(strange)}" if strange else ""
-        raise InputError(f"{path}: expected scores of {len(videos)} videos by their ids, {found}{unknown}.")
+        raise InputError(f"{path}: expected scores of {len(videos)} videos by their ids, {found}{unknown}. Add them.")
     if strange and known:
         logger.warning("%s: leaves unused what it has of videos that the data lacks: %s", path, _listed(strange))
     return {name: _at_samples(values[name], *video, f"{path}, video {name}") for name, video in videos.items()}
@@ -90,7 +90,9 @@ def _content(path: Path, wanted: Collection[str]) -> tuple[Collection[str], Mapp
         raise FileNotFoundError(f"{path}: expected a file of scores, found no such file")
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
-        raise InputError(f"{path}: expected scores as {', '.join(SUFFIXES)}, found another kind of file")
+        raise InputError(
+            f"{path}: expected scores as {', '.join(SUFFIXES)}, found another kind of file. Save them as one of these."
+        )
     if kind in (".h5", ".hdf5"):
         names = member_names(path)
         return names, {name: _h5_array(path, name) for name in names if name in wanted}
@@ -107,7 +109,9 @@ def _h5_array(path: Path, name: str) -> np.ndarray:
     where = f", video {printable(name)}"
     member = read_member(path, name, where, arrays=("",))
     if member.kind != "Dataset":
-        raise InputError(f"{path}{where}: expected an array of scores, found a group with {sorted(member.names)}")
+        raise InputError(
+            f"{path}{where}: expected an array of scores, found a group with {sorted(member.names)}. Write one."
+        )
     try:
         return member.array()
     except ValueError as error:
@@ -121,21 +125,22 @@ def _read_csv(path: Path) -> dict[str, list[float]]:
         table = csv.DictReader(file, skipinitialspace=True)
         try:
             if not set(COLUMNS) <= set(table.fieldnames or ()):
-                raise InputError(f"{path}: expected the header {','.join(COLUMNS)}, found {table.fieldnames}")
+                raise InputError(
+                    f"{path}: expected the header {','.join(COLUMNS)}, found {table.fieldnames}. Write it."
+                )
             for row in table:
                 name, index, score = _csv_row(row, f"{path}, line {table.line_num}")
                 if index in rows.setdefault(name, {}):
-                    raise InputError(
-                        f"{path}, line {table.line_num}: expected each index of video {name} once, found {index} again"
-                    )
+                    where, found = f"{path}, line {table.line_num}", f"found {index} again. Remove one"
+                    raise InputError(f"{where}: expected each index of video {name} once, {found}.")
                 rows[name][index] = score
         except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path}: expected a CSV file in UTF-8, found none ({error})") from None
+            raise InputError(f"{path}: expected a CSV file in UTF-8, found none ({error}). Save it so.") from None
     for name, scores in rows.items():
         missing = next((index for index in range(len(scores)) if index not in scores), None)
         if missing is not None:
             raise InputError(
-                f"{path}, video {name}: expected every index from 0 to {max(scores)}, found none of {missing}"
+                f"{path}, video {name}: expected every index from 0 to {max(scores)}, found none of {missing}. Add it."
             )
     return {name: [scores[index] for index in range(len(scores))] for name, scores in rows.items()}
 
@@ -158,7 +163,9 @@ def _at_samples(values: Any, n: int, picks: np.ndarray | None, n_frames: int | N
         return found
     if picks is None or n_frames is None or abs(len(found) - n_frames) > LENGTH_TOLERANCE:
         frames = "" if picks is None or n_frames is None else f", or {n_frames}, one for each original frame"
-        raise InputError(f"{where}: expected {n} scores, one for each sampled frame{frames}, found {len(found)}")
+        raise InputError(
+            f"{where}: expected {n} scores, one for each sampled frame{frames}, found {len(found)}. Score these frames."
+        )
     # Mean over [pick i, pick i + 1), the frames for which `fill_picks` lets the score of frame i stand
     starts = np.minimum(np.append(0, picks[1:]), len(found) - 1)
     means: Floats = np.add.reduceat(found, starts) / np.maximum(np.diff(np.append(starts, len(found))), 1)
@@ -175,5 +182,5 @@ def _numbers(values: Any, where: str) -> Floats:
         raise InputError(f"{where}: expected a list of numbers, found {array.dtype} of shape {array.shape}")
     if not np.isfinite(array).all():
         odd = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise InputError(f"{where}: expected finite scores, found {array[odd]} at index {odd}")
+        raise InputError(f"{where}: expected finite scores, found {array[odd]} at index {odd}. Write a number.")
     return array.astype(np.float64)

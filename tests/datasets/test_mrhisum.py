@@ -233,7 +233,7 @@ def test_a_changed_file_is_read_again(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"features": None}, "expected features, which the user adds"),
+        ({"features": None}, r"expected features, found none\. --youtube8m DIR adds"),
         ({"features": frame_features(8, 512)}, r"expected shape \(T, 1024\), found \(8, 512\)"),
         ({"features": frame_features(8)[0]}, r"expected shape \(T, 1024\), found \(1024,\)"),
         ({"features": np.zeros((8, 1024), np.uint8)}, r"floating point numbers \(dequantised\), found uint8"),
@@ -329,7 +329,7 @@ def test_broken_metadata(folder, text, message):
         (json.dumps(SPLIT)[:60], "expected JSON, found none"),
         (
             json.dumps({"train_keys": [], "test_keys": []}),
-            "expected lists under train_keys, val_keys, test_keys .*val_keys",
+            "expected lists under train_keys, val_keys, test_keys, found others .*val_keys.*Fetch it again",
         ),
         (json.dumps([1]), "expected lists under"),
         (json.dumps(SPLIT | {"test_keys": ["video_1", "video_77"]}), "found 1 others: video_77"),

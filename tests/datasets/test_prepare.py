@@ -181,7 +181,7 @@ def test_what_nobody_knows_is_no_other_encoder(tmp_path, source):
 
 
 def test_bad_video_stops_the_work_or_is_listed(tmp_path, source):
-    with pytest.raises(ValueError, match="v7: expected a video, found a hole"):
+    with pytest.raises(ValueError, match=r"v7: expected a video, found a hole\. --skip-bad leaves out"):
         prepare(MadeUp(bad=("v7",)), tmp_path / "stops", source, progress=False)
     with pytest.raises(ValueError, match=r"not finished\. Run the same `hiersum prepare` again"):
         load_prepared(tmp_path / "stops")

@@ -41,7 +41,7 @@ def read_frame_features(path: str | Path, video_id: str) -> tuple[dict[str, Any]
     node = read_member(Path(path), video_id, where, arrays=("", "features", "times_s"), attributes=("/", ""))
     try:
         if node.kind is None:
-            raise InputError("expected features, found none")
+            raise InputError("expected features, found none. Add them")
         attributes = node.attributes["/"] | node.attributes[""]
         return _members(node, attributes), attributes
     except (ValueError, TypeError) as error:

@@ -223,13 +223,14 @@ class FolderReader:
         for key, rows in features.items():
             if len(rows) != len(texts[key]):
                 raise InputError(
-                    f"{npz}: expected {len(texts[key])} rows of {key}, one for each text, found {len(rows)}"
+                    f"{npz}: expected {len(texts[key])} rows of {key}, one for each text, found {len(rows)}. Make "
+                    "them anew, or remove them."
                 )
         missing = [key for key in texts if key not in features and texts[key]]
         if missing and features and stored["text_encoder"] != self.text_encoder:
             raise InputError(
                 f"{npz}: expected {missing[0]} too, or text features by {self.text_encoder!r}, found text features by "
-                f"{stored['text_encoder']!r}"
+                f"{stored['text_encoder']!r}. --text-encoder names another"
             )
         for key in missing:
             features[key] = _text_encoder(self.text_encoder, self.device).encode(texts[key])
@@ -266,7 +267,7 @@ def _cut(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[
     for s in sentences:
         if s.start_s >= duration_s:
             limit = f"expected sentences within the {duration_s:.2f} s of the video"
-            raise InputError(f"{where}: {limit}, found one at {s.start_s:.2f} s: {s.text!r}")
+            raise InputError(f"{where}: {limit}, found one at {s.start_s:.2f} s: {s.text!r}. Remove it.")
     return tuple(replace(s, end_s=min(s.end_s, duration_s)) for s in sentences)
 
 
@@ -280,7 +281,8 @@ def _index(path: Path, listing: tuple[str, ...], language: str) -> dict[str, dic
         if kind == "video" or file.suffix == ".npz":
             known = index.setdefault(file.stem, {}).setdefault(kind, file)
             if known != file:
-                raise InputError(f"{path}: expected one video named {file.stem}, found {known.name} and {file.name}")
+                found = f"{known.name} and {file.name}"
+                raise InputError(f"{path}: expected one video named {file.stem}, found {found}. Rename one.")
     for _, name, kind, file in sorted(_sides(listed, index, language)):
         index[name].setdefault(kind, file)
     return index

@@ -204,7 +204,9 @@ class HowToReader(ReplayLabels):
             return {}
         info = read_json(path)
         if not isinstance(info, dict) or not isinstance(info.get("id", ""), str):
-            raise InputError(f"{path}: expected an object with id, title and so on, found {info!r:.80}")
+            raise InputError(
+                f"{path}: expected an object with id, title and so on, found {info!r:.80}. Fetch it again."
+            )
         return info
 
     def _curve(self, video_id: str, info: Mapping[str, Any], where: str) -> ReplayCurve | None:
@@ -245,7 +247,7 @@ def write_fetch_list(articles: str | Path, output: str | Path, overwrite: bool =
     """
     output = Path(output)
     if output.exists() and not overwrite:
-        raise FileExistsError(f"{output}: expected no such file yet")
+        raise FileExistsError(f"{output}: expected no such file yet, found one. Remove it, or choose another.")
     urls = {WATCH_URL + a.youtube_id if a.youtube_id else a.url: None for a in read_steps(articles) if a.url}
     write_text(output, "".join(f"{url}\n" for url in urls))
     return len(urls)

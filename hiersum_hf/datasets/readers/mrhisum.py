@@ -112,7 +112,7 @@ class MrHiSumReader(ReplayLabels):
         """
         info = read_metadata(self.metadata).get(video_id)
         if info is None:
-            raise InputError(f"{self.metadata}: expected a row for {video_id}, found none")
+            raise InputError(f"{self.metadata}: expected a row for {video_id}, found none. Fetch it again.")
         if self.h5 is None:
             folder = Path(self.metadata).parent
             ways = "without --output `hiersum prepare` lists what metadata and split hold"
@@ -133,7 +133,7 @@ class MrHiSumReader(ReplayLabels):
 
     def _load(self, group: Member) -> tuple[np.ndarray, str, dict[str, Any]]:
         if "features" not in group:
-            raise InputError("expected features, which the user adds from YouTube-8M, found none")
+            raise InputError("expected features, found none. --youtube8m DIR adds those of YouTube-8M.")
         features = read_features(group, RGB_WIDTH, "features")
         name = read_text(group.attributes["features"], "dequantization", self.dequantization)
         return features, name, read_annotation(group, len(features), self)
@@ -177,7 +177,9 @@ def add_youtube8m(folder: str | Path, tfrecords: str | Path, dequantization: str
     """
     folder, files = Path(folder), sorted(Path(tfrecords).glob("*.tfrecord"))
     if not files:
-        raise FileNotFoundError(f"{tfrecords}: expected a folder of .tfrecord files, found none")
+        raise FileNotFoundError(
+            f"{tfrecords}: expected a folder of .tfrecord files, found none. Fetch those of YouTube-8M."
+        )
     if (folder / WITH_FEATURES).exists():
         raise FileExistsError(f"{folder / WITH_FEATURES}: expected no such file yet; with it no features need be added")
     rows = read_metadata(folder / "metadata.csv")

@@ -88,7 +88,7 @@ def _read_metadata(path: Path, _changed_ns: int) -> Mapping[str, VideoInfo]:
                     raise InputError(f"expected each video once, found {info.video_id} again")
                 videos[info.video_id] = info
         except (ValueError, csv.Error) as error:
-            raise InputError(f"{path}, line {rows.line_num}: {error}") from None
+            raise InputError(f"{path}, line {rows.line_num}: {error}. Fetch it again.") from None
     return MappingProxyType(videos)
 
 
@@ -123,10 +123,12 @@ def read_split(path: str | Path, known: Container[str], kept: Container[str] | N
     try:
         parts = {part: [str(name) for name in content[key]] for part, key in PARTS.items()}
     except (TypeError, KeyError) as error:
-        raise InputError(f"{path}: expected lists under {', '.join(PARTS.values())} ({error!r})") from None
+        expected = f"expected lists under {', '.join(PARTS.values())}, found others ({error!r})"
+        raise InputError(f"{path}: {expected}. Fetch it again.") from None
     unknown = [name for names in parts.values() for name in names if name not in known]
     if unknown:
-        raise InputError(f"{path}: expected ids of the data, found {len(unknown)} others: {', '.join(unknown[:5])}")
+        found = f"{len(unknown)} others: {', '.join(unknown[:5])}"
+        raise InputError(f"{path}: expected ids of the data, found {found}. Remove them.")
     return {part: [name for name in names if kept is None or name in kept] for part, names in parts.items()}
 
 

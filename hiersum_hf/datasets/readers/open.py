@@ -66,7 +66,7 @@ def check_settings(name: str, settings: Collection[str]) -> None:
         known = KNOWN_BY.get(setting, ())
         if name not in known:
             expected = f"with {', '.join(known)}" if known else "another flag"
-            raise InputError(f"--{setting.replace('_', '-')}: expected {expected}; found with {name}")
+            raise InputError(f"--{setting.replace('_', '-')}: expected {expected}; found with {name}. Leave it out.")
 
 
 def open_reader(
@@ -186,7 +186,9 @@ def _open(name: str, source: Path, settings: dict[str, Any]) -> tuple[Reader, li
         return ReplayReader(curves, features, **settings), [curves, *([features] if features else [])]
     if name == "mosu" or (source / "mrhisum_gt.h5").is_file():
         if "dequantization" in settings:
-            raise InputError(f"--dequantization: expected mr_hisum.h5; found {source}, the trimodal release")
+            raise InputError(
+                f"--dequantization: expected mr_hisum.h5; found {source}, the trimodal release. Leave it out."
+            )
         return TrimodalReader.from_folder(source, **settings), [source]
     return MrHiSumReader.from_folder(source, **settings), [source]
 
@@ -200,7 +202,8 @@ def _tvsum(name: str, source: Path, **settings: Any) -> tuple[Reader, list[Path]
         return _feature_file(name, source, **settings)
     if needing := [key for key in settings if key != "text_encoder"]:
         flags = ", ".join(f"--{key.replace('_', '-')}" for key in needing)
-        raise InputError(f"{flags}: expected a feature file (.h5) as source, found annotations alone in {source}")
+        found = f"annotations alone in {source}. Leave it out, or give the feature file as --source"
+        raise InputError(f"{flags}: expected a feature file (.h5) as source, found {found}.")
     return AnnotationReader(source), [source]
 
 

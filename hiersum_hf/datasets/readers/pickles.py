@@ -29,6 +29,7 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 HASHING = {"SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"}  # instructions of a pickle
 TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
+SAVE_AGAIN = "Fetch it again, or save it by numpy.save(FILE, {id: array})."
 MAX_GROWTH = 8  # bytes written for each of the source, at most; those of truth values become 4
 MAX_DIMENSIONS, MAX_SIDE, MAX_SLASHES = 32, 2**48, 8
 
@@ -63,9 +64,10 @@ def convert_pickled_arrays(source: str | Path, output: str | Path | None = None)
     arrays = {name: _checked(name, array, source) for name, array in _load(source).items()}
     size, room = 4 * sum(array.size for array in arrays.values()), shutil.disk_usage(output.parent).free
     if size > MAX_GROWTH * source.stat().st_size:
-        raise InputError(f"{source}: expected arrays of their own, found the same under many ids, {size} bytes in all")
+        found = f"the same under many ids, {size} bytes in all"
+        raise InputError(f"{source}: expected arrays of their own, found {found}. {SAVE_AGAIN}")
     if size > room:  # HDF5 ends the process where a file cannot be closed
-        raise OSError(errno.ENOSPC, f"{output}: expected room for {size} bytes, found {room}")
+        raise OSError(errno.ENOSPC, f"{output}: expected room for {size} bytes, found {room}. Free some.")
     with aside(output) as partial, h5py.File(partial, "w") as file:
         for name, array in arrays.items():
             with _told_of(source, name):
@@ -85,7 +87,7 @@ def _told_of(source: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise InputError(f"{source}, id {name[:80]!r}: {error}") from None
+        raise InputError(f"{source}, id {name[:80]!r}: {error}. {SAVE_AGAIN}") from None
 
 
 def _load(source: Path) -> dict[Any, Any]:
@@ -102,9 +104,11 @@ def _load(source: Path) -> dict[Any, Any]:
             if npy:  # np.save wraps the dict in an array of one object
                 content = content.objects()
         except Exception as error:  # a damaged pickle raises anything
-            raise InputError(f"{source}: expected a complete pickle of arrays alone, found: {_reason(error)}") from None
+            expected = "expected a complete pickle of arrays alone"
+            raise InputError(f"{source}: {expected}, found: {_reason(error)}. {SAVE_AGAIN}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{source}: expected a pickled dict id -> array, found {type(content).__name__.strip('_')}")
+        found = type(content).__name__.strip("_")
+        raise InputError(f"{source}: expected a pickled dict id -> array, found {found}. {SAVE_AGAIN}")
     return content
 
 

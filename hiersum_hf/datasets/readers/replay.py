@@ -68,7 +68,7 @@ def read_replays(source: str | Path | Mapping[str, Any] | list[Any]) -> dict[str
     for number, video in enumerate(videos, 1):
         video_id, curve = _read_video(video, f"{where}, video {number} of {len(videos)}")
         if video_id in curves:
-            raise InputError(f"{where}: expected each video once, found {video_id} twice")
+            raise InputError(f"{where}: expected each video once, found {video_id} twice. Remove one.")
         curves[video_id] = curve
     return curves
 
@@ -83,7 +83,7 @@ def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, t
     """
     where = f"{where}, video {video_id}"
     if not isinstance(bins, list) or not bins:
-        raise InputError(f"{where}: expected a list of bins, found {bins!r:.80}")
+        raise InputError(f"{where}: expected a list of bins, found {bins!r:.80}. Write null where there is none.")
     # (B, 3): start_s, end_s, value of each bin. The paper's replay scores are these values.
     table = np.array([_read_bin(item, f"{where}, bin {number}") for number, item in enumerate(bins, 1)], np.float64)
     starts_s, ends_s, values = table[np.argsort(table[:, 0], kind="stable")].T
@@ -91,7 +91,7 @@ def make_curve(bins: Any, video_id: str, where: str, views: int | None = None, t
     late = np.flatnonzero(ends_s[:-1] > starts_s[1:] + MAX_OVERLAP_S)
     if len(late):
         found = f"{starts_s[late[0] + 1]} s within [{starts_s[late[0]]}, {ends_s[late[0]]}) s"
-        raise InputError(f"{where}: expected bins that do not overlap, found one that starts at {found}")
+        raise InputError(f"{where}: expected bins that do not overlap, found one that starts at {found}. Cut it.")
     return ReplayCurve(video_id, starts_s, ends_s, values, views, title)
 
 

@@ -83,7 +83,8 @@ class SMMrHiSumReader(ReplayLabels):
         super().__post_init__()
         if self.metadata is None and not self.takes(None):
             raise InputError(
-                f"{self.h5}: expected Mr.HiSum's metadata.csv beside it, which tells the views, found none"
+                f"{self.h5}: expected Mr.HiSum's metadata.csv beside it, which tells the views, found none. Put it "
+                "there, or leave the limits of views out."
             )
 
     @classmethod
@@ -271,7 +272,9 @@ def _split_of(split: str | Path | None, kept: Iterable[str], h5: str | Path) -> 
     found = {part: [name for name in names if name in there] for part, names in parts.items()}
     if there and not any(found.values()):
         first = next(name for names in parts.values() for name in names)
-        raise InputError(f"{split}: expected videos of {h5}, found none of them: {first}, ...")
+        raise InputError(
+            f"{split}: expected videos of {h5}, found none of them: {first}, ... Fetch the one of this file."
+        )
     return found
 
 

@@ -18,6 +18,7 @@ from hiersum_hf.records import Segment
 
 
 CSV_HEADER = ("start_s", "end_s", "score")
+AGAIN = "Make it anew, as `hiersum extract` does."
 NPZ_NEEDED = ("video_features", "frame_times_s", "sample_fps", "video_encoder")
 NPZ_TEXTS = {"text_features", "description_features"}
 NPZ_ARRAYS = {"video_features": 2, "frame_times_s": 1, "text_features": 2, "description_features": 2}
@@ -42,12 +43,14 @@ def read_segments(path: str | Path, duration_s: float = float("inf")) -> list[Se
         try:
             table = csv.DictReader(file, skipinitialspace=True)
             if not set(CSV_HEADER) <= set(table.fieldnames or ()):
-                raise InputError(f"{path}: expected the header {','.join(CSV_HEADER)}, found {table.fieldnames}")
+                raise InputError(
+                    f"{path}: expected the header {','.join(CSV_HEADER)}, found {table.fieldnames}. Write it."
+                )
             segments = [_segment(row, f"{path}, line {table.line_num}", duration_s) for row in table]
         except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path}: expected a CSV file in UTF-8, found none ({error})") from None
+            raise InputError(f"{path}: expected a CSV file in UTF-8, found none ({error}). Save it so.") from None
     if not segments:
-        raise InputError(f"{path}: expected at least one row of labels, found none")
+        raise InputError(f"{path}: expected at least one row of labels, found none. Remove the file.")
     return segments
 
 
@@ -83,7 +86,7 @@ def read_features(path: str | Path) -> dict[str, Any]:
     found: dict[str, Any] = read_npz(path, leave=NPZ_READING)
     needed = NPZ_NEEDED + (("text_encoder",) if found.keys() & NPZ_TEXTS else ())
     if missing := [key for key in needed if key not in found]:
-        raise InputError(f"{path}: expected the members {', '.join(missing)}, found {sorted(found)}")
+        raise InputError(f"{path}: expected the members {', '.join(missing)}, found {sorted(found)}. {AGAIN}")
     for key, ndim in NPZ_ARRAYS.items():
         if key in found:
             found[key] = _finite(found[key], ndim, f"{path}: {key}")
@@ -92,9 +95,9 @@ def read_features(path: str | Path) -> dict[str, Any]:
             found[key] = _scalar(found[key], kind, f"{path}: {key}")
     times_s, n_frames = found["frame_times_s"], len(found["video_features"])
     if len(times_s) != n_frames or not n_frames:
-        raise InputError(f"{path}: expected a time for each of {n_frames} frames, found {len(times_s)}")
+        raise InputError(f"{path}: expected a time for each of {n_frames} frames, found {len(times_s)}. {AGAIN}")
     if times_s[0] < 0 or (np.diff(times_s) <= 0).any():
-        raise InputError(f"{path}: expected frame_times_s that ascend from 0 or later, found others")
+        raise InputError(f"{path}: expected frame_times_s that ascend from 0 or later, found others. {AGAIN}")
     return found
 
 
@@ -115,7 +118,7 @@ def _finite(array: np.ndarray, ndim: int, where: str) -> np.ndarray:
     with np.errstate(over="ignore"):  # it is refused next
         array = array.astype(np.float64 if ndim == 1 else np.float32)
     if not np.isfinite(array).all():
-        raise InputError(f"{where}: expected finite values, found NaN or infinity")
+        raise InputError(f"{where}: expected finite values, found NaN or infinity. {AGAIN}")
     return array
 
 

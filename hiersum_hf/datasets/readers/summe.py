@@ -19,6 +19,7 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 
 
 MEMBERS = ("user_score", "FPS", "nFrames")
+AGAIN = "Fetch it again."
 
 
 def mat_files(folder: Path) -> dict[str, Path]:
@@ -37,7 +38,7 @@ def annotations_of(folder: Path, names: Sequence[str]) -> RatedVideo:
     if path is None:
         wanted = " or ".join(f"{name}.mat" for name in names)
         found = "neither" if len(names) > 1 else "no such file"
-        raise InputError(f"{folder}: expected {wanted}, found {found} among its {len(files)} files *.mat")
+        raise InputError(f"{folder}: expected {wanted}, found {found} among its {len(files)} files *.mat. Fetch it.")
     return read_annotations(path)
 
 
@@ -52,17 +53,19 @@ def read_annotations(path: Path) -> RatedVideo:
     """
     found = _members(path, changed_ns(path))
     if missing := [name for name in MEMBERS if name not in found]:
-        raise InputError(f"{path}: expected {', '.join(missing)} as in SumMe's annotations, found no such member")
+        raise InputError(
+            f"{path}: expected {', '.join(missing)} as in SumMe's annotations, found no such member. Fetch it again."
+        )
     ranks = found["user_score"]
     if ranks.ndim != 2 or not ranks.size or ranks.dtype.kind not in "biuf" or not (ranks >= 0).all():
         expected = "user_score (n_frames, annotators) of ranks from 0"
-        raise InputError(f"{path}: expected {expected}, found {ranks.dtype} of shape {ranks.shape}")
+        raise InputError(f"{path}: expected {expected}, found {ranks.dtype} of shape {ranks.shape}. {AGAIN}")
     fps, n_frames = _number(path, found, "FPS"), _number(path, found, "nFrames")
     if n_frames != len(ranks):
-        raise InputError(f"{path}: expected nFrames {len(ranks)}, the rows of user_score, found {n_frames:g}")
+        raise InputError(f"{path}: expected nFrames {len(ranks)}, the rows of user_score, found {n_frames:g}. {AGAIN}")
     users = ranks.T.astype(np.float64)  # (U, n_frames)
     if not np.isfinite(users).all():
-        raise InputError(f"{path}: expected finite ranks in user_score, found infinity")
+        raise InputError(f"{path}: expected finite ranks in user_score, found infinity. {AGAIN}")
     return RatedVideo(path.stem, "", "", users, len(ranks), len(ranks) / fps, users > 0, source=str(path))
 
 
@@ -75,5 +78,6 @@ def _members(path: Path, changed_ns: int) -> dict[str, np.ndarray]:
 def _number(path: Path, found: Mapping[str, np.ndarray], key: str) -> float:
     value = found[key]
     if value.size != 1 or value.dtype.kind not in "biuf" or not 0 < float(value.ravel()[0]) < np.inf:
-        raise InputError(f"{path}: expected {key}, a positive number, found {value.dtype} of shape {value.shape}")
+        other = f"{value.dtype} of shape {value.shape}"
+        raise InputError(f"{path}: expected {key}, a positive number, found {other}. {AGAIN}")
     return float(value.ravel()[0])

@@ -69,7 +69,10 @@ class TrimodalReader(ReplayLabels):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.metadata is None and not self.takes(None):
-            raise InputError(f"{self.gt}: expected a metadata file beside it, which tells the views, found none")
+            to_do = "Put it there, or leave the limits of views out."
+            raise InputError(
+                f"{self.gt}: expected a metadata file beside it, which tells the views, found none. {to_do}"
+            )
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> TrimodalReader:
@@ -188,7 +191,8 @@ def _one_file(folder: Path, pattern: str, required: bool = False) -> Any:
     """
     found = sorted(folder.glob(pattern))
     if len(found) > 1 or (required and not found):
-        raise InputError(f"{folder}: expected one {pattern}, found {[path.name for path in found]}")
+        to_do = "Remove all but one" if found else "`hiersum prepare --help` says what belongs there"
+        raise InputError(f"{folder}: expected one {pattern}, found {[path.name for path in found]}. {to_do}.")
     return found[0] if found else None
 
 
@@ -220,5 +224,5 @@ def _read_width(path: Path, _changed_ns: int) -> int:
     first = outlines(path, list(_names(path))[:1]).values()
     shape = next((found.shape for found in first), None) or ()
     if len(shape) != 2:
-        raise InputError(f"{path}: expected (T, D) data sets, found {shape or 'none'}")
+        raise InputError(f"{path}: expected (T, D) data sets, found {shape or 'none'}. Fetch it again.")
     return shape[1]

@@ -96,7 +96,8 @@ class TVSumReader:
         names = sorted(member_names(self.h5_path), key=_number)
         if names and (without := self.findings.get("without_text")) == names:
             files = " and ".join(str(path) for path in (self.text_features, self.captions) if path)
-            raise InputError(f"{files}: expected ids of {self.h5_path} such as {without[0]}, found none")
+            expected = f"expected ids of {self.h5_path} such as {without[0]}"
+            raise InputError(f"{files}: {expected}, found none. Name its entries so.")
         return names
 
     @property
@@ -181,7 +182,8 @@ def _entry(ratings_path: Path | None, group: Member) -> RatedVideo | None:
     k, last = _number(names[-1])[0], len(ratings)
     if not 1 <= k <= last:
         raise InputError(
-            f"{ratings_path}: expected ratings of {group.name}, found {last}, which are of video_1 to video_{last}"
+            f"{ratings_path}: expected ratings of {group.name}, found {last}, which are of video_1 to video_{last}. "
+            "Give those that belong to the file."
         )
     return ratings[k - 1]
 
@@ -203,7 +205,9 @@ def write_tvsum(records: Iterable[VideoRecord], h5_path: str | Path) -> None:
 def _write_group(group: h5py.Group, record: VideoRecord) -> None:
     needed = (record.shots, record.picks, record.n_frames, record.frame_scores, record.user_summaries)
     if any(part is None for part in needed):
-        raise InputError(f"video {record.video_id}: expected shots, picks, n_frames, frame_scores and user_summaries")
+        raise InputError(
+            f"video {record.video_id}: expected shots, picks, n_frames, frame_scores and user_summaries, found not all"
+        )
     shots = np.asarray(record.shots)
     members: dict[str, Any] = {
         "features": record.video_features,

@@ -52,7 +52,7 @@ def read_group(group: Member, rated: RatedVideo | None, told_s: float | None, vi
         n_frames = _common_length(n_frames, rated.n_frames, f"ratings of {rated.video_id} in {rated.source}")
         summaries = summaries if rated.user_summaries is None else rated.user_summaries
     if n == 0 or picks[0] < 0 or (np.diff(picks) <= 0).any() or picks[-1] >= n_frames + LENGTH_TOLERANCE:
-        raise InputError(f"picks: expected ascending frame numbers below {n_frames}")
+        raise InputError(f"picks: expected ascending frame numbers below {n_frames}, found others")
     shots, notes = read_shots(_whole(group, "change_points", (None, 2)), n_frames)
     for note in notes:
         logger.warning("%s, video %s: %s", group.path, printable(group.name), note)
@@ -196,7 +196,9 @@ def _encoders(group: Member, given: str, sample_fps: float) -> Encoders | None:
     else:
         return Encoders(given, "", sample_fps) if given else None
     if given and encoders.video not in ("", UNKNOWN, given):
-        raise InputError(f"--video-encoder: expected {encoders.video!r}, as the file says, found {given!r}")
+        raise InputError(
+            f"--video-encoder: expected {encoders.video!r}, as the file says, found {given!r}. Leave it out."
+        )
     return replace(encoders, video=given or encoders.video)
 
 

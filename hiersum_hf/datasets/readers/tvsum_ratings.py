@@ -68,7 +68,7 @@ def read_ratings(path: str | Path) -> list[RatedVideo]:
     table = read_member(path, MAT_TABLE, f", {MAT_TABLE}")
     if not set(table.names) >= MAT_FIELDS:
         found = sorted(table.names or member_names(path))
-        raise InputError(f"{path}: expected {MAT_TABLE} with {sorted(MAT_FIELDS)}, found {found}")
+        raise InputError(f"{path}: expected {MAT_TABLE} with {sorted(MAT_FIELDS)}, found {found}. Fetch it again.")
     columns = read_cells(path, MAT_TABLE, sorted(MAT_FIELDS))
     return [_mat_video(columns, row, f"{path}, entry {row + 1}") for row in range(len(columns["video"]))]
 
@@ -129,9 +129,11 @@ def _mat_video(columns: Mapping[str, Sequence[Member]], row: int, where: str) ->
         )
         ratings, duration_s = cells["user_anno"].astype(np.float64), float(cells["length"][0, 0])
     except (IndexError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{where}: expected {sorted(MAT_FIELDS)}, found a damaged entry ({error})") from None
+        raise InputError(
+            f"{where}: expected {sorted(MAT_FIELDS)}, found a damaged entry ({error}). Fetch it again."
+        ) from None
     if not 0 < duration_s < np.inf:
-        raise InputError(f"{where}, video {video}: expected a length in seconds, found {duration_s}")
+        raise InputError(f"{where}, video {video}: expected a length in seconds, found {duration_s}. Fetch it again.")
     _check(ratings, f"{where}, video {video}")
     return RatedVideo(
         video, title, category, ratings, ratings.shape[1], duration_s, source=where.rpartition(", entry")[0]
@@ -140,9 +142,10 @@ def _mat_video(columns: Mapping[str, Sequence[Member]], row: int, where: str) ->
 
 def _check(ratings: np.ndarray, where: str) -> None:
     if ratings.ndim != 2 or ratings.size == 0:
-        raise InputError(f"{where}: expected a row of ratings for each annotator, found shape {ratings.shape}")
+        found = f"shape {ratings.shape}. Fetch it again"
+        raise InputError(f"{where}: expected a row of ratings for each annotator, found {found}.")
     if not np.isfinite(ratings).all():
-        raise InputError(f"{where}: expected finite ratings, found NaN or infinity")
+        raise InputError(f"{where}: expected finite ratings, found NaN or infinity. Fetch it again.")
 
 
 def _repair(text: str) -> str:
@@ -158,7 +161,7 @@ def _repair(text: str) -> str:
 
 def _read_tsv(path: Path) -> list[RatedVideo]:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected TVSum's ratings, found no such file.")
+        raise FileNotFoundError(f"{path}: expected TVSum's ratings, found no such file. Fetch them.")
     ratings: dict[tuple[str, str], list[np.ndarray]] = {}
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -167,13 +170,15 @@ def _read_tsv(path: Path) -> list[RatedVideo]:
                 video_id, category, scores = line.decode().rstrip("\r\n").split("\t")
                 ratings.setdefault((video_id, category), []).append(np.array(scores.split(","), np.float64))
             except ValueError:
-                raise InputError(f"{path}, line {number}: expected id, category, comma-separated ratings") from None
+                expected = "expected id, category, comma-separated ratings, found another line"
+                raise InputError(f"{path}, line {number}: {expected}. Fetch it again.") from None
     videos = []
     for (video_id, category), rows in ratings.items():
         if len({len(row) for row in rows}) > 1:
-            raise InputError(f"{path}, video {video_id}: expected rows of one length, found {sorted(map(len, rows))}")
+            found = f"found {sorted(map(len, rows))}. Fetch it again"
+            raise InputError(f"{path}, video {video_id}: expected rows of one length, {found}.")
         _check(np.stack(rows), f"{path}, video {video_id}")
         videos.append(RatedVideo(video_id, "", category, np.stack(rows), len(rows[0]), source=str(path)))
     if not videos:
-        raise InputError(f"{path}: expected rows of id, category and ratings, found an empty table")
+        raise InputError(f"{path}: expected rows of id, category and ratings, found an empty table. Fetch it again.")
     return videos

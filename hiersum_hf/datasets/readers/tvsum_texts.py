@@ -65,11 +65,12 @@ class TextFiles:
             raise InputError(f"{path}: expected an .h5, found a pickle; convert it once: {command}")
         if not self.text_encoder:
             raise InputError(
-                f"{path}: expected text_encoder, the id of what made these features (--text-encoder ID), found none"
+                f"{path}: expected text_encoder, the id of what made these features, found none. Name it: "
+                "--text-encoder ID"
             )
         if self.captions is None and self.alignment is None:
             ways = f"captions (sentences with times) or alignment {POSITIONAL!r} (rows spread over the frames)"
-            raise InputError(f"{path}: expected {ways}, found neither")
+            raise InputError(f"{path}: expected {ways}, found neither. --captions or --text-alignment gives them.")
 
     def has(self, names: Sequence[str]) -> bool:
         """Tell whether a file has the video.
@@ -86,7 +87,7 @@ class TextFiles:
         where, entry = self._caption(names) or ("", None)
         found = entry.get("duration") if isinstance(entry, dict) else None
         if found is not None and not (isinstance(found, int | float) and 0 < found < MAX_DURATION_S):
-            raise InputError(f"{where}: expected a duration in seconds, found {found!r:.80}")
+            raise InputError(f"{where}: expected a duration in seconds, found {found!r:.80}. Leave it out.")
         return found
 
     def add_to(self, record: VideoRecord, names: Sequence[str]) -> VideoRecord:
@@ -105,13 +106,14 @@ class TextFiles:
         if len(rows) == 0 and caption is None:
             return record
         if record.sentences:
-            raise InputError(f"expected sentences only in other files, found {len(record.sentences)} in the group too")
+            found = f"found {len(record.sentences)} in the group too"
+            raise InputError(f"expected sentences only in other files, {found}. Leave those files out")
         source = [str(record.source)] + [f"text features {self.text_features}"] * (len(rows) > 0)
         if caption is not None:
             told_s = self.duration_s(names)
             if told_s is not None and abs(told_s / record.duration_s - 1) > SAME_LENGTH:
-                found = f"found captions of a video of {told_s:.1f} s"
-                raise InputError(f"{caption[0]}: expected captions of this video, {record.duration_s:.1f} s, {found}")
+                found = f"found captions of a video of {told_s:.1f} s. Remove them"
+                raise InputError(f"{caption[0]}: expected captions of this video, {record.duration_s:.1f} s, {found}.")
             sentences = cut_sentences(_sentences(*caption), record.duration_s, caption[0])
             source.append(f"captions {self.captions}")
         elif self.alignment is not None:
@@ -136,7 +138,7 @@ class TextFiles:
         if encoders.text not in ("", self.text_encoder):
             raise InputError(
                 f"{self.text_features}: expected text features by {encoders.text!r} like the group's, "
-                f"found {self.text_encoder!r}"
+                f"found {self.text_encoder!r}. Give --text-encoder {encoders.text} if it made them"
             )
         return replace(encoders, text=self.text_encoder)
 
@@ -218,7 +220,7 @@ def _sentences(where: str, entry: Any) -> list[Sentence]:
         return [Sentence(" ".join(text.split()), float(start_s), float(end_s)) for (start_s, end_s), text in pairs]
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences"
-        raise InputError(f"{where}: expected {expected}, found {error!r}") from None
+        raise InputError(f"{where}: expected {expected}, found {error!r}. Write them so.") from None
 
 
 def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
@@ -231,7 +233,7 @@ def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) 
         if not (0 <= s.start_s <= s.end_s and s.start_s < duration_s):
             raise InputError(
                 f"{where}: expected 0 <= start <= end and start < {duration_s:.2f} s, the video's length, "
-                f"found {s.start_s:.2f} to {s.end_s:.2f} s: {s.text!r}"
+                f"found {s.start_s:.2f} to {s.end_s:.2f} s: {s.text!r}. Remove it."
             )
     return tuple(replace(s, end_s=min(s.end_s, duration_s)) for s in sentences)
 

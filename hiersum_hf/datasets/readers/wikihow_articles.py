@@ -73,9 +73,9 @@ def read_articles(path: str | Path) -> list[Article]:
                 raise InputError("expected one article of this name, found another")
             articles[name] = _article(name, json.loads(content))
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, {member}: {error}") from None
+            raise InputError(f"{path}, {member}: {error}. Mend or remove it.") from None
     if not articles:
-        raise InputError(f"{path}: expected articles (.json), found none")
+        raise InputError(f"{path}: expected articles (.json), found none. Fetch how_to_steps.tar.gz.")
     return [articles[name] for name in sorted(articles)]
 
 
@@ -118,21 +118,22 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
             # One byte more than allowed tells an archive that is too large, without unpacking all of it.
             unpacked = stream.read(MAX_ARCHIVE_BYTES + 1)
         if len(unpacked) > MAX_ARCHIVE_BYTES:
-            raise InputError(f"{path}: expected at most {MAX_ARCHIVE_BYTES} bytes unpacked, found more")
+            raise InputError(f"{path}: expected at most {MAX_ARCHIVE_BYTES} bytes unpacked, found more. Part it.")
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             for member in archive:
                 if not member.isfile() or not member.name.endswith(".json"):
                     continue
                 if member.size > MAX_ARTICLE_BYTES:
+                    found = f"{member.size}. Remove it"
                     raise InputError(
-                        f"{path}, {member.name}: expected at most {MAX_ARTICLE_BYTES} bytes, found {member.size}"
+                        f"{path}, {member.name}: expected at most {MAX_ARTICLE_BYTES} bytes, found {found}."
                     )
                 file = archive.extractfile(member)
                 yield member.name, b"" if file is None else file.read()
     except (OSError, EOFError, ValueError, RecursionError, zlib.error, tarfile.TarError) as error:
         if str(error).startswith(str(path)):
             raise
-        raise InputError(f"{path}: expected a complete tar.gz archive ({error})") from None
+        raise InputError(f"{path}: expected a complete tar.gz archive, found none ({error}). Fetch it again.") from None
 
 
 def _article(name: str, content: Any) -> Article:

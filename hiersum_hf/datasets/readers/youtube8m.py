@@ -70,7 +70,7 @@ def read_tfrecord(path: str | Path) -> Iterator[tuple[str, np.ndarray, np.ndarra
                 yield parse_example(payload)
                 number += 1
         except ValueError as error:
-            raise InputError(f"{path}, record {number}: {error}") from None
+            raise InputError(f"{path}, record {number}: {error}. Fetch it again.") from None
 
 
 def _next_payload(file: BinaryIO) -> bytes | None:
@@ -228,7 +228,7 @@ def add_features(
     """
     output = Path(output)
     if output.exists():
-        raise InputError(f"{output}: expected a new file, found one that exists")
+        raise InputError(f"{output}: expected a new file, found one that exists. Remove it, or choose another.")
     # Several groups may wait for one id: Mr.HiSum lists six videos twice.
     waiting = _without_features(Path(h5_path), record_ids)
     with aside(output) as partial:
@@ -249,7 +249,8 @@ def _without_features(h5_path: Path, record_ids: Mapping[str, str]) -> dict[str,
     """
     absent = sorted(record_ids.keys() - set(member_names(h5_path)))
     if absent:
-        raise InputError(f"{h5_path}: expected groups for all videos, found none for {', '.join(absent[:5])}")
+        lacking = ", ".join(absent[:5])
+        raise InputError(f"{h5_path}: expected groups for all videos, found none for {lacking}. Fetch it again.")
     waiting: dict[str, list[str]] = {}
     for video_id, found in outlines(h5_path, list(record_ids), ["features"]).items():
         if "features" not in found.members:
