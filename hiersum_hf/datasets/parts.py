@@ -59,6 +59,8 @@ def load_parts(args: DataArguments) -> Mapping[str, Sequence[VideoRecord]]:
     try:
         records = read_tvsum(args.data, args.ratings)
     except InputError as error:
+        if ", video " not in str(error):
+            raise
         to_do = "`hiersum prepare tvsum --skip-bad` leaves such videos out"
         raise InputError(f"{str(error).rstrip('.')}. {to_do}.") from error
     records = [record if record.encoders else _named(record, args) for record in records]

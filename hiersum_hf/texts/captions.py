@@ -25,6 +25,7 @@ ESCAPED = {"h264", "hevc"}  # put a 3 behind two zeros where these could be take
 LINE_21, DIGITAL = 0b100, (0b110, 0b111)  # valid bytes of CEA-608's first field; of CEA-708
 SCC_FPS = 30000 / 1001
 CLEAR = "942c 942c"
+MAX_PAIRS = 2_000_000  # of two letters: three days of speech; a crafted file may hold millions more
 
 
 def closed_captions(video: str | Path | VideoFile) -> tuple[list[Sentence], str, list[str]]:
@@ -53,7 +54,7 @@ def closed_captions(video: str | Path | VideoFile) -> tuple[list[Sentence], str,
             end_s = max(end_s, float(packet.pts * packet.time_base) - origin_s)
             for kind, pair in _triplets(bytes(packet), codec in ESCAPED):
                 is_digital |= kind in DIGITAL
-                if kind == LINE_21 and any(byte & 0x7F for byte in pair):
+                if kind == LINE_21 and any(byte & 0x7F for byte in pair) and len(pairs) < MAX_PAIRS:
                     pairs.append((float(packet.pts * packet.time_base) - origin_s, pair))
     source = f"the closed captions in the pictures of {file.path}"
     has_text = any(pair[0] & 0x7F >= ord(" ") for _, pair in pairs)

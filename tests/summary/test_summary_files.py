@@ -166,6 +166,7 @@ def test_each_segment_has_the_picture_of_its_best_moment(source, tmp_path):
     assert {picture.shape for picture in pictures.values()} == {(240, 320, 3)}
 
 
+@pytest.mark.slow
 def test_pictures_of_a_very_high_video_fit_their_page(tmp_path):
     """As wide as all others they would be 320,000 pixels high, which no picture file holds."""
     video = synthetic(tmp_path / "high.mp4", [k / 10 for k in range(30)], size=(2, 2000))

@@ -17,7 +17,7 @@ MPEG2 = {"codec": "mpeg2video", "sound": "mp2", "options": {"bf": "2"}}
 SHOWN = {0: "Hello there, everybody.", 60: "Today we repair a lamp.", 120: "First pull the plug."}
 
 
-@pytest.mark.parametrize("rolls", [False, True])
+@pytest.mark.parametrize("rolls", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "film",
     [

@@ -106,7 +106,7 @@ VP8 = {"codec": "libvpx", "sound": "libopus", "options": {"deadline": "realtime"
     [
         ("film.mp4", {}),
         SLOW("film.mov", {"sound": None}),
-        ("film.mkv", {}),
+        SLOW("film.mkv", {}),
         SLOW("film.mkv", {"sound": None, "gop": 1}),
         SLOW("film.flv", {}),
         SLOW("film.webm", VP8),
