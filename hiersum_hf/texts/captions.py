@@ -6,7 +6,7 @@ They are read from the packets; no picture is decoded. ttconv reads the captions
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hiersum_hf.modeling.errors_hiersum import InputError
@@ -22,7 +22,7 @@ CODECS = {"mpeg1video", "mpeg2video", "h264", "hevc", "av1"}
 MARK = re.compile(rb"(?:\xb5\x00\x31|\x00\x00\x01\xb2)GA94\x03")
 LOOKED_AT, BYTES = (0.25, 0.5, 0.75), 2**20  # parts of a file, each picture of which has captions, or none has
 ESCAPED = {"h264", "hevc"}  # put a 3 behind two zeros where these could be taken for the beginning of a unit
-LINE_21, DIGITAL = 0b100, (0b110, 0b111)  # valid bytes of CEA-608's first field; of CEA-708
+VALID, LINE_21, DIGITAL = 0b111, 0b100, (0b110, 0b111)  # valid bytes of CEA-608's first field; of CEA-708
 SCC_FPS = 30000 / 1001
 CLEAR = "942c 942c"
 MAX_PAIRS = 2_000_000  # of two letters: three days of speech; a crafted file may hold millions more
@@ -43,30 +43,53 @@ def closed_captions(video: str | Path | VideoFile) -> tuple[list[Sentence], str,
     name = Path(file.path)
     if not name.is_file() or not _has_mark(name):
         return [], "", []
-    pairs, is_digital = list[tuple[float, bytes]](), False
+    codes, is_digital = Codes(), False
     with file.packets() as (container, stream):
         if (codec := stream.codec_context.codec.canonical_name) not in CODECS:
             return [], "", []
-        origin_s, end_s = stream_start_s(stream), 0.0
+        origin_s = stream_start_s(stream)
         for packet in readable_packets(container, stream, Faults(), clock_of_pass(container, stream)):
             if packet.stream_index != stream.index or packet.pts is None:
                 continue
-            end_s = max(end_s, float(packet.pts * packet.time_base) - origin_s)
-            for kind, pair in _triplets(bytes(packet), codec in ESCAPED):
-                is_digital |= kind in DIGITAL
-                if kind == LINE_21 and any(byte & 0x7F for byte in pair) and len(pairs) < MAX_PAIRS:
-                    pairs.append((float(packet.pts * packet.time_base) - origin_s, pair))
+            triplets = [*_triplets(bytes(packet), codec in ESCAPED)]
+            is_digital |= any(triplet[0] & VALID in DIGITAL for triplet in triplets)
+            codes.add(float(packet.pts * packet.time_base) - origin_s, triplets)
     source = f"the closed captions in the pictures of {file.path}"
-    has_text = any(pair[0] & 0x7F >= ord(" ") for _, pair in pairs)
-    try:
-        scc = _scc(sorted(pairs, key=lambda one: one[0]), end_s)
-        found = sentences_of_cues(scc_cues(scc, source).cues) if has_text else []
-    except InputError:
-        found = []
-    if not found and (has_text or is_digital):
+    found = codes.sentences()
+    if not found and (codes.has_text or is_digital):
         to_do = f'Extract them: ccextractor "{name.name}" -o "{name.stem}.srt"'
         return [], source, [f"{source} are of a kind that is not read. {to_do}."]
     return found, source, []
+
+
+class Codes:
+    """Caption codes of CEA-608's first field, as they were sent.
+
+    Attributes:
+        has_text: There are letters among them.
+    """
+
+    def __init__(self) -> None:
+        self._pairs, self._end_s, self.has_text = list[tuple[float, bytes]](), 0.0, False
+
+    def add(self, time_s: float, triplets: Iterable[bytes]) -> None:
+        """Note codes, each behind its kind, that were sent with a picture."""
+        self._end_s = max(self._end_s, time_s)
+        for triplet in triplets:
+            kind, pair = triplet[0] & VALID, triplet[1:]
+            if kind == LINE_21 and any(byte & 0x7F for byte in pair) and len(self._pairs) < MAX_PAIRS:
+                self.has_text |= pair[0] & 0x7F >= ord(" ")
+                self._pairs.append((time_s, pair))
+
+    def sentences(self) -> list[Sentence]:
+        """Read what the codes show, nothing if they cannot be read."""
+        if not self.has_text:
+            return []
+        try:
+            cues = scc_cues(_scc(sorted(self._pairs, key=lambda one: one[0]), self._end_s), "captions").cues
+        except InputError:
+            return []
+        return sentences_of_cues(cues)
 
 
 def _has_mark(path: Path) -> bool:
@@ -80,14 +103,18 @@ def _has_mark(path: Path) -> bool:
     return False
 
 
-def _triplets(content: bytes, is_escaped: bool) -> Iterator[tuple[int, bytes]]:
+def _triplets(content: bytes, is_escaped: bool) -> Iterator[bytes]:
     """Read the kind and the two bytes of each caption code of a packet."""
     for mark in MARK.finditer(content):
         codes = content[mark.end() : mark.end() + 2 + 31 * 3 * 3 // 2]
         codes = codes.replace(b"\0\0\3", b"\0\0") if is_escaped else codes
-        for at in range(2, 2 + 3 * (codes[0] & 31 if codes else 0), 3):
-            if len(codes) >= at + 3:
-                yield codes[at] & 0b111, codes[at + 1 : at + 3]
+        yield from triplets_of(codes[2 : 2 + 3 * (codes[0] & 31 if codes else 0)])
+
+
+def triplets_of(codes: bytes) -> Iterator[bytes]:
+    """Part caption codes, each of which has its kind and two bytes."""
+    for at in range(0, len(codes) - 2, 3):
+        yield codes[at : at + 3]
 
 
 def _scc(pairs: list[tuple[float, bytes]], end_s: float) -> str:

@@ -18,6 +18,7 @@ from pysubs2 import SSAEvent
 
 from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import Sentence
+from hiersum_hf.texts.captions import Codes, triplets_of
 from hiersum_hf.texts.cues import clean
 from hiersum_hf.texts.encoding import plain
 from hiersum_hf.texts.subtitles import sentences_of_cues, sentences_of_events
@@ -198,7 +199,7 @@ def _described(stream: Any) -> SubtitleTrack:
 
 def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -> tuple[list[Sentence], list[str]]:
     """Read the sentences of a track, and what to note of them."""
-    events, cues, speaker = list[SSAEvent](), list[Sentence](), ""
+    events, cues, speaker, codes = list[SSAEvent](), list[Sentence](), "", Codes()
     with _opened(video, to_read=True) as container:
         stream, origin_s = container.streams[track.index], stream_start_s(container.streams.best("video"))
         is_written, found = track.codec in AS_WRITTEN.get(container.format.name, ()), leaps(container)
@@ -207,12 +208,17 @@ def _sentences(video: str | Path | VideoFile, track: SubtitleTrack, name: str) -
             # Times on the file's clock, moved to the start of the pictures
             begin_s = float((packet.pts or 0) * packet.time_base) - origin_s
             end_s = begin_s + float((packet.duration or 0) * packet.time_base)
+            if track.codec == "eia_608":  # FFmpeg gives a text when it goes
+                codes.add(begin_s, triplets_of(bytes(packet)))
+                continue
             if is_written:
                 text, speaker = clean(_written(packet, track.codec), speaker, track.codec == "webvtt")
                 cues.append(Sentence(text, round(begin_s, 3), round(end_s, 3)))
                 continue
             for item in stream.decode(packet):
                 events.append(_event(item.ass.decode("utf-8", "replace"), round(begin_s * 1000), round(end_s * 1000)))
+    if track.codec == "eia_608":
+        return codes.sentences(), []
     return (sentences_of_cues(cues), []) if is_written else sentences_of_events(events, f"{name}, {track}")
 
 

@@ -2,12 +2,14 @@
 
 from fractions import Fraction
 
+import av
 import pytest
 
 from hiersum_hf.texts.captions import closed_captions
 from hiersum_hf.texts.find import read_texts
+from hiersum_hf.texts.tracks import embedded_subtitles
 from hiersum_hf.video.reader import probe
-from tests.makers.captions import captioned
+from tests.makers.captions import captioned, codes
 from tests.makers.ruler import Film
 
 
@@ -68,3 +70,23 @@ def test_pictures_without_captions_are_not_read_for_them(tmp_path, monkeypatch):
     empty = captioned(tmp_path, Film("film.mp4", rate=NTSC, count=30, options=PLAIN, sound=None), {})
     monkeypatch.undo()
     assert closed_captions(empty) == ([], f"the closed captions in the pictures of {empty}", [])
+
+
+def test_captions_of_a_track_of_their_own_are_there_while_they_are_shown(tmp_path):
+    """Editors put them into a track of a .mov; FFmpeg gives each text when it goes, and the last one never."""
+    sent = {number + k: pair for number, text in SHOWN.items() for k, pair in enumerate(codes(text))}
+    film = Film("film.mov", "mpeg4", None, rate=NTSC, count=180).write(tmp_path)
+    with av.open(str(film)) as source, av.open(str(tmp_path / "both.mov"), "w") as target:
+        pictures = target.add_stream_from_template(source.streams[0])
+        track = target.add_mux_stream("eia_608")
+        for number, packet in enumerate(packet for packet in source.demux() if packet.size):
+            packet.stream = pictures
+            target.mux(packet)
+            code = av.Packet(bytes([0xFC, *sent.get(number, (0x80, 0x80))]))
+            code.pts = code.dts = number
+            code.duration, code.time_base, code.stream = 1, 1 / NTSC, track
+            target.mux(code)
+    sentences, source, _ = embedded_subtitles(tmp_path / "both.mov")
+    assert [one.text for one in sentences] == [*SHOWN.values()]
+    assert [one.start_s for one in sentences] == pytest.approx([0.6, 2.6, 4.6], abs=0.3)
+    assert source.startswith("subtitle track 1")
