@@ -22,8 +22,8 @@ from hiersum_hf.texts.captions import Codes, triplets_of
 from hiersum_hf.texts.cues import clean
 from hiersum_hf.texts.encoding import plain
 from hiersum_hf.texts.subtitles import sentences_of_cues, sentences_of_events
-from hiersum_hf.video.clock import leaps, move, packets_of
-from hiersum_hf.video.reader import VideoFile, open_media
+from hiersum_hf.video.clock import move, packets_of
+from hiersum_hf.video.reader import VideoFile, leaps, open_media
 
 
 NO_TRACK = "no subtitle track"

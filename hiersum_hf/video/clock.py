@@ -11,16 +11,13 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
-import av
 from av.format import Flags
 
 
 MAX_BACK_S = 1.0  # times that go back by more have started again
 MAX_GAP_S = 3600.0  # times that go on later than this have started anew; a lost reception takes minutes
-MAX_FAILED_READS = 100  # in a row; a broken disk fails at every one
 GAP_S = 10.0  # nothing stored for longer is told
 LATE_S = 0.5  # a container that begins later may count its length from there or from 0
 FLV_LENGTH, FLV_BYTES = b"\x08duration\x00", 1024  # near the beginning; a recorder of live streams tells none, or 0
@@ -90,15 +87,23 @@ class Clock:
         streams: Those whose packets are read, the pictures first; None stands for no stream.
         state: Where to go on; default: at the file's first packet.
         marked: Note where to go on at each key frame.
+        leaps: Where the file's times leap (`reader.leaps`).
     """
 
-    def __init__(self, container: Any, streams: Iterable[Any], state: State | None = None, marked: bool = False):
+    def __init__(
+        self,
+        container: Any,
+        streams: Iterable[Any],
+        state: State | None = None,
+        marked: bool = False,
+        leaps: tuple[Leap, ...] = (),
+    ):
         self.streams = tuple(stream for stream in streams if stream is not None)
         self.may_turn = may_start_again(container)
         # Chunks of an .avi have a number and no time; FFmpeg 8.1 makes one up that neither ascends nor is right
         self.counts = format_of(container) == "avi"
-        self.state = state.copy() if state else State({stream.index: _track(stream) for stream in self.streams})
-        self.leaps = leaps(container)
+        self.state = state.copy() if state else State({stream.index: track_of(stream) for stream in self.streams})
+        self.leaps = leaps
         if not state:
             self.state.joins_s += [one.own_s - one.less_s for one in self.leaps]
         self._doubted: tuple[int, State] | None = None  # the stream that turned last, and the state before it did
@@ -215,21 +220,6 @@ def may_start_again(container: Any) -> bool:
     return len(told) < 8 or not 0 < struct.unpack(">d", told[:8])[0] <= MAX_GAP_S
 
 
-def leaps(container: Any) -> tuple[Leap, ...]:
-    """Find where a file's times leap by more than `MAX_GAP_S`, though they cannot start again.
-
-    A file that is shorter, or whose index leaves no room for that, is not read; others are, once.
-    """
-    has_times = not container.format.flags & Flags.no_timestamps.value and format_of(container) != "avi"
-    if may_start_again(container) or not has_times or _is_dense(container):
-        return ()
-    name = container.name
-    if not os.path.isfile(name):  # several in a file, each of which begins anew
-        return ()
-    file = os.stat(name)
-    return _leaps_in(name, container.format.name, file.st_size, file.st_mtime_ns)
-
-
 def move(packet: Any, found: tuple[Leap, ...]) -> None:
     """Move a packet to where it is shown without the leaps."""
     if found and packet.pts is not None:
@@ -238,68 +228,7 @@ def move(packet: Any, found: tuple[Leap, ...]) -> None:
         packet.pts, packet.dts = packet.pts - less, None if packet.dts is None else packet.dts - less
 
 
-def _is_dense(container: Any) -> bool:
-    """Tell whether a file has no room for a leap, as far as its length and the index of its pictures say."""
-    begin_s, length_s = ((time or 0) / av.time_base for time in (container.start_time, container.duration))
-    stream = container.streams.best("video")
-    if 0 < length_s <= MAX_GAP_S or stream is None:
-        return True
-    entries, tick_s = stream.index_entries, float(stream.time_base)
-    at_s = entries[0].timestamp * tick_s if length_s and entries else math.inf
-    while at_s < begin_s + length_s - MAX_GAP_S:
-        last = entries.search_timestamp(round((at_s + MAX_GAP_S) / tick_s), any_frame=True)
-        if last < 0 or entries[last].timestamp * tick_s <= at_s:
-            return False
-        at_s = entries[last].timestamp * tick_s
-    return at_s < math.inf
-
-
-@lru_cache(maxsize=64)
-def _leaps_in(name: str, form: str, size: int, changed_ns: int) -> tuple[Leap, ...]:
-    """Find the leaps of a file that has such a size and time."""
-    options = {"format_whitelist": form, "protocol_whitelist": "file"}
-    with av.open(name, container_options=options) as container:
-        try:  # the index of some comes with the first seek
-            container.seek((container.start_time or 0) + (container.duration or 0))
-            if _is_dense(container):
-                return ()
-        except av.error.FFmpegError:
-            pass
-    with av.open(name, container_options=options) as container:
-        pictures: Any = container.streams.best("video")
-        tick_s, end_s, less_s, found = float(pictures.time_base), math.inf, 0.0, list[Leap]()
-        for from_s, to_s in _stored_s(container):
-            if from_s > end_s + MAX_GAP_S:  # a whole number of the pictures' ticks
-                less_s += math.floor((from_s - end_s) / tick_s + 1e-3) * tick_s
-                found.append(Leap(from_s - tick_s / 2, less_s))
-            end_s = to_s if end_s == math.inf else max(end_s, to_s)
-    return tuple(found)
-
-
-def _stored_s(container: Any) -> list[tuple[float, float]]:
-    """Read what is stored of pictures and sound: ascending spans of seconds, each of some within a minute."""
-    streams = [stream for stream in (container.streams.best("video"), sound_of(container)) if stream is not None]
-    tracks, spans = {stream.index: _track(stream) for stream in streams}, dict[int, tuple[float, float]]()
-    for packet in _packets(container, streams):
-        track = tracks[packet.stream_index]
-        from_s = packet.pts * track.tick_s
-        to_s = from_s + track.lasts_s(packet)
-        begin_s, end_s = spans.get(int(from_s // 60), (from_s, to_s))
-        spans[int(from_s // 60)] = min(begin_s, from_s), max(end_s, to_s)
-    return sorted(spans.values())
-
-
-def _packets(container: Any, streams: list[Any]) -> Iterator[Any]:
-    """Read the packets that have a time, and pass over what cannot be read."""
-    for _ in range(MAX_FAILED_READS):
-        try:
-            yield from (packet for packet in packets_of(container, *streams) if packet.pts is not None)
-            return
-        except av.error.FFmpegError:
-            continue
-
-
-def _track(stream: Any) -> Track:
+def track_of(stream: Any) -> Track:
     """Begin a stream; its pictures take a period of its average rate."""
     rate = stream.type == "video" and (stream.average_rate or stream.guessed_rate)
     return Track(float(stream.time_base), min(1.0, 1 / float(rate)) if rate else 0.0)

@@ -25,15 +25,15 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.video.clock import (
     LATE_S,
     MAX_BACK_S,
-    MAX_FAILED_READS,
     STANDS_S,
     Clock,
-    leaps,
+    Leap,
     may_start_again,
     packets_of,
     sound_of,
 )
 from hiersum_hf.video.faults import Faults, Reading, stream_start_s
+from hiersum_hf.video.leaps import MAX_FAILED_READS, leaps_of
 from hiersum_hf.video.parts import joined_container
 from hiersum_hf.video.picture import MAX_PIXELS, MAX_SIDE_PX, Images, progressive
 from hiersum_hf.video.pieces import CODECS, Piece, ReadAll, codec_of, decoded, key_pieces, sampled_pieces
@@ -71,6 +71,7 @@ VIDEO_SUFFIXES = {
     if suffix not in _NO_VIDEO.split()
 }
 ITS_OWN = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+OPEN = partial(av.open, container_options=ITS_OWN)
 ITS_PARTS = {"format_whitelist": f"{FORMATS},concat", "protocol_whitelist": "file,subfile"}
 
 
@@ -401,6 +402,11 @@ def _container(path: str | Path) -> Any:
     return joined or container
 
 
+def leaps(container: Any) -> tuple[Leap, ...]:
+    """Find where the times of an open file leap by more than an hour."""
+    return leaps_of(container, OPEN)
+
+
 def frame_rate(path: str | Path, stream: Any) -> Fraction:
     """Tell the average rate of a file's pictures, 0 where nothing tells it.
 
@@ -423,7 +429,7 @@ def measured(container: Any, stream: Any) -> tuple[float, Clock]:
     A file that does not announce it, or may announce what is wrong, is read to its end; the clock that comes beside it
     knows then where the file's own times start again.
     """
-    clock = Clock(container, (stream, sound_of(container)), marked=True)
+    clock = Clock(container, (stream, sound_of(container)), marked=True, leaps=leaps(container))
     duration_s = _announced_s(container, stream)
     if not duration_s:
         for _ in readable_packets(container, stream, Faults(), clock):
@@ -450,7 +456,7 @@ def clock_of_pass(container: Any, stream: Any, listens: bool = False) -> Clock:
     The sound is read beside the pictures for who listens, where times start again, and where no header says when each
     ends.
     """
-    clock = Clock(container, (stream, sound_of(container)))
+    clock = Clock(container, (stream, sound_of(container)), leaps=leaps(container))
     if listens or clock.may_turn or clock.leaps or not stream.duration:
         return clock
     return Clock(container, (stream,))
@@ -498,7 +504,7 @@ def timed_frames(
     It yields (seconds after `origin_s`, frame), strictly ascending, without damaged frames. The streams of `clock` are
     read; default: this one alone.
     """
-    faults, clock = faults or Faults(), clock or Clock(container, (stream,))
+    faults, clock = faults or Faults(), clock or Clock(container, (stream,), leaps=leaps(container))
     last_s = -float("inf")
     frames = _readable_frames(container, stream, faults, listen, clock)
     if clock.counts and stream.type == "video" and stream.codec_context.has_b_frames:

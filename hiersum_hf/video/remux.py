@@ -17,7 +17,7 @@ from hiersum_hf.modeling.errors_hiersum import InputError
 from hiersum_hf.records import counted
 from hiersum_hf.video.clock import Clock, packets_of
 from hiersum_hf.video.faults import stream_start_s
-from hiersum_hf.video.reader import opened
+from hiersum_hf.video.reader import leaps, opened
 
 
 WITH_CHAPTERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -68,7 +68,7 @@ def copy_with_chapters(video: str | Path, chapters: Sequence[Mapping[str, Any]],
             raise InputError(f"{held}. Give the video the suffix .mkv.")
         target.set_chapters(_marks(chapters, container, stream))
         streams = [stream, *(one for one in container.streams if one.index in copies and one.index != stream.index)]
-        clock = Clock(container, streams)
+        clock = Clock(container, streams, leaps=leaps(container))
         for packet in packets_of(container, *streams):
             if packet.size:
                 clock.place(packet)

@@ -16,7 +16,7 @@ import numpy as np
 
 from hiersum_hf.video.clock import Clock, sound_of
 from hiersum_hf.video.faults import Faults, stream_start_s
-from hiersum_hf.video.reader import VideoFile, readable_packets
+from hiersum_hf.video.reader import VideoFile, leaps, readable_packets
 
 
 POINTS = 128  # of a picture's longer side that are looked at
@@ -177,7 +177,7 @@ def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
     with file.packets() as (container, pictures):
         stream = sound_of(container)
         if stream is not None:
-            clock = Clock(container, (pictures, stream))
+            clock = Clock(container, (pictures, stream), leaps=leaps(container))
             for packet in readable_packets(container, pictures, Faults(), clock):
                 if packet.stream.index == stream.index:
                     sound.hear(packet, stream_start_s(pictures))

@@ -16,7 +16,7 @@ from hiersum_hf.records import Floats
 from hiersum_hf.video.clock import Clock, sound_of
 from hiersum_hf.video.faults import Faults, stream_start_s
 from hiersum_hf.video.picture import side_data
-from hiersum_hf.video.reader import TOLERANCE_S, named_errors, opened, probe, readable_packets
+from hiersum_hf.video.reader import TOLERANCE_S, leaps, named_errors, opened, probe, readable_packets
 
 
 # Rates that have time codes (SMPTE ST 12-1 and -3), in frames a second
@@ -87,7 +87,7 @@ def read_frames(path: str | Path) -> Frames:
         sound, origin_s = sound_of(container), stream_start_s(stream)
         told = [stream.average_rate, stream.base_rate, stream.guessed_rate]
         code, reel = _tag(container, "timecode"), _tag(container, "reel_name")
-        clock = Clock(container, (stream, sound))
+        clock = Clock(container, (stream, sound), leaps=leaps(container))
         packets = readable_packets(container, stream, Faults(), clock)
         pts = [packet.pts for packet in packets if packet.stream.index == stream.index and packet.pts is not None]
         times_s = np.unique(np.array(pts, np.float64)) * float(stream.time_base) - origin_s
