@@ -131,7 +131,8 @@ class Clock:
             packet.pts += track.shift
             packet.dts = None if packet.dts is None else packet.dts + track.shift
         begin_s = packet.pts * tick_s
-        if begin_s > state.end_s + GAP_S > -math.inf:
+        # What is shown later than it is stored leaves no gap before what is shown until then
+        if (own_s + track.shift * tick_s if self.may_turn else begin_s) > state.end_s + GAP_S > -math.inf:
             self._doubted = index, state.copy()
             state.gaps_s.append((state.end_s, begin_s))
             turns = True

@@ -301,6 +301,15 @@ def test_a_damaged_time_turns_no_clock(wrong_s):
     assert one.end_s(0.0) == pytest.approx(9.2)
 
 
+def test_slides_that_are_stored_out_of_order_last_to_the_end():
+    one = clock()
+    for dts_s, pts_s in [(0, 8), (4, 20), (8, 12), (12, 16), (16, 32), (20, 24), (24, 28)]:
+        (packet,) = packets(pts_s)
+        packet.dts = dts_s * 1000
+        one.place(packet)
+    assert (one.state.joins_s, one.end_s(0.0)) == ([], pytest.approx(32.04))
+
+
 def test_each_stream_comes_to_the_next_part_in_its_own_time():
     one = clock()
     stored = [*packets(5.0, 5.04), *packets(5.0, stream=1), *packets(0.0, 0.04), *packets(5.04, stream=1)]
