@@ -152,7 +152,7 @@ def test_what_would_keep_the_others_waiting_is_refused(scorer, tmp_path):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libvpx", rate=1)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for pts in (0, 5 * 3600):
+        for pts in range(0, 5 * 3600 + 1, 1800):
             frame = av.VideoFrame(64, 48, "yuv420p")
             frame.pts = pts
             container.mux(stream.encode(frame))

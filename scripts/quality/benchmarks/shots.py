@@ -113,7 +113,7 @@ def plain(features: np.ndarray) -> np.ndarray:
 def over_ruptures(features: np.ndarray) -> np.ndarray:
     """The package's walk with every linear penalty solved by ruptures."""
 
-    def starts(sums: np.ndarray, slope: float) -> np.ndarray:
+    def starts(sums: np.ndarray, slope: float, longest: int) -> np.ndarray:
         ends = KernelCPD(kernel="linear", min_size=1).fit(np.diff(sums, axis=0)).predict(pen=slope)
         return np.array([0, *ends[:-1]])
 
