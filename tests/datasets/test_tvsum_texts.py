@@ -137,6 +137,17 @@ def test_captions_alone_leave_features_to_be_computed(files, h5):
     assert reader.findings == {"without_text": ["video_1", "video_3"]}
 
 
+def test_captions_of_spans_as_language_models_have_them_are_read(files, h5):
+    spans = [
+        {"start_mmss": "00:00", "end_mmss": "00:01", "caption": " She  jumps."},
+        {"start_mmss": "0:01", "end_mmss": "1:02.5", "caption": "Applause."},
+    ]
+    (files / "captions.json").write_text(json.dumps({"video_1": {"sample_meta": {"fps": 30.0}, "captions": spans}}))
+    record = TVSumReader(h5, captions=files / "captions.json").read("video_1")
+    assert [(s.text, s.start_s) for s in record.sentences] == [("She jumps.", 0.0), ("Applause.", 1.0)]
+    assert record.sentences[1].end_s == record.duration_s
+
+
 @pytest.mark.parametrize("suffix", ["srt", "vtt", "ass"])
 def test_a_folder_of_subtitles(files, h5, suffix):
     (files / "subs").mkdir()
@@ -273,6 +284,8 @@ def test_times_outside_the_video_are_refused(files, h5, times, found):
     [
         None, 3, [], {}, {"timestamps": [[0, 1]]}, {"timestamps": [[0, 1]], "sentences": []},
         {"timestamps": [[0, 1, 2]], "sentences": ["a"]}, {"timestamps": [["x", 1]], "sentences": ["a"]},
+        {"captions": 4}, {"captions": [{"start_mmss": "0:00", "caption": "a"}]},
+        {"captions": [{"start_mmss": "0:00", "end_mmss": "1", "caption": "a"}]},
         {"timestamps": [[0, 1]], "sentences": [7]}, {"timestamps": 4, "sentences": ["a"]},
     ],
 )  # fmt: skip

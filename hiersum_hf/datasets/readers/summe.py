@@ -54,7 +54,7 @@ def read_annotations(path: Path) -> RatedVideo:
     found = _members(path, changed_ns(path))
     if missing := [name for name in MEMBERS if name not in found]:
         raise InputError(
-            f"{path}: expected {', '.join(missing)} as in SumMe's annotations, found no such member. Fetch it again."
+            f"{path}: expected {', '.join(missing)} as in SumMe's annotations, found no such member. {AGAIN}"
         )
     ranks = found["user_score"]
     if ranks.ndim != 2 or not ranks.size or ranks.dtype.kind not in "biuf" or not (ranks >= 0).all():

@@ -208,11 +208,17 @@ def _index(captions: Path) -> Mapping[str, Any]:
 def _sentences(where: str, entry: Any) -> list[Sentence]:
     """Read sentences of a subtitle file or of an entry.
 
-    An entry is {"timestamps": [[start_s, end_s], ...], "sentences": [...]}. Their order stays.
+    An entry is {"timestamps": [[start_s, end_s], ...], "sentences": [...]}, or {"captions": [{"start_mmss": "0:32",
+    "end_mmss": ..., "caption": ...}, ...]} as vision-language models' are published. Their order stays.
     """
     if isinstance(entry, Path):
         return read_subtitles(entry)
     try:
+        if "captions" in entry:
+            spans = [
+                (one["caption"], *(_seconds(one[f"{at}_mmss"]) for at in ("start", "end"))) for one in entry["captions"]
+            ]
+            return [Sentence(" ".join(text.split()), start_s, end_s) for text, start_s, end_s in spans]
         times, texts = entry["timestamps"], entry["sentences"]
         if len(times) != len(texts):
             raise InputError(f"{len(times)} timestamps, {len(texts)} sentences")
@@ -221,6 +227,11 @@ def _sentences(where: str, entry: Any) -> list[Sentence]:
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences"
         raise InputError(f"{where}: expected {expected}, found {error!r}. Write them so.") from None
+
+
+def _seconds(mmss: str) -> float:
+    minutes, seconds = mmss.split(":")
+    return 60 * float(minutes) + float(seconds)
 
 
 def cut_sentences(sentences: Sequence[Sentence], duration_s: float, where: str) -> tuple[Sentence, ...]:
