@@ -141,8 +141,10 @@ def test_captions_of_spans_as_language_models_have_them_are_read(files, h5):
     spans = [
         {"start_mmss": "00:00", "end_mmss": "00:01", "caption": " She  jumps."},
         {"start_mmss": "0:01", "end_mmss": "1:02.5", "caption": "Applause."},
+        {"start_mmss": "0:03", "end_mmss": "0:04", "caption": "Of equal spans the last lies behind the end."},
     ]
-    (files / "captions.json").write_text(json.dumps({"video_1": {"sample_meta": {"fps": 30.0}, "captions": spans}}))
+    meta = {"total_frames": 64, "fps": 30.0}
+    (files / "captions.json").write_text(json.dumps({"video_1": {"sample_meta": meta, "captions": spans}}))
     record = TVSumReader(h5, captions=files / "captions.json").read("video_1")
     assert [(s.text, s.start_s) for s in record.sentences] == [("She jumps.", 0.0), ("Applause.", 1.0)]
     assert record.sentences[1].end_s == record.duration_s
@@ -286,6 +288,8 @@ def test_times_outside_the_video_are_refused(files, h5, times, found):
         {"timestamps": [[0, 1, 2]], "sentences": ["a"]}, {"timestamps": [["x", 1]], "sentences": ["a"]},
         {"captions": 4}, {"captions": [{"start_mmss": "0:00", "caption": "a"}]},
         {"captions": [{"start_mmss": "0:00", "end_mmss": "1", "caption": "a"}]},
+        {"captions": [], "sample_meta": {"total_frames": 9, "fps": 0}},
+        {"captions": [{"start_mmss": "0", "end_mmss": "1", "caption": "a"}], "sample_meta": {"total_frames": 9, "fps": 3}},
         {"timestamps": [[0, 1]], "sentences": [7]}, {"timestamps": 4, "sentences": ["a"]},
     ],
 )  # fmt: skip

@@ -208,23 +208,26 @@ def _index(captions: Path) -> Mapping[str, Any]:
 def _sentences(where: str, entry: Any) -> list[Sentence]:
     """Read sentences of a subtitle file or of an entry.
 
-    An entry is {"timestamps": [[start_s, end_s], ...], "sentences": [...]}, or {"captions": [{"start_mmss": "0:32",
-    "end_mmss": ..., "caption": ...}, ...]} as vision-language models' are published. Their order stays.
+    An entry is {"timestamps": [[start_s, end_s], ...], "sentences": [...]}, or {"sample_meta": {"total_frames", "fps"},
+    "captions": [{"start_mmss": "0:32", "end_mmss", "caption"}, ...]} as vision-language models' are published. Their
+    order stays.
     """
     if isinstance(entry, Path):
         return read_subtitles(entry)
     try:
         if "captions" in entry:
+            told = entry["sample_meta"]
+            end_s = told["total_frames"] / told["fps"]  # the last of equal spans may begin behind it
             spans = [
-                (one["caption"], *(_seconds(one[f"{at}_mmss"]) for at in ("start", "end"))) for one in entry["captions"]
+                (_seconds(one["start_mmss"]), _seconds(one["end_mmss"]), one["caption"]) for one in entry["captions"]
             ]
-            return [Sentence(" ".join(text.split()), start_s, end_s) for text, start_s, end_s in spans]
+            return [Sentence(" ".join(text.split()), *span_s) for *span_s, text in spans if span_s[0] < end_s]
         times, texts = entry["timestamps"], entry["sentences"]
         if len(times) != len(texts):
             raise InputError(f"{len(times)} timestamps, {len(texts)} sentences")
         pairs = zip(times, texts, strict=True)
         return [Sentence(" ".join(text.split()), float(start_s), float(end_s)) for (start_s, end_s), text in pairs]
-    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
         expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences"
         raise InputError(f"{where}: expected {expected}, found {error!r}. Write them so.") from None
 
