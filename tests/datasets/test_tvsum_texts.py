@@ -289,7 +289,7 @@ def test_times_outside_the_video_are_refused(files, h5, times, found):
         {"captions": 4}, {"captions": [{"start_mmss": "0:00", "caption": "a"}]},
         {"captions": [{"start_mmss": "0:00", "end_mmss": "1", "caption": "a"}]},
         {"captions": [], "sample_meta": {"total_frames": 9, "fps": 0}},
-        {"captions": [{"start_mmss": "0", "end_mmss": "1", "caption": "a"}], "sample_meta": {"total_frames": 9, "fps": 3}},
+        {"captions": [{"start_mmss": "0", "caption": "a"}], "sample_meta": {"total_frames": 9, "fps": 3}},
         {"timestamps": [[0, 1]], "sentences": [7]}, {"timestamps": 4, "sentences": ["a"]},
     ],
 )  # fmt: skip
