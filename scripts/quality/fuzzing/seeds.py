@@ -318,8 +318,10 @@ def batch() -> dict[str, Any]:
 def tvsum_text_folders() -> list[dict[str, Any]]:
     group = {key: value for key, value in eccv16().items() if "text" not in key and not key.startswith("@")}
     caption = {"timestamps": [[0, 1], [1, 2]], "sentences": ["A", "b"], "duration": 2.2}
-    files = {"text.h5": {"video_1": rows(2, 6)}, "captions.json": {"video_1": caption}}
-    return [{"google_pool5.h5": {"video_1": group}} | files]
+    spans = [{"start_mmss": f"0:0{at}", "end_mmss": f"0:0{at + 1}", "caption": "A"} for at in (0, 1)]
+    span_form = {"sample_meta": {"total_frames": 64, "fps": 30}, "captions": spans}
+    files = {"google_pool5.h5": {"video_1": group}, "text.h5": {"video_1": rows(2, 6)}}
+    return [files | {"captions.json": {"video_1": form}} for form in (caption, span_form)]
 
 
 def mrhisum_folders() -> list[dict[str, Any]]:
