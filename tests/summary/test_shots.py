@@ -70,8 +70,7 @@ def test_linear_penalty_is_the_plain_dynamic_programme(n, parts, noise, slope):
     best = [-slope]
     for end in range(1, n + 1):
         best.append(min(best + costs[:end, end]) + slope)
-    features = features / np.linalg.norm(features, axis=1, keepdims=True)
-    starts = shots_module._cheapest_starts(np.vstack([np.zeros(8), features.cumsum(axis=0)]), slope, n)
+    starts = shots_module._cheapest_starts(shots_module._Frames(features), slope, n)
     ends = np.append(starts[1:], n)
     assert costs[starts, ends].sum() + slope * (len(starts) - 1) == pytest.approx(best[n], abs=1e-9)
 
@@ -79,8 +78,8 @@ def test_linear_penalty_is_the_plain_dynamic_programme(n, parts, noise, slope):
 @pytest.mark.parametrize("minutes", [10, 40])
 def test_the_work_grows_with_the_length_where_there_are_shots(minutes, monkeypatch):
     asked, gains = [], shots_module._gains
-    monkeypatch.setattr(shots_module, "_gains", lambda s, starts, ends: (
-        asked.append(len(starts) * len(ends)), gains(s, starts, ends))[1])  # fmt: skip
+    monkeypatch.setattr(shots_module, "_gains", lambda *shots: (
+        asked.append(len(shots[0]) * len(shots[1])), gains(*shots))[1])  # fmt: skip
     minute = 5.0 + 3 * staircase(0, 120, 12, width=64, noise=0.25)
     features = np.tile(minute, (minutes, 1))
     assert len(kernel_temporal_segmentation(features)) == 12 * minutes
@@ -123,19 +122,18 @@ def test_segmentation_of_two_hours_finds_its_shots():
     assert (shots[1:, 0] == shots[:-1, 1]).all()
 
 
-def test_segmentation_holds_one_array_of_its_features(monkeypatch):
-    """Ten hours of width 1,280 take 700 MB, and took 2.2 GB and more."""
-    monkeypatch.setattr(shots_module, "AT_ONCE", 200)
-    features = np.repeat(np.eye(4, 1280, dtype=np.float32), 800, axis=0)
-    features[:1599:2] *= -1  # as many shots as frames are looked at too
+def test_segmentation_holds_few_sums_of_its_features():
+    """Those of ten hours of width 1,280 would take 700 MB."""
+    features = np.repeat(np.eye(4, 1280, dtype=np.float32), 1600, axis=0)
+    features[:3199:2] *= -1  # as many shots as frames are looked at too
     tracemalloc.start()
     try:
-        shots = kernel_temporal_segmentation(features)
+        shots = kernel_temporal_segmentation(features, 400)
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert shots[-2:].tolist() == [[1600, 2400], [2400, 3200]]
-    assert most < 1.6 * features.size * np.dtype(np.float64).itemsize
+    assert shots[-4:].tolist() == [[4800, 5200], [5200, 5600], [5600, 6000], [6000, 6400]]
+    assert most < features.nbytes  # of float32, the sums would be of float64
 
 
 @pytest.mark.parametrize("features", [np.full((5, 2), np.nan), np.zeros((0, 3)), np.zeros(5)])

@@ -113,8 +113,8 @@ def plain(features: np.ndarray) -> np.ndarray:
 def over_ruptures(features: np.ndarray) -> np.ndarray:
     """The package's walk with every linear penalty solved by ruptures."""
 
-    def starts(sums: np.ndarray, slope: float, longest: int) -> np.ndarray:
-        ends = KernelCPD(kernel="linear", min_size=1).fit(np.diff(sums, axis=0)).predict(pen=slope)
+    def starts(frames: shots._Frames, slope: float, longest: int) -> np.ndarray:
+        ends = KernelCPD(kernel="linear", min_size=1).fit(frames._rows(slice(None))).predict(pen=slope)
         return np.array([0, *ends[:-1]])
 
     with patch.object(shots, "_cheapest_starts", starts):
