@@ -199,11 +199,12 @@ def attend_pairs(
         top = top.scatter_reduce(0, receiver[:, None].expand_as(logits), logits, "amax")  # (B L, H)
     weights = (logits - top[receiver]).exp()
     total = torch.zeros_like(top).index_add(0, receiver, weights).clamp(min=1)  # at least 1 where there is a pair
+    weights = weights / total[receiver]
     mean = weights.new_zeros(batch * length, heads * width)
     for (to, source), weight in zip(ways, weights.chunk(2), strict=True):
         mean.index_add_(0, to, (weight[..., None] * look_up(value, source)).flatten(1))  # (P, D)
-    mean = mean.view(batch, length, heads, width) / total.view(batch, length, heads, 1)
-    return (top + total.log()).view(batch, length, heads), mean  # top + log(total) = log of the summed exponentials
+    # top + log(total) = log of the summed exponentials
+    return (top + total.log()).view(batch, length, heads), mean.view(batch, length, heads, width)
 
 
 def channels(sink: Tensor, alignment: Alignment, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -309,12 +310,13 @@ class MergedAttention(torch.autograd.Function):
         halves = by_modality(alignment.first_text, query, key, value, mask)
         parts = [fused_on_cpu(*part, scaling=scaling) for part in halves]
         output, fused = (torch.cat(both, dim=1) for both in zip(*parts, strict=True))
+        del parts  # and below in place, for memory
         listed, mean = attend_pairs(query, key, value, scaling, alignment)
         # out = w a + (1 - w) b with a, b the two parts' outputs and w = sigmoid(lse_a - lse_b), which is
         # exp(lse_a - lse), lse = log(exp(lse_a) + exp(lse_b)) the log of the whole softmax's denominator
         total = torch.logaddexp(fused, listed)  # (B, L, H)
         shares = [(part - total).exp()[..., None] for part in (fused, listed)]
-        output = (output * shares[0] + mean * shares[1]).to(query.dtype)
+        output = output.to(total.dtype).mul_(shares[0]).addcmul_(mean, shares[1]).to(query.dtype)
         ctx.save_for_backward(query, key, value, mask, output, total, *(alignment.pairs or ()))
         ctx.scaling, ctx.first_text = scaling, alignment.first_text
         return output

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import torch
 
 
+ROWS_AT_ONCE = 4096  # normalised together, for memory
+
+
 class HierSumFeatureExtractor(FeatureExtractionMixin):
     """Feature extractor that builds the input of `HierSumModel`.
 
@@ -116,8 +119,9 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
             )
             for i, name in enumerate(names)
         ]
+        own = count == 1 and self.normalize_features  # no copy of a copy: that of ten hours takes 370 MB
         batch = {
-            "video_features": pad([video[0] for video in videos]),
+            "video_features": videos[0][0][None] if own else pad([video[0] for video in videos]),
             "video_mask": pad([np.ones(len(video[0]), bool) for video in videos]),
             "text_features": pad([video[1] for video in videos]),
             "text_mask": pad([np.ones(len(video[1]), bool) for video in videos]),
@@ -186,7 +190,11 @@ class HierSumFeatureExtractor(FeatureExtractionMixin):
         """
         if not self.normalize_features:
             return rows
-        unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        unit = np.empty_like(rows)
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[first : first + ROWS_AT_ONCE]
+            norms = np.linalg.norm(part, axis=1, keepdims=True)
+            np.divide(part, np.maximum(norms, 1e-12), out=unit[first : first + ROWS_AT_ONCE])
         return unit
 
     def _spans(self, name: str, times_s: np.ndarray, text_times_s: Any, count: int) -> np.ndarray:

@@ -322,12 +322,12 @@ def _worker(args: argparse.Namespace, encoders: Sequence[Any]) -> Callable[[Sequ
     hush()
     scorer = open_scorer(args.model, args.level, "cpu", args.dtype, args.fast, args.runtime)
     scorer.load()
-    if encoders:
-        found = worker_encoder(scorer.extractor.video_encoder, args.dtype, args.runtime, encoders)
-        vars(scorer)["video_encoder"] = found  # in place of one that it would load
+    theirs = worker_encoder(scorer.extractor.video_encoder, args.dtype, args.runtime, encoders) if encoders else None
 
     def work(item: Sequence[Any]) -> tuple[str, str, float]:
         video, files, folders, made_with = item
+        if theirs:  # again: a long video lets go of it
+            vars(scorer)["video_encoder"] = theirs
         out, err = StringIO(), StringIO()
         with brought(files, args.output) as here, redirect_stdout(out), redirect_stderr(err):
             moved = {"subtitles": here(args.subtitles), "description": here(args.description)}

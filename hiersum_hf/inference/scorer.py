@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,12 @@ class Scorer:
     def found_device(self) -> str:
         """The device by its own name, "auto" no more; a wrong one is refused."""
         return str(torch_device(self.device))
+
+    def release_encoders(self) -> None:
+        """Let go of the encoders, 170 MB; the next use loads them anew."""
+        for encoder in ("video_encoder", "text_encoder"):
+            vars(self).pop(encoder, None)
+        gc.collect()
 
     def load(self) -> None:
         """Load the networks, and refuse what cannot score.

@@ -35,6 +35,9 @@ from hiersum_hf.timeline import budget_of
 from hiersum_hf.video.stills import Glances, nothing_there, still_stretches
 
 
+MANY_FRAMES = 20_000  # from there on a network needs more memory than reading did
+
+
 @dataclass(frozen=True, eq=False)
 class ScoredVideo:
     """A video whose frames have scores: summaries of any length follow from it without decoding it again.
@@ -199,6 +202,9 @@ def score_video(
     )
     _, notes = levels_of(scorer, source.has_description)
     tell("scores", 0.0)
+    if scorer.networks and len(encoded.record.video_features) > MANY_FRAMES:
+        scorer.release_encoders()
+        give_back_memory()
     scored = score_record(encoded.record, scorer, source.sentences, (*encoded.notes, *notes))
     scored = replace(scored, cuts_s=encoded.cuts_s, glances=encoded.glances, heard=encoded.heard)
     scored = ask(scored, queries)

@@ -80,6 +80,19 @@ def test_features_computed_earlier_are_scored_by_the_same_steps(mute, encoded, t
     assert again.summarize("5s") == scored.summarize("5s")
 
 
+def test_a_long_video_is_scored_without_its_encoders_in_memory(mute, encoded, tmp_path, monkeypatch):
+    scorer, memory = load_scorer(mute, device="cpu"), []
+    expected = score_video(tmp_path / "talk.mp4", scorer).scores
+    monkeypatch.setattr("hiersum_hf.inference.summarize.MANY_FRAMES", 39)
+    for encoder in ("video_encoder", "text_encoder"):
+        vars(scorer)[encoder] = type("Weights", (), {"__del__": lambda self: memory.append("free")})()
+    monkeypatch.setattr("hiersum_hf.inference.summarize.give_back_memory", lambda: memory.append("given back"))
+    np.testing.assert_array_equal(score_video(tmp_path / "talk.mp4", scorer).scores, expected)
+    assert memory[:3] == ["free", "free", "given back"]
+    monkeypatch.setattr("hiersum_hf.inference.scorer.load_video_encoder", lambda *_: "loaded anew")
+    assert scorer.video_encoder == "loaded anew"
+
+
 def test_several_checkpoints_are_averaged(mute, encoded, tmp_path):
     torch.manual_seed(1)
     HierSumModel(HierSumConfig(**SIZES, trained_levels=["child"])).save_pretrained(tmp_path / "second")

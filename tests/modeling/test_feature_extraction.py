@@ -1,5 +1,7 @@
 """Seconds to frames and back, and bad features named before they reach the network."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,25 @@ def test_batch_is_padded_and_normalised(extractor):
     assert batch["text_spans"][0].tolist() == [[0, 2], [2, 5]]
     torch.testing.assert_close(batch["video_features"].norm(dim=-1)[batch["video_mask"]], torch.ones(10))
     assert batch["level"] == "child"
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_long_video_is_held_once_more_and_apart_from_what_was_given(normalize):
+    """The features of ten hours take 370 MB; a batch of one is the copy that its rows were scaled in."""
+    features = rows(30_000, 16)
+    before = features.copy()
+    extractor = HierSumFeatureExtractor("eyes", "words", 16, 10, normalize_features=normalize)
+    tracemalloc.start()
+    try:
+        batch = extractor(features)["video_features"]
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 1.7 * features.nbytes  # with the times and the masks
+    lengths = np.linalg.norm(features, axis=1, keepdims=True) if normalize else 1
+    np.testing.assert_allclose(batch[0].numpy(), features / lengths, rtol=1e-6)
+    batch.zero_()
+    np.testing.assert_array_equal(features, before)
 
 
 @pytest.mark.parametrize(("level", "texts"), [("child", 2), ("parent", 3), ("joint", 5)])
