@@ -31,8 +31,9 @@ def synthetic(
     """A video whose frame k is grey of level 40 + 8 (k mod 20), with an optional tone from 0 to 3 s."""
     with av.open(str(path), "w", format=muxer, options=muxing or {}) as target:
         codec = codec or ("libx264" if size[0] % 2 == size[1] % 2 == 0 else "ffv1")
-        quiet = {"x265-params": "log-level=none:open-gop=0"} if codec == "libx265" else {}
-        pictures = target.add_stream(codec, rate=25, options=quiet | (options or {}))
+        # The same bytes on any machine: x264 gives others with another number of threads
+        own = {"libx264": {"threads": "3"}, "libx265": {"x265-params": "log-level=none:open-gop=0"}}.get(codec, {})
+        pictures = target.add_stream(codec, rate=25, options=own | (options or {}))
         pictures.width, pictures.height, pictures.pix_fmt = *size, pix_fmt
         pictures.codec_context.time_base = Fraction(1, 1000)
         pictures.codec_context.gop_size = gop
