@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 GLANCED = ("contrast", "change")
 STANDS_S = 5.0  # a picture that stands longer is sampled again and again; not given in the paper
-FEATURE_VERSION = 2  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
+FEATURE_VERSION = 3  # of decoding, sampling and preprocessing here; a new one makes all stored features anew
 
 
 @dataclass(frozen=True)
