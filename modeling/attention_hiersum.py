@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+PAIRS_AT_ONCE = 16_384  # looked up together without gradients, for memory
+
 # What scaled_dot_product_attention calls on a CPU. Both also know the log of the summed exponentials. No public names.
 CPU_FUSED: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 CPU_FUSED_BACKWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
@@ -168,43 +170,64 @@ def align(video_mask: Tensor, text_mask: Tensor, text_spans: Tensor, level: str,
     return alignment._replace(pairs=list_pairs(count, text_spans, video_mask, num_pairs))
 
 
-def attend_pairs(
-    query: Tensor, key: Tensor, value: Tensor, scaling: float, alignment: Alignment
-) -> tuple[Tensor, Tensor]:
-    """Attend from every token over its pairs alone.
+def pair_weights(query: Tensor, key: Tensor, scaling: float, alignment: Alignment) -> tuple[Tensor, Tensor | None]:
+    """Weigh the pairs of every token by the softmax over them alone.
 
     It takes what `attend` takes.
 
     Returns:
-        The log of the summed exponentials of the pairs' logits, `(B, L, H)`, and the mean of the other tokens' values
-        under the softmax of these logits, `(B, L, H, W)`.
+        The log of the summed exponentials of the pairs' logits, `(B, L, H)`, and the weights `(2 P, H)` with which the
+        frames look at the texts and the texts at the frames.
     """
-    batch, length, heads, width = query.shape
+    batch, length, heads, _ = query.shape
     wide = torch.promote_types(query.dtype, torch.float32)
     lowest = torch.finfo(wide).min
     if alignment.pairs is None:
-        return query.new_full((batch, length, heads), lowest, dtype=wide), query.new_zeros(())
+        return query.new_full((batch, length, heads), lowest, dtype=wide), None
     frame, text, bias = alignment.pairs
-
-    def look_up(x: Tensor, tokens: Tensor) -> Tensor:  # (P, H, W), in a way whose gradient is fast on CPU
-        return F.embedding(tokens, x.flatten(0, 1).flatten(1)).view(-1, heads, width)
-
-    # Each pair counts twice: the frame looks at the text, and the text at the frame
-    ways, receiver = ((frame, text), (text, frame)), torch.cat([frame, text])  # (2 P,)
-    logits = torch.cat([(look_up(query, a) * look_up(key, b)).sum(-1, dtype=wide) for a, b in ways]) * scaling
-    logits = logits + bias.repeat(2)[:, None]  # (2 P, H)
+    receiver = torch.cat([frame, text])  # (2 P,)
+    products = [(look_up(query, a) * look_up(key, b)).sum(-1, dtype=wide) for a, b in both_ways(frame, text)]
+    logits = torch.cat(products) * scaling + bias.repeat(2)[:, None]  # (2 P, H)
     # Softmax in parts: exp(logit - top) / sum of exp(logit - top), top the greatest logit of each receiver
     with torch.no_grad():
         top = logits.new_full((batch * length, heads), lowest)
         top = top.scatter_reduce(0, receiver[:, None].expand_as(logits), logits, "amax")  # (B L, H)
     weights = (logits - top[receiver]).exp()
     total = torch.zeros_like(top).index_add(0, receiver, weights).clamp(min=1)  # at least 1 where there is a pair
-    weights = weights / total[receiver]
-    mean = weights.new_zeros(batch * length, heads * width)
-    for (to, source), weight in zip(ways, weights.chunk(2), strict=True):
-        mean.index_add_(0, to, (weight[..., None] * look_up(value, source)).flatten(1))  # (P, D)
     # top + log(total) = log of the summed exponentials
-    return (top + total.log()).view(batch, length, heads), mean.view(batch, length, heads, width)
+    return (top + total.log()).view(batch, length, heads), weights / total[receiver]
+
+
+def add_pairs(
+    output: Tensor, value: Tensor, weights: Tensor | None, alignment: Alignment, share: Tensor | None = None
+) -> None:
+    """Add the values of each token's pairs to its output.
+
+    Args:
+        output (`torch.Tensor` of shape `(B, L, H, W)`): What is added to, contiguous.
+        value (`torch.Tensor` of shape `(B, L, H, W)`): The values.
+        weights (`torch.Tensor` of shape `(2 P, H)`): From `pair_weights`.
+        alignment (`Alignment`): Who sees whom.
+        share (`torch.Tensor` of shape `(B, L, H)`, *optional*): Factor of all that is added to a token.
+    """
+    if alignment.pairs is None or weights is None:
+        return
+    ways, rows = both_ways(*alignment.pairs[:2]), output.view(-1, output.shape[2] * output.shape[3])  # (B L, D)
+    for (to, source), weight in zip(ways, torch.split(weights, [len(to) for to, _ in ways]), strict=True):
+        weight = weight if share is None else weight * share.flatten(0, 1)[to]
+        rows.index_add_(0, to, (weight[..., None] * look_up(value, source)).flatten(1))
+
+
+def both_ways(frame: Tensor, text: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """List who looks at whom, in parts: a pair counts twice, its frame looks at its text, and the text at the frame."""
+    size = max(1, len(frame)) if torch.is_grad_enabled() else PAIRS_AT_ONCE
+    frames, texts = torch.split(frame, size), torch.split(text, size)
+    return [*zip(frames, texts, strict=True), *zip(texts, frames, strict=True)]
+
+
+def look_up(x: Tensor, tokens: Tensor) -> Tensor:
+    """Look up rows of (B, L, H, W), (P, H, W), in a way whose gradient is fast on CPU."""
+    return F.embedding(tokens, x.flatten(0, 1).flatten(1)).view(-1, *x.shape[2:])
 
 
 def channels(sink: Tensor, alignment: Alignment, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -311,12 +334,13 @@ class MergedAttention(torch.autograd.Function):
         parts = [fused_on_cpu(*part, scaling=scaling) for part in halves]
         output, fused = (torch.cat(both, dim=1) for both in zip(*parts, strict=True))
         del parts  # and below in place, for memory
-        listed, mean = attend_pairs(query, key, value, scaling, alignment)
+        listed, weights = pair_weights(query, key, scaling, alignment)
         # out = w a + (1 - w) b with a, b the two parts' outputs and w = sigmoid(lse_a - lse_b), which is
         # exp(lse_a - lse), lse = log(exp(lse_a) + exp(lse_b)) the log of the whole softmax's denominator
         total = torch.logaddexp(fused, listed)  # (B, L, H)
-        shares = [(part - total).exp()[..., None] for part in (fused, listed)]
-        output = output.to(total.dtype).mul_(shares[0]).addcmul_(mean, shares[1]).to(query.dtype)
+        output = output.to(total.dtype).mul_((fused - total).exp()[..., None])
+        add_pairs(output, value, weights, alignment, (listed - total).exp())
+        output = output.to(query.dtype)
         ctx.save_for_backward(query, key, value, mask, output, total, *(alignment.pairs or ()))
         ctx.scaling, ctx.first_text = scaling, alignment.first_text
         return output
@@ -368,7 +392,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float, alignment:
         merged: Tensor = apply(query, key, value, scaling, alignment)
         return merged
     length, width = query.shape[1], query.shape[-1]
-    total, mean = attend_pairs(query, key, value, scaling, alignment)
+    total, weights = pair_weights(query, key, scaling, alignment)
+    mean = value.new_zeros(value.shape, dtype=total.dtype)
+    add_pairs(mean, value, weights, alignment)
     query_more, key_more, sink_key = channels(total / scaling, alignment, query)
     query, key = torch.cat([query, query_more], dim=-1), torch.cat([key, key_more], dim=-1)
     parts = [alignment.first_text, length - alignment.first_text] if alignment.split else [length]

@@ -67,6 +67,20 @@ def test_output_and_gradients_are_those_of_the_mask(level, scale, dtype, toleran
     torch.testing.assert_close(found[2], found[1])
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_without_gradients_pairs_are_looked_up_in_parts(level, kernel, monkeypatch):
+    qkv, masks = made_up(level)
+    looked_up, look_up = [], attention_hiersum.look_up
+    monkeypatch.setattr(
+        attention_hiersum, "look_up", lambda x, tokens: looked_up.append(len(tokens)) or look_up(x, tokens)
+    )
+    monkeypatch.setattr(attention_hiersum, "PAIRS_AT_ONCE", 9)
+    with torch.no_grad():
+        found = by_pairs(qkv, masks, level)
+    assert max(looked_up, default=9) == 9
+    torch.testing.assert_close(found[real_rows(masks)], by_mask(qkv, masks)[real_rows(masks)], atol=1e-4, rtol=0)
+
+
 def test_without_restriction_every_frame_sees_every_text():
     qkv, masks = made_up("child")
     rows = real_rows(masks)
