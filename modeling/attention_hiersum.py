@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-PAIRS_AT_ONCE = 16_384  # looked up together without gradients, for memory
+PAIRS_AT_ONCE = 8192  # looked up together without gradients, for memory
 
 # What scaled_dot_product_attention calls on a CPU. Both also know the log of the summed exponentials. No public names.
 CPU_FUSED: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)

@@ -39,7 +39,7 @@ from .losses_hiersum import (
 
 VIDEO, TEXT = 0, 1
 LIST_COST = 2  # cells of the mask that take about the memory of one channel of one pair
-TOKENS_AT_ONCE = 16_384  # through the feed-forward network without gradients, for memory
+TOKENS_AT_ONCE = 4096  # through the feed-forward network without gradients, for memory
 UNMASKED_FROM = 2048  # tokens; measured on CPU: below, the plain mask trains faster
 SCORE_LOSSES = {"correlation": score_correlation_loss, "centered_mse": centered_mse_loss}
 INITIAL_LOGIT_SCALE = 2.6592600369327783  # ln(1 / 0.07)
@@ -323,11 +323,12 @@ class HierSumEmbeddings(nn.Module):
 
     def forward(
         self, video_features: Tensor, video_mask: Tensor, text_features: Tensor, text_mask: Tensor, text_spans: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Embed all tokens.
 
         Returns:
-            Tokens `(B, L, D)` in the order CLS_V, frames, CLS_T, texts, and the projected frames `(B, N, D)`.
+            Tokens `(B, L, D)` in the order CLS_V, frames, CLS_T, texts, and the projected frames `(B, N, D)`, None
+            without a linear path.
         """
         if self.config.center_features:
             real = video_mask[..., None]
@@ -347,7 +348,7 @@ class HierSumEmbeddings(nn.Module):
                 text = text + self._segment_rows(0, num_texts + 1)
             else:
                 text = text + nn.functional.pad(rows, (0, 0, 1, 0))
-        return torch.cat([video, text], dim=1), frames
+        return torch.cat([video, text], dim=1), frames if self.config.linear_path else None
 
 
 class HierSumEncoder(nn.Module):
@@ -375,12 +376,12 @@ class HierSumEncoder(nn.Module):
         level: str,
         num_pairs: int | None = None,
         **kwargs: Any,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Encode the tokens of both modalities.
 
         Returns:
             Those of the video, `(B, 1 + N, D)`, and of the text, `(B, 1 + M, D)`, CLS first; and the projected frames
-            `(B, N, D)`.
+            `(B, N, D)`, None without a linear path.
         """
         hidden_states, frames = self.embeddings(video_features, video_mask, text_features, text_mask, text_spans)
         attention_mask = self._attention_mask(hidden_states, video_mask, text_mask, text_spans, level, num_pairs)
@@ -573,8 +574,8 @@ class HierSumModel(HierSumPreTrainedModel):
                 output.loss = self._total(output.losses)
         return output
 
-    def _frame_logits(self, tokens: Tensor, frames: Tensor, video_mask: Tensor) -> Tensor:
-        """Predict the importance of frames, (B, N), from their tokens and projections, both (B, N, D)."""
+    def _frame_logits(self, tokens: Tensor, frames: Tensor | None, video_mask: Tensor) -> Tensor:
+        """Predict the importance of frames, (B, N), from their tokens and any projections, both (B, N, D)."""
         logits: Tensor = self.frame_head(tokens)
         if self.config.linear_path:
             logits = logits + self.linear_path(frames)[..., 0]
