@@ -300,9 +300,10 @@ def _others(text: str, source: str) -> Cues:
             ends = dict(pairwise(sorted({event.start for event in events})))
             for event in events:
                 event.end = ends.get(event.start, event.end)
+        read = _cues_of_events(events)
         # pysubs2 takes any line that begins with 0:00:01: for TMP, also that of a transcript's times
-        if events.format != "tmp" or any(re.search(r"[^\W\d_]", event.plaintext) for event in events):
-            return _cues_of_events(events)
+        if events.format != "tmp" or any(re.search(r"[^\W\d_]", cue.text) for cue in read.cues):
+            return read
         reason: Exception | None = None
     except pysubs2.exceptions.UnknownFPSError as error:
         what, hint = "MicroDVD without its frame rate", "Put a line {1}{1}25.0 before it, for 25 a second."

@@ -346,3 +346,7 @@ def test_a_cue_of_many_braces_is_no_drawing(monkeypatch):
     drawing = pysubs2.SSAEvent(500, 1500, text=r"{\p1}{a}{b}Cut it.")
     (cue,) = subtitles._cues_of_events([drawing]).cues
     assert cue.text.endswith("Cut it.")
+    seen = []
+    monkeypatch.setattr(pysubs2.SSAEvent, "plaintext", property(lambda event: seen.append(event.text) or event.text))
+    subtitles._others("00:00:01:{a}{b}{c}Cut it.\n00:00:05:Glue it.\n", "a.txt")
+    assert seen == ["a}b}c}Cut it.", "Glue it."]
