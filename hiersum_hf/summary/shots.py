@@ -5,7 +5,7 @@ Letters: N sampled frames, D feature width, S shots, U annotators, n_frames orig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from hiersum_hf.records import Floats, Ints
 
 PENALTY_SCALE = 1.0  # vmax of kernel temporal segmentation; not given in the paper
 BLOCK, PART = 128, 256  # ends and starts of shots in one matrix product, for memory
+KEPT = 2**22  # features whose sums are kept, for memory: an hour of the offline encoder's takes more
 TOTALS_AT_ONCE = 256  # knapsacks that `best_shots` solves side by side, for memory
 
 
@@ -51,7 +52,7 @@ def kernel_temporal_segmentation(features: np.ndarray, longest: int | None = Non
 
 
 class _Frames:
-    """The normalised, centred features, made anew in each pass: the sums of ten hours would take 700 MB."""
+    """The normalised, centred features; of long videos made anew in each pass: the sums of ten hours take 700 MB."""
 
     def __init__(self, features: np.ndarray):
         self.features, self.norms, self.mean = features, np.ones(len(features)), np.zeros(features.shape[1])
@@ -62,6 +63,7 @@ class _Frames:
         # Taken off all, it moves no distance, and keeps the sums small
         self.mean = sum(self._rows(part).sum(axis=0) for part in parts) / len(features)
         self.energy = sum(float(np.vdot(rows, rows)) for rows in map(self._rows, parts))
+        self._kept = list(self._summed()) if features.size <= KEPT else None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -71,12 +73,15 @@ class _Frames:
         rows -= self.mean
         return rows
 
-    def sums(self) -> Iterator[tuple[int, Floats]]:
+    def sums(self) -> Iterable[tuple[int, Floats]]:
         """Sum up all frames before each, block by block.
 
-        Yields:
-            The block's first frame t, and the sums (E + 1, D) of the first t, t + 1, ..., t + E frames.
+        Returns:
+            Each block's first frame t, and the sums (E + 1, D) of the first t, t + 1, ..., t + E frames.
         """
+        return self._summed() if self._kept is None else self._kept
+
+    def _summed(self) -> Iterator[tuple[int, Floats]]:
         before = np.zeros((1, self.features.shape[1]))
         for first in range(0, len(self), BLOCK):
             sums = np.concatenate([before, self._rows(slice(first, first + BLOCK))])

@@ -122,6 +122,13 @@ def test_segmentation_of_two_hours_finds_its_shots():
     assert (shots[1:, 0] == shots[:-1, 1]).all()
 
 
+def test_sums_made_anew_in_each_pass_are_those_that_are_kept(monkeypatch):
+    features = staircase(0, 700, 30, width=64, noise=0.5)
+    kept = kernel_temporal_segmentation(features)
+    monkeypatch.setattr(shots_module, "KEPT", 0)
+    np.testing.assert_array_equal(kernel_temporal_segmentation(features), kept)
+
+
 def test_segmentation_holds_few_sums_of_its_features():
     """Those of ten hours of width 1,280 would take 700 MB."""
     features = np.repeat(np.eye(4, 1280, dtype=np.float32), 1600, axis=0)
