@@ -67,8 +67,9 @@ class TVSumReader:
         video_encoder: Id of what made the frames' features, where the file does not say; another id than it says is an
             error.
         captions: Sentence j with its times for each row j: a .json {id: {"timestamps": [[start_s, end_s], ...],
-            "sentences": [...], perhaps "duration"}} or {id: {"captions": [{"start_mmss", "end_mmss", "caption"}]}}, or
-            a folder with id.srt, id.vtt or id.ass. Without text_features these remain to be computed.
+            "sentences": [...], perhaps "duration"}} or {id: {"sample_meta": {"total_frames", "fps"}, "captions":
+            [{"start_mmss", "end_mmss", "caption"}, ...]}}, or a folder with id.srt, id.vtt or id.ass. Without
+            text_features these remain to be computed.
         alignment: "a2summ-positional" spreads text features without captions over the frames
             (`hiersum_hf.datasets.readers.tvsum_texts.positional_spans`); their words remain unknown.
 

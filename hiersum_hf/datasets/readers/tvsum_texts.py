@@ -228,7 +228,7 @@ def _sentences(where: str, entry: Any) -> list[Sentence]:
         pairs = zip(times, texts, strict=True)
         return [Sentence(" ".join(text.split()), float(start_s), float(end_s)) for (start_s, end_s), text in pairs]
     except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
-        expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences"
+        expected = "timestamps [[start_s, end_s], ...] and as many strings under sentences, or sample_meta and captions"
         raise InputError(f"{where}: expected {expected}, found {error!r}. Write them so.") from None
 
 
