@@ -23,6 +23,7 @@ from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
 from hiersum_hf.records import Segment, Sentence, Summary, clock
 from hiersum_hf.results import write_json
 from hiersum_hf.summary.chapters import as_ffmetadata, as_vtt, as_youtube, shortened
+from hiersum_hf.summary.compose import SHOWN, SHOWN_S
 from hiersum_hf.summary.export import EXPORTS, check_exports, write_exports
 from hiersum_hf.summary.finished import MADE_WITH
 from hiersum_hf.summary.page import summary_page
@@ -301,12 +302,18 @@ def segment_pictures(summary: Summary, path: str | Path) -> dict[int, np.ndarray
 def _best_moments(summary: Summary) -> list[float]:
     """Return for each segment the second of the summary with its highest score.
 
-    It is never in the last quarter of a second of the segment.
+    It lies in a shot of which the segment holds 2 s or 30 %, where there is one, so that the last second of a scene
+    does not stand for the next. It is never in the last quarter of a second of the segment.
     """
     times_s, values = np.array(summary.scores["times_s"]), np.array(summary.scores["values"])
+    starts_s, ends_s = np.array([(shot["start_s"], shot["end_s"]) for shot in summary.shots]).T
+    shot_of = np.searchsorted(starts_s, times_s, side="right") - 1
     moments = []
     for segment, begin_s in zip(summary.segments, begins(summary.segments), strict=True):
+        held_s = np.minimum(ends_s, segment.end_s) - np.maximum(starts_s, segment.start_s)
+        shown = held_s >= np.minimum(SHOWN_S, SHOWN * (ends_s - starts_s))
         inside = np.flatnonzero((segment.start_s <= times_s) & (times_s < segment.end_s))
+        inside = inside[shown[shot_of[inside]]] if shown[shot_of[inside]].any() else inside
         best_s = times_s[inside[values[inside].argmax()]] if len(inside) else segment.start_s
         moments.append(begin_s + max(0.0, min(best_s, segment.end_s - 2 / PICTURE_FPS) - segment.start_s))
     return moments

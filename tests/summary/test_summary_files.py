@@ -166,6 +166,19 @@ def test_each_segment_has_the_picture_of_its_best_moment(source, tmp_path):
     assert {picture.shape for picture in pictures.values()} == {(240, 320, 3)}
 
 
+def test_the_end_of_another_scene_is_no_picture_of_a_segment(source, tmp_path):
+    """Red, 1.5 s of a shot of 6, scores highest; a segment within one shot has the best picture it holds."""
+    summary = make_summary(source.name, [(0.5, 4.0, 0.9), (4.0, 4.5, 0.1)])
+    shots = [
+        {"start_s": start_s, "end_s": end_s, "score": 0.5, "selected": False}
+        for start_s, end_s in [(-4.0, 2.0), (2.0, 9.0)]
+    ]
+    summary = replace(summary, shots=tuple(shots), scores=summary.scores | {"values": [0.9] * 4 + [0.5] * 8})
+    folder = write_summary(summary, source, tmp_path / "out")
+    pictures = segment_pictures(summary, folder / "summary.mp4")
+    assert [pictures[number].mean(axis=(0, 1)).argmax() for number in (0, 1)] == [1, 2]
+
+
 @pytest.mark.slow
 def test_pictures_of_a_very_high_video_fit_their_page(tmp_path):
     """As wide as all others they would be 320,000 pixels high, which no picture file holds."""
