@@ -7,18 +7,21 @@ import subprocess
 import sys
 import time
 import types
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from hiersum_hf import __version__
+from hiersum_hf import HierSumFeatureExtractor, __version__
+from hiersum_hf.cli import summarize
 from hiersum_hf.cli.main import main
 from hiersum_hf.features.cache import FrameSettings
 from hiersum_hf.files import remote
 from hiersum_hf.inference import extract, on_ray
 from hiersum_hf.inference.extract import find_videos
 from hiersum_hf.inference.progress import Progress
+from hiersum_hf.inference.scorer import Scorer
 from tests.makers.encoders import colour_encoder, write_sentence_clip
 from tests.makers.extraction import run
 from tests.makers.folders import contents
@@ -333,3 +336,23 @@ def test_summaries_are_those_of_one_process(cluster, tmp_path, capsys):
         assert contents(tmp_path / "ray" / str(i)) == contents(tmp_path / "one" / str(i))
     assert main([*words, str(tmp_path / "ray"), "--engine", "ray", "--address", cluster.address]) == 1
     assert "2 finished before" in capsys.readouterr().err
+
+
+def test_a_worker_has_its_encoder_again_after_a_long_video(monkeypatch):
+    """A network that scores hours lets go of the encoders; one loaded anew would be the worker's own."""
+    theirs, seen = colour_encoder(), []
+
+    def summarize_long(args, video, scorer, folders):
+        seen.append(scorer.video_encoder)
+        scorer.release_encoders()
+        return 1.0
+
+    scorer = Scorer(HierSumFeatureExtractor("colour", ""))
+    monkeypatch.setattr(on_ray, "worker_encoder", lambda *given: theirs)
+    monkeypatch.setattr("hiersum_hf.inference.scorer.open_scorer", lambda *given: scorer)
+    monkeypatch.setattr(summarize, "_summarize", summarize_long)
+    words = dict.fromkeys(("model", "level", "dtype", "fast", "runtime", "subtitles", "description"))
+    work = summarize._worker(Namespace(output="out", **words), ["an actor"])
+    for _ in range(2):
+        work((Path("a.mp4"), (), {}, {}))
+    assert seen == [theirs, theirs]
