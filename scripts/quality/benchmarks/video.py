@@ -197,9 +197,10 @@ def tone(start_s: float, end_s: float, hertz: int) -> av.AudioFrame:
     return frame
 
 
-def bare_decode(path: Path) -> int:
+def bare_decode(path: Path, skip: str = "DEFAULT") -> int:
     with av.open(str(path)) as source:
         source.streams.video[0].thread_type = "AUTO"
+        source.streams.video[0].codec_context.skip_frame = skip
         return sum(1 for _ in source.decode(video=0))
 
 
