@@ -12,10 +12,12 @@ from typing import Any
 
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts.sentences import ends_alone, merge_into_sentences, starts_small
-from hiersum_hf.texts.tracks import base_language, stream_start_s
-from hiersum_hf.video.reader import open_media
+from hiersum_hf.texts.tracks import base_language
+from hiersum_hf.video.reader import named_errors
+from hiersum_hf.video.sound import sound_samples
 
 
+RATE = 16_000  # samples a second that Whisper hears
 INSTALL = 'Speech recognition needs faster-whisper: pip install "hiersum-hf[asr]"'
 
 
@@ -27,7 +29,7 @@ def transcribe(
     Sentences begin and end with a word, never within one.
 
     Args:
-        path: Any file that FFmpeg reads; its first audio track is heard.
+        path: A video file; the audio track is heard that the summary has.
         language: Spoken language ("en", "eng"); default: recognised from the first half minute.
         model: Size ("tiny" to "large-v3", fetched from the Hub on first use), Hub id or folder of a converted model.
         device: "auto", "cpu", "cuda" or "cuda:1"; on any other Whisper works on the CPU.
@@ -38,21 +40,20 @@ def transcribe(
     Raises:
         ImportError: faster-whisper is not installed.
         FileNotFoundError: There is no such file.
-        ValueError: The file is not readable, or Whisper does not know the language.
+        ValueError: The file is not a readable video, or Whisper does not know the language.
         OSError: The model is not on this machine and cannot be fetched.
     """
-    with open_media(path) as container:
-        if not container.streams.audio:
-            return []
-        # Whisper counts from the first sample.
-        video = container.streams.best("video")
-        begins_s = stream_start_s(container.streams.audio[0]) - stream_start_s(video)
-        spoken = None if language is None else base_language(language)
+    # Whisper counts samples; of a file it would leave out what is not stored, and be early after every gap
+    samples = sound_samples(path, RATE)
+    if not len(samples):
+        return []
+    spoken = None if language is None else base_language(language)
+    with named_errors(path):
         # Without voice detection Whisper invents sentences for music and silence.
         segments, _ = _whisper(model, device).transcribe(
-            str(Path(path).absolute()), language=spoken, word_timestamps=True, vad_filter=True
+            samples, language=spoken, word_timestamps=True, vad_filter=True
         )
-        return merge_into_sentences(_cues(segments, begins_s))
+        return merge_into_sentences(_cues(segments))
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +75,7 @@ def _whisper(model: str, device: str) -> Any:
         ) from error
 
 
-def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:
+def _cues(segments: Iterable[Any]) -> list[Sentence]:
     """Make a cue of each word.
 
     It takes those after it that are written without a space, or small after an abbreviation.
@@ -82,7 +83,7 @@ def _cues(segments: Iterable[Any], begins_s: float) -> list[Sentence]:
     cues: list[Sentence] = []
     for segment in segments:
         for number, word in enumerate(segment.words):
-            start_s, end_s = float(word.start) + begins_s, float(word.end) + begins_s
+            start_s, end_s = float(word.start), float(word.end)
             if number and _continues(cues[-1].text, word.word):
                 cues[-1] = Sentence(cues[-1].text + word.word, cues[-1].start_s, end_s)
             else:

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
-from hiersum_hf.video.clock import Clock, sound_of
-from hiersum_hf.video.faults import Faults, stream_start_s
-from hiersum_hf.video.reader import VideoFile, leaps, readable_packets
+from hiersum_hf.video.reader import VideoFile
+from hiersum_hf.video.sound import Samples, sound_packets
 
 
 POINTS = 128  # of a picture's longer side that are looked at
@@ -117,7 +115,7 @@ class Sound:
 
     def __init__(self) -> None:
         self._parts: list[tuple[float, float, int]] = []  # middle in seconds, energy, samples
-        self._resampler = _resampler()
+        self._decoder = Samples(RATE)
 
     def hear(self, packet: Any, origin_s: float) -> None:
         """Note the sound of a packet.
@@ -128,20 +126,9 @@ class Sound:
             packet: Of the audio stream.
             origin_s: Start of the pictures on the file's clock.
         """
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            return
-        for frame in frames:
-            try:
-                parts = self._resampler.resample(frame)
-            except (av.error.FFmpegError, ValueError):  # the format changed on the way
-                self._resampler = _resampler()
-                parts = self._resampler.resample(frame)
-            for part in parts if frame.time is not None else ():
-                samples = part.to_ndarray().ravel()
-                middle_s = frame.time - origin_s + len(samples) / RATE / 2
-                self._parts.append((middle_s, float(samples @ samples), len(samples)))
+        for time_s, samples in self._decoder.of(packet):
+            middle_s = time_s - origin_s + len(samples) / RATE / 2
+            self._parts.append((middle_s, float(samples @ samples), len(samples)))
 
     def at(self, edges_s: np.ndarray) -> np.ndarray:
         """Tell at which sampled frames there is sound, (N,).
@@ -173,17 +160,7 @@ def heard(video: str | Path | VideoFile, edges_s: np.ndarray) -> np.ndarray:
         FileNotFoundError: There is no such file.
         ValueError: The file is not readable.
     """
-    sound, file = Sound(), video if isinstance(video, VideoFile) else VideoFile(video)
-    with file.packets() as (container, pictures):
-        stream = sound_of(container)
-        if stream is not None:
-            clock = Clock(container, (pictures, stream), leaps=leaps(container))
-            for packet in readable_packets(container, pictures, Faults(), clock):
-                if packet.stream.index == stream.index:
-                    sound.hear(packet, stream_start_s(pictures))
+    sound = Sound()
+    for packet, origin_s in sound_packets(video):
+        sound.hear(packet, origin_s)
     return sound.at(edges_s)
-
-
-def _resampler() -> Any:
-    """Make what turns sound into mono float samples."""
-    return av.AudioResampler(format="flt", layout="mono", rate=RATE)

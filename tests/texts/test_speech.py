@@ -2,7 +2,6 @@
 
 import builtins
 import sys
-from fractions import Fraction
 from types import ModuleType, SimpleNamespace
 
 import av
@@ -12,6 +11,7 @@ import pytest
 from hiersum_hf.records import Sentence
 from hiersum_hf.texts import speech
 from hiersum_hf.texts.speech import transcribe
+from tests.makers.sounds import loud_s, write_sounds
 
 
 def words(text: str, start_s: float = 0.0) -> SimpleNamespace:
@@ -46,40 +46,33 @@ def whisper(monkeypatch):
     return heard
 
 
-def media(path, first_sound_s=None):
-    """Half a second of pictures from 0 s, with sound from `first_sound_s` on."""
-    with av.open(str(path), "w") as target:
-        pictures = target.add_stream("mpeg4", rate=10)
-        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
-        audio = None if first_sound_s is None else target.add_stream("pcm_s16le", rate=8000, layout="mono")
-        for k in range(5):
-            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
-            frame.pts = k
-            target.mux(pictures.encode(frame))
-        target.mux(pictures.encode(None))
-        if audio is not None:
-            sound = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), format="s16", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = 8000, round(first_sound_s * 8000), Fraction(1, 8000)
-            target.mux(audio.encode(sound))
-            target.mux(audio.encode(None))
-    return path
+def media(path, *starts_s):
+    """Pictures from 0 s on, and parts of sound."""
+    return write_sounds(path, starts_s)
 
 
 def test_words_become_sentences_with_the_times_of_their_words(tmp_path, whisper):
     whisper.segments = [words(" We cut the"), words(" wood. Then, e.g. here, we wait.", 3.0), words(" Done", 9.5)]
-    path = media(tmp_path / "a.mkv", first_sound_s=0.0)
+    path = media(tmp_path / "a.mkv", 0.0)
     assert transcribe(path, "eng", model="tiny", device="cuda:1") == [
         Sentence("We cut the wood.", 0.0, 3.5),
         Sentence("Then, e.g. here, we wait.", 4.0, 8.5),
         Sentence("Done", 9.5, 10.0),
     ]
-    asked = {"model": "tiny", "device": "cuda", "device_index": 1, "audio": str(path), "language": "en"}
-    assert whisper.asked == asked | {"vad_filter": True}
+    audio = whisper.asked.pop("audio")
+    assert loud_s(audio, speech.RATE) == [(0.0, 0.5)]
+    assert whisper.asked == {
+        "model": "tiny",
+        "device": "cuda",
+        "device_index": 1,
+        "language": "en",
+        "vad_filter": True,
+    }
 
 
 def test_long_speech_without_full_stops_is_cut_between_words(tmp_path, whisper):
     whisper.segments = [words("".join(f" w{k}" for k in range(25)))]
-    sentences = transcribe(media(tmp_path / "a.mkv", first_sound_s=0.0))
+    sentences = transcribe(media(tmp_path / "a.mkv", 0.0))
     assert [(s.text.split()[0], s.start_s, s.end_s) for s in sentences] == [("w0", 0.0, 14.5), ("w15", 15.0, 24.5)]
     assert all(type(s.start_s) is float for s in sentences), "numpy numbers do not go into JSON"
 
@@ -91,24 +84,24 @@ def test_words_written_together_stay_together(tmp_path, whisper):
     english = words(" The well", 10.0)
     english.words += words("-known cat.", 12.0).words
     whisper.segments = [japanese, words("そう", 3.0), english]
-    assert transcribe(media(tmp_path / "a.mkv", first_sound_s=0.0)) == [
+    assert transcribe(media(tmp_path / "a.mkv", 0.0)) == [
         Sentence("今日はいい天気。", 0.0, 2.0),
         Sentence("またね そう", 2.0, 3.5),  # two segments, as two cues of a file
         Sentence("The well-known cat.", 10.0, 13.5),
     ]
 
 
-def test_times_count_from_the_first_picture(tmp_path, whisper):
-    """Whisper counts from the first sound; where that comes late, every sentence would be early."""
-    whisper.segments = [words(" Late.")]
-    (sentence,) = transcribe(media(tmp_path / "a.mkv", first_sound_s=2.0))
-    assert (sentence.start_s, sentence.end_s) == pytest.approx((2.0, 2.5), abs=0.01)
+@pytest.mark.parametrize("starts_s", [(2.0,), (0.0, 5.0)])
+def test_whisper_hears_what_is_not_stored_as_silence(tmp_path, whisper, starts_s):
+    """It counts samples: of a file whose sound begins late or has gaps, every later sentence would be early."""
+    transcribe(media(tmp_path / "a.mkv", *starts_s))
+    assert [start_s for start_s, _ in loud_s(whisper.asked["audio"], speech.RATE)] == list(starts_s)
 
 
 def test_no_audio_and_no_speech_give_no_sentences(tmp_path, whisper):
     assert transcribe(media(tmp_path / "mute.mkv")) == []
     assert whisper.asked == {}, "no model is loaded for a mute video"
-    assert transcribe(media(tmp_path / "music.mkv", first_sound_s=0.0)) == []
+    assert transcribe(media(tmp_path / "music.mkv", 0.0)) == []
 
 
 def test_wrong_files_are_named(tmp_path, whisper):
@@ -130,11 +123,11 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(tmp_path, 
     monkeypatch.setattr(builtins, "__import__", without)
     speech._whisper.cache_clear()
     with pytest.raises(ImportError, match=r'pip install "hiersum-hf\[asr\]"'):
-        transcribe(media(tmp_path / "a.mkv", first_sound_s=0.0))
+        transcribe(media(tmp_path / "a.mkv", 0.0))
 
 
 def test_the_model_is_loaded_once_for_many_videos_and_where_it_can_work(tmp_path, whisper):
-    path = media(tmp_path / "a.mkv", first_sound_s=0.0)
+    path = media(tmp_path / "a.mkv", 0.0)
     for _ in range(3):
         transcribe(path, device="mps")
     assert (whisper.loaded, whisper.asked["device"], whisper.asked["device_index"]) == (1, "cpu", 0)
@@ -146,7 +139,7 @@ def test_sound_that_cannot_be_decoded_names_the_video(tmp_path, whisper, monkeyp
 
     monkeypatch.setattr(sys.modules["faster_whisper"].WhisperModel, "transcribe", broken)
     with pytest.raises(ValueError, match=r"a\.mkv: expected a readable video, the decoder said: Invalid data"):
-        transcribe(media(tmp_path / "a.mkv", first_sound_s=0.0))
+        transcribe(media(tmp_path / "a.mkv", 0.0))
 
 
 def test_the_library_has_the_names_that_are_used():

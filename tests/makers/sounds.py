@@ -1,0 +1,39 @@
+"""A video whose sound is stored in parts."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+
+
+RATE, PART_S = 8000, 0.5
+
+
+def write_sounds(path, starts_s, begin_s=0.0):
+    """Half a second of black from `begin_s` on, and half a second of noise at each start; nothing is stored between."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as target:
+        pictures = target.add_stream("mpeg4", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
+        audio = target.add_stream("pcm_s16le", rate=RATE, layout="mono") if len(starts_s) else None
+        for k in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            frame.pts = round(10 * begin_s) + k
+            target.mux(pictures.encode(frame))
+        target.mux(pictures.encode(None))
+        for start_s in starts_s:
+            noise = rng.integers(-9000, 9000, (1, round(RATE * PART_S)), np.int16)
+            sound = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = RATE, round(start_s * RATE), Fraction(1, RATE)
+            target.mux(audio.encode(sound))
+        if audio:
+            target.mux(audio.encode(None))
+    return path
+
+
+def loud_s(samples, rate):
+    """Where there is noise: (start, end) in seconds, to a tenth."""
+    tenth = rate // 10
+    padded = np.pad(np.abs(samples), (0, -len(samples) % tenth))
+    loud = np.concatenate([[0], padded.reshape(-1, tenth).mean(1) > 0.05, [0]])
+    return [(start / 10, end / 10) for start, end in np.flatnonzero(np.diff(loud)).reshape(-1, 2)]
