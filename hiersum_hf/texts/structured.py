@@ -21,6 +21,7 @@ JSON_FORMS = "YouTube's json3 or Whisper's JSON (with segments, chunks, transcri
 XML_FORMS = "TTML (.ttml, .dfxp) or YouTube's srv1, srv2 or srv3"
 MOST_S = 1e8  # three years: no time of a film
 TTML = "http://www.w3.org/ns/ttml"
+TIMES = {"begin", "end", "dur"}  # of TTML's elements
 STL_HEAD, STL_BLOCK, MAX_BLOCKS = 1024, 128, 20  # bytes of EBU STL; blocks of a cue, 112 letters each
 
 _FORMER_TTML = re.compile(r"http://www\.w3\.org/20\d\d/\d\d/ttaf1")  # DFXP; the same elements under an older name
@@ -117,7 +118,7 @@ def _ended(spoken: Iterable[tuple[str, Fraction, Fraction | None]], lost: list[s
     """Make cues of paragraphs; those without an end, or that end before they start, are lost."""
     cues = []
     for text, start_s, end_s in spoken:
-        if end_s is not None and start_s <= end_s:
+        if end_s is not None and start_s <= end_s < MOST_S:
             cues.append(Sentence(text, float(start_s), float(end_s)))
         else:
             lost.append(text.strip()[:60])
@@ -186,10 +187,16 @@ def _ttml(root: ElementTree.Element) -> Cues:
 
     lost = []
     for item in root.iter(f"{{{TTML}}}p"):
-        times = [item.get(key) for key in ("begin", "end", "dur")]
+        times = [item.get(key) for key in TIMES]
         if not all(time is None or _TTML_TIME.fullmatch(time) for time in times):
             lost.append("".join(item.itertext()).strip()[:60])
             item.clear()  # ttconv takes times that it cannot read for 0
+    for parent in root.iter():
+        for item in parent if parent.get("timeContainer") != "seq" else ():
+            holds = item.tag in (f"{{{TTML}}}body", f"{{{TTML}}}div") or any(TIMES & {*child.attrib} for child in item)
+            if holds and TIMES & {*item.attrib} == {"begin"}:
+                # ttconv 1.2 ends it with its last part, whose time it counts from the beginning of the parent
+                item.set("dur", f"{MOST_S:.0f}s")
     logging.getLogger("ttconv").setLevel(logging.ERROR)  # it warns of what it does not show, such as a missing language
     document = reader.to_model(ElementTree.ElementTree(root))
     body = document.get_body() if document else None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hiersum_hf.texts.cues import timed_cues
 from hiersum_hf.texts.find import read_texts
+from hiersum_hf.texts.structured import xml_cues
 from hiersum_hf.texts.subtitles import as_sentences, read_subtitles, subtitles_and_notes
 
 
@@ -124,6 +125,34 @@ def ttml(body, space="http://www.w3.org/ns/ttml", more=""):
 
 WHISPER = {"start": 1.0, "end": 3.0}
 PARAMETERS = 'xmlns:ttp="http://www.w3.org/ns/ttml#parameter" ttp:frameRate="25" ttp:tickRate="10000000"'
+
+
+TWO = '<p begin="1s" end="2s">A</p><p begin="6s" dur="2s">B</p>'
+SPANS = '<span begin="1s" end="2s">A</span><span begin="3s" end="9s">B</span>'
+IN_TURN = '<p begin="1s" dur="2s">A</p><p begin="1s" dur="2s">B</p>'
+
+
+@pytest.mark.parametrize(
+    ("body", "times_s"),
+    [
+        (f'<body begin="10s"><div>{TWO}</div></body>', [(11, 12), (16, 18)]),
+        (f'<body begin="8s"><div>{TWO}</div></body>', [(9, 10), (14, 16)]),
+        (f'<body begin="10s"><div begin="5s">{TWO}</div></body>', [(16, 17), (21, 23)]),
+        (f'<body begin="10s" end="17s"><div>{TWO}</div></body>', [(11, 12), (16, 17)]),
+        (f'<body><div begin="5s" dur="2s">{TWO}</div></body>', [(6, 7)]),
+        (f'<body><div><p begin="5s">{SPANS}</p></div></body>', [(6, 7), (8, 14)]),
+        (f'<body><div timeContainer="seq" begin="5s">{IN_TURN}</div></body>', [(6, 8), (9, 11)]),
+    ],
+)
+def test_what_holds_cues_in_ttml_may_begin_itself(body, times_s):
+    """It ends, if nothing else is said, with its last cue: ttconv 1.2 counts that from the beginning of its parent."""
+    cues = xml_cues(f'<tt xmlns="http://www.w3.org/ns/ttml">{body}</tt>', "a.ttml")
+    assert [(cue.start_s, cue.end_s) for cue in cues.cues] == times_s
+
+
+def test_a_cue_without_an_end_in_what_begins_itself_is_lost():
+    cues = xml_cues('<tt xmlns="http://www.w3.org/ns/ttml"><body><div begin="5s"><p>A</p></div></body></tt>', "a.ttml")
+    assert (cues.cues, cues.lost) == ([], ("A",))
 
 
 @pytest.mark.parametrize(
