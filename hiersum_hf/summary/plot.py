@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from hiersum_hf.records import Summary, clock, clock_step
 
 
+TITLE_LETTERS = 110  # that fit over the scores
 SHEET_COLUMNS = 5
 PICTURE_WIDTH, PICTURE_HEIGHT = 320, 960  # of one picture on the sheet, at most so high
 
@@ -38,7 +40,7 @@ def plot_summary(summary: Summary, path: str | Path) -> None:
     axes.set(xlim=(0, summary.duration_s), ylim=(0, 1), ylabel="importance")
     axes.xaxis.set_major_locator(MultipleLocator(clock_step(summary.duration_s)))
     axes.xaxis.set_major_formatter(lambda time_s, _: clock(time_s))
-    axes.set_title(summary.title, loc="left", fontsize=10, parse_math=False)
+    axes.set_title(textwrap.fill(summary.title, TITLE_LETTERS), loc="left", fontsize=10, parse_math=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
 
@@ -58,23 +60,38 @@ def contact_sheet(summary: Summary, pictures: Mapping[int, np.ndarray], path: st
     height, width = next(iter(pictures.values())).shape[:2]
     columns, line, gap = min(SHEET_COLUMNS, len(pictures)), 24, 8
     rows = -(-len(pictures) // columns)
-    size = columns * (width + gap) + gap, rows * (height + line + gap) + line + gap
-    sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    draw.text((gap, gap // 2), summary.title, fill="black", font=font)
+    font, across = ImageFont.load_default(14), columns * (width + gap) + gap
+    title = _wrapped(summary.title, font, across - 2 * gap)
+    head = line * len(title)
+    sheet = Image.new("RGB", (across, rows * (height + line + gap) + head + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, text in enumerate(title):
+        draw.text((gap, gap // 2 + line * number), text, fill="black", font=font)
     for place, number in enumerate(sorted(pictures)):
-        x, y = gap + place % columns * (width + gap), line + gap + place // columns * (height + line + gap)
+        x, y = gap + place % columns * (width + gap), head + gap + place // columns * (height + line + gap)
         segment = summary.segments[number]
         shown = "; ".join(summary.steps_in(number)) or f"score {segment.score:.2f}"
-        label = _shortened(f"{clock(segment.start_s)} to {clock(segment.end_s)}   {shown}", draw, font, width)
+        label = _shortened(f"{clock(segment.start_s)} to {clock(segment.end_s)}   {shown}", font, width)
         sheet.paste(Image.fromarray(pictures[number]), (x, y))
         draw.text((x, y + height + 3), label, fill="black", font=font)
     sheet.save(path)
 
 
-def _shortened(text: str, draw: Any, font: Any, width: int) -> str:
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    """Break the text between words into lines that are no wider than this; what is wider itself is cut."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [_shortened(line, font, width) for line in lines]
+
+
+def _shortened(text: str, font: Any, width: int) -> str:
     """Cut the text so that it is no wider than this."""
-    if draw.textlength(text, font=font) <= width:
+    if font.getlength(text) <= width:
         return text
-    fits = next(n for n in range(len(text), 0, -1) if draw.textlength(f"{text[:n]}…", font=font) <= width)
+    fits = next(n for n in range(len(text), 0, -1) if font.getlength(f"{text[:n]}…") <= width)
     return f"{text[:fits]}…"

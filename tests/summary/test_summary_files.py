@@ -28,6 +28,7 @@ from hiersum_hf.summary.files import (
     segment_pictures,
     write_summary,
 )
+from hiersum_hf.summary.plot import contact_sheet
 from hiersum_hf.texts.subtitles import read_subtitles
 from hiersum_hf.video.reader import probe
 from tests.makers.summaries import SENTENCES, make_summary
@@ -177,6 +178,20 @@ def test_the_end_of_another_scene_is_no_picture_of_a_segment(source, tmp_path):
     folder = write_summary(summary, source, tmp_path / "out")
     pictures = segment_pictures(summary, folder / "summary.mp4")
     assert [pictures[number].mean(axis=(0, 1)).argmax() for number in (0, 1)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("talk.mp4", 1), ("a talk about the tomato and the fence.mp4", 2), (f"{'talk' * 30}.mp4", 2)],
+)
+def test_the_title_of_a_sheet_of_one_picture_is_not_cut(tmp_path, name, count):
+    summary = make_summary(name, [(0.5, 1.0, 0.1)])
+    contact_sheet(summary, {0: np.full((180, 320, 3), 90, np.uint8)}, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
+    assert (sheet[:, -4:] == 255).all(), "nothing goes on beyond the picture"
+    head = sheet[: np.flatnonzero((sheet == 90).sum(1) == 320)[0]]
+    lines = np.flatnonzero(np.diff(np.concatenate([[False], (head < 128).any(1)]).astype(int)) == 1)
+    assert len(lines) == count
 
 
 @pytest.mark.slow
