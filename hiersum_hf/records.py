@@ -312,6 +312,11 @@ def rate_of(times_s: Floats) -> float:
     return 1 / float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
 
 
+def in_a_row(texts: Iterable[str]) -> str:
+    """Write texts behind each other, without the full stop that each may end with."""
+    return "; ".join(text if text.endswith("..") else text.removesuffix(".") for text in texts)
+
+
 def counted(count: int, noun: str) -> str:
     """Count a noun, as in "1 video" and "2 videos"."""
     return f"{count} {noun}{'s' * (count != 1)}"

@@ -19,7 +19,7 @@ from hiersum_hf.features.video_encoder import DTYPES
 from hiersum_hf.files.escape import printable
 from hiersum_hf.modeling.errors_hiersum import HierSumError
 from hiersum_hf.modeling.levels_hiersum import READING_LEVELS
-from hiersum_hf.records import clock, counted
+from hiersum_hf.records import clock, counted, in_a_row
 
 
 if TYPE_CHECKING:
@@ -564,7 +564,7 @@ def _tell(summary: Summary, folder: Path, files: Sequence[str]) -> None:
         times = ", ".join(f"{clock(m['start_s'])} to {clock(m['end_s'])}" for m in query["moments"])
         print(printable(f"Nearest to {query['text']!r}: {times}"))
     if summary.left_out:
-        print(printable(f"Not shown: {'; '.join(summary.left_out)}"))
+        print(printable(f"Not shown: {in_a_row(summary.left_out)}"))
     print(printable(f"Written to {folder}: {', '.join(files)}"))
 
 

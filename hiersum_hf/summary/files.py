@@ -20,7 +20,7 @@ from hiersum_hf.files.escape import in_markdown
 from hiersum_hf.files.memory import give_back_memory
 from hiersum_hf.files.remote import apart, is_uri, named, uri_of
 from hiersum_hf.modeling.errors_hiersum import HierSumError, expect_type
-from hiersum_hf.records import Segment, Sentence, Summary, clock
+from hiersum_hf.records import Segment, Sentence, Summary, clock, in_a_row
 from hiersum_hf.results import write_json
 from hiersum_hf.summary.chapters import as_ffmetadata, as_vtt, as_youtube, shortened
 from hiersum_hf.summary.compose import SHOWN, SHOWN_S
@@ -365,7 +365,7 @@ def chapters(summary: Summary) -> str:
     cues = []
     for number, (segment, begin_s) in enumerate(zip(summary.segments, begins(summary.segments), strict=True)):
         said = " ".join(summary.said_in(segment).split())
-        said = "; ".join(summary.steps_in(number)) or said
+        said = in_a_row(summary.steps_in(number)) or said
         title = f"{clock(segment.start_s)} {shortened(said)}".rstrip()
         cues.append((begin_s, begin_s + segment.end_s - segment.start_s, title))
     return as_vtt(cues)

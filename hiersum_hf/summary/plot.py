@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hiersum_hf.records import Summary, clock, clock_step
+from hiersum_hf.records import Summary, clock, clock_step, in_a_row
 
 
 TITLE_LETTERS = 110  # that fit over the scores
@@ -70,7 +70,7 @@ def contact_sheet(summary: Summary, pictures: Mapping[int, np.ndarray], path: st
     for place, number in enumerate(sorted(pictures)):
         x, y = gap + place % columns * (width + gap), head + gap + place // columns * (height + line + gap)
         segment = summary.segments[number]
-        shown = "; ".join(summary.steps_in(number)) or f"score {segment.score:.2f}"
+        shown = in_a_row(summary.steps_in(number)) or f"score {segment.score:.2f}"
         label = _shortened(f"{clock(segment.start_s)} to {clock(segment.end_s)}   {shown}", font, width)
         sheet.paste(Image.fromarray(pictures[number]), (x, y))
         draw.text((x, y + height + 3), label, fill="black", font=font)

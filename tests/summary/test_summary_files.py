@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hiersum_hf import HierSumError
-from hiersum_hf.records import Segment, Sentence, clock
+from hiersum_hf.records import Segment, Sentence, clock, in_a_row
 from hiersum_hf.summary.files import (
     FILES,
     begins,
@@ -316,3 +316,15 @@ def test_a_video_is_never_overwritten_by_its_own_summary(tmp_path):
     with pytest.raises(ValueError, match=r"summary\.mp4: expected a video elsewhere"):
         refuse_video(video, output_folder(video, tmp_path))
     refuse_video(video, output_folder(video, tmp_path / "elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "row"),
+    [
+        (["Paint the fence.", "Slice the tomato."], "Paint the fence; Slice the tomato"),
+        (["Wait..", "Why?", "Wait …", "and so on..."], "Wait..; Why?; Wait …; and so on..."),
+        ([], ""),
+    ],
+)
+def test_steps_in_a_row_have_no_full_stops_between(texts, row):
+    assert in_a_row(texts) == row
