@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,44 @@ class Samples:
         except av.error.FFmpegError:
             return
         for frame in frames:
-            try:
-                parts = self._resampler.resample(frame)
-            except (av.error.FFmpegError, ValueError):  # the format changed on the way
-                self._resampler = self._made()
-                parts = self._resampler.resample(frame)
-            for part in parts if frame.time is not None else ():
+            for part in self._resampled(mixable(frame)) if frame.time is not None else ():
                 yield frame.time, part.to_ndarray().ravel()
+
+    def _resampled(self, frame: Any) -> Any:
+        try:
+            return self._resampler.resample(frame)
+        except (av.error.FFmpegError, ValueError):  # the format changed on the way
+            self._resampler = self._made()
+            return self._resampler.resample(frame)
+
+
+def mixable(frame: Any) -> Any:
+    """Return a frame of sound that FFmpeg mixes: this one, or the mean of its channels, whatever they are.
+
+    FFmpeg refuses what has one channel of a pair alone, as ten tracks of a recorder do, and numbers of channels that it
+    has no layout for.
+    """
+    if _mixes(frame.layout.name):
+        return frame
+    # Packed first: PyAV 18 reads no planes behind the eighth
+    packed = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate).resample(frame)
+    samples = np.concatenate([part.to_ndarray().ravel() for part in packed] or [np.zeros(0, np.float32)])
+    mean = np.nan_to_num(np.clip(samples, -1, 1)).reshape(-1, frame.layout.nb_channels).mean(axis=1)
+    mixed = av.AudioFrame.from_ndarray(mean[None], format="fltp", layout="mono")
+    mixed.sample_rate, mixed.pts, mixed.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return mixed
+
+
+@cache
+def _mixes(layout: str) -> bool:
+    """Tell whether FFmpeg mixes channels of this layout."""
+    silence = av.AudioFrame("flt", layout, 1)
+    silence.sample_rate = 48_000
+    try:
+        av.AudioResampler(format="fltp", layout="mono", rate=48_000).resample(silence)
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def sound_packets(video: str | Path | VideoFile) -> Iterator[tuple[Any, float]]:

@@ -25,6 +25,7 @@ from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.groups import MAX_LATE_S, Groups, Placed
 from hiersum_hf.video.picture import Written, progressive
 from hiersum_hf.video.reader import TOLERANCE_S, frame_rate, frames_from, measured, opened
+from hiersum_hf.video.sound import mixable
 
 
 AUDIO_RATE = 48_000  # samples a second of written audio: one AAC frame is 21 ms
@@ -343,7 +344,8 @@ def _samples_from(
     resampler is made anew; `forms` gets each.
     """
     resampler, form = None, None  # type: Any, Any
-    for _, frame in chain(frames_from(container, stream, origin_s, start_s, clock), [(0.0, None)]):
+    sound = (mixable(frame) for _, frame in frames_from(container, stream, origin_s, start_s, clock))
+    for frame in chain(sound, [None]):
         parts = []
         if resampler is not None and (frame is None or _form(frame) != form):
             parts, resampler = resampler.resample(None), None
