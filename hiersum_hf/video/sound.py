@@ -15,7 +15,7 @@ from hiersum_hf.video.faults import Faults, stream_start_s
 from hiersum_hf.video.reader import VideoFile, leaps, readable_packets
 
 
-JITTER_S = 0.02  # containers round time stamps; a larger step is a gap
+JITTER_S = 0.02  # containers round time stamps; a larger step is a gap, filled with silence
 
 
 class Samples:

@@ -25,13 +25,12 @@ from hiersum_hf.video.faults import stream_start_s
 from hiersum_hf.video.groups import MAX_LATE_S, Groups, Placed
 from hiersum_hf.video.picture import Written, progressive
 from hiersum_hf.video.reader import TOLERANCE_S, frame_rate, frames_from, measured, opened
-from hiersum_hf.video.sound import mixable
+from hiersum_hf.video.sound import JITTER_S, mixable
 
 
 AUDIO_RATE = 48_000  # samples a second of written audio: one AAC frame is 21 ms
 AUDIO_BITS = 96_000  # a second and channel
 VIDEO_TICKS = 90_000  # ticks a second of written video
-MAX_AUDIO_JITTER_S = 0.02  # containers round time stamps; a larger step is a gap, filled with silence
 MAX_AUDIO_STEP_S = 0.003  # that a row of time stamps tells, no rounding: recordings joined, clocks that drift
 STEPS = 7  # in a row
 RENDERS = "copy", "smart", "encode"
@@ -318,7 +317,7 @@ def _output_sound(
             # Samples are counted, not timed: a rounded time stamp within the jitter goes on where the last one ended,
             # unless the last ones tell the same step
             at = first + round((time_s - start_s) * AUDIO_RATE)
-            if expected is not None and abs(at - expected) <= MAX_AUDIO_JITTER_S * AUDIO_RATE:
+            if expected is not None and abs(at - expected) <= JITTER_S * AUDIO_RATE:
                 steps.append(at - expected)
                 step = round(median(steps)) if len(steps) == STEPS else 0
                 at = expected + step * (abs(step) > MAX_AUDIO_STEP_S * AUDIO_RATE)

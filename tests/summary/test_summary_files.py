@@ -28,7 +28,7 @@ from hiersum_hf.summary.files import (
     segment_pictures,
     write_summary,
 )
-from hiersum_hf.summary.plot import contact_sheet
+from hiersum_hf.summary.plot import contact_sheet, plot_summary
 from hiersum_hf.texts.subtitles import read_subtitles
 from hiersum_hf.video.reader import probe
 from tests.makers.summaries import SENTENCES, make_summary
@@ -192,6 +192,11 @@ def test_the_title_of_a_sheet_of_one_picture_is_not_cut(tmp_path, name, count):
     head = sheet[: np.flatnonzero((sheet == 90).sum(1) == 320)[0]]
     lines = np.flatnonzero(np.diff(np.concatenate([[False], (head < 128).any(1)]).astype(int)) == 1)
     assert len(lines) == count
+
+
+def test_the_title_of_the_scores_is_not_cut(tmp_path):
+    plot_summary(make_summary(f"{'a long name of a talk ' * 8}.mp4"), tmp_path / "scores.png")
+    assert (np.asarray(Image.open(tmp_path / "scores.png").convert("L"))[:, -4:] == 255).all()
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ def test_sound_before_the_first_picture_is_left_out(tmp_path):
 def test_times_that_are_rounded_leave_no_holes(tmp_path):
     """An .mkv stores whole milliseconds."""
     samples = sound_samples(write_sounds(tmp_path / "a.mkv", [0.5 * k + 0.0007 * (k % 2) for k in range(8)]), RATE)
-    assert (np.abs(samples) < 1e-4).mean() < 0.01
+    silent = samples == 0
+    assert not (silent[2:] & silent[1:-1] & silent[:-2]).any()
     assert len(samples) == pytest.approx(4 * RATE, abs=64)
 
 
